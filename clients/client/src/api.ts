@@ -109,6 +109,8 @@ export interface Connection {
   readonly retryAt: number | null;
   /** The token's `sub`, once the server said so. */
   readonly userId: string | null;
+  /** Of an A/B test, as the server last said: the one that the user is in, `control`, or `on` where no test runs. */
+  readonly variant: string | null;
   /** Did the application ask for offline (`disconnect`)? */
   readonly isPaused: boolean;
   /** Is the user seen by others, as the application last asked for in any tab (`visible`, `setVisible`)? */
@@ -157,7 +159,8 @@ export interface Problem {
 export interface DocumentOptions {
   /**
    * What becomes of an edit that takes the place of something its author had not seen. `merge` (default):
-   * committed, and listed in `conflicts`. `ask`: held back until `resolve` is called.
+   * committed, and listed in `conflicts`. `ask`: held back until `resolve` is called. Where a document is open
+   * already, it goes on as the last `open` that said so wanted: `ask` is taken back by `merge`, not by leaving it out.
    */
   onConflict?: "merge" | "ask";
 }

@@ -2,9 +2,11 @@
 
 import type { Calendar, DocumentOptions, Json, Problem } from "./api.js";
 import { LiveCalendar } from "./calendars.js";
+import { type Bounds, delayMs } from "./connection/backoff.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
 import { Document } from "./documents/document.js";
 import { FINAL } from "./documents/refusals.js";
+import { CHANGES_MAX, RETRY_MS } from "./documents/wire.js";
 import { RequestError } from "./errors.js";
 import type { Standing } from "./tabs/notes.js";
 import { keyOf, type Message, resourceOf } from "./wire.js";
@@ -14,9 +16,8 @@ interface Held<T> {
   holders: number;
 }
 
-const CHANGES_MAX = 1_000;
-const RETRY_MS = 5_000;
-const DOUBLINGS_MAX = 6;
+/** How often the rest of a calendar is asked for. */
+const UNLISTED: Bounds = { min_ms: RETRY_MS, max_ms: 64 * RETRY_MS };
 
 export class Registry {
   #documents = new Map<string, Held<Document<Json>>>();
@@ -159,7 +160,8 @@ export class Registry {
   #onUnlisted(calendar: LiveCalendar, error: Error): void {
     if (error instanceof RequestError && !error.isPassing)
       this.context.onProblem({ code: "ERROR", message: error.message, type: "calendar", id: calendar.id });
-    else this.#subscribeLater(calendar, RETRY_MS * 2 ** Math.min(calendar.failures++, DOUBLINGS_MAX));
+    else
+      this.#subscribeLater(calendar, delayMs(calendar.failures++, UNLISTED, this.context.environment.random));
   }
 
   #subscribeLater(calendar: LiveCalendar, ms: number): void {

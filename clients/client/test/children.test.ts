@@ -30,16 +30,18 @@ afterEach(async () => {
 const item = (id: string) => ({ resource: "event", resource_id: id, version: 1, title: id });
 const subscriptions = () => platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE");
 
-test("where the rest of a long calendar can't be listed, it is asked for again", async () => {
+test("where the rest of a long calendar can't be listed, it is asked for again, less and less often", async () => {
+  platform.jitter = 1; // the longest that it can be
   const calendar = client.calendar("team");
   platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
-  await vi.advanceTimersByTimeAsync(4_900);
+  await vi.advanceTimersByTimeAsync(9_900);
   expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1"]);
   expect(subscriptions()).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(100);
   expect(subscriptions()).toHaveLength(2);
   platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
-  await vi.advanceTimersByTimeAsync(9_900);
+  platform.socket.tell("PONG"); // the link isn't quiet
+  await vi.advanceTimersByTimeAsync(19_900);
   expect(subscriptions()).toHaveLength(2);
   await vi.advanceTimersByTimeAsync(100);
   expect(subscriptions()).toHaveLength(3);

@@ -45,6 +45,13 @@ const TOKEN_TIMEOUT_MS = 30_000;
 /** A connection that lasted so long worked: the next back-off starts from the beginning. */
 const WORKED_MS = 5_000;
 
+/** What an AUTH_ACK says to the connection. */
+interface Admission {
+  reconnect?: Bounds;
+  user_id?: string;
+  variant?: string;
+}
+
 /** What there is to tell of the way itself; whether the user is seen is the client's to know. */
 export type Way = Omit<Connection, "isVisible">;
 
@@ -79,6 +86,7 @@ export class ServerConnection {
       reason: null,
       retryAt: null,
       userId: options.userId ?? null,
+      variant: null,
       isPaused: false,
     });
     this.#timer = new Timer(environment);
@@ -204,7 +212,7 @@ export class ServerConnection {
   #onAuthenticated(payload: Payload): void {
     const link = this.#link as Link;
     if (this.#phase === "online") return; // a renewed token
-    const { reconnect, user_id: userId } = payload as { reconnect?: Bounds; user_id?: string };
+    const { reconnect, user_id: userId = null, variant = null } = payload as Admission;
     if (reconnect && reconnect.min_ms >= 0 && reconnect.max_ms >= reconnect.min_ms) this.#bounds = reconnect;
     this.#unopened = 0;
     this.#tokensRefused = 0;
@@ -212,7 +220,7 @@ export class ServerConnection {
     this.#goAwayUntil = 0;
     this.#onlineSince = this.environment.now();
     this.#enter("online", "online", null);
-    this.state.update({ userId: userId ?? null });
+    this.state.update({ userId, variant });
     this.peer.onOnline(link);
   }
 

@@ -11,8 +11,8 @@ import type { DocumentState } from "./state.js";
 
 type Told = Missing & Change & Answer & { current_version: number; id: string; operation: Patch[number] };
 
-const CHANGES_MAX = 1_000;
-const RETRY_MS = 5_000;
+export const CHANGES_MAX = 1_000;
+export const RETRY_MS = 5_000;
 /** More than what an OP has around its operations. */
 const ENVELOPE_BYTES = 1_024;
 

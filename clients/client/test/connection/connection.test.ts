@@ -62,8 +62,10 @@ test("it connects, says who it is, and is online", async () => {
     user_id: "ann",
     protocol: 1,
   });
-  platform.socket.tell("AUTH_ACK", { user_id: "ann" });
-  expect(client.connection.snapshot).toMatchObject({ state: "online", reason: null, userId: "ann" });
+  expect(client.connection.snapshot.variant).toBeNull();
+  platform.socket.tell("AUTH_ACK", { user_id: "ann", variant: "realtime_v2" });
+  const variant = "realtime_v2";
+  expect(client.connection.snapshot).toMatchObject({ state: "online", reason: null, userId: "ann", variant });
 });
 
 describe("a lost connection", () => {
