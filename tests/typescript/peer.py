@@ -17,7 +17,7 @@ BATCH = 50
 
 class Peer:
     def __init__(self) -> None:
-        command = nodejs.node(str(nodejs.CLIENTS / "scripts" / "peer.mjs"))
+        command = nodejs.node(str(nodejs.CLIENTS / "scripts" / "run.mjs"), "client/test/peer.ts")
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=nodejs.environment()
         )
