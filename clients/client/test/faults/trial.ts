@@ -25,7 +25,7 @@ export interface TrialOptions {
 export interface TrialResult {
   edits: number;
   editsOffline: number;
-  /** Edits that aren't there at the end, or are there twice. */
+  /** Edits that aren't there at the end, or are there twice; of an author's settings of one member the last. */
   lost: number;
   lostOffline: number;
   repeated: number;
@@ -34,7 +34,7 @@ export interface TrialResult {
   conflicts: number;
   /** The share of edits that needed nobody's decision, in percent. */
   automaticPercent: number;
-  /** The share of offline edits that arrived, in percent. */
+  /** Of the edits made offline that are looked for, the share that arrived, in percent. */
   offlineArrivedPercent: number;
   faults: Record<string, number>;
   versions: number;
@@ -48,23 +48,26 @@ interface Board {
   tags: string[];
 }
 
+/** An edit that is looked for at the end: a word in the text, a tag, or in the history what was set last. */
 interface Mark {
   text: string;
-  isTag: boolean;
+  place: "description" | "tags" | "title" | "location";
   isOffline: boolean;
 }
+
+const isSet = ({ place }: Mark): boolean => place === "title" || place === "location";
 
 const ID = "board";
 /** Once the network is well everything has to arrive, on a slow machine too. */
 const SETTLE_MS = 90_000;
 
 class Author {
-  readonly marks: Mark[] = [];
+  marks: Mark[] = [];
   readonly client: Client;
   readonly document: SharedDocument<Board>;
+  edits = 0;
+  editsOffline = 0;
   refused = 0;
-  registers = 0;
-  registersOffline = 0;
   conflicts = 0;
   isOffline = false;
 
@@ -105,15 +108,24 @@ class Author {
     const text = `${this.name}.${count}`;
     if (kind < 0.6) {
       this.#type(`${text} `);
-      this.marks.push({ text, isTag: false, isOffline: this.isOffline });
+      this.#mark(text, "description");
     } else if (kind < 0.8) {
       this.document.edit({ op: "add", path: "/tags/-", value: text });
-      this.marks.push({ text, isTag: true, isOffline: this.isOffline });
-    } else {
-      this.document.set(this.random() < 0.5 ? "/title" : "/location", text);
-      this.registers++;
-      if (this.isOffline) this.registersOffline++;
-    }
+      this.#mark(text, "tags");
+    } else this.#set(text, this.random() < 0.5 ? "title" : "location");
+    this.edits++;
+    if (this.isOffline) this.editsOffline++;
+  }
+
+  #mark(text: string, place: Mark["place"]): void {
+    this.marks.push({ text, place, isOffline: this.isOffline });
+  }
+
+  /** What an author sets twice before it is sent goes once: the last one is looked for. */
+  #set(text: string, place: "title" | "location"): void {
+    this.document.set(`/${place}`, text);
+    this.marks = this.marks.filter((mark) => mark.place !== place);
+    this.#mark(text, place);
   }
 
   /** A word goes between words, so that it can be found again. */
@@ -206,20 +218,25 @@ async function judged(
   const text = JSON.stringify(board);
   const words = counts(board.description.split(" "));
   const tags = counts(board.tags);
+  const { entries } = await maker.document.history({ limit: version });
+  const operations = JSON.stringify(entries.map((entry) => entry.operations));
   const marks = authors.flatMap((author) => author.marks);
-  const found = (mark: Mark) => (mark.isTag ? tags : words).get(mark.text) ?? 0;
+  const found = (mark: Mark) => {
+    if (isSet(mark)) return Number(operations.includes(JSON.stringify(mark.text)));
+    return (mark.place === "tags" ? tags : words).get(mark.text) ?? 0;
+  };
   const lost = marks.filter((mark) => found(mark) === 0);
   const sum = (value: (author: Author) => number) =>
     authors.reduce((total, author) => total + value(author), 0);
-  const edits = marks.length + sum((author) => author.registers);
-  const offline = marks.filter((mark) => mark.isOffline).length + sum((author) => author.registersOffline);
+  const edits = sum((author) => author.edits);
+  const offline = marks.filter((mark) => mark.isOffline).length;
   const lostOffline = lost.filter((mark) => mark.isOffline).length;
   const conflicts = sum((author) => author.conflicts);
   const refused = sum((author) => author.refused);
   const percent = (part: number, whole: number) => Math.round((10_000 * part) / Math.max(1, whole)) / 100;
   return {
     edits,
-    editsOffline: offline,
+    editsOffline: sum((author) => author.editsOffline),
     lost: lost.length,
     lostOffline,
     repeated: marks.filter((mark) => found(mark) > 1).length,
