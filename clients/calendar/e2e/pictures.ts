@@ -12,8 +12,8 @@ const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch:
 const DARK = { colorScheme: "dark" } as const;
 const NOTES = "Agenda\n1. Numbers of last week\n2. What comes next\n3. ";
 
-/** What stands in the month beside the event that is shown: a title, the day, and the hour it starts. */
-const OTHERS = [
+/** What stands in the month beside the event that is shown: a title, the day, and the hours it starts and ends. */
+const OTHERS: readonly (readonly [title: string, day: number, hour: number, end?: number])[] = [
   ["Dentist", 3, 9],
   ["Sprint review", 5, 14],
   ["Lunch with Kim", 5, 12],
@@ -22,17 +22,19 @@ const OTHERS = [
   ["Retrospective", 19, 15],
   ["School play", 20, 18],
   ["Board meeting", 24, 11],
-] as const;
+  ["Conference", 25, 9, 64],
+];
+const HOUR_MS = 3_600_000;
 
 const gateway = await Gateway.start({});
 const address = gateway.url.replace("ws:", "http:").replace("/realtime", "");
 const month = new Date().toISOString().slice(0, 7);
 const at = (day: number, hour: number) =>
-  `${month}-${String(day).padStart(2, "0")}T${String(hour).padStart(2, "0")}:00:00Z`;
+  new Date(Date.parse(`${month}-01T00:00Z`) + ((day - 1) * 24 + hour) * HOUR_MS).toISOString();
 
 /** Makes an event as another program does. */
-async function make(id: string, title: string, day: number, hour: number): Promise<void> {
-  const times = { start_time: at(day, hour), end_time: at(day, hour + 1) };
+async function make(id: string, title: string, day: number, hour: number, end = hour + 1): Promise<void> {
+  const times = { start_time: at(day, hour), end_time: at(day, end) };
   const value = { title, ...times, attendees: [], calendar_id: "demo" };
   const answer = await fetch(`${address}/v1/resources/event/${id}`, {
     method: "PUT",
@@ -81,7 +83,8 @@ async function disputed(ann: Person, bob: Person): Promise<void> {
 
 const browser = await openBrowser();
 try {
-  for (const [index, [title, day, hour]] of OTHERS.entries()) await make(`other-${index}`, title, day, hour);
+  for (const [index, [title, day, hour, end]] of OTHERS.entries())
+    await make(`other-${index}`, title, day, hour, end);
   await make("weekly", "Weekly", 10, 10);
   const [ann, bob, event] = await edited(browser);
   await shoot(ann, "event");

@@ -1,9 +1,10 @@
 /** A month and its events. */
 
-import type { CalendarSnapshot, Summary } from "@collab/client";
+import type { CalendarSnapshot } from "@collab/client";
 import { useClient, useSyncStatus } from "@collab/react";
 import type { ReactNode } from "react";
-import { dayOf, hourOf, weeksOf } from "./dates.js";
+import { dayOf, weeksOf } from "./dates.js";
+import { type Appearance, appearances } from "./days.js";
 import { createEvent } from "./event.js";
 import { eventAddress, monthAddress, monthOf } from "./route.js";
 
@@ -16,7 +17,8 @@ interface MonthPageProps {
 
 export function MonthPage({ month, calendar: { items, status } }: MonthPageProps): ReactNode {
   const client = useClient();
-  const byDay = grouped(items);
+  const weeks = weeksOf(month);
+  const byDay = appearances(items, weeks.flat());
   const [year, number] = month.split("-").map(Number) as [number, number];
   const name = new Date(year, number - 1, 1).toLocaleDateString(undefined, {
     month: "long",
@@ -60,14 +62,15 @@ export function MonthPage({ month, calendar: { items, status } }: MonthPageProps
           </tr>
         </thead>
         <tbody>
-          {weeksOf(month).map((week) => (
+          {weeks.map((week) => (
             <tr key={dayOf(week[0]!)}>
               {week.map((day) => (
                 <Day
                   key={dayOf(day)}
                   day={day}
                   isOutside={day.getMonth() !== number - 1}
-                  events={byDay.get(dayOf(day)) ?? []}
+                  events={byDay.get(day) ?? []}
+                  add={() => add(day)}
                 />
               ))}
             </tr>
@@ -91,19 +94,16 @@ function Offline({ isEmpty }: { isEmpty: boolean }): ReactNode {
   );
 }
 
-function Day({
-  day,
-  isOutside,
-  events,
-}: {
+interface DayProps {
   day: Date;
   isOutside: boolean;
-  events: readonly Summary[];
-}): ReactNode {
+  events: readonly Appearance[];
+  add(): void;
+}
+
+function Day({ day, isOutside, events, add }: DayProps): ReactNode {
   const isToday = dayOf(day) === dayOf(new Date());
-  const kind = [isOutside && "outside", isToday && "today", !events.length && "empty"]
-    .filter(Boolean)
-    .join(" ");
+  const kind = [isOutside && "outside", isToday && "today"].filter(Boolean).join(" ");
   return (
     <td className={kind}>
       <time dateTime={dayOf(day)} aria-current={isToday ? "date" : undefined}>
@@ -111,28 +111,22 @@ function Day({
         {day.getDate()}
       </time>
       <ul>
-        {events.map((event) => (
+        {events.map(({ event, time }) => (
           <li key={event.id}>
             <a href={eventAddress(event.id)}>
-              <span className="hour">{timeOf(event)}</span> {event.title || "Untitled"}
+              <span className="hour">{time}</span> {event.title || "Untitled"}
             </a>
           </li>
         ))}
       </ul>
+      <button
+        type="button"
+        className="add"
+        aria-label={`New event on ${day.toLocaleDateString(undefined, { day: "numeric", month: "long" })}`}
+        onClick={add}
+      >
+        +
+      </button>
     </td>
   );
-}
-
-function timeOf({ start_time }: Summary): string {
-  return start_time ? hourOf(new Date(start_time)) : "";
-}
-
-function dayOfEvent({ start_time }: Summary): string {
-  return start_time ? dayOf(new Date(start_time)) : "";
-}
-
-function grouped(items: readonly Summary[]): Map<string, Summary[]> {
-  const found = new Map<string, Summary[]>();
-  for (const item of items) found.set(dayOfEvent(item), [...(found.get(dayOfEvent(item)) ?? []), item]);
-  return found;
 }

@@ -1,0 +1,35 @@
+/** The calendar on a phone, by touch. */
+
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
+
+/** The days of the month, as far as they are shown. */
+const day = ({ page }: Person, name: string) => page.getByRole("listitem").filter({ hasText: name });
+
+const overflow = ({ page }: Person) =>
+  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+
+test("an event is made on any day by touch, and one of several days is on each of them", async () => {
+  const month = `${stage.address}/#/month/2027-02`;
+  const ann = await stage.arrive("Ann", month, undefined, { ...PHONE, locale: "en-GB" });
+  expect(await overflow(ann)).toBe(0);
+  expect(await ann.button("New event on 31 January").count()).toBe(0); // another month's
+  const add = ann.button("New event on 17 February");
+  expect(await add.evaluate((button) => getComputedStyle(button).opacity)).toBe("1"); // without a pointer over it
+  await add.tap();
+  await ann.textbox("Title").fill("Trip");
+  expect(await ann.textbox("Start").inputValue()).toBe("2027-02-17T09:00");
+  await ann.textbox("End").fill("2027-02-19T12:00");
+  await ann.says("saved");
+  expect(await overflow(ann)).toBe(0);
+  await ann.page.goBack();
+  await day(ann, "09:00 Trip").waitFor();
+  await day(ann, "–12:00 Trip").waitFor();
+  expect(await day(ann, "Trip").count()).toBe(3);
+  await day(ann, "–12:00 Trip").getByRole("link").tap();
+  await ann.sees("Title", "Trip");
+});

@@ -1,0 +1,46 @@
+/** Which days an event is on. */
+
+import type { Summary } from "@collab/client";
+import { hourOf } from "./dates.js";
+
+interface Span {
+  readonly from: Date;
+  readonly to: Date;
+}
+
+/** Null where it has no start; it lasts no time where its end is missing, or before that. */
+function spanOf({ start_time, end_time }: Summary): Span | null {
+  const from = Date.parse(start_time ?? "");
+  if (Number.isNaN(from)) return null;
+  return { from: new Date(from), to: new Date(Math.max(from, Date.parse(end_time ?? "") || from)) };
+}
+
+const dayAfter = (day: Date): Date => new Date(day.getFullYear(), day.getMonth(), day.getDate() + 1);
+
+/** `day` is its midnight. What ends at midnight isn't on the day that begins then. */
+function isOn({ from, to }: Span, day: Date): boolean {
+  return from < dayAfter(day) && (to > day || from >= day);
+}
+
+/** What is shown of an event on a day. */
+export interface Appearance {
+  readonly event: Summary;
+  /** Its hour where it begins, `–12:00` where it ends, `–` in between. */
+  readonly time: string;
+}
+
+/** Of each of these days its events, in their order. */
+export function appearances(
+  events: readonly Summary[],
+  days: readonly Date[],
+): Map<Date, readonly Appearance[]> {
+  const spans = events.map((event) => ({ event, span: spanOf(event) }));
+  const on = (day: Date) =>
+    spans.flatMap(({ event, span }) => (span && isOn(span, day) ? [{ event, time: timeOn(span, day) }] : []));
+  return new Map(days.map((day) => [day, on(day)]));
+}
+
+function timeOn({ from, to }: Span, day: Date): string {
+  if (from >= day) return hourOf(from);
+  return to < dayAfter(day) ? `–${hourOf(to)}` : "–";
+}

@@ -1,0 +1,48 @@
+/** Which days an event is on. */
+
+import { expect, test } from "vitest";
+import { hourOf } from "../src/dates.js";
+import { appearances } from "../src/days.js";
+
+const local = (day: number, hour = 0) => new Date(2026, 0, day, hour);
+const days = [1, 2, 3, 4, 5].map((day) => local(day));
+
+/** The days of January that an event is on, and what is said there. */
+function shown(start: Date | null, end: Date | null) {
+  const event = {
+    type: "event",
+    id: "1",
+    version: 1,
+    title: "Trip",
+    start_time: start?.toISOString() ?? null,
+    end_time: end?.toISOString() ?? null,
+  };
+  return [...appearances([event], days)].flatMap(([day, on]) => on.map(({ time }) => [day.getDate(), time]));
+}
+
+const hour = (of: number) => hourOf(local(1, of));
+
+test("an event is on each of its days", () => {
+  expect(shown(local(2, 10), local(2, 11))).toEqual([[2, hour(10)]]);
+  expect(shown(local(2, 10), local(4, 12))).toEqual([
+    [2, hour(10)],
+    [3, "–"],
+    [4, `–${hour(12)}`],
+  ]);
+  expect(shown(new Date(2025, 11, 30), local(2, 8))).toEqual([
+    [1, "–"],
+    [2, `–${hour(8)}`],
+  ]);
+});
+
+test("what ends at midnight isn't on the next day, and what takes no time is on its own", () => {
+  expect(shown(local(2, 22), local(3))).toEqual([[2, hour(22)]]);
+  expect(shown(local(2), local(3))).toEqual([[2, hour(0)]]);
+  expect(shown(local(2), local(2))).toEqual([[2, hour(0)]]);
+});
+
+test("what has no end, or one before its start, is on the day it starts; what has no start is nowhere", () => {
+  expect(shown(local(2, 10), null)).toEqual([[2, hour(10)]]);
+  expect(shown(local(2, 10), local(1, 10))).toEqual([[2, hour(10)]]);
+  expect(shown(null, local(2, 10))).toEqual([]);
+});
