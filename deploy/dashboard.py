@@ -92,8 +92,9 @@ NOT_CONNECTED = (
 ROWS: Mapping[str, Sequence[Panel]] = {
     "Now": [
         stat(
-            "Connections", "short", "Open WebSockets, and HTTP connections",
-            (total("websocket_connections_total"), "WebSocket"), (total("gateway_http_connections"), "HTTP"),
+            "Connections", "short", "Open WebSockets, the users behind them, and HTTP connections",
+            (total("websocket_connections_total"), "WebSocket"), (total("gateway_users"), "users"),
+            (total("gateway_http_connections"), "HTTP"),
         ),
         stat(
             "Connections left", "short", "How many more all nodes take: the number to scale on",

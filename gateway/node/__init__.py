@@ -189,6 +189,7 @@ class Node:
             self.metrics,
             Capacity(self.metrics, connections_max, 1 if place is None else place.workers),
             lambda: self.hub.rooms,
+            lambda: self.endpoint.visitors.users,
             now_s,
         )
         self.endpoint = Endpoint(

@@ -20,7 +20,7 @@ INTERVAL_S = 2.0
 
 
 class Gauges:
-    """See the module. `rooms` gives the open ones; `run` measures until cancelled."""
+    """See the module. `rooms` gives the open ones, `users` how many are connected; `run` measures on and on."""
 
     def __init__(
         self,
@@ -28,12 +28,14 @@ class Gauges:
         counters: Counters,
         capacity: Capacity,
         rooms: Callable[[], Iterable[Room]],
+        users: Callable[[], int],
         now_s: Callable[[], float],
     ) -> None:
         self._config = config
         self._counters = counters
         self._capacity = capacity
         self._rooms = rooms
+        self._users = users
         self._now_s = now_s
 
     async def run(self) -> None:
@@ -50,6 +52,7 @@ class Gauges:
         counters.connections_left_by = dict(left)  # anew: what bounds nothing now isn't told
         counters.connections_left = min(left.values())
         counters.cpu_share = self._capacity.cpu_share
+        counters.users = self._users()
         data_dir = self._config.server.data_dir
         try:
             disk = shutil.disk_usage(data_dir)

@@ -37,6 +37,7 @@ class Counters:
 
     # Connections
     connections: int = gauge("websocket_connections_total", "Total number of active WebSocket connections")
+    users: int = gauge("gateway_users", "Users who are connected; one who is at two workers counts at both")
     connections_accepted: int = count("websocket_connections_accepted", "Handshakes that were accepted")
     connections_rejected: Counts = keyed(
         "websocket_connections_rejected",

@@ -14,7 +14,7 @@ def test_what_bounds_nothing_any_more_is_not_told_as_a_bound(tmp_path) -> None:
     counters, cpu_s, now_s = Counters(), count(), count()
     capacity = Capacity(counters, 10_000, 1, lambda: float(next(cpu_s)), lambda: float(next(now_s)))
     config = Config().with_(server={"data_dir": str(tmp_path)})
-    gauges = Gauges(config, counters, capacity, lambda: (), lambda: 0.0)
+    gauges = Gauges(config, counters, capacity, lambda: (), lambda: 0, lambda: 0.0)
     counters.connections = MEASURABLE
     for _ in range(100):  # a core is busy
         gauges.measure()
