@@ -45,7 +45,6 @@ from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, forma
 from gateway.log.sqlite import SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, IndexEntry, Kind, Scope, SearchIndex, Wanted
-from gateway.redislink.chains import head_version
 from gateway.search.terms import terms_of
 
 ROOMS = 5_000
@@ -99,7 +98,7 @@ class Writer:
         """With what the log has already."""
         for room in range(ROOMS):
             opening = await self._log.open(f"event:{room}")
-            self._versions[room] = head_version(opening)
+            self._versions[room] = opening.version
         self.changes = sum(self._versions)
         self._rng.seed(self.changes)
 

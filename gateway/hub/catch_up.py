@@ -149,15 +149,14 @@ class CatchUp:
         """
         known = room.version  # the log may not end before this: it was read after
         opened = await self._log.open(room.resource)
-        records = opened.records
-        head = records[-1].version if records else opened.snapshot.version
+        head = opened.version
         if opened.epoch == room.epoch and known <= head <= room.version:
             return True
         if room.appending:
             return False
         if opened.epoch != room.epoch or head < known:
             return await self._take_other_history(room)
-        if records and room.receive(records):
+        if opened.records and room.receive(opened.records):
             return True
         return await self._receive_upto(room, head)  # the snapshot may be beyond the room's head
 

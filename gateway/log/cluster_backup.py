@@ -21,12 +21,11 @@ from gateway.log import postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead, write_backup
 from gateway.log.postgres import ANY_VERSION, PostgresArchive, dsn_of
-from gateway.log.redis import NOTHING, RedisLog
+from gateway.log.redis import RedisLog
 from gateway.log.search_opensearch import FORMAT_VERSION
 from gateway.log.search_queue import begin_anew
-from gateway.ports import Opening, Snapshot
+from gateway.ports import NOTHING, Opening, Snapshot
 from gateway.redislink import keys
-from gateway.redislink.chains import head_version
 from gateway.redislink.keys import LEFT
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
@@ -145,7 +144,7 @@ async def _copy(
     opening = await source.open(name)
     if opening is None:
         return 0
-    head = head_version(opening)
+    head = opening.version
     begin = await _beginning(found, source, name, missing, opening.snapshot) if missing else NOTHING
     with writer.resource(name, opening.epoch) as number:
         writer.add_snapshot(number, opening.snapshot)

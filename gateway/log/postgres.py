@@ -22,7 +22,7 @@ from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogTrimmed
 from gateway.log import postgres_statements as sql
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
-from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
+from gateway.ports import NOTHING, ClientKey, Opening, OwnChange, Record, Snapshot
 from gateway.ports.retention import PastSubmission
 from gateway.wire.announcement import Announcement
 from gateway.wire.checksum import CHANGE, damage, verified
@@ -32,7 +32,6 @@ CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 60
 UNANSWERED_TIMEOUT_MS = 10_000
 ANY_VERSION = (1 << 63) - 1
-NOTHING = Snapshot(0, b"null")
 MIGRATION_LOCK = 0x67617465  # an arbitrary number that only migrations use
 
 T = TypeVar("T")

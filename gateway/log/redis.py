@@ -19,6 +19,7 @@ from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log import redis_codec as codec
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
 from gateway.ports import (
+    NOTHING,
     Absent,
     Batch,
     ClientKey,
@@ -38,7 +39,6 @@ from gateway.ports import (
 )
 from gateway.ports.retention import PastSubmission
 from gateway.redislink import keys
-from gateway.redislink.chains import head_version
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of
 from gateway.redislink.link import Reply
@@ -51,7 +51,6 @@ from gateway.wire.checksum import sealed, unsealed
 
 logger = logging.getLogger(__name__)
 
-NOTHING = Snapshot(0, b"null")
 COMMITTED = Committed()
 # A reservation grows with each further refusal, up to so many times its length.
 RESERVATIONS_MAX = 10
@@ -167,7 +166,7 @@ class RedisLog:
         """
         found = None if self._archive is None else await self._archive.open(resource)
         archived = found or Opening(incarnation, NOTHING, ())
-        epoch, version = max(archived.epoch, incarnation), head_version(archived)
+        epoch, version = max(archived.epoch, incarnation), archived.version
         if found is not None and version == 0:  # only a purge leaves a resource without changes
             archived = archived._replace(purged=archived.epoch)
         if seen > (epoch, version):
@@ -200,8 +199,8 @@ class RedisLog:
     ) -> None:
         """Bring a resource (back) into Redis, under this epoch, unless somebody else does."""
         if lines is None:
-            lines = await self._archived_lines(resource, head_version(archived))
-        version, nonce = head_version(archived), ""
+            lines = await self._archived_lines(resource, archived.version)
+        version, nonce = archived.version, ""
         payload = news = b""
         if archived.records:
             snapshot_version = archived.snapshot.version
@@ -336,7 +335,7 @@ class RedisLog:
         opening = await self.open(batch.resource)
         if opening.epoch != batch.epoch:
             return Forked(opening.epoch)
-        if head_version(opening):
+        if opening.version:
             return Stale(opening.records) if opening.snapshot.version == 0 else Absent()
         # Nothing was ever written: only a first append makes the head.
         await self._create(batch.resource, opening.epoch, opening, opening.epoch)

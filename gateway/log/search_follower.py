@@ -152,7 +152,7 @@ def _newest(reader: Reader, name: str, kept: LoggedDocument | None) -> LoggedDoc
             return LoggedDocument(epoch, last.version, document, last.user_id, last.timestamp)
     opening = reader.open(name)
     document = replayed(orjson.loads(opening.snapshot.document), (one.body for one in opening.records))
-    version = opening.records[-1].version if opening.records else opening.snapshot.version
+    version = opening.version
     if version == 0:
         return None
     [newest] = opening.records[-1:] or reader.read(name, version - 1, 1)

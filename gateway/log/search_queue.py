@@ -143,7 +143,7 @@ class SearchQueue:
             return None
         bodies = (record.body for record in opening.records)
         document = replayed(orjson.loads(opening.snapshot.document), bodies)
-        version = opening.records[-1].version if opening.records else opening.snapshot.version
+        version = opening.version
         newest = opening.records[-1:] or await self._archive.read(name, version - 1, 1) if version else []
         if not newest:
             return None

@@ -26,7 +26,7 @@ from gateway.log import sqlite_authors, sqlite_places, sqlite_submissions
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch
 from gateway.log.database_thread import made_ready
 from gateway.log.sqlite_places import AFTER, Head
-from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot, Submitted
+from gateway.ports import NOTHING, ClientKey, Opening, OwnChange, Record, Snapshot, Submitted
 from gateway.ports.retention import Excess, RetentionRule
 from gateway.wire.checksum import CHANGE, damage, verified
 
@@ -105,7 +105,6 @@ _WRITER_PRAGMAS = (
     "wal_autocheckpoint = 4000",
     "secure_delete = ON",
 )
-NOTHING = Snapshot(0, b"null")
 # What went from the log on purpose, for who follows it: of a resource all of older epochs, and the changes up
 # to `upto`, of which there is one row. `newest` was the id of the newest change right after that.
 _GONE = """

@@ -23,6 +23,7 @@ from gateway.ports.admission import (
 )
 from gateway.ports.bus import Bus, BusListener, LeaseListener, Leases, Member
 from gateway.ports.log import (
+    NOTHING,
     Absent,
     Batch,
     ClientKey,
@@ -55,6 +56,7 @@ from gateway.ports.values import Ack, Own, Record
 
 __all__ = [
     "ASK",
+    "NOTHING",
     "Absent",
     "AbuseWatch",
     "Ack",

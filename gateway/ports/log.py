@@ -74,11 +74,14 @@ class Snapshot(NamedTuple):
     document: bytes
 
 
+# What was never written.
+NOTHING = Snapshot(0, b"null")
+
+
 class Opening(NamedTuple):
     """All that opens a room: its epoch, the newest snapshot, and the changes after it, in order.
 
-    The head's version is that of the last record, or of the snapshot where there are none. A resource
-    that was never written has version 0, document null and the log's standing epoch.
+    A resource that was never written has version 0, document null and the log's standing epoch.
 
     `purged` is the epoch that the last purge began: what rooms of older epochs hold was erased on purpose.
     `restarted` is the version at which the present epoch began, where it began because the log had lost its
@@ -92,6 +95,11 @@ class Opening(NamedTuple):
     purged: int = 0
     restarted: int | None = None
     follows: int = 0
+
+    @property
+    def version(self) -> int:
+        """The head's."""
+        return self.records[-1].version if self.records else self.snapshot.version
 
 
 class Submitted(NamedTuple):

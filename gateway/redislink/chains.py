@@ -90,7 +90,7 @@ class Chains:
             chain = _Chain(opening.epoch)
         self._chains[resource] = chain
         chain.parted = None  # it would have been told of a fork
-        head = head_version(opening)
+        head = opening.version
         chain.note(head if chain.newest == 0 else min(head, chain.newest), head, nonce)
 
     def heard(self, resource: str, payload: bytes) -> None:
@@ -140,7 +140,3 @@ class Chains:
 
     def forget(self, resource: str) -> None:
         self._chains.pop(resource, None)
-
-
-def head_version(opening: Opening) -> int:
-    return opening.records[-1].version if opening.records else opening.snapshot.version

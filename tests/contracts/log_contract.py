@@ -64,7 +64,7 @@ def batch(opening: Opening | Batch, *records: Record, base: int | None = None, r
     if isinstance(opening, Batch):
         resource, head = opening.resource, opening.base + len(opening.records)
     else:
-        head = opening.records[-1].version if opening.records else opening.snapshot.version
+        head = opening.version
     base = head if base is None else base
     return Batch(resource, opening.epoch, base, nonce(), records or (record(base + 1),))
 

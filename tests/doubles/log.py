@@ -15,6 +15,7 @@ import trio
 
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, submission_key
 from gateway.ports import (
+    NOTHING,
     Batch,
     Bus,
     ClientKey,
@@ -32,8 +33,6 @@ from gateway.ports import (
 )
 from gateway.runtime.clock import unix_ms
 from gateway.wire.announcement import Announcement, encode
-
-NOTHING = Snapshot(0, b"null")
 
 
 @dataclass(slots=True)

@@ -24,7 +24,6 @@ from gateway.ports import (
     Reserved,
     Stale,
 )
-from gateway.redislink.chains import head_version
 
 Fault = Callable[[], Awaitable[object]]
 
@@ -93,7 +92,7 @@ class Writer:
         while True:
             try:
                 opening = await self.log.open(self.resource)
-                return opening.epoch, head_version(opening)
+                return opening.epoch, opening.version
             except Exception as error:
                 if type(error).__name__ not in ("LogUnavailable", "LogTrimmed"):
                     raise

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.log.batches import next_epoch
 from gateway.ports import Batch, Committed, Forked, Opening, Outcome, Record, Stale
-from gateway.redislink.chains import Chains, head_version
+from gateway.redislink.chains import Chains
 from gateway.wire.announcement import Announcement, encode
 from tests.doubles.bus import MemoryBus
 from tests.doubles.log import MemoryHistory, MemoryLog
@@ -95,7 +95,7 @@ class WatchfulLog(MemoryLog):
         if seen is not None and self.fragile.lacks(resource, *seen):
             self._begin_epoch(resource)
         opening = await super().open(resource)
-        head = head_version(opening)
+        head = opening.version
         self._chains.opened(resource, opening, self.fragile.nonce_at(resource, head))
         return opening
 

@@ -191,7 +191,7 @@ class World:
         document: Any = None
         for entry in entries_of(None, records):
             document = entry.after
-        head = opened.records[-1].version if opened.records else opened.snapshot.version
+        head = opened.version
         assert self.losses or opened.epoch == EPOCH_START_MS, "a new epoch, though nothing was lost"
         assert head == len(records), "the snapshot and the history end at different versions"
         self._check_once(records)
