@@ -16,11 +16,12 @@ import orjson
 import trio
 
 from gateway.config import PresenceSettings
-from gateway.errors import LogUnavailable
+from gateway.errors import LogUnavailable, Refusal
 from gateway.ports import Bus, Leases, Member
 from gateway.rooms.room import Room
-from gateway.rooms.roster import JOIN, LEAVE, UPDATE, Presence
+from gateway.rooms.roster import JOIN, LEAVE, NO_CURSOR, UPDATE, Presence
 from gateway.runtime.timeslice import Slices
+from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ PACE_S = 0.05
 GRACE_S = 5.0
 NEVER_S = float("-inf")
 LOST_NODES_MAX = 1000
-MALFORMED = (ValueError, KeyError, TypeError, IndexError)
+MALFORMED = (ValueError, KeyError, TypeError, IndexError, Refusal)
 
 
 class RemotePerson:
@@ -62,13 +63,18 @@ def encode(entry: Presence) -> bytes:
 
 def decode(node: str, session: str, fields: Mapping[str, Any], now_ms: int) -> Presence:
     """Another node's entry; one of MALFORMED where it is none. Its times never lie in our future."""
-    person = RemotePerson(*fields["user"])
-    entry = Presence(session, fields["client_id"], person, None, min(now_ms, fields["seen"]))
+    user_id, name, avatar_url = fields["user"]
+    client_id, color = fields["client_id"], fields.get("color", "")  # a node of an older version sends none
+    for text in (node, session, user_id, name, avatar_url, client_id, color):
+        if not isinstance(text, str):
+            raise TypeError(text)
+    person = RemotePerson(user_id, name, avatar_url)
+    entry = Presence(session, client_id, person, None, min(now_ms, fields["seen"]))
     entry.node = node
-    entry.number = fields["number"]
-    entry.cursor = fields["cursor"]
-    entry.is_typing = fields["is_typing"]
-    entry.color = fields.get("color", "")  # a node of an older version sends none
+    entry.number = messages.integer_of(fields, "number")
+    entry.cursor = messages.cursor_of(fields) or NO_CURSOR
+    entry.is_typing = messages.flag_of(fields, "is_typing", False)
+    entry.color = color
     entry.active_ms = min(now_ms, fields["active"])
     return entry
 
@@ -143,7 +149,7 @@ class RemotePresence:
     def on_message(self, room: Room, payload: bytes) -> None:
         """News of another node's member."""
         try:
-            kind, node, number, session, fields = orjson.loads(payload)
+            kind, node, _, session, fields = orjson.loads(payload)
             if node in self._lost:
                 return
             entry = decode(node, session, fields, self._wall_ms())
@@ -151,13 +157,13 @@ class RemotePresence:
             logger.warning("%s: no presence, and no announcement: %r", room.resource, error)
             return
         place = (room.resource, session)
-        if number < self._left.get(place, 0):
+        if entry.number < self._left.get(place, 0):
             return
         self._heard_s[place] = self._now_s()
         if kind == LEAVE:
-            self._left[place] = number
+            self._left[place] = entry.number
             known = room.roster.get(session)
-            if known is not None and known.number < number:
+            if known is not None and known.number < entry.number:
                 room.roster.expel(session, self._wall_ms())
         elif kind in (JOIN, UPDATE):
             room.roster.admit(entry, self._wall_ms())

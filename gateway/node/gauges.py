@@ -20,7 +20,7 @@ INTERVAL_S = 2.0
 
 
 class Gauges:
-    """See the module. `rooms` gives the open ones, `users` how many are connected; `run` measures on and on."""
+    """See the module. `rooms` gives the open ones, `users` how many are connected; `run` never ends."""
 
     def __init__(
         self,

@@ -8,16 +8,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+import pytest
 import trio
 
 from gateway.admission import Features
 from gateway.config import Config
 from gateway.hub.hub import Hub
+from gateway.rooms.roster import UPDATE
 from gateway.runtime.metrics import Counters
 from gateway.sessions import claims
 from gateway.sessions.endpoint import Endpoint
 from tests.doubles.bus import MeetingPlace
-from tests.doubles.leases import LeaseTable
+from tests.doubles.leases import LeaseTable, MemoryLeases
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather
 from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group, Link
@@ -242,6 +244,38 @@ async def test_what_is_no_presence_harms_nobody(autojump_clock, caplog):
         await world.client(two, "bob")
         await ann.sees("ann", "bob")
         assert len([record for record in caplog.records if "no presence" in record.message]) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cursor", 5),
+        ("cursor", {"version": 3}),
+        ("cursor", {"field": "title", "position": "3"}),
+        ("number", "7"),
+        ("is_typing", 1),
+        ("user", [["bob"], "bob", ""]),
+        ("client_id", {}),
+        ("color", []),
+        ("seen", None),
+        ("session", ["s"]),
+        ("node", ["n"]),
+    ],
+)
+async def test_a_presence_that_is_not_as_it_should_be_harms_nobody(autojump_clock, caplog, name, value):
+    """From the bus or the leases; what made it is a node of another release, or a fault."""
+    entry = {"number": 7, "client_id": "c", "user": ["bob", "bob", ""], "cursor": {"field": "title"}}
+    entry |= {"is_typing": False, "seen": 1, "active": 1, "session": "s", "node": "n", name: value}
+    async with cluster() as world:
+        one, _ = await world.node("one"), await world.node("two")
+        ann = await world.client(one, "ann")
+        news = [UPDATE, entry["node"], 7, entry["session"], entry]
+        one.hub.listener.on_message(ROOM, orjson.dumps(news))
+        MemoryLeases(world.leases, "two", CONFIG.redis).put(ROOM, "s", orjson.dumps(entry))
+        one.hub.listener.on_gap(ROOM)
+        await world.client(one, "cem")
+        await ann.sees("ann", "cem", *(["bob"] if name in ("session", "node") else []))
+        assert [record for record in caplog.records if "no presence" in record.message]
 
 
 async def test_a_room_crowded_by_all_nodes_tells_those_who_are_active_with_the_count_of_all(autojump_clock):
