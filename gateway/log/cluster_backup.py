@@ -241,9 +241,9 @@ async def fill(found: Stores, reader: BackupReader) -> Contents:
     """Bring a backup, with its epochs, into a cluster that holds nothing."""
     epoch = reader.standing_epoch
     for partition in range(found.config.redis.partitions):
-        await found.shards.call(
-            Call(partition, pack(("HSET", keys.tag(partition), "incarnation", epoch, "backlog", 0)))
-        )
+        # With the process that wrote last: another one would begin an incarnation of its own.
+        await found.shards.call(Call(partition, pack(("DEL", keys.tag(partition)))))
+        await found.shards.call(Call(partition, pack(("HSET", keys.tag(partition), "incarnation", epoch))))
     resources = changes = 0
     for head in reader.heads():
         if found.archive is None:

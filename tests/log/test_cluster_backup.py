@@ -12,11 +12,14 @@ import pytest
 from gateway.errors import LogDamaged
 from gateway.log import cluster_backup, postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
-from gateway.log.backup_file import BackupReader, Contents, StoredHead, verify
+from gateway.log.backup_file import BackupReader, Contents, StoredHead, renewed, verify
 from gateway.log.cluster_backup import Stores, backup, stores
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.ports import Opening, Record, Snapshot
 from gateway.ports.retention import Excess
+from gateway.redislink.keys import partition_of, tag
+from gateway.redislink.link import pack
+from gateway.redislink.shards import Call
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import ROOM, record
 from tests.redis.parts import fresh
@@ -146,6 +149,26 @@ async def test_the_newest_document_alone_is_restored_with_and_without_an_archive
                 await cluster_backup.fill(found, reader)
                 opening = await found.log.open(ROOM)
                 assert (opening.snapshot, list(opening.records)) == (document(12), [])
+
+
+@pytest.mark.parametrize("archiving", [True, False])
+async def test_what_is_brought_keeps_its_epochs_though_redis_was_restarted_before(
+    archiving: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup.sqlite3"
+    async with archived(range(1, 6), 5) as (found, _):
+        await backup(found, file)
+    renewed(file)
+    with shared_postgres().database() as dsn, BackupReader(file) as reader:
+        migrate(dsn)
+        config = fresh("any").with_(postgres={"dsn": dsn if archiving else ""})
+        async with stores(config) as found:
+            partition = partition_of(ROOM, config.redis.partitions)
+            meta = ("HSET", tag(partition), "run", "before", "fenced", "10.0.0.9")
+            await found.shards.call(Call(partition, pack(meta)))
+            await cluster_backup.clear(found, replace=True)
+            await cluster_backup.fill(found, reader)
+            assert (await found.log.open(ROOM)).epoch == reader.standing_epoch
 
 
 async def test_a_history_that_retention_has_cut_has_no_gap(tmp_path: Path) -> None:
