@@ -295,6 +295,17 @@ async def test_workers_share_the_partitions_and_take_over_from_one_that_vanished
             assert len(await left.outbox.take(1)) > 0, "what was released is free at once"
 
 
+async def test_a_lease_from_before_the_servers_clock_was_set_back_keeps_nobody_out() -> None:
+    async with alone() as node:
+        await committed(node.log, filled(await node.log.open(ROOM), 3))
+        partition = partition_of(ROOM, 256)
+        ahead_ms = 9_000_000_000_000
+        with client() as direct:
+            direct.hset(tag(partition), mapping={"owner": "crashed", "lease": ahead_ms})
+        await node.archive()
+        assert versions(await node.store.read(ROOM, 0, 9)) == [1, 2, 3]
+
+
 async def test_what_another_worker_archived_meanwhile_is_not_missing() -> None:
     with shared_postgres().database() as dsn:
         migrate(dsn)
