@@ -65,12 +65,16 @@ _OLDEST = f"""
 SELECT extract(epoch FROM clock_timestamp() - min(since)) FROM gateway.search_due AS d
 WHERE generation = %s AND {_DUE}
 """
-_FILL = """
+_FILL = b"""
 INSERT INTO gateway.search_due (generation, name, epoch, version)
 SELECT %(number)s, s.name, s.epoch,
     coalesce((SELECT max(version) FROM gateway.change WHERE resource = s.id AND NOT superseded), 0)
-FROM gateway.resource AS s ON CONFLICT DO NOTHING
+FROM gateway.resource AS s WHERE NOT EXISTS (
+    SELECT FROM gateway.search_due AS d WHERE d.generation = %(number)s AND d.name = s.name
+)
 """
+# Waits for all who note what is due, and who may not know of a generation; whoever comes later does.
+_HOLD_DUE = b"LOCK TABLE gateway.search_due IN SHARE ROW EXCLUSIVE MODE"
 
 
 _BEGIN_ANEW = b"""
@@ -215,7 +219,9 @@ async def added(archive: PostgresArchive, format: int, first: bool = False) -> G
                 return None
             made = Generation(newest + 1, format, first)
             connection.execute(b"INSERT INTO gateway.search_generation VALUES (%s, %s, %s)", made)
-            connection.execute(_FILL.encode(), {"number": made.number})
+            connection.execute(_FILL, {"number": made.number})
+            connection.execute(_HOLD_DUE)
+            connection.execute(_FILL, {"number": made.number})  # what is there for the first time
             return made
 
     return await archive.run(add, "unknown")

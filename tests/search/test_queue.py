@@ -6,7 +6,7 @@ import psycopg
 import trio
 
 from gateway.log.archive import Transfer
-from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.postgres import PostgresArchive, _Storing, migrate
 from gateway.log.postgres_summaries import PostgresSummaries
 from gateway.log.search_queue import Generation, SearchQueue, added, generations, refilled, switched
 from gateway.ports import Record
@@ -85,6 +85,21 @@ async def test_an_index_of_a_large_archive_is_begun_filled_and_switched_however_
         assert await generations(archive) == [Generation(1, 1, True)]
         assert len((await SearchQueue(archive, 1).take(100)).changes) == len(NAMES)
         await hurried.aclose()
+        await archive.aclose()
+
+
+async def test_what_is_archived_for_the_first_time_while_an_index_is_begun_is_due_for_it():
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        with psycopg.connect(dsn) as connection:
+            connection.execute("BEGIN")
+            _Storing(connection).store(changes(1))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(added, archive, 1)
+                await trio.sleep(0.3)
+                connection.commit()
+        assert len((await SearchQueue(archive, 1).take(100)).changes) == len(NAMES)
         await archive.aclose()
 
 
