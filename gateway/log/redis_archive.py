@@ -58,6 +58,7 @@ class RedisOutbox:
         self._owner = shards.origin.hex()
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
         self._held: dict[int, float] = {}  # since when, in Trio's time
+        self._evicts = True
         self.damaged: set[int] = set()
         self.trouble = ""
 
@@ -199,22 +200,29 @@ class RedisOutbox:
             await trio.sleep(PRESSED_INTERVAL_S)
             passed_s += PRESSED_INTERVAL_S
             pressed = [number for number in self._held if self._is_pressed(number)]
-            idle_ms = max(PRESSED_IDLE_MIN_MS, idle_ms // 2) if pressed else usual_ms
-            if pressed:
-                await self._try_to_evict(store, idle_ms, pressed)
+            shorter_ms = max(PRESSED_IDLE_MIN_MS, idle_ms // 2)
+            if not pressed:
+                idle_ms = usual_ms
+            elif await self._try_to_evict(store, shorter_ms, pressed):
+                idle_ms = shorter_ms
             if passed_s >= EVICTION_INTERVAL_S:
                 passed_s = 0.0
                 await self._try_to_evict(store, usual_ms, list(self._held))
 
-    async def _try_to_evict(self, store: Store, idle_ms: int, partitions: Sequence[int]) -> None:
+    async def _try_to_evict(self, store: Store, idle_ms: int, partitions: Sequence[int]) -> bool:
+        """Whether the archive and the log answered. That they don't is told once."""
         try:
             await store.heads([])  # whether it answers
             evicted = await self.evict(idle_ms, partitions)
         except LogUnavailable as error:
-            logger.warning("nothing is evicted: %s", error)
-            return
+            if self._evicts:
+                logger.warning("nothing is evicted: %s", error)
+            self._evicts = False
+            return False
+        self._evicts = True
         if evicted:
             logger.info("%d resources, idle for %.0f s, left Redis for the archive", evicted, idle_ms / 1000)
+        return True
 
     async def evict(self, idle_ms: int, partitions: Sequence[int] | None = None) -> int:
         """Remove archived resources that nobody changed for so long, nor has open, of these partitions (None:

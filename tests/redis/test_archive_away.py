@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -122,9 +123,21 @@ async def test_nothing_is_evicted_while_the_archive_is_away_though_nothing_waits
     caplog.set_level("INFO")
     monkeypatch.setattr("gateway.log.redis_archive.PRESSED_INTERVAL_S", 0.01)
     monkeypatch.setattr("gateway.log.redis_archive.PRESSED_IDLE_MIN_MS", -60_000)
+    heads, evict = PostgresArchive.heads, RedisOutbox.evict
+    asked: list[Sequence[str]] = []
+    idles: list[int] = []
+
+    async def asking(store: PostgresArchive, names: Sequence[str]) -> Any:
+        asked.append(names)
+        return await heads(store, names)
+
+    async def evicting(outbox: RedisOutbox, idle_ms: int, partitions: Sequence[int]) -> int:
+        idles.append(idle_ms)
+        return await evict(outbox, idle_ms, partitions)
+
     with redis_server() as server, postgres_server("fsync=off") as postgres, postgres.database() as dsn:
         migrate(dsn)
-        config = settings(server.url, partitions=4, evict_idle_h=0)
+        config = settings(server.url, partitions=4, evict_idle_h=1)
         async with running(config) as shards, trio.open_nursery() as nursery:
             store, outbox = PostgresArchive(dsn), RedisOutbox(shards, config, lambda address: True)
             log, archiver = RedisLog(shards, config, store, wall_ms=lambda: NOW_MS), Archiver(outbox, store)
@@ -134,10 +147,14 @@ async def test_nothing_is_evicted_while_the_archive_is_away_though_nothing_waits
             while await archiver.step():
                 pass
             postgres.kill()
+            monkeypatch.setattr(PostgresArchive, "heads", asking)
+            monkeypatch.setattr(RedisOutbox, "evict", evicting)
             await nursery.start(outbox.run_evictions, store)
-            await eventually(lambda: caplog.text.count("nothing is evicted") > 30)
+            await eventually(lambda: len(asked) > 30)
+            assert caplog.text.count("nothing is evicted") == 1
             assert [one.version for one in await log.read(ROOM, 0, 9)] == [1], "Redis has it still"
             postgres.start()
             await eventually(lambda: "1 resources, idle" in caplog.text)
+            assert idles[:3] == [1_800_000, 900_000, 450_000], "what is idle for longest goes first"
             nursery.cancel_scope.cancel()
             await store.aclose()
