@@ -37,6 +37,7 @@ from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_store import Reader, connect, name_of, transaction
 from gateway.ports.search import Erasure
 from gateway.runtime import logs
+from gateway.runtime.clock import unix_ms
 from gateway.wire.checksum import CHANGE, damage, verified
 
 # Run as a process, its own name is another.
@@ -269,31 +270,50 @@ def _file(path: Path) -> int:
 
 
 class Teller:
-    """Writes how it goes, now and then."""
+    """Writes how it goes, now and then: of all indexers together, each of which may end and give way to the
+    next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_ms: Callable[[], int] = unix_ms) -> None:
+        self._wall_ms = wall_ms
         self._told_s = -1.0
+        self._ended_changes = self._failures = 0
+        self._numbers = IndexNumbers()  # of the present indexer
+        self._behind_since_ms: int | None = None
         self._said: dict[str, Any] = {"changes": 0, "failures": 0, "trouble": "", "lag_ms": 0}
 
     def __call__(self, indexer: Indexer) -> None:
+        numbers = indexer.numbers
+        if numbers is not self._numbers:
+            self._ended_changes += self._numbers.changes
+            self._failures += self._numbers.failures
+            self._numbers = numbers
+        if not numbers.trouble:
+            self._behind_since_ms = None
         now_s = trio.current_time()
         if now_s < self._told_s + TELL_INTERVAL_S:
             return
         self._told_s = now_s
-        numbers = indexer.numbers
-        self._say(
-            changes=numbers.changes,
-            failures=numbers.failures,
-            trouble=numbers.trouble,
-            lag_ms=indexer.lag_ms,
-        )
+        self._say(numbers.trouble, max(indexer.lag_ms, self._lag_ms))
 
     def waits(self, trouble: str) -> None:
-        """Nothing is indexed for now."""
-        self._say(trouble=trouble)
+        """Nothing is indexed for now; it is as far behind as it was, and more and more."""
+        self._failures += 1
+        if self._behind_since_ms is None:
+            self._behind_since_ms = self._wall_ms() - int(self._said["lag_ms"])
+        self._say(trouble, self._lag_ms)
 
-    def _say(self, **said: Any) -> None:
-        self._said |= said
+    @property
+    def _lag_ms(self) -> int:
+        """What it is behind by what was told when it began to wait."""
+        return 0 if self._behind_since_ms is None else max(0, self._wall_ms() - self._behind_since_ms)
+
+    def _say(self, trouble: str, lag_ms: int) -> None:
+        self._said = {
+            "changes": self._ended_changes + self._numbers.changes,
+            "failures": self._failures + self._numbers.failures,
+            "trouble": trouble,
+            "lag_ms": lag_ms,
+        }
         sys.stdout.write(orjson.dumps(self._said).decode() + "\n")
         sys.stdout.flush()
 

@@ -11,6 +11,7 @@ import trio
 
 from gateway.errors import Refusal
 from gateway.log.search_sqlite import INDEX
+from gateway.log.sqlite import DATABASE
 from gateway.node import searching
 from gateway.runtime.metrics import Counters
 from tests.http.node import Served, served
@@ -165,6 +166,20 @@ async def test_so_is_one_that_can_not_be_written_from_the_start(tmp_path):
         connection.execute("BEGIN IMMEDIATE")
         async with searchable(tmp_path) as node:
             await until_told(node)
+
+
+async def test_one_that_can_not_be_made_lags_more_and_more(tmp_path):
+    (tmp_path / DATABASE).write_bytes(b"no log from which one could be made")
+    counters, process = Counters(), searching.IndexProcess(str(tmp_path))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.run)
+        with trio.fail_after(60):
+            while counters.search_lag_seconds < 2:
+                process.measure(counters)
+                await trio.sleep(0.05)
+        assert process.trouble
+        assert counters.search_failures
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

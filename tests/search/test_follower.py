@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
+import trio
+from trio.testing import MockClock
 
 from gateway.log.indexer import Indexer, LoggedDocument
-from gateway.log.search_follower import LogSource, build
+from gateway.log.search_follower import LogSource, Teller, build
 from gateway.log.search_sqlite import INDEX, SqliteSearch
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record
@@ -111,3 +114,33 @@ async def test_a_damaged_resource_keeps_no_other_out_of_the_index(tmp_path: Path
     assert not [one for one in found if one.id in ("text", "wrong")]
     await index.aclose()
     await log.aclose()
+
+
+async def test_what_is_told_goes_on_from_one_indexer_to_the_next(
+    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+):
+    index = SqliteSearch(tmp_path / INDEX)
+    source = LogSource(tmp_path, index)
+    now_ms = 1_000_000
+    teller = Teller(lambda: now_ms)
+
+    async def told(changes: int, trouble: str = "") -> None:
+        indexer = Indexer(source, index)
+        indexer.numbers.changes, indexer.numbers.trouble = changes, trouble
+        await trio.sleep(1)
+        teller(indexer)
+
+    await told(5)
+    teller.waits("away")
+    now_ms += 4000
+    await told(2, "away")
+    teller.waits("away")
+    now_ms += 3000
+    teller.waits("away")
+    await told(1)
+    said = [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["changes"] for one in said] == [5, 5, 7, 7, 7, 8]
+    assert [one["failures"] for one in said] == [0, 1, 1, 2, 3, 3]
+    assert [one["lag_ms"] for one in said] == [0, 0, 4000, 4000, 7000, 0]
+    await source.release()
+    await index.aclose()
