@@ -9,8 +9,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import trio
@@ -29,16 +28,10 @@ from gateway.admin.port import State
 from gateway.admin.revocations import RevocationControl, RevocationRoutes
 from gateway.errors import LogUnavailable
 from gateway.http import problems
-from gateway.http.authorship import AuthorshipRoutes
+from gateway.http.app import resource_routes
 from gateway.http.bodies import Bodies
-from gateway.http.headers import RequestId, SecurityHeaders
-from gateway.http.lists import ListRoutes
-from gateway.http.names import NameRoutes
-from gateway.http.port import Resources
+from gateway.http.headers import NOTHING, RequestId, SecurityHeaders
 from gateway.http.requests import HttpContext, json_response
-from gateway.http.resources import ResourceRoutes
-from gateway.http.search import SearchRoutes
-from gateway.ports import Authenticator
 from gateway.ports.audit import AuditLog
 
 CHECK_TIMEOUT_S = 2.0
@@ -57,15 +50,11 @@ class Controls(NamedTuple):
 
 
 class AdminContext(NamedTuple):
-    """What the application works with. `now_s` is Unix time; `websocket_url` is shown to people."""
+    """What the application works with. `websocket_url` is shown to people."""
 
-    resources: Resources
+    http: HttpContext
     state: State
-    authenticator: Authenticator
-    document_bytes_max: int
     websocket_url: str = "ws://HOST:PORT/realtime"
-    now_s: Callable[[], float] = time.time
-    message_bytes_max: int = 1 << 18
     controls: Controls | None = None
     drain_grace_s: float = 0.0
     bodies_bytes_max: int = 64 << 20
@@ -73,9 +62,14 @@ class AdminContext(NamedTuple):
 
 def application(context: AdminContext) -> Starlette:
     """The ASGI application over the core's port."""
-    app = Starlette(routes=routes(context), exception_handlers=problems.HANDLERS)
-    app.add_middleware(Bodies, bytes_max=context.bodies_bytes_max)
-    app.add_middleware(SecurityHeaders, policy=page.POLICY)
+    return guarded(routes(context), lambda: context.bodies_bytes_max, page.POLICY)
+
+
+def guarded(routes: Sequence[Route], bodies_bytes_max: Callable[[], int], policy: str = NOTHING) -> Starlette:
+    """The application of an operators' port: its requests hold at most so many bytes of bodies."""
+    app = Starlette(routes=routes, exception_handlers=problems.HANDLERS)
+    app.add_middleware(Bodies, bytes_max=bodies_bytes_max)
+    app.add_middleware(SecurityHeaders, policy=policy)
     app.add_middleware(RequestId)
     return app
 
@@ -83,32 +77,20 @@ def application(context: AdminContext) -> Starlette:
 def routes(context: AdminContext) -> list[Route]:
     """What the description describes."""
     admin = _Admin(context)
-    shared = HttpContext(
-        context.resources,
-        context.authenticator,
-        context.document_bytes_max,
-        context.message_bytes_max,
-        context.now_s,
-        audit=None if context.controls is None else context.controls.audit,
-    )
     return [
         Route("/", admin.page, methods=["GET"]),
         Route("/openapi.json", admin.openapi, methods=["GET"]),
         Route("/healthz", admin.healthz, methods=["GET"]),
         Route("/readyz", admin.readyz, methods=["GET"]),
         Route("/metrics", admin.metrics, methods=["GET"]),
-        *_operators(context, shared),
-        *ListRoutes(shared).routes(),
-        *ResourceRoutes(shared, purges=True).routes(),
-        *AuthorshipRoutes(shared).routes(),
-        *NameRoutes(shared).routes(),
-        *SearchRoutes(shared).routes(),
+        *_operators(context),
+        *resource_routes(context.http, purges=True),
     ]
 
 
-def _operators(context: AdminContext, shared: HttpContext) -> list[Route]:
+def _operators(context: AdminContext) -> list[Route]:
     """What only operators may do, where the node offers it."""
-    controls = context.controls
+    shared, controls = context.http, context.controls
     if controls is None:
         return []
     return [
@@ -133,9 +115,8 @@ class _Admin:
         return HTMLResponse(page.html(self._state.name, state, self._context.websocket_url))
 
     async def openapi(self, request: Request) -> Response:
-        return json_response(
-            description(sorted(self._context.resources.types()), self._context.document_bytes_max)
-        )
+        shared = self._context.http
+        return json_response(description(sorted(shared.resources.types()), shared.document_bytes_max))
 
     async def healthz(self, request: Request) -> Response:
         """The process runs and its loop turns; nothing else is asked."""

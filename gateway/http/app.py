@@ -35,7 +35,7 @@ def application(
     allows_origin: Callable[[str], bool],
     evaluate: Evaluate,
     visited: Callable[[ASGIApp], ASGIApp],
-    bodies_bytes_max: int,
+    bodies_bytes_max: Callable[[], int],
     pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """The ASGI application. `allows_origin`: which web pages may read answers; `visited` bounds what an
@@ -54,12 +54,19 @@ def routes(context: HttpContext, evaluate: Evaluate) -> list[Route]:
 
     return [
         Route("/openapi.json", openapi, methods=["GET"]),
+        *resource_routes(context),
+        *FlagRoutes(context, evaluate).routes(),
+    ]
+
+
+def resource_routes(context: HttpContext, purges: bool = False) -> list[Route]:
+    """What is the same at every port; `purges`: a resource can be erased for good."""
+    return [
         *ListRoutes(context).routes(),
-        *ResourceRoutes(context).routes(),
+        *ResourceRoutes(context, purges).routes(),
         *AuthorshipRoutes(context).routes(),
         *NameRoutes(context).routes(),
         *SearchRoutes(context).routes(),
-        *FlagRoutes(context, evaluate).routes(),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.problems import Problem
@@ -11,9 +13,9 @@ RETRY_AFTER_S = 5
 
 class Bodies:
     """An application whose requests hold at most so many bytes of bodies, from when these come until the
-    requests are answered."""
+    requests are answered; `bytes_max()` is asked each time."""
 
-    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, bytes_max: Callable[[], int]) -> None:
         self._app = app
         self._bytes = 0
         self._bytes_max = bytes_max
@@ -28,7 +30,7 @@ class Bodies:
             size = len(message.get("body", b""))
             held += size
             self._bytes += size
-            if size and self._bytes > self._bytes_max:
+            if size and self._bytes > self._bytes_max():
                 raise _too_many()
             return message
 

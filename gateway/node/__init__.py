@@ -217,6 +217,7 @@ class Node:
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
         self._admin_ended = trio.Event()
+        self._http_context = self._made_http_context()
 
     def _made_summariser(self) -> Summariser | None:
         summaries = self._backend.summaries
@@ -229,6 +230,12 @@ class Node:
     def _made_resources(self) -> HubResources:
         parts = self._summariser, self._made_searcher(), self._backend.keeper
         return HubResources(self.hub, self.endpoint.context, *parts)
+
+    def _made_http_context(self) -> HttpContext:
+        limits = self.config.limits
+        bounds = limits.document_bytes_max, limits.message_bytes_max
+        ending, audit = self._drain_asked, self.audit
+        return HttpContext(self._resources, self._authenticator, *bounds, ending=ending, audit=audit)
 
     def _made_retention(self) -> Retention | None:
         """Without a rule too: what it once kept of submissions is forgotten in time."""
@@ -328,23 +335,17 @@ class Node:
         config = self.config
         demo = faces.demo_origins(config, port) if faces.demo_wanted(config) else []
         self.endpoint.demo_origins = demo
-        limits = config.limits
-        context = HttpContext(
-            self._resources,
-            self._authenticator,
-            limits.document_bytes_max,
-            limits.message_bytes_max,
-            ending=self._drain_asked,
-            audit=self.audit,
-        )
         evaluate = self.endpoint.context.features.evaluate
         client_of = Proxies(config.server).client_of
         visited = partial(Visited, visitors=self.endpoint.visitors, client_of=client_of)
         application = faces.service_application(
-            config, context, self.endpoint.allows_origin, demo, evaluate, visited
+            config, self._http_context, self.endpoint.allows_origin, demo, evaluate, visited
         )
         self.http = server.HttpServer(
-            application, config.server.http_connections_max, self.metrics, limits.http_pending_bytes_max
+            application,
+            config.server.http_connections_max,
+            self.metrics,
+            config.limits.http_pending_bytes_max,
         )
         self.endpoint.http_service = self.http
         try:
@@ -356,9 +357,7 @@ class Node:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""
         drain = self.drain if self._admin else _supervised
         controls = Controls(self.flags, self.revocations, drain, self.audit, self._insight)
-        return faces.admin_application(
-            self.config, self._resources, self, self._authenticator, websocket, controls
-        )
+        return faces.admin_application(self.config, self._http_context, self, websocket, controls)
 
     def _take_revocations(self, revocations: Revocations) -> None:
         self._authenticator.take_revocations(revocations)

@@ -12,14 +12,13 @@ from starlette.types import ASGIApp
 
 from gateway.admin import app as admin
 from gateway.admin.port import State
-from gateway.admission import TokenVerifier, issue, read_secret, secret_path
+from gateway.admission import issue, read_secret, secret_path
 from gateway.admission.origins import normal_origin
 from gateway.config import Config
 from gateway.demo.pages import NOTICE, Demo, DemoContext
 from gateway.errors import ConfigError
 from gateway.http import app as service
 from gateway.http.ofrep import Evaluate
-from gateway.http.port import Resources
 from gateway.http.requests import HttpContext
 from gateway.sessions.endpoint import PATH
 
@@ -62,8 +61,10 @@ def service_application(
 ) -> ASGIApp:
     """The service port's HTTP. `demo`: the origins of the demo's page; none: there is no demo."""
     pages = Demo(_demo_context(config, demo)).routes() if demo else []
-    bodies_bytes_max = config.limits.unfinished_bytes_max
-    return service.application(context, allows_origin, evaluate, visited, bodies_bytes_max, pages)
+    limits = config.limits
+    return service.application(
+        context, allows_origin, evaluate, visited, lambda: limits.unfinished_bytes_max, pages
+    )
 
 
 def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:
@@ -85,25 +86,20 @@ def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:
 
 def admin_application(
     config: Config,
-    resources: Resources,
+    context: HttpContext,
     state: State,
-    verifier: TokenVerifier,
     websocket: tuple[str, int],
     controls: admin.Controls,
 ) -> Starlette:
     """The admin port's HTTP of a worker whose clients connect to `websocket`."""
     scheme = "wss" if config.server.tls_cert else "ws"
-    limits = config.limits
     return admin.application(
         admin.AdminContext(
-            resources,
+            context,
             state,
-            verifier,
-            limits.document_bytes_max,
             f"{scheme}://{websocket[0]}:{websocket[1]}{PATH}",
-            message_bytes_max=limits.message_bytes_max,
-            controls=controls,
-            drain_grace_s=config.timeouts.drain_grace_s,
-            bodies_bytes_max=limits.unfinished_bytes_max,
+            controls,
+            config.timeouts.drain_grace_s,
+            config.limits.unfinished_bytes_max,
         )
     )

@@ -276,8 +276,8 @@ def check_growing(
     strategies: Strategies | None,
     budget: Budget | None = None,
 ) -> None:
-    """At commit, on the head: `operations` lead from `document` to `after`, and leave every item in the arrays
-    that only grow. Deleting the document may take them.
+    """At commit, on the head: `operations` lead from `document` to `after`, and leave every item in arrays that
+    only grow. Deleting the document may take them.
 
     Raises PatchError `INVALID_OPERATION`.
     """

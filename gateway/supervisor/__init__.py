@@ -18,9 +18,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import trio
-from starlette.types import Receive, Scope, Send
 
-from gateway.config import Config, changed_settings
+from gateway.config import Config, LimitsSettings, changed_settings
 from gateway.errors import GatewayError
 from gateway.http import server
 from gateway.node import Addresses, made_name
@@ -52,7 +51,8 @@ class Supervisor:
         self, config: Config, log_level: str = "INFO", reload: Callable[[], Config] | None = None
     ) -> None:
         check_settings(config)
-        self._take(config)
+        self.config = config
+        self._front = front.application(self)
         self.name = config.server.node or made_name()
         self.restarts = 0
         self._log_level = log_level
@@ -105,11 +105,10 @@ class Supervisor:
         """The workers that take clients."""
         return [child for child in self._running if child.serving]
 
-    def _take(self, config: Config) -> None:
-        """Workers start by this from now on."""
-        self.config = config
-        limits = config.limits
-        self._front = front.application(self, limits.document_bytes_max, limits.unfinished_bytes_max)
+    @property
+    def limits(self) -> LimitsSettings:
+        """Those of new workers."""
+        return self.config.limits
 
     # --------------------------------------------------------------------------------------- workers
 
@@ -204,7 +203,7 @@ class Supervisor:
         async with self._locks[number]:
             old = self._slots[number]
             self._slots[number] = await self._start(number, fresh)
-            self._take(fresh)  # a worker starts by it
+            self.config = fresh  # a worker starts by it
         old.drain()
         await self._until_ended([old])
 
@@ -230,11 +229,7 @@ class Supervisor:
 
     async def _serve_admin(self, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         bound = server.bind(self.config.server.admin_host, self.config.server.admin_port)
-
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._front(scope, receive, send)
-
-        await server.serve(answer, bound, trio.sleep_forever, task_status=task_status)
+        await server.serve(self._front, bound, trio.sleep_forever, task_status=task_status)
 
     async def counters(self) -> Counters:
         """The node's counters: of all workers, those that ended included."""

@@ -15,10 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.admin import draining, exposition, insight
-from gateway.admin.app import FULL
+from gateway.admin.app import FULL, guarded
+from gateway.config import LimitsSettings
 from gateway.http import problems
-from gateway.http.bodies import Bodies
-from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.problems import Problem
 from gateway.http.requests import body_of
 from gateway.http.waiting import WAIT_MAX_S
@@ -44,6 +43,11 @@ class Workers(Protocol):
     @property
     def draining(self) -> bool: ...
 
+    @property
+    def limits(self) -> LimitsSettings:
+        """Those of new workers: what one is asked with, and what all requests hold."""
+        ...
+
     def serving(self) -> Sequence[Child]:
         """The workers that take clients."""
         ...
@@ -57,12 +61,11 @@ class Workers(Protocol):
         ...
 
 
-def application(workers: Workers, body_bytes_max: int, bodies_bytes_max: int) -> Starlette:
-    """The ASGI application of a node. `body_bytes_max` bounds what a worker is asked with, `bodies_bytes_max`
-    what all requests hold."""
-    front = _Front(workers, body_bytes_max)
-    app = Starlette(
-        routes=[
+def application(workers: Workers) -> Starlette:
+    """The ASGI application of a node."""
+    front = _Front(workers)
+    return guarded(
+        [
             Route("/healthz", front.healthz, methods=["GET"]),
             Route("/readyz", front.readyz, methods=["GET"]),
             Route("/metrics", front.metrics, methods=["GET"]),
@@ -70,18 +73,13 @@ def application(workers: Workers, body_bytes_max: int, bodies_bytes_max: int) ->
             *(Route(path, front.of_all, methods=methods) for path, methods in insight.OF_ALL.items()),
             Route("/{path:path}", front.relay, methods=METHODS),
         ],
-        exception_handlers=problems.HANDLERS,
+        lambda: workers.limits.unfinished_bytes_max,
     )
-    app.add_middleware(Bodies, bytes_max=bodies_bytes_max)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestId)
-    return app
 
 
 class _Front:
-    def __init__(self, workers: Workers, body_bytes_max: int) -> None:
+    def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._body_bytes_max = body_bytes_max
         self._turn = 0
 
     async def healthz(self, request: Request) -> Response:
@@ -128,7 +126,7 @@ class _Front:
     async def relay(self, request: Request) -> Response:
         """Let some worker answer, in turn."""
         waits_s = WAIT_MAX_S if "wait" in request.query_params else 0
-        body = await body_of(request, self._body_bytes_max)
+        body = await self._body(request)
         return await self._relay(request, body, ANSWER_TIMEOUT_S + waits_s)
 
     async def of_all(self, request: Request) -> Response:
@@ -136,7 +134,7 @@ class _Front:
 
         Where something is done, the first of them that answers does it before the others, and records it.
         """
-        body = await body_of(request, self._body_bytes_max)
+        body = await self._body(request)
         answers: list[Response] = []
 
         async def ask(child: Child, repeated: bool) -> None:
@@ -207,6 +205,10 @@ class _Front:
             if name.lower() not in OWN_HEADERS
         ]
         return response
+
+    async def _body(self, request: Request) -> bytes:
+        """The body; one that is too large goes on just large enough for the worker to refuse it."""
+        return await body_of(request, self._workers.limits.document_bytes_max)
 
 
 def _nobody(reason: str, outcome: str) -> Problem:

@@ -18,6 +18,7 @@ from gateway.admission import TokenVerifier, issue, parse_grant_arguments
 from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
 from gateway.http.port import Expected, FoundPage, Revision, Written
+from gateway.http.requests import HttpContext
 from gateway.http.server import bind, serve
 from gateway.hub.names import NamedVersion
 from gateway.ports import Batch, Identity, Record, Role
@@ -192,9 +193,8 @@ async def backend():
         authenticator = TokenVerifier(
             Config().with_(server={"data_dir": data}, auth={"keys_check_s": 3600.0})
         )
-    app = application(
-        AdminContext(resources, state, authenticator, DOCUMENT_BYTES_MAX, "ws://127.0.0.1:1/realtime")
-    )
+    context = HttpContext(resources, authenticator, DOCUMENT_BYTES_MAX, 1 << 18)
+    app = application(AdminContext(context, state, "ws://127.0.0.1:1/realtime"))
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         host, port = await nursery.start(serve, app, bind("127.0.0.1", 0), stop.wait)

@@ -41,10 +41,8 @@ def described(description):
 def admin_routes():
     resources = LogResources()
     context = admin_app.AdminContext(
-        resources,
+        HttpContext(resources, cast("Authenticator", None), 4096, 4096),
         NodeState(resources),
-        cast("Authenticator", None),
-        4096,
         controls=admin_app.Controls(
             NodeFlags(FeaturesSettings(), MemoryValues(), lambda flags: None),
             NodeRevocations(MemoryValues(), 10, lambda revocations: None),
@@ -66,8 +64,7 @@ def test_every_route_of_the_admin_port_is_described_and_no_other():
 
 
 def test_what_a_node_of_several_workers_answers_itself_is_described():
-    workers = cast("front.Workers", None)
-    routes = front.application(workers, 4096, 1 << 20).routes
+    routes = front.application(cast("front.Workers", None)).routes
     own = [route for route in routes if route.path != "/{path:path}"]
     assert offered(own) <= described(admin_openapi.description)
 

@@ -144,6 +144,20 @@ async def test_a_long_poll_ends_when_the_node_drains(tmp_path, transport):
             node.node.drain()
 
 
+async def test_a_long_poll_at_the_admin_port_ends_when_the_node_drains(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        place = f"http://127.0.0.1:{node.admin_port}{EVENT}"
+        async with trio.open_nursery() as nursery:
+
+            async def poll() -> None:
+                assert (await node.client.get(place, params={"since": 1, "wait": 30})).status_code == 304
+
+            nursery.start_soon(poll)
+            await waiting(node, 1)
+            node.node.drain()
+
+
 def watchers(node) -> int:
     room = node.node.hub.get("event:42")
     return 0 if room is None else len(room.audience.watchers)

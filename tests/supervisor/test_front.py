@@ -48,6 +48,7 @@ class Alone:
     name = "n1"
     restarts = 0
     draining = False
+    limits = Config().limits
 
     def __init__(self) -> None:
         self.workers: list[Near] = []
@@ -70,7 +71,7 @@ async def fronted(data: Path, workers: int = 1) -> AsyncIterator[tuple[Alone, ht
     bearer = issue(secret, "ops", {"*": "admin"}, 86_400, time.time())
     config = Config().with_(server={"data_dir": str(data), "port": 0, "transport": "portable"})
     node, alone = Node(config, backend=MemoryBackend(MemoryLog()), admin=False), Alone()
-    transport = httpx.ASGITransport(front.application(alone, 1 << 20, 1 << 20))
+    transport = httpx.ASGITransport(front.application(alone))
     async with (
         trio.open_nursery() as nursery,
         httpx.AsyncClient(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
@@ -131,3 +132,19 @@ async def test_bodies_of_all_requests_to_the_admin_port_together_are_bounded(tmp
             with trio.fail_after(20):
                 while not (await client.put(EVENT, json=document)).is_success:
                     pass  # until it is gone
+
+
+async def test_bodies_that_began_before_a_roll_count_after_it(tmp_path):
+    bounds = ("--set", "limits.unfinished_bytes_max=50000", "--set", "limits.document_bytes_max=50000")
+    async with node(tmp_path, *bounds) as server:
+        bearer, half = f"Bearer {await token(server)}", "x" * 30_000
+        head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 45002\r\n\r\n"
+        address = urlsplit(server.admin)
+        server.command.process.send_signal(signal.SIGHUP)
+        await server.command.log.told("worker 0 is ready", times=2)
+        async with await trio.open_tcp_stream(str(address.hostname), address.port or 80) as begun:
+            await begun.send_all(f"{head}{half}".encode())
+            await server.command.log.told("all workers are new")
+            async with httpx.AsyncClient(base_url=server.admin, headers={"Authorization": bearer}) as client:
+                refused = await client.put(EVENT, json={"title": "Launch", "description": half})
+        assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
