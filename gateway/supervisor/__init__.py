@@ -182,7 +182,8 @@ class Supervisor:
                 changed = sorted(changed_settings(self.config, fresh))
                 for number in range(len(self._slots)):
                     await self._roll(number, fresh)
-                self.note("reload", changed=changed)
+                    if number == 0:  # whatever becomes of the others
+                        self.note("reload", changed=changed)
                 logger.info("all workers are new")
             except GatewayError as error:
                 logger.error("not all workers are new: %s", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -312,6 +313,32 @@ async def test_what_an_operator_does_by_signals_is_in_the_audit_once(tmp_path):
     acts = [(record["act"], record["subject"], record["details"]) for record in found["records"]]
     changed = {"changed": ["limits.subscriptions_max"]}
     assert acts == [("drain", "n1", {"signal": "SIGTERM"}), ("reload", "n1", changed)]
+
+
+async def test_settings_that_only_the_first_worker_took_are_in_the_audit(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text("[limits]\nsubscriptions_max = 1\n")
+    with shared_postgres().database() as dsn:
+        words = ("--config", str(file), "--postgres", dsn, "--set", "timeouts.drain_grace_s=0.1")
+        assert (await gateway("migrate", "--postgres", dsn)).status == 0
+        async with node(tmp_path, *words) as server, httpx.AsyncClient() as client:
+            told, supervisor = server.command.log.told, psutil.Process(server.command.process.pid)
+            usual = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+            await told("worker 0 is ready")
+            ready = next(line for line in server.command.log.lines if "worker 0 is ready" in line)
+            psutil.Process(int(re.findall(r"pid (\d+)", ready)[0])).suspend()  # it is waited for
+            file.write_text("[limits]\nsubscriptions_max = 2\n")
+            server.command.process.send_signal(signal.SIGHUP)
+            await told("worker 0 is ready", times=2)
+            supervisor.rlimit(psutil.RLIMIT_NOFILE, (1, usual[1]))  # no room for another one
+            await told("not all workers are new")
+            supervisor.rlimit(psutil.RLIMIT_NOFILE, usual)
+            server.command.process.send_signal(signal.SIGHUP)
+            await told("all workers are new", times=2)
+            operator = {"Authorization": f"Bearer {await token(server, grant='node:admin=viewer')}"}
+            found = (await client.get(f"{server.admin}/v1/audit?act=reload", headers=operator)).json()
+    changed = [record["details"]["changed"] for record in found["records"]]
+    assert changed == [[], ["limits.subscriptions_max"]]
 
 
 async def test_settings_by_which_no_worker_starts_are_not_those_of_a_later_one(tmp_path):
