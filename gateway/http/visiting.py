@@ -8,6 +8,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.admission.addresses import host_of
 from gateway.http.problems import Problem, response
 from gateway.sessions.visitors import Visitors
 
@@ -15,7 +16,8 @@ UNAUTHORIZED = 401
 
 
 class Visited:
-    """An application whose requests with bad tokens are counted; `client_of(peer, X-Forwarded-For)`."""
+    """An application whose requests with bad tokens are counted; `client_of(peer, X-Forwarded-For)`. The
+    client of a request with a token is who a proxy says that it is."""
 
     def __init__(self, app: ASGIApp, visitors: Visitors, client_of: Callable[[str, str | None], str]) -> None:
         self._app = app
@@ -31,6 +33,7 @@ class Visited:
         peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         forwarded = ",".join(headers.getlist("x-forwarded-for")) or None
         remote = self._client_of(peer, forwarded)
+        scope["client"] = (host_of(remote), int(remote.rpartition(":")[2]))
         slowed = self._visitors.slowed(remote)
         if slowed is not None:
             wait = {"Retry-After": str(math.ceil(slowed.wait_s))}

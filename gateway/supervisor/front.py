@@ -185,6 +185,7 @@ class _Front:
         asked = {
             "type": "http",
             "repeated": repeated,
+            "client": request.scope.get("client"),
             "method": request.method,
             "path": request.scope.get("raw_path", request.url.path.encode()).decode("latin-1").split("?")[0],
             "query": request.scope["query_string"].decode("latin-1"),

@@ -116,7 +116,7 @@ async def respond(application: Starlette, frame: Frame) -> tuple[dict[str, Any],
         "query_string": asked["query"].encode("latin-1"),
         "root_path": "",
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in asked["headers"]],
-        "client": None,
+        "client": asked.get("client"),  # a supervisor of before an upgrade doesn't tell
         "server": None,
         REPEATED: asked["repeated"],
     }

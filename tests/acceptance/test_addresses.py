@@ -122,6 +122,18 @@ async def test_bad_tokens_over_http_count_too(tmp_path: Path) -> None:
         assert await status(node, node.token()) == 429
 
 
+async def test_who_showed_a_bad_token_over_http_is_in_the_audit_by_his_own_address(tmp_path: Path) -> None:
+    with proxied(tmp_path, "portable") as node:
+        base = node.url.replace("ws", "http", 1).removesuffix("/realtime")
+        async with httpx.AsyncClient() as client:
+            for address in ("6.6.6.6", "2001:db8::6"):
+                guess = {"Authorization": "Bearer no", "X-Forwarded-For": address}
+                assert (await client.get(f"{base}/v1/resources/event", headers=guess)).status_code == 401
+            operator = {"Authorization": f"Bearer {node.token('ops', {'node:admin': 'viewer'})}"}
+            found = await client.get(f"{node.admin_url}/v1/audit?act=http.GET", headers=operator)
+        assert {record["subject"] for record in found.json()["records"]} == {"6.6.6.6", "2001:db8::6"}
+
+
 async def asked(node: Gateway, head: str = "") -> tuple[trio.SocketStream, int]:
     """An HTTP connection that stays, and the status of what it asked first."""
     port = int(node.url.rpartition(":")[2].partition("/")[0])

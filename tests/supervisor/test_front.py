@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import orjson
 import trio
 
 from gateway.admission import create_secret, issue
@@ -39,6 +40,7 @@ class Near:
             raise WorkerGone("worker 0 ended before it answered")
         if self.hangs:
             await trio.sleep_forever()
+        header = orjson.loads(orjson.dumps(header))  # as over a channel
         return Frame(*await respond(self._application, Frame(header, body)))
 
 
@@ -111,6 +113,13 @@ async def test_a_trace_at_all_workers_is_one_act(tmp_path):
         acts = (await client.get("/v1/audit", params={"act": "trace.start"})).json()["records"]
         assert [act["subject"] for act in acts] == ["user:ann"]
         assert (await client.delete("/v1/trace")).is_success
+
+
+async def test_who_showed_a_bad_token_is_in_the_audit_by_his_address(tmp_path):
+    async with fronted(tmp_path) as (_, client):
+        assert (await client.get(EVENT, headers={"Authorization": "Bearer no"})).status_code == 401
+        (refused,) = (await client.get("/v1/audit", params={"act": "http.GET"})).json()["records"]
+        assert refused["subject"] == "127.0.0.1"
 
 
 async def test_whoever_looks_for_a_worker_that_hangs_hears_of_the_others(tmp_path, autojump_clock):
