@@ -22,11 +22,13 @@ logger = logging.getLogger(__name__)
 
 # So long an act waits to be written; then it goes on, and the record is written later.
 RECORD_TIMEOUT_S = 5.0
+WRITE_TIMEOUT_S = 60.0
 RETRY_S = 1.0
 GATHER_S = 10.0
 # Records that wait to be written; beyond, new ones are lost, and counted.
 WAITING_MAX = 10_000
 RETENTION_INTERVAL_S = 3600.0
+# At the end: for a write that is under way, and for the last one.
 END_TIMEOUT_S = 2.0
 OTHERS = "others"
 DAY_MS = 86_400_000
@@ -60,6 +62,7 @@ class AuditTrail:
         self._waiting: list[AuditEntry] = []
         self._refused: Counter[Denial] = Counter()
         self._wake = trio.Event()
+        self._writing = trio.CancelScope()
         self._written = trio.Event()  # set, and another one, whenever some were
         self._added = self._done = 0
 
@@ -92,10 +95,13 @@ class AuditTrail:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._retain)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._writing.deadline = trio.current_time() + END_TIMEOUT_S
         finally:
-            with trio.move_on_after(END_TIMEOUT_S, shield=True):
-                self._gather()
-                await self._try()
+            self._gather()
+            await self._try(END_TIMEOUT_S)
 
     async def _settled(self) -> None:
         """Wait until what was added is written, but not for long."""
@@ -111,7 +117,7 @@ class AuditTrail:
                 await self._wake.wait()
             self._wake = trio.Event()
             self._gather()
-            if not await self._try():
+            if not await self._try(WRITE_TIMEOUT_S):
                 await trio.sleep(RETRY_S)
                 self._wake.set()
 
@@ -144,17 +150,18 @@ class AuditTrail:
         for denial, times in refused.items():
             self._add(*denial, {"times": times})
 
-    async def _try(self) -> bool:
-        """Write what waits; whether that succeeded."""
+    async def _try(self, timeout_s: float) -> bool:
+        """Write what waits; whether that succeeded in time, whoever is cancelled meanwhile: what was written
+        isn't written again."""
         taken = list(self._waiting)
         if not taken:
             return True
         try:
-            with trio.CancelScope(shield=True):  # what was written isn't written again
+            with trio.fail_after(timeout_s, shield=True) as self._writing:
                 records = await self._store.append(taken)
-        except LogUnavailable as error:
+        except (LogUnavailable, trio.TooSlowError) as error:
             self._counters.audit_failures += 1
-            logger.error("the audit waits to be written: %s", error)
+            logger.error("the audit waits to be written: %s", str(error) or "its store is too slow")
             return False
         self._done += len(taken)
         del self._waiting[: len(taken)]

@@ -30,6 +30,17 @@ class Failing(MemoryAudit):
         return await super().append(entries)
 
 
+class Hanging(MemoryAudit):
+    """Doesn't answer for an hour, as long as it `hangs`."""
+
+    hangs = True
+
+    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+        if self.hangs:
+            await trio.sleep(3600)
+        return await super().append(entries)
+
+
 @asynccontextmanager
 async def trail(store: MemoryAudit, counters: Counters, **settings: float) -> AsyncIterator[AuditTrail]:
     made = AuditTrail("n1", store, AuditSettings(**settings), counters, lambda: 1000 * DAY_MS)
@@ -87,6 +98,26 @@ async def test_what_waits_is_written_at_the_end():
         audit.refused("session", "bob", "event:1", "FORBIDDEN")
         audit.note("reload", "operator", "n1")
     assert {record.entry.act for record in await store.find(ALL)} == {"session", "reload"}
+
+
+@pytest.mark.parametrize("writing", [False, True])
+async def test_a_store_that_hangs_keeps_no_node_from_its_end(autojump_clock: MockClock, writing: bool):
+    store, counters = Hanging(), Counters()
+    async with trail(store, counters) as audit:
+        audit.note("reload", "operator", "n1")
+        await trio.sleep(1 if writing else 0)
+    assert (counters.audit_failures > 0, await store.find(ALL)) == (True, [])
+
+
+async def test_a_write_that_hangs_is_given_up_and_done_again(autojump_clock: MockClock):
+    store = Hanging()
+    async with trail(store, Counters()) as audit:
+        audit.note("reload", "operator", "n1")
+        await trio.sleep(1)
+        store.hangs = False
+        audit.note("reload", "operator", "n2")
+        await trio.sleep(100)
+        assert [record.entry.subject for record in await store.find(ALL)] == ["n1", "n2"]
 
 
 async def test_records_older_than_they_are_kept_go(autojump_clock: MockClock):
