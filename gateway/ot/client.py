@@ -90,7 +90,10 @@ class Replica:
 
     def edit(self, patch: Patch) -> Outgoing | None:
         """An edit of the view. Raises PatchError, and changes nothing, when the view doesn't take it."""
-        return self._add(lower(self.view, patch, self._strategies, self._limits), None)
+        operations = lower(self.view, patch, self._strategies, self._limits)
+        if len(operations) > self._limits.patch_operations_max:  # the server makes them of what was written
+            operations = lower(self.view, patch, None, self._limits)
+        return self._add(operations, None)
 
     def undo(self) -> Outgoing | None:
         """Take back the user's last edit, as far as others left it; without one, nothing happens."""

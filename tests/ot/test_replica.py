@@ -141,6 +141,18 @@ def test_a_patch_takes_whole_edits_up_to_the_limit() -> None:
     assert third is not None and len(third.patch) == 2
 
 
+def test_an_edit_that_the_strategies_make_too_many_operations_goes_out_as_it_was_written() -> None:
+    tags = [f"t{n}" for n in range(1000)]
+    strategies = {("l",): ("set",)}
+    mine = replica({"l": tags, "t": "x"}, strategies=strategies)
+    written = [replace("/l", []), replace("/t", "y")]
+    assert mine.edit(written) == ot.Outgoing(1, 7, written)
+    committed = ot.emit(mine.document, ot.lower(mine.document, written, strategies))
+    assert len(committed) == 1001
+    assert mine.acknowledged(1, 8, committed) is None
+    assert mine.view == mine.document == {"l": [], "t": "y"}
+
+
 def test_undo_and_redo_are_edits() -> None:
     mine = replica()
     mine.edit([replace("/t", "y")])

@@ -207,3 +207,11 @@ def test_additions_to_a_growing_set_are_all_there_once(kernel: ModuleType) -> No
             head = ot.apply(head, normal)
         added = {operation[2] for operations in lists for operation in operations if operation[0] == "ins"}
         assert sorted(head["log"]) == sorted(added | set(base["log"]))
+
+
+def test_items_without_an_id_may_be_taken_out_of_what_only_grows() -> None:
+    document, strategies = {"log": [{"text": "a"}, {"text": "b"}]}, {("log",): ("grow", "id")}
+    for value in ([{"text": "c"}], None):
+        replace = {"op": "replace", "path": "/log", "value": value}
+        assert ot.lower(document, [replace], strategies) == [("set", ("log",), value)]
+    assert ot.lower(document, [{"op": "remove", "path": "/log"}], strategies) == [("rem", ("log",))]

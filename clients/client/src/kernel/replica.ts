@@ -106,7 +106,10 @@ export class Replica {
    * it is undone together with the edit before.
    */
   edit(patch: Patch, joins = false): void {
-    this.#add(lower(this.view, patch, this.#strategies), undefined, joins);
+    let operations = lower(this.view, patch, this.#strategies);
+    // Too many to be sent: the server makes them of what was written.
+    if (operations.length > DEFAULT_LIMITS.patchOperationsMax) operations = lower(this.view, patch);
+    this.#add(operations, undefined, joins);
   }
 
   /** Take back the user's last edit, as far as others left it; false without one. */

@@ -110,5 +110,4 @@ function changed(path: Path, old: Json, now: Json): Operation[] {
 
 /** Is every item of an array that only grows still there? */
 export const isKept = (old: JsonArray, now: Json | undefined, key: string): boolean =>
-  !old.length ||
-  (isArray(now) && old.every((item) => itemId(item, key) === null || indexOf(now, item, key) >= 0));
+  old.every((item) => itemId(item, key) === null || (isArray(now) && indexOf(now, item, key) >= 0));

@@ -54,6 +54,15 @@ describe("a replica", () => {
     });
   });
 
+  it("sends an edit as it was written where the strategies make it too many operations", () => {
+    const tags = Array.from({ length: 1000 }, (_, index) => `t${index}`);
+    const replica = new Replica({ ...event(), tags }, 0, { strategies: { "/tags": "set" } });
+    const written: Patch = [{ op: "replace", path: "/tags", value: [] }, ...titled("Coffee")];
+    replica.edit(written);
+    expect(replica.next()?.patch).toEqual(written);
+    expect(replica.view).toEqual({ ...event(), tags: [], title: "Coffee" });
+  });
+
   it("undoes what was joined at once, and redoes it", () => {
     const replica = new Replica(event(), 0);
     replica.edit(titled("Coffee"));

@@ -4,6 +4,7 @@ import {
   carriedOffset,
   composed,
   equal,
+  type Json,
   lower,
   toCodePoints,
   toUnits,
@@ -88,5 +89,16 @@ describe("offsets", () => {
       ["inc", ["n"], -2],
     ] as const;
     expect(composed(edits)).toEqual([["txt", ["t"], [1, "😀c"]]]);
+  });
+});
+
+describe("an array that only grows", () => {
+  const log = [{ text: "a" }, { text: "b" }];
+  const strategies = { "/log": { grow: "id" } } as const;
+  const edited = (value: Json) => lower({ log }, [{ op: "replace", path: "/log", value }], strategies);
+
+  it.each([[{ text: "c" }], null, "gone"])("may become %j where no item has an id", (value) => {
+    expect(edited(value as Json)).toEqual([["set", ["log"], value]]);
+    expect(lower({ log }, [{ op: "remove", path: "/log" }], strategies)).toEqual([["rem", ["log"]]]);
   });
 });
