@@ -102,7 +102,7 @@ def _strategy(value: Any, at: str) -> Strategy:
         return (str(value),)
     if isinstance(value, dict) and list(value) in (["set"], ["grow"]):
         ((name, member),) = value.items()
-        if isinstance(member, str):
+        if isinstance(member, str) and member:
             return (name, member)
     known = (
         '"register", "text", "counter", "set", "grow", or {"set": M} or {"grow": M}, M being the id\'s member'

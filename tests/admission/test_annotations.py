@@ -67,6 +67,7 @@ def test_other_tools_annotations_and_data_are_left_alone() -> None:
     [
         ({"x-merge": "last"}, r"task\.json, /a: x-merge must be"),
         ({"x-merge": {"set": 5}}, "x-merge must be"),
+        ({"x-merge": {"grow": ""}}, "x-merge must be"),
         ({"x-merge": {"set": "id", "more": 1}}, "x-merge must be"),
         ({"x-merge": ["text"]}, "x-merge must be"),
         ({"x-merge": None}, "x-merge must be"),
