@@ -30,11 +30,14 @@ cdef Budget drawn(Budget budget)
 # values
 
 cdef long long INTEGER_MAX
+cdef double EXPONENT_MIN
+cdef Py_ssize_t DEPTH_UNBOUNDED
 cdef object UNBOUNDED_BYTES, ABSENT
 
 cdef str check_string(str text)
 @cython.locals(number=longlong)
 cdef object check_integer(object value)
+cdef object inexact()
 @cython.locals(number=longlong)
 cdef long long machine_integer(object value)
 @cython.locals(kind=object)
@@ -322,6 +325,7 @@ cdef class Bounds:
     cdef Budget budget
     cdef list ends, lost
     cdef int end_entry(self, list operations) except -1
+    cdef object stored(self, object value, Py_ssize_t depth)
     cdef int share(self) except -1
 
 @cython.locals(bounds=Bounds)
@@ -391,7 +395,12 @@ cdef bint needs_hops(tuple move) except -1
 @cython.locals(result=list, own=list)
 cdef list settled(object document, object operations, bint tests, Budget budget)
 @cython.locals(draws=Budget)
+@cython.locals(draws=Budget)
 cpdef object normalise(object document, object operations, object strategies, Budget budget)
+@cython.locals(index=Py_ssize_t, operation=tuple)
+cdef object with_single_ids(object operations, object strategies, Budget budget)
+@cython.locals(items=list, keys=list)
+cdef object without_doubles_in(object value, tuple path, object rule, Budget budget)
 @cython.locals(kept=list, rest=list, own=list, operation=tuple, undone=list, is_same=bint)
 cdef object without_double_ids(object document, object operations, object strategies, Budget budget)
 cdef bint gives_ids(object operations, object strategies) except -1
@@ -414,7 +423,7 @@ cdef long long growth_of(object document, tuple operation, Py_ssize_t depth_max,
 # conflicts
 
 cdef str OVERWROTE, DROPPED
-cdef Py_ssize_t CONFLICTS_MAX, VALUE_BYTES_MAX, DEPTH_UNBOUNDED
+cdef Py_ssize_t CONFLICTS_MAX, VALUE_BYTES_MAX
 
 @cython.final
 cdef class Trace:
@@ -426,6 +435,7 @@ cdef class Trace:
     @cython.locals(kind=str, at=tuple)
     cdef object step(self, tuple operation, Py_ssize_t index)
     cdef object step_value(self, tuple at, object value, Py_ssize_t index)
+    cdef object come_back(self, Py_ssize_t index)
     cdef object step_removal(self, tuple removed, Py_ssize_t index)
     @cython.locals(source=tuple, target=tuple, place=tuple)
     cdef object step_move(self, tuple operation, Py_ssize_t index)
@@ -437,6 +447,7 @@ cdef class Scene:
     cdef Work work
     @cython.locals(trace=Trace, index=Py_ssize_t, operation=tuple)
     cdef Trace traced(self, tuple path, bint is_place)
+    cdef bint is_again(self, tuple path, Trace trace, tuple operation) except -1
     cdef int charge(self, Py_ssize_t index) except -1
     cdef bint is_same(self, object one, object other) except -1
     cdef bint is_among(self, object items, object wanted) except -1

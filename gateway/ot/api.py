@@ -11,6 +11,7 @@ from gateway.errors import PatchError
 from gateway.ot import kernel as pure
 from gateway.ot.kernel.budget import UNBOUNDED_UNITS, Budget
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE
+from gateway.ot.kernel.values import DEPTH_UNBOUNDED
 from gateway.runtime import speedups
 
 Operation = tuple[Any, ...]
@@ -36,8 +37,8 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-# For what was committed: it was accepted once, and limits that were lowered since don't hold against it.
-UNLIMITED = Limits(1 << 30, 1 << 30, 1 << 60, 1 << 60)
+# For what was committed: it was accepted once, and limits or checks that came since don't hold against it.
+UNLIMITED = Limits(DEPTH_UNBOUNDED, 1 << 30, 1 << 60, 1 << 60)
 
 
 def budget(units: int = UNBOUNDED_UNITS) -> Budget:
@@ -276,10 +277,8 @@ def check_growing(
     strategies: Strategies | None,
     budget: Budget | None = None,
 ) -> None:
-    """At commit, on the head: `operations` lead from `document` to `after`, and leave every item in arrays that
-    only grow. Deleting the document may take them.
-
-    Raises PatchError `INVALID_OPERATION`.
+    """At commit, on the head: `operations`, which lead from `document` to `after`, may take nothing out of
+    arrays that only grow, unless they delete the document. Raises PatchError `INVALID_OPERATION`.
     """
     try:
         _kernel.check_growing(document, after, operations, strategies, budget)
@@ -369,7 +368,8 @@ def check_value(value: Any, depth_max: int = 64) -> Any:
     """`value` as it is stored: -0.0 becomes 0, else the same object.
 
     Raises PatchError: `TOO_LARGE` when it nests deeper than `depth_max`; `INVALID_OPERATION` for an integer
-    beyond +-(2^53-1), NaN, an infinity, a lone surrogate or a type that JSON doesn't have.
+    beyond +-(2^53-1) (below 1e21 also as a float, which readers make of it), NaN, an infinity, a lone
+    surrogate or a type that JSON doesn't have.
     """
     try:
         return _kernel.check_value(value, depth_max)

@@ -255,6 +255,27 @@ def test_a_patch_that_does_not_fit_its_base_is_refused_as_ever() -> None:
         ot.conflicts(EVENT, [remove("/nothing")], [])
 
 
+def test_an_item_that_others_added_anew_is_there() -> None:
+    anew = {"user_id": "bob", "response_status": "DECLINED"}
+    assert reported([replace(RSVP, "ACCEPTED")], [add("/attendees/-", anew)]) == [
+        {
+            "index": 0,
+            "path": RSVP,
+            "kind": "dropped",
+            "change": 0,
+            "base": "NEEDS_ACTION",
+            "theirs": "DECLINED",
+        }
+    ]
+    assert reported([replace(RSVP, "DECLINED")], [add("/attendees/-", anew)]) == []
+    moved = {"op": "move", "from": "/attendees/1", "path": "/attendees/0"}
+    (found,) = reported([replace(RSVP, "ACCEPTED")], [add("/attendees/-", anew)], [moved])
+    assert (found["path"], found["theirs"]) == ("/attendees/0/response_status", "DECLINED")
+    other = [remove("/attendees/1"), add("/attendees/1", {**anew, "user_id": "cid"})]
+    (found,) = reported([replace(RSVP, "ACCEPTED")], other)
+    assert "theirs" not in found
+
+
 def test_reports_agree_with_the_brute_force_oracle() -> None:
     for seed in range(1500):
         oracle.check(seed)

@@ -57,6 +57,27 @@ def test_what_would_give_an_item_the_id_of_another_is_left_out(mine: Any, theirs
     assert ids_of(after) == ids_of(ot.apply(DOCUMENT, lowered(theirs)))
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        ("set", (), {"tags": ["a", "b", "a"], "people": [{"id": "a"}, {"id": 2}, {"id": "a", "n": 2}]}),
+        ("set", ("tags",), ["a", "b", "a"]),
+    ],
+)
+def test_a_set_that_is_written_as_a_whole_has_each_id_once(operation: Any) -> None:
+    """The last item with it, where the first stood, as if they were added one by one."""
+    (normal,) = ot.normalise({}, [operation], STRATEGIES)
+    after = ot.apply({}, [normal])
+    assert after["tags"] == ["a", "b"]
+    assert after.get("people") in (None, [{"id": "a", "n": 2}, {"id": 2}])
+
+
+def test_a_whole_value_is_taken_as_it_is_where_no_id_is_twice_or_some_item_has_none() -> None:
+    for value in ({"tags": ["a", True, 1]}, {"people": [{"id": 1}, {"id": 1}, {}]}, {"other": [1, 1]}, [1]):
+        operations = [("set", (), value)]
+        assert ot.normalise({}, operations, STRATEGIES) is operations
+
+
 def test_an_item_that_may_not_have_its_new_id_keeps_what_is_in_it() -> None:
     mine = lowered(replace("/people/0/id", "d"), replace("/people/0/n", 7), replace("/other", "x"))
     operations, after = committed(mine, lowered(add("/people/0", {"id": "d", "n": 4})))

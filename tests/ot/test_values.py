@@ -9,6 +9,7 @@ import struct
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,9 @@ from tests.ot import generate
 BIG = 2**53 - 1
 
 
-@pytest.mark.parametrize("value", [BIG, -BIG, 0, 1.5, 1e308, 5e-324, True, None, "", "😀", [], {}, [[{}]]])
+@pytest.mark.parametrize(
+    "value", [BIG, -BIG, 0, 1.5, 1e21, 1e308, 5e-324, True, None, "", "😀", [], {}, [[{}]]]
+)
 def test_allowed(value: Any) -> None:
     assert ot.check_value(value) is value
 
@@ -29,7 +32,7 @@ def test_allowed(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(BIG + 1, -BIG - 1, 10**400, math.nan, math.inf, -math.inf, "\ud800", "a\udfffb"),
+        *(BIG + 1, -BIG - 1, 10**400, 2.0**53, -9e20, math.nan, math.inf, -math.inf, "\ud800", "a\udfffb"),
         *({1: 2}, {None: 1}, {"\udc00": 1}, (1,), {1}, b"x", object(), 1j, bytearray()),
     ],
 )
@@ -41,6 +44,15 @@ def test_refused_at_any_depth(value: Any, wrap: Any) -> None:
     for op in ("add", "replace", "test"):
         with pytest.raises(PatchError):
             ot.apply_patch({"a": 1}, [{"op": op, "path": "/a", "value": wrap(value)}])
+
+
+def test_an_integer_that_a_reader_made_a_float_is_refused_and_one_that_is_in_the_log_is_read() -> None:
+    patch = orjson.loads(b'[{"op": "add", "path": "/v", "value": [123456789012345678901]}]')
+    with pytest.raises(PatchError, match=r"2\^53"):
+        ot.lower({}, patch)
+    assert ot.lower({}, patch, None, ot.UNLIMITED) == [("set", ("v",), [123456789012345678901.0])]
+    kept = {"op": "copy", "from": "/a", "path": "/b"}
+    assert ot.apply_patch({"a": 1e20}, [kept]) == {"a": 1e20, "b": 1e20}
 
 
 def test_overlong_exponents_are_infinite_and_refused() -> None:

@@ -131,7 +131,7 @@ ADD_NEW = {"op": "add", "path": "/log/-", "value": {"id": 3}}
 
 
 def takes_nothing(rules, operations, document=LOG):
-    with pytest.raises(PatchError, match="log. only grows") as caught:
+    with pytest.raises(PatchError, match="only grows") as caught:
         admit(rules, "page", document, operations, ot.budget())
     assert caught.value.code == "INVALID_OPERATION"
 
@@ -171,8 +171,5 @@ def test_what_only_grows_may_be_written_as_a_whole_with_all_items_and_go_with_it
     for value in ({"log": [{"id": 3}, *LOG["log"]]}, None):
         put = ot.lower(LOG, [{"op": "add", "path": "", "value": value}])
         assert admit(growing, "page", LOG, put, ot.budget())[1] == value
-    assert admit(growing, "page", None, ot.lower(None, [put_log()]), ot.budget())[1] == LOG
-
-
-def put_log():
-    return {"op": "add", "path": "", "value": LOG}
+    put = ot.lower(None, [{"op": "add", "path": "", "value": LOG}])
+    assert admit(growing, "page", None, put, ot.budget())[1] == LOG

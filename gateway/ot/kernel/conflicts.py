@@ -23,7 +23,7 @@ from gateway.ot.kernel.paths import (
     is_own_place,
     starts_with,
 )
-from gateway.ot.kernel.sets import comes_in, double_of, set_item
+from gateway.ot.kernel.sets import comes_in, double_of, is_keyed, item_id, set_item
 from gateway.ot.kernel.text import apply_delta
 from gateway.ot.kernel.transform import (
     CALLS_PER_PAIR,
@@ -34,7 +34,7 @@ from gateway.ot.kernel.transform import (
     known,
     pass_one,
 )
-from gateway.ot.kernel.values import ABSENT, measure, same
+from gateway.ot.kernel.values import ABSENT, DEPTH_UNBOUNDED, measure, same
 
 OVERWROTE = "overwrote"
 DROPPED = "dropped"
@@ -42,7 +42,6 @@ DROPPED = "dropped"
 # What is reported of one edit: a person resolves these one by one.
 CONFLICTS_MAX = 100
 VALUE_BYTES_MAX = 4096
-DEPTH_UNBOUNDED = 1 << 30
 
 
 class Trace:
@@ -98,6 +97,16 @@ class Trace:
         elif len(at) == len(self.path) + len(self.below):
             self.written = value
 
+    def come_back(self, index: int) -> None:
+        """The item of a set that went was added anew, in its old place."""
+        self.path = self.place()
+        self.below = ()
+        self.is_place = False
+        self.is_dead = False
+        self.is_gone = False
+        self.is_replaced = True
+        self.change = index
+
     def step_removal(self, removed: Path, index: int) -> None:
         if starts_with(self.place(), removed):
             self.change = index
@@ -146,8 +155,21 @@ class Scene:
         for index in range(len(self.changes)):
             self.charge(index)
             for operation in self.changes[index]:
-                trace.step(operation, index)
+                if trace.is_dead and self.is_again(path, trace, operation):
+                    trace.come_back(index)
+                else:
+                    trace.step(operation, index)
         return trace
+
+    def is_again(self, path: Path, trace: Trace, operation: Operation) -> bool:
+        """Does an operation put the item of a set, in which `path` was, into its old place again?"""
+        if operation[0] is not INS or operation[1] != trace.path or not self.strategies:
+            return False
+        rule = self.strategies.get(trace.path[:-1])
+        if not is_keyed(rule):
+            return False
+        key = item_id(value_at(self.seen, path[: len(path) - len(trace.below)]), rule)
+        return key is not None and same(item_id(operation[2], rule), key, False, self.work.budget)
 
     def charge(self, index: int) -> None:
         """For a walk over one of the changes."""

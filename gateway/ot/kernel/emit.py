@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.budget import ENTRY_UNITS, Budget, drawn
+from gateway.ot.kernel.budget import ENTRY_UNITS, NODE_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import (
     INC,
     INS,
@@ -16,13 +16,14 @@ from gateway.ot.kernel.documents import (
     TXT,
     Operation,
     apply_one,
+    edited,
     get,
     has,
     own_of,
 )
 from gateway.ot.kernel.inverse import invert_one
-from gateway.ot.kernel.paths import after_remove, format_pointer, is_inside
-from gateway.ot.kernel.sets import double_of, set_item
+from gateway.ot.kernel.paths import Path, after_remove, format_pointer, is_inside, starts_with
+from gateway.ot.kernel.sets import double_of, is_keyed, items_at, keys_of, set_item, without_doubles
 from gateway.ot.kernel.text import write_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 
@@ -114,15 +115,46 @@ def settled(document: Any, operations: Any, tests: bool, budget: Budget) -> list
 
 
 def normalise(document: Any, operations: Any, strategies: Any, budget: Budget | None) -> Any:
-    """`operations` without those that would leave an id in a `set` twice: what came first stays."""
-    if not strategies or not gives_ids(operations, strategies):
+    """`operations` without those that would leave an id in a `set` twice: what came first stays.
+
+    Of a `set` that is written as a whole, the last item with the id does.
+    """
+    if not strategies:
         return operations
     draws = drawn(budget)
+    operations = with_single_ids(operations, strategies, draws)
+    if not gives_ids(operations, strategies):
+        return operations
     kept = without_double_ids(document, operations, strategies, draws)
     while kept is not operations:  # without one, another may leave an id there twice
         operations = kept
         kept = without_double_ids(document, operations, strategies, draws)
     return kept
+
+
+def with_single_ids(operations: Any, strategies: Any, budget: Budget) -> Any:
+    """The operations, in whose values no `set` has an id twice; the same list where none had."""
+    kept = operations
+    for index, operation in enumerate(operations):
+        if operation[0] != SET or (type(operation[2]) is not dict and type(operation[2]) is not list):
+            continue
+        value = operation[2]
+        for container, rule in strategies.items():
+            if is_keyed(rule) and starts_with(container, operation[1]):
+                value = without_doubles_in(value, container[len(operation[1]) :], rule, budget)
+        if value is not operation[2]:
+            kept = [*kept[:index], (SET, operation[1], value), *kept[index + 1 :]]
+    return kept
+
+
+def without_doubles_in(value: Any, path: Path, rule: Any, budget: Budget) -> Any:
+    """A value without the doubles of the `set` at a path in it; the same one where there are none."""
+    items = items_at(value, path)
+    budget.charge(NODE_UNITS * len(items))
+    keys = keys_of(items, rule)
+    if keys is None or len(set(keys)) == len(keys):
+        return value
+    return edited(value, SET, path, without_doubles(items, keys)[0], None, budget)
 
 
 def without_double_ids(document: Any, operations: Any, strategies: Any, budget: Budget) -> Any:

@@ -51,6 +51,7 @@ from gateway.ot.kernel.text import apply_delta, components_of, read_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 from gateway.ot.kernel.values import (
     ABSENT,
+    DEPTH_UNBOUNDED,
     INTEGER_MAX,
     check_height,
     check_integer,
@@ -81,6 +82,12 @@ class Bounds:
         """The entry is lowered; the next one."""
         self.ends.append(len(operations))
         self.index += 1
+
+    def stored(self, value: Any, depth: int) -> Any:
+        """A value of the patch as it is stored so deep. What was committed (no bound) was checked then."""
+        if self.depth_max >= DEPTH_UNBOUNDED:
+            return value
+        return checked(value, self.depth_max - depth, self.budget)
 
     def share(self) -> None:
         """A part of the document becomes an operation's value: it must not change in place any more."""
@@ -361,10 +368,10 @@ def lower_entry(
     budget.charge(ENTRY_UNITS)
     tokens = parse_pointer(pointer)
     if name == "replace":
-        value = checked(argument(entry), bounds.depth_max - len(tokens), budget)
+        value = bounds.stored(argument(entry), len(tokens))
         lower_set(document, locate(document, tokens), value, strategies, bounds, operations)
     elif name == "add":
-        value = checked(argument(entry), bounds.depth_max - len(tokens), budget)
+        value = bounds.stored(argument(entry), len(tokens))
         lower_add(document, locate_place(document, tokens), value, strategies, bounds, operations)
     elif name == "remove":
         if not tokens:
@@ -500,7 +507,7 @@ def lower_set(
 
 
 def lower_test(document: Any, tokens: list[str], entry: dict[str, Any], bounds: Bounds) -> Operation:
-    value = checked(argument(entry), bounds.depth_max, bounds.budget)
+    value = bounds.stored(argument(entry), 0)
     try:
         path = locate(document, tokens)
     except KernelError as error:

@@ -312,9 +312,7 @@ def keeps_items(old: Any, new: list[Any], rule: Any, budget: Budget) -> bool:
     return True
 
 
-def check_growing(
-    document: Any, after: Any, operations: Any, strategies: Any, budget: Budget | None
-) -> None:
+def check_growing(document: Any, after: Any, operations: Any, strategies: Any, budget: Budget | None) -> None:
     """Refuse operations that take something out of an array that only grows. Deleting the document may."""
     if not strategies or after is None:
         return

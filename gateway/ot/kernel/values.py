@@ -10,6 +10,9 @@ from gateway.ot.kernel.budget import CONTAINER_UNITS, NODE_UNITS, Budget, drawn
 from gateway.ot.kernel.errors import INVALID, TOO_LARGE, KernelError
 
 INTEGER_MAX = 2**53 - 1
+# From here on a JSON writer puts an exponent, and a reader takes the number for a float.
+EXPONENT_MIN = 1e21
+DEPTH_UNBOUNDED = 1 << 30
 UNBOUNDED_BYTES = 2**62
 ABSENT: Any = object()  # stands for a member that isn't there
 
@@ -27,8 +30,12 @@ def check_string(text: str) -> str:
 def check_integer(value: int) -> int:
     number = machine_integer(value)
     if number > INTEGER_MAX or number < -INTEGER_MAX:
-        raise KernelError(INVALID, "an integer lies beyond +-(2^53-1), where JSON readers lose digits")
+        raise inexact()
     return value
+
+
+def inexact() -> KernelError:
+    return KernelError(INVALID, "an integer lies beyond +-(2^53-1), where JSON readers lose digits")
 
 
 def machine_integer(value: int) -> int:
@@ -41,7 +48,10 @@ def machine_integer(value: int) -> int:
 
 
 def check_scalar(value: Any) -> Any:
-    """A JSON scalar as it is stored: -0.0 becomes 0."""
+    """A JSON scalar as it is stored: -0.0 becomes 0.
+
+    JSON readers make floats of long integers, so a float that could have been one is refused too.
+    """
     kind = type(value)
     if kind is str:
         return check_string(value)
@@ -53,6 +63,8 @@ def check_scalar(value: Any) -> Any:
         raise KernelError(INVALID, f"{kind.__name__} is not a JSON value")
     if not isfinite(value):
         raise KernelError(INVALID, "NaN and Infinity are not JSON numbers")
+    if INTEGER_MAX < abs(value) < EXPONENT_MIN:
+        raise inexact()
     return 0 if is_negative_zero(value) else value
 
 
