@@ -46,6 +46,14 @@ function table(place, columns, rows, empty) {
   const head = made("tr", {}, ...columns.map((column) => cell("th", column, column[0])));
   const body = rows.map((row) => made("tr", {}, ...columns.map((column) => cell("td", column, column[1](row)))));
   $(place).replaceChildren(made("table", {}, made("thead", {}, head), made("tbody", {}, ...body)));
+  scrollByKeyboard($(place).closest("section"));
+}
+
+// What is too wide for a phone is scrolled, by keyboard too.
+function scrollByKeyboard(section) {
+  section.ariaLabel = section.querySelector("h2").textContent;
+  if (section.scrollWidth > section.clientWidth) section.tabIndex = 0;
+  else section.removeAttribute("tabindex");
 }
 
 function count(value) {
@@ -179,7 +187,7 @@ function drawPlaces(workers) {
     ["connections", (worker) => count(worker.connections), true],
     ["CPU", (worker) => `${(rate([worker], (one) => one.cpu_s) * 100).toFixed(1)} %`, true],
     ["memory", (worker) => bytes(worker.memory_bytes), true],
-    ["", (worker) => (worker.draining ? "drains" : "")],
+    ["state", (worker) => (worker.draining ? "drains" : "")],
   ], workers, "No worker answers.");
   const servers = Object.keys(Object.assign({}, ...workers.map((worker) => worker.redis_memory_bytes)));
   const of = (name, server) => Math.max(...workers.map((worker) => worker[name][server] ?? 0));
@@ -191,7 +199,7 @@ function drawPlaces(workers) {
     ["replica behind", (server) => bytes(of("redis_replica_lag_bytes", server)), true],
   ], servers, most(workers, "redis_unreachable") ? "Redis doesn't answer." : "A lone node: no Redis.");
   const free = most(workers, "disk_free_bytes");
-  table("archive", [["", (row) => row[0]], ["", (row) => row[1], true]], [
+  table("archive", [["what", (row) => row[0]], ["how much", (row) => row[1], true]], [
     ["changes moved to PostgreSQL", count(total(workers, "archives"))],
     ["wait for it", count(total(workers, "archive_waiting"))],
     ["the oldest waits for", `${most(workers, "archive_lag_seconds").toFixed(1)} s`],
@@ -297,8 +305,8 @@ async function drawFlags() {
   table("flags", [
     ["flag", ([name]) => name],
     ["in force", ([, value]) => (Array.isArray(value) ? value.join(", ") || "none" : String(value) || "none")],
-    ["", ([name]) => (name in found.changed ? `changed by ${found.changed_by}` : "settings")],
-    ["", ([name, value]) => (operator && typeof value === "boolean" ? toggle(name, value) : "")],
+    ["by", ([name]) => (name in found.changed ? `changed by ${found.changed_by}` : "settings")],
+    ["act", ([name, value]) => (operator && typeof value === "boolean" ? toggle(name, value) : "")],
   ], Object.entries(found.in_force), "");
 }
 
@@ -319,7 +327,7 @@ async function drawRevocations() {
     ["what", (one) => (one.kind === "grant" ? `${one.pattern} of ${one.subject}` : `${one.kind} ${one.subject}`)],
     ["since", (one) => new Date(one.issued_until * 1000).toLocaleString("en-GB")],
     ["why", (one) => one.reason || "–"],
-    ["", (one) => (operator ? undo(one.id) : "")],
+    ["act", (one) => (operator ? undo(one.id) : "")],
   ], revocations, "Nothing is revoked.");
 }
 
@@ -346,7 +354,7 @@ async function drawActs() {
     ["who", (one) => one.actor],
     ["what", (one) => one.act],
     ["of what", (one) => one.subject],
-    ["", (one) => (one.result === "done" ? "" : one.result)],
+    ["result", (one) => (one.result === "done" ? "" : one.result)],
   ], found.records, "Nothing was done yet.");
 }
 

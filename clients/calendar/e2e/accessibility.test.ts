@@ -1,0 +1,77 @@
+/** What axe has to say of each page, wide and on a phone, light and dark. */
+
+import { AxeBuilder } from "@axe-core/playwright";
+import type { Page } from "playwright-core";
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+
+const WIDE = { viewport: { width: 1280, height: 860 } };
+const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
+const LOOKS = [
+  ["wide, dark", { ...WIDE, colorScheme: "dark" }],
+  ["on a phone, light", { ...PHONE, colorScheme: "light" }],
+  ["on a phone, dark", { ...PHONE, colorScheme: "dark" }],
+  ["wide, light", { ...WIDE, colorScheme: "light" }],
+] as const;
+
+/** Each rule that is broken, and where. */
+async function violations(page: Page): Promise<unknown[]> {
+  const found = await new AxeBuilder({ page }).analyze();
+  return found.violations.map(({ id, nodes }) => [id, nodes.map(({ html, any }) => [html, any[0]?.message])]);
+}
+
+const shown = (person: Person, text: string | RegExp) => person.page.getByText(text).first().waitFor();
+
+/** What an operator sees, who has signed in by the address. */
+async function openConsole({ context }: Person): Promise<Page> {
+  const page = await context.newPage();
+  const token = stage.gateway.token("operator", { grants: { "node:admin": "admin" } });
+  await page.goto(`${stage.gateway.admin}/console#${token}`);
+  await page.locator("#sessions").getByText("Ann").first().waitFor();
+  return page;
+}
+
+for (const [look, options] of LOOKS) {
+  test(`no page has an accessibility violation: ${look}`, async () => {
+    const start = new Date().toISOString();
+    const attendees = [{ user_id: "Cleo", response_status: "NEEDS_ACTION" }];
+    const event = await stage.make("lunch", {
+      title: "Lunch",
+      start_time: start,
+      end_time: start,
+      attendees,
+      calendar_id: "demo",
+    });
+    const ann = await stage.arrive("Ann", stage.address, undefined, options);
+    await shown(ann, "Lunch");
+    expect(await violations(ann.page), "the month").toEqual([]);
+    await ann.page.goto(event);
+    const bob = await stage.arrive("Bob", event);
+    await bob.textbox("Start").focus();
+    await ann.button("Going").click();
+    await ann.button("Add").click();
+    await shown(ann, "Type a name first.");
+    await ann.page.getByText("Show a part of it").click();
+    await shown(ann, "Bob, editing Start");
+    await shown(ann, "answered “Going”");
+    expect(await violations(ann.page), "the event").toEqual([]);
+    await ann.workOffline(true);
+    await ann.says("offline");
+    await ann.textbox("Title").fill("Ann's title");
+    await bob.textbox("Title").fill("Bob's title");
+    await bob.says("saved");
+    await ann.workOffline(false);
+    await ann.conflict.waitFor();
+    expect(await violations(ann.page), "the conflict").toEqual([]);
+    expect(await violations(await openConsole(ann)), "the console").toEqual([]);
+    await ann.conflict.getByRole("button", { name: "Keep mine" }).click();
+    await ann.button("Sign out").click();
+    await ann.textbox("Your name").waitFor();
+    await ann.button("Sign in").click();
+    await shown(ann, "Type a name first.");
+    expect(await violations(ann.page), "the sign-in").toEqual([]);
+  });
+}
