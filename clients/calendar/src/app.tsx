@@ -1,10 +1,10 @@
 /** The calendar: sign in, then a month, or an event. */
 
 import type { Client, ClientOptions, Connection } from "@collab/client";
-import { ConnectionBadge, GatewayProvider, useCalendar, useClient, useSyncStatus } from "@collab/react";
+import { ConnectionBadge, GatewayProvider, useClient, useSyncStatus } from "@collab/react";
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
-import { CALENDAR } from "./event.js";
 import { EventPage } from "./event-page.js";
+import { useEvents } from "./events.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
 import { useRoute } from "./route.js";
@@ -88,7 +88,7 @@ function SignIn({
 
 function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
-  const calendar = useCalendar(CALENDAR); // on each page, so that the way back to a month shows it at once
+  const events = useEvents(user.id); // on each page, so that the way back to a month shows it at once
   return (
     <>
       <header className="bar">
@@ -105,7 +105,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
       </header>
       <main>
         {route.page === "event" && <EventPage id={route.id} key={route.id} />}
-        {route.page === "month" && <MonthPage month={route.month} calendar={calendar} />}
+        {route.page === "month" && <MonthPage month={route.month} events={events} />}
         {route.page === "nowhere" && <Nothing text="There is nothing at this address." />}
       </main>
       <Problems />

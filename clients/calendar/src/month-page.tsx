@@ -1,21 +1,21 @@
 /** A month and its events. */
 
-import type { CalendarSnapshot } from "@collab/client";
 import { useClient, useSyncStatus } from "@collab/react";
 import type { ReactNode } from "react";
 import { dayOf, weeksOf } from "./dates.js";
 import { type Appearance, appearances } from "./days.js";
 import { createEvent } from "./event.js";
+import type { Events } from "./events.js";
 import { eventAddress, monthAddress, monthOf } from "./route.js";
 
 const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(undefined, { weekday: "short" }));
 
 interface MonthPageProps {
   month: string;
-  calendar: CalendarSnapshot;
+  events: Events;
 }
 
-export function MonthPage({ month, calendar: { items, status } }: MonthPageProps): ReactNode {
+export function MonthPage({ month, events: { items, status, made } }: MonthPageProps): ReactNode {
   const client = useClient();
   const weeks = weeksOf(month);
   const byDay = appearances(items, weeks.flat());
@@ -26,7 +26,9 @@ export function MonthPage({ month, calendar: { items, status } }: MonthPageProps
   });
   const go = (months: number) => monthAddress(monthOf(new Date(year, number - 1 + months, 1)));
   const add = (day: Date) => {
-    location.hash = eventAddress(createEvent(client, day));
+    const id = createEvent(client, day);
+    made(id);
+    location.hash = eventAddress(id);
   };
   const today = new Date();
   return (
@@ -50,7 +52,7 @@ export function MonthPage({ month, calendar: { items, status } }: MonthPageProps
           New event
         </button>
       </div>
-      <Offline isEmpty={status === "loading"} />
+      <Offline isEmpty={status === "loading" && !items.length} />
       <table>
         <thead>
           <tr>

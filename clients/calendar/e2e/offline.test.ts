@@ -1,0 +1,56 @@
+/** The month without a connection. */
+
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+
+/** The gateway's page can be had from now on, and nothing else of it. */
+async function cut({ page }: Person): Promise<void> {
+  await page.routeWebSocket("**/realtime*", (socket) => socket.close());
+  await page.route("**/v1/**", (route) => route.abort());
+}
+
+async function mend({ page }: Person): Promise<void> {
+  await page.unrouteAll();
+  await page.routeWebSocket("**/realtime*", (socket) => void socket.connectToServer());
+}
+
+const event = ({ page }: Person, title: string) => page.getByRole("link", { name: new RegExp(title) });
+const note = ({ page }: Person) => page.getByText("As it was before the connection was lost.");
+const toMonth = ({ page }: Person) => page.getByRole("link", { name: "Calendar", exact: true }).click();
+
+test("after a reload without a connection the month is shown as it was, and says so", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.newEvent("Lunch of the team");
+  await toMonth(ann);
+  await event(ann, "Lunch of the team").waitFor();
+  await cut(ann);
+  await ann.page.reload();
+  await event(ann, "Lunch of the team").waitFor();
+  await note(ann).waitFor();
+});
+
+test("an event made offline is in the month, after a reload too, and once when everybody knows of it", async () => {
+  const [ann, bob] = [await stage.arrive("Ann"), await stage.arrive("Bob")];
+  await cut(ann);
+  await ann.page.reload();
+  await ann.says("offline");
+  await ann.button("New event").click();
+  await ann.textbox("Title").fill("Walk");
+  await ann.says("offline, 2 edits kept here");
+  await toMonth(ann);
+  await event(ann, "Walk").waitFor();
+  await ann.page.reload();
+  await event(ann, "Walk").waitFor();
+  await mend(ann);
+  await ann.page.reload();
+  await event(bob, "Walk").waitFor();
+  await ann.says("online, saved");
+  await expect.poll(() => event(ann, "Walk").count()).toBe(1);
+  await bob.page.getByRole("link", { name: /Walk/ }).click();
+  await bob.textbox("Title").fill("Run");
+  await event(ann, "Run").waitFor();
+  expect(await event(ann, "Walk").count()).toBe(0);
+});
