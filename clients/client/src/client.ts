@@ -309,9 +309,11 @@ class GatewayClient implements Client, Peer {
 
   /** The store fails; or it does no more, or may do so, and has what could not be read, or takes what could not be written. */
   #onStore(): void {
-    if (!this.#keeper.isFailing) void this.#openQueued();
-    for (const document of this.#keeper.isFailing ? [] : this.#registry.documents)
-      void (document.state.isUnread ? this.#registry.attach(document) : document.state.store());
+    if (!this.#keeper.isFailing) {
+      void this.#openQueued();
+      for (const document of this.#registry.documents)
+        void (document.state.isUnread ? this.#registry.attach(document) : document.state.store());
+    }
     this.#tabs?.tellLeading();
     this.#refresh();
   }

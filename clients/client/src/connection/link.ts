@@ -95,9 +95,9 @@ export class Link {
     if (!isWatched) this.#timer.set(QUIET_MS, () => this.#onQuiet());
     const message = JSON.parse(String(data)) as Message;
     if (message.type === "AUTH_ACK") {
-      const { limits, features } = message.payload as { limits?: Payload; features?: string[] };
-      this.limits = limits ?? this.limits;
-      this.features = features ?? this.features;
+      const { limits = this.limits, features = this.features } = message.payload;
+      this.limits = limits as Payload;
+      this.features = features as string[];
       this.events.onAuthenticated(message.payload);
     } else this.events.onMessage(message);
   }

@@ -170,7 +170,7 @@ export class DocumentWire {
     else if (isAnswer ? FINAL.includes(error.code) : error.code === "FORBIDDEN" && ref === null)
       state.forbid(error);
     else if (isAnswer) this.#subscribeLater(error);
-    else this.state.tell("ERROR", error);
+    else state.tell("ERROR", error);
   }
 
   /** The submission in flight was not committed. True: what there is now may go at once. */
