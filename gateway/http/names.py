@@ -60,7 +60,7 @@ class NameRoutes:
         self._resources.charge_read(target.identity.user_id, READS)
         if request.method == "PUT":
             return await self._given(request, target, name)
-        if not await self._resources.unname(target.identity.user_id, target.type, target.id, name):
+        if not await self._resources.unname(target.identity, target.type, target.id, name):
             raise Problem(404, f"No version of {target.name} has this name.")
         return json_response({**target.named, "name": name, "dropped": True})
 
@@ -71,8 +71,7 @@ class NameRoutes:
         if type(version) is not int or version < 1:
             text = 'The body is an object such as {"version": 17}.'
             raise Problem(400, text, code="INVALID_MESSAGE")
-        user_id = target.identity.user_id
-        found = await self._resources.name_version(user_id, target.type, target.id, name, version)
+        found = await self._resources.name_version(target.identity, target.type, target.id, name, version)
         return json_response({**target.named, **found._asdict()})
 
 

@@ -77,7 +77,8 @@ class FoundPage(NamedTuple):
 class Resources(Protocol):
     """The resources of the node, for somebody who isn't a WebSocket client; writes are made by `user_id`.
 
-    Roles, the shapes of ids and the sizes of what is passed have been checked. Every method raises
+    Roles, the shapes of ids and the sizes of what is passed have been checked; the role of an `identity` is
+    looked at again right before its write, and Refusal raised where it is gone. Every method raises
     LogUnavailable when the log can't be reached, and Refusal where one is named.
     """
 
@@ -132,7 +133,7 @@ class Resources(Protocol):
 
     async def put(
         self,
-        user_id: str,
+        identity: Identity,
         resource_type: str,
         resource_id: str,
         document: Any,
@@ -147,7 +148,7 @@ class Resources(Protocol):
         ...
 
     async def delete(
-        self, user_id: str, resource_type: str, resource_id: str, expected: Expected | None
+        self, identity: Identity, resource_type: str, resource_id: str, expected: Expected | None
     ) -> Written:
         """Commit the change that sets the root to null; history stays. A null document stays as it is.
 
@@ -187,7 +188,7 @@ class Resources(Protocol):
         ...
 
     async def name_version(
-        self, user_id: str, resource_type: str, resource_id: str, name: str, version: int
+        self, identity: Identity, resource_type: str, resource_id: str, name: str, version: int
     ) -> NamedVersion:
         """Give a version a name, which another one may have had; it stays readable when old history goes.
 
@@ -195,7 +196,7 @@ class Resources(Protocol):
         """
         ...
 
-    async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
+    async def unname(self, identity: Identity, resource_type: str, resource_id: str, name: str) -> bool:
         """Take a name away; whether there was one."""
         ...
 

@@ -203,22 +203,20 @@ class ResourceRoutes:
         if document is None:
             raise Problem(400, "null is no document; use DELETE to remove one.")
         expected = await expected_of(request, self._resources, target.type, target.id)
-        written = await self._resources.put(
-            target.identity.user_id, target.type, target.id, document, expected
-        )
+        written = await self._resources.put(target.identity, target.type, target.id, document, expected)
         return _written(target, written, 201 if written.version == 1 else 200)
 
     async def delete(self, request: Request) -> Response:
         """Delete the document; an operator may erase its history too."""
         target = await target_of(self._context, request, "admin")
         known_parameters(request, ("purge",) if self._purges else ())
-        user_id = target.identity.user_id
         if self._purges and flag(request, "purge"):
-            erased = await self._resources.purge(user_id, target.type, target.id)
+            erased = await self._resources.purge(target.identity.user_id, target.type, target.id)
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)
             return _written(target, erased)
         expected = await expected_of(request, self._resources, target.type, target.id)
-        return _written(target, await self._resources.delete(user_id, target.type, target.id, expected))
+        written = await self._resources.delete(target.identity, target.type, target.id, expected)
+        return _written(target, written)
 
 
 def _written(target: Target, written: Written, status: int = 200) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from gateway.errors import LogDamaged, Refusal
 from gateway.http.port import Revision
 from gateway.hub.hub import Hub
@@ -10,11 +12,13 @@ from gateway.ports import Snapshot
 from gateway.ports.retention import HistoryKeeper
 from gateway.rooms.room import Room
 
+Granted = Callable[[], Awaitable[None]]
+
 
 class Naming:
     """`names` are those of every resource; `keeper` has the documents that stay for them, where history goes.
 
-    Methods raise Refusal, LogUnavailable.
+    Methods raise Refusal, LogUnavailable. `granted` raises Refusal where the right to it is gone by then.
     """
 
     def __init__(self, hub: Hub, keeper: HistoryKeeper | None) -> None:
@@ -22,10 +26,13 @@ class Naming:
         self._keeper = keeper
         self.names = NamedVersions(hub.open, hub.now_s, hub.wall_ms)
 
-    async def give(self, resource: str, found: Revision, name: str, user_id: str) -> NamedVersion:
+    async def give(
+        self, resource: str, found: Revision, name: str, user_id: str, granted: Granted
+    ) -> NamedVersion:
         """Give a version that was read a name; refuses VERSION_TOO_OLD where it was purged meanwhile."""
         await self._keep(resource, found)  # old history may be on its way out without this name
         before = await self.names.version_of(resource, name)
+        await granted()
         named = await self.names.give(resource, name, found.version, user_id)
         await self._keep(resource, found)  # it may have come into the archive only now, and be on its way out
         room = await self._hub.open(resource)
@@ -36,10 +43,11 @@ class Naming:
         await self._let_go(room, before)
         return named
 
-    async def drop(self, resource: str, name: str, user_id: str) -> bool:
+    async def drop(self, resource: str, name: str, user_id: str, granted: Granted) -> bool:
         """Take a name away; whether there was one."""
         room = await self._hub.open(resource)
         before = await self.names.version_of(resource, name)
+        await granted()
         was_there = await self.names.drop(resource, name, user_id)
         await self._let_go(room, before)
         return was_there

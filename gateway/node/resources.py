@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import orjson
 import trio
 
 from gateway import ot
+from gateway.admission import at_least
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal, overloaded
 from gateway.http.port import AcknowledgedEdit, Expected, FoundPage, News, Revision, Written
 from gateway.hub import replay
@@ -152,19 +154,23 @@ class HubResources(RequestCharges):
         return [item for item in found if item.version <= room.version]
 
     async def name_version(
-        self, user_id: str, resource_type: str, resource_id: str, name: str, version: int
+        self, identity: Identity, resource_type: str, resource_id: str, name: str, version: int
     ) -> NamedVersion:
         """Give a version a name; raises Refusal as the port says."""
         found = await self.read(resource_type, resource_id, version)
         self._refuse_killed()
-        await self._charge(user_id)
-        return await self._naming.give(f"{resource_type}:{resource_id}", found, name, user_id)
+        await self._charge(identity.user_id)
+        granted = partial(self._still_granted, identity, resource_type, resource_id, "editor")
+        return await self._naming.give(
+            f"{resource_type}:{resource_id}", found, name, identity.user_id, granted
+        )
 
-    async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
+    async def unname(self, identity: Identity, resource_type: str, resource_id: str, name: str) -> bool:
         """Take a name away; whether there was one."""
         self._refuse_killed()
-        await self._charge(user_id)
-        return await self._naming.drop(f"{resource_type}:{resource_id}", name, user_id)
+        await self._charge(identity.user_id)
+        granted = partial(self._still_granted, identity, resource_type, resource_id, "editor")
+        return await self._naming.drop(f"{resource_type}:{resource_id}", name, identity.user_id, granted)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index of summaries."""
@@ -197,7 +203,7 @@ class HubResources(RequestCharges):
 
     async def put(
         self,
-        user_id: str,
+        identity: Identity,
         resource_type: str,
         resource_id: str,
         document: Any,
@@ -208,10 +214,10 @@ class HubResources(RequestCharges):
             self._refuse_killed()
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             with room.kept():
-                return await self._replace(room, user_id, document, expected)
+                return await self._replace(room, identity, document, expected)
 
     async def delete(
-        self, user_id: str, resource_type: str, resource_id: str, expected: Expected | None
+        self, identity: Identity, resource_type: str, resource_id: str, expected: Expected | None
     ) -> Written:
         """Set the root to null."""
         with self._refusals_counted():
@@ -222,7 +228,7 @@ class HubResources(RequestCharges):
                     expected.check(room.version, room.epoch)
                 return Written(room.version, room.epoch)
             with room.kept():
-                return await self._replace(room, user_id, None, expected)
+                return await self._replace(room, identity, None, expected)
 
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
         """Erase history and documents."""
@@ -278,15 +284,27 @@ class HubResources(RequestCharges):
             text = f"Too many edits; wait {retry_after_ms} ms."
             raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
 
-    async def _replace(self, room: Room, user_id: str, document: Any, expected: Expected | None) -> Written:
+    async def _still_granted(
+        self, identity: Identity, resource_type: str, resource_id: str, role: Role
+    ) -> None:
+        """Look again at a role after a wait; raises Refusal UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE."""
+        await self.decide(identity, resource_type, (resource_id,))
+        reviewed = self._sessions.authenticator.reviewed(identity)
+        if not at_least(self.role(reviewed, resource_type, resource_id), role):
+            raise Refusal("FORBIDDEN", f"{resource_type}:{resource_id}={role} isn't granted any more.")
+
+    async def _replace(
+        self, room: Room, identity: Identity, document: Any, expected: Expected | None
+    ) -> Written:
         if self._hub.overload.is_on():
             raise overloaded()
-        await self._charge(user_id)
+        await self._charge(identity.user_id)
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits
         try:
             size = ot.size(document, limits.document_bytes_max, limits.depth_max)
             await trio.lowlevel.checkpoint()  # a megabyte is milliseconds to measure, and to check
+            await self._still_granted(identity, room.type, room.id, "admin" if document is None else "editor")
             base = room.version
             if expected is not None:
                 expected.check(base, room.epoch)
@@ -295,7 +313,8 @@ class HubResources(RequestCharges):
             raise Refusal(error.code, str(error)) from None
         author = Waiter()
         op_id, arrived_s = messages.next_id(), self._hub.now_s()
-        submission = Submission(author, user_id, CLIENT_ID, op_id, base, patch, operations, arrived_s, size)
+        who = identity.user_id
+        submission = Submission(author, who, CLIENT_ID, op_id, base, patch, operations, arrived_s, size)
         submission.expected = None if expected is None else expected.version
         submission.units = limits.edit_work_max
         submission.may_delete = document is None

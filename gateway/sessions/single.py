@@ -78,10 +78,14 @@ async def editor_of(
     resource_id: str,
     payload: Mapping[str, Any],
 ) -> Editor:
-    """Who makes the edit of an OP's payload; raises Refusal INVALID_MESSAGE, FORBIDDEN, UNAVAILABLE."""
+    """Who makes the edit of an OP's payload, as far as he may by now.
+
+    Raises Refusal INVALID_MESSAGE, UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE.
+    """
     client_id = messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
-    role = await shared.permissions.role(identity, resource_type, resource_id)
-    return Editor(identity, role, client_id)
+    await shared.permissions.ask(identity, resource_type, (resource_id,))
+    reviewed = shared.authenticator.reviewed(identity)
+    return Editor(reviewed, shared.permissions.granted(reviewed, resource_type, resource_id), client_id)
 
 
 def message_of(payload: Mapping[str, Any]) -> bytes:

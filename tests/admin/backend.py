@@ -91,25 +91,30 @@ class LogResources:
         return []
 
     async def name_version(
-        self, user_id: str, resource_type: str, resource_id: str, name: str, version: int
+        self, identity: Identity, resource_type: str, resource_id: str, name: str, version: int
     ) -> NamedVersion:
         await self.read(resource_type, resource_id, version)
-        return NamedVersion(name, version, user_id, 1)
+        return NamedVersion(name, version, identity.user_id, 1)
 
-    async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
+    async def unname(self, identity: Identity, resource_type: str, resource_id: str, name: str) -> bool:
         return False
 
     async def put(
-        self, user_id: str, resource_type: str, resource_id: str, document: Any, expected: Expected | None
+        self,
+        identity: Identity,
+        resource_type: str,
+        resource_id: str,
+        document: Any,
+        expected: Expected | None,
     ) -> Written:
         if isinstance(document, dict) and not isinstance(document.get("title", ""), str):
             raise Refusal("INVALID_OPERATION", "title: must be a string.")
-        return await self._write(user_id, resource_type, resource_id, document, expected)
+        return await self._write(identity, resource_type, resource_id, document, expected)
 
     async def delete(
-        self, user_id: str, resource_type: str, resource_id: str, expected: Expected | None
+        self, identity: Identity, resource_type: str, resource_id: str, expected: Expected | None
     ) -> Written:
-        return await self._write(user_id, resource_type, resource_id, None, expected)
+        return await self._write(identity, resource_type, resource_id, None, expected)
 
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
         return Written(0, await self.log.purge(f"{resource_type}:{resource_id}"))
@@ -124,7 +129,12 @@ class LogResources:
         return await self.log.open(resource), await self.log.read(resource, 0, 1 << 20)
 
     async def _write(
-        self, user_id: str, resource_type: str, resource_id: str, document: Any, expected: Expected | None
+        self,
+        identity: Identity,
+        resource_type: str,
+        resource_id: str,
+        document: Any,
+        expected: Expected | None,
     ) -> Written:
         opening, records = await self._open(resource_type, resource_id)
         head = len(records)
@@ -136,12 +146,12 @@ class LogResources:
                 "version": head + 1,
                 "operations": [{"op": "replace", "path": "", "value": document}],
                 "client_id": "admin",
-                "user_id": user_id,
+                "user_id": identity.user_id,
                 "op_id": f"{resource_id}-{head + 1}",
                 "timestamp": timestamp,
             }
         )
-        record = Record(head + 1, body, user_id, "admin", None, "", timestamp, None)
+        record = Record(head + 1, body, identity.user_id, "admin", None, "", timestamp, None)
         resource = f"{resource_type}:{resource_id}"
         await self.log.append([Batch(resource, opening.epoch, head, f"{head}", [record])])
         return Written(head + 1, opening.epoch)

@@ -143,7 +143,7 @@ async def test_a_page_of_large_changes_ends_early_and_the_next_one_goes_on():
         filler = "x" * (DOCUMENT_BYTES_MAX - 100)
         changes = 2 * HISTORY_BYTES_MAX // DOCUMENT_BYTES_MAX
         for _ in range(changes):
-            await node.resources.put("ann", "event", "42", {"description": filler}, None)
+            await node.client.put(EVENT, json={"description": filler}, headers=bearer("event:42=editor"))
         url, sizes = f"{EVENT}/history?limit=1000", []
         while url:
             response = await node.client.get(url)

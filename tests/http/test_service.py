@@ -11,6 +11,7 @@ from gateway.cli.client import Resource, View
 from gateway.http.problems import TOLD_LATE_S
 from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
 from gateway.node import request_charges
+from gateway.ports.log import Opening
 from tests.http.node import TRANSPORTS, served
 
 EVENT = "/v1/resources/event/42"
@@ -423,6 +424,52 @@ async def test_who_is_revoked_while_the_body_comes_writes_nothing(
         assert status == (b"403" if revoked else b"401")
         assert (await node.client.get(EVENT)).json()["version"] == 2
         assert (await node.client.get(f"{EVENT}/versions")).json()["versions"] == []
+
+
+@pytest.mark.parametrize("revoked", [{}, {"grant": "event:*", "role": "viewer"}], ids=["user", "grant"])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "", {"title": "Lunch"}),
+        ("DELETE", "", None),
+        ("POST", "/operations", retitled("Lunch", 1)),
+        ("PUT", "/versions/lunch", {"version": 1}),
+        ("DELETE", "/versions/launch", None),
+    ],
+)
+async def test_who_is_revoked_while_the_log_is_slow_writes_nothing(
+    tmp_path, transport, monkeypatch, method, path, body, revoked
+):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        await node.client.put(f"{EVENT}/versions/launch", json={"version": 1})
+    async with served(tmp_path, transport) as node, trio.open_nursery() as nursery:
+        log, waits, answers = node.node.hub.log, trio.Event(), trio.Event()
+        open_room, statuses = log.open, []
+
+        async def slowly(*asked: str) -> Opening:
+            waits.set()
+            await answers.wait()
+            return await open_room(*asked)
+
+        async def ask() -> None:
+            bob = node.bearer("bob", event="admin")
+            asked = await node.client.request(method, EVENT + path, json=body, headers=bob)
+            statuses.append(asked.status_code)
+
+        monkeypatch.setattr(log, "open", slowly)
+        nursery.start_soon(ask)
+        await waits.wait()
+        admin = f"http://127.0.0.1:{node.admin_port}/v1/revocations"
+        assert (await node.client.post(admin, json={"user_id": "bob", **revoked})).status_code == 201
+        answers.set()
+        with trio.fail_after(10):
+            while not statuses:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        assert statuses == [403 if revoked else 401]
+        assert (await node.client.get(EVENT)).json()["version"] == 1
+        versions = (await node.client.get(f"{EVENT}/versions")).json()["versions"]
+        assert [item["name"] for item in versions] == ["launch"]
 
 
 async def test_bodies_of_all_requests_together_are_bounded(tmp_path, transport):
