@@ -105,6 +105,7 @@ class Endpoint:
         self._config = config
         self._counters = counters
         self._features = features
+        self._revocations = Revocations()
         self._connections_max = connections_max
         self._accepting = AcceptPace(counters, hub.now_s, config.limits.accept_cpu_share)
         self._hub = hub
@@ -236,10 +237,15 @@ class Endpoint:
 
     def disconnect(self, revocations: Revocations) -> None:
         """Close the connections that an operator ended; their clients may come back."""
+        self._revocations = revocations
         for session in self._connected():
-            identity = session.identity
-            if identity is not None and revocations.ends(identity.user_id, session.opened_ms / 1000):
-                session.close(DISCONNECTED_CODE, DISCONNECTED)
+            self._disconnect(session)
+
+    def _disconnect(self, session: ClientSession) -> None:
+        """Close the connection if it is one of those."""
+        identity = session.identity
+        if identity is not None and self._revocations.ends(identity.user_id, session.opened_ms / 1000):
+            session.close(DISCONNECTED_CODE, DISCONNECTED)
 
     def _connected(self) -> list[ClientSession]:
         """The sessions of connections. Flags and disconnecting aren't about edits over HTTP."""
@@ -259,6 +265,7 @@ class Endpoint:
         session = ClientSession(self._shared, connection, state.extended)
         session.unpack(state)
         self._closes(session)
+        self._disconnect(session)
         self._review(session)
         return session
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from gateway.admission import Revocation, Revocations
 from gateway.ports import Rejection, UpgradeRequest
 from gateway.sessions.handoff import SessionState
 from gateway.sessions.session import ClientSession
@@ -93,3 +94,17 @@ async def test_a_session_that_was_replaced_on_its_way_is_closed(autojump_clock):
         state = SessionState("abc", newer.session.opened_ms - 1, True, identity, "ann-client", False)
         found.endpoint.adopt(state, reader)
         assert (reader.closed_with, newer.reader.closed_with) == (4409, None)
+
+
+async def test_a_session_that_an_operator_ended_on_its_way_is_closed(autojump_clock):
+    async with desk() as found:
+        found.endpoint.disconnect(Revocations([Revocation("connections", "ann", 10.0)]))
+        closed_with = []
+        for opened_ms in (9_000, 11_000):
+            reader = Reader()
+            identity = Office().verify("ann", 0)
+            found.endpoint.adopt(
+                SessionState(f"s-{opened_ms}", opened_ms, True, identity, None, False), reader
+            )
+            closed_with.append(reader.closed_with)
+        assert closed_with == [4410, None]
