@@ -82,10 +82,6 @@ class RateLimiter:
         self._forget(now_s)
         return 0
 
-    def watch(self, abuse_s: float) -> AbuseTracker:
-        """A tracker for one connection under this limit."""
-        return AbuseTracker(abuse_s, self.interval_s)
-
     def __len__(self) -> int:
         """Users that are remembered."""
         return len(self._full_at)

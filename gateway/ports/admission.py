@@ -142,60 +142,8 @@ class Authoriser(Protocol):
         ...
 
 
-class AbuseWatch(Protocol):
-    """Whether one connection goes on over its rate without heeding what it was told."""
-
-    def refused(self, now_s: float, retry_after_ms: int) -> bool:
-        """Note a refusal for the rate; True when the connection must be closed."""
-        ...
-
-
-class Allowance(Protocol):
-    """What each user may use of something, paid afterwards."""
-
-    def set(self, per_s: float, burst: float, much: float = ...) -> None:
-        """Other shares from now on; `much` says what is `over` them."""
-        ...
-
-    def wait_s(self, user_id: str, now_s: float) -> float:
-        """Seconds until the user may go on; 0: now."""
-        ...
-
-    def owed(self, user_id: str, now_s: float) -> float:
-        """How much the user used beyond his share over time."""
-        ...
-
-    def over(self, user_id: str, now_s: float) -> bool:
-        """Whether a user who asks used much beyond his share, and hasn't paid it and paused since."""
-        ...
-
-    def linger(self, user_id: str, now_s: float) -> None:
-        """The user is over his share still: what he asked for waited until now, so that was no pause."""
-        ...
-
-    def spend(self, user_id: str, amount: float, now_s: float) -> None:
-        """The user used so much."""
-        ...
-
-
-# What `RateLimit.take` says when other workers have to be asked first.
+# What a user's rate says when other workers have to be asked first.
 ASK = -1
-
-
-class RateLimit(Protocol):
-    """How fast a user may edit."""
-
-    def set(self, per_minute: int, burst: int) -> None:
-        """Another rate from now on; 0 a minute is no limit."""
-        ...
-
-    def take(self, user_id: str, now_s: float, cost: float = 1.0) -> int:
-        """Count an edit of this cost: 0, or the milliseconds to wait before it would be allowed, or ASK."""
-        ...
-
-    def watch(self, abuse_s: float) -> AbuseWatch:
-        """A watch for one connection; `abuse_s` over the rate are too much."""
-        ...
 
 
 class Spent(NamedTuple):

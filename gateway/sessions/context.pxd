@@ -2,7 +2,7 @@
 
 cimport cython
 
-from gateway.admission.rates cimport Shares
+from gateway.admission.rates cimport RateLimiter, Shares
 from gateway.hub.overload cimport Overload
 from gateway.runtime.histogram cimport Histogram
 
@@ -20,8 +20,8 @@ cdef class SessionContext:
     cdef readonly Overload overload
     cdef readonly object counters
     cdef readonly object authenticator
-    cdef readonly object rate_limit
-    cdef readonly object reads
+    cdef readonly RateLimiter rate_limit
+    cdef readonly Shares reads
     cdef readonly Histogram received
     cdef readonly Shares cpu
     cdef readonly object heavy

@@ -9,10 +9,10 @@ import orjson
 import trio
 
 from gateway.admission import Features
-from gateway.admission.rates import Shares
+from gateway.admission.rates import RateLimiter, Shares
 from gateway.config import Config
 from gateway.hub.hub import Hub
-from gateway.ports import Allowance, Authenticator, RateLimit
+from gateway.ports import Authenticator
 from gateway.ports.audit import AuditLog
 from gateway.runtime.metrics import Counters
 from gateway.sessions.claims import Claims
@@ -50,8 +50,8 @@ class SessionContext:
         hub: Hub,
         counters: Counters,
         authenticator: Authenticator,
-        rate_limit: RateLimit,
-        reads: Allowance,
+        rate_limit: RateLimiter,
+        reads: Shares,
         cpu: Shares,
         features: Features,
         handlers: dict[str, Handler],

@@ -14,9 +14,10 @@ from typing import Any
 
 import trio
 
+from gateway.admission import AbuseTracker
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, unavailable
 from gateway.hub.children import Tell
-from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
+from gateway.ports import Ack, Connection, Identity, Role
 from gateway.rooms.broadcast import kept_acknowledgement
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
@@ -93,7 +94,7 @@ class ClientSession:
         self.unacknowledged = 0
         self.due = 0
         self._connection: Connection | None = connection
-        self._abuse: AbuseWatch | None = None
+        self._abuse: AbuseTracker | None = None
         self._expiry_told = False
         self._invalid_in_a_row = 0
         self._is_invalid = False  # the message that is handled
@@ -529,7 +530,7 @@ class ClientSession:
         shared, limits = self.shared, self.shared.limits
         now_s = shared.now_s()
         if self._abuse is None:
-            self._abuse = shared.rate_limit.watch(limits.rate_abuse_s)
+            self._abuse = AbuseTracker(limits.rate_abuse_s, shared.rate_limit.interval_s)
         if self._abuse.refused(now_s, retry_after_ms):
             shared.counters.operations_refused["RATE_LIMITED"] += 1
             raise Disconnect(4429, "over the rate limit without heeding retry_after_ms")
