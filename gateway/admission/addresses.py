@@ -62,6 +62,11 @@ def host_of(remote: str) -> str:
     return remote.rpartition(":")[0].strip("[]")
 
 
+def neighbourhood_of(remote: str) -> str:
+    """What limits count an address as."""
+    return neighbourhood(host_of(remote))
+
+
 @lru_cache(maxsize=65536)
 def neighbourhood(remote_host: str) -> str:
     """What limits count as one address: an IPv6 network of 64 bits, else the host."""

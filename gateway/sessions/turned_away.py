@@ -7,20 +7,17 @@ is no browser, it is refused over HTTP.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from gateway.ports import Ack, Admission, Connection, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
+from gateway.sessions.seldom import Seldom
 
 logger = logging.getLogger(__name__)
 
 # Accepted only to be closed, at a time.
 LEAVING_MAX = 256
-# Who is turned away is logged once in so long, each origin of the latest of them.
-LOG_INTERVAL_S = 60.0
-ORIGINS_MAX = 1000
 ORIGIN_LENGTH_SHOWN = 200
 
 CODE_ORIGIN = 4403
@@ -41,8 +38,7 @@ class TurnedAway:
     def __init__(self, counters: Counters, now_s: Callable[[], float]) -> None:
         self.leaving = 0
         self._counters = counters
-        self._now_s = now_s
-        self._logged_s: OrderedDict[str, float] = OrderedDict()
+        self._seldom = Seldom(now_s)
 
     def answer(self, request: UpgradeRequest, refused: Refused) -> Admission | Rejection:
         """How this handshake is refused."""
@@ -59,13 +55,8 @@ class TurnedAway:
         return Admission(None, opened)
 
     def _log(self, origin: str, refused: Refused) -> None:
-        now_s = self._now_s()
-        if now_s - self._logged_s.get(origin, -LOG_INTERVAL_S) < LOG_INTERVAL_S:
+        if not self._seldom.is_news(origin):
             return
-        self._logged_s[origin] = now_s
-        self._logged_s.move_to_end(origin)
-        if len(self._logged_s) > ORIGINS_MAX:
-            self._logged_s.popitem(last=False)
         shown = repr(origin[:ORIGIN_LENGTH_SHOWN]) if origin else "no Origin"
         logger.warning("a handshake with %s is refused: %s", shown, refused.rejection.message)
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gateway.admission import Shares
-from gateway.admission.addresses import host_of, neighbourhood
+from gateway.admission.addresses import neighbourhood_of
 from gateway.config import LimitsSettings
 from gateway.ports import HttpService
+from gateway.sessions.seldom import Seldom
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 60
-# An address that is slowed is logged once in so long, of the latest of them.
-LOG_INTERVAL_S = 60.0
-LOGGED_MAX = 1000
 
 
 class TooMany(NamedTuple):
@@ -35,7 +33,7 @@ class Visitors:
         self._connections: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
         self._failures = Shares(0, 1)
-        self._logged_s: OrderedDict[str, float] = OrderedDict()
+        self._seldom = Seldom(now_s)
         self._limits = limits
         self.reload()
 
@@ -50,7 +48,7 @@ class Visitors:
 
     def crowded(self, remote: str) -> TooMany | None:
         """The same, of how many there are."""
-        address = neighbourhood(host_of(remote))
+        address = neighbourhood_of(remote)
         most = self._limits.connections_per_address_max
         if most and self._connections[address] >= most:
             return TooMany(f"this address has {most} connections here, no more are taken", RETRY_AFTER_S)
@@ -58,16 +56,16 @@ class Visitors:
 
     def slowed(self, remote: str) -> TooMany | None:
         """Why no token from there is looked at now."""
-        wait_s = self._failures.wait_s(neighbourhood(host_of(remote)), self._now_s())
+        wait_s = self._failures.wait_s(neighbourhood_of(remote), self._now_s())
         if wait_s <= 0:
             return None
         return TooMany("too many tokens from this address were refused", wait_s)
 
     def failed(self, remote: str) -> None:
         """A token from there was refused."""
-        address, now_s = neighbourhood(host_of(remote)), self._now_s()
+        address, now_s = neighbourhood_of(remote), self._now_s()
         self._failures.spend(address, 1, now_s)
-        if self._failures.wait_s(address, now_s) > 0 and self._is_news(address, now_s):
+        if self._failures.wait_s(address, now_s) > 0 and self._seldom.is_news(address):
             logger.warning(
                 "tokens from %s are refused too often: it is slowed. If it is a load balancer's, name "
                 "it in server.proxies",
@@ -86,7 +84,7 @@ class Visitors:
 
     def came(self, remote: str) -> None:
         """A connection began."""
-        self._connections[neighbourhood(host_of(remote))] += 1
+        self._connections[neighbourhood_of(remote)] += 1
 
     def signed_in(self, user_id: str) -> None:
         """One of them is this user's."""
@@ -94,18 +92,9 @@ class Visitors:
 
     def left(self, remote: str, user_id: str | None) -> None:
         """A connection ended."""
-        _less(self._connections, neighbourhood(host_of(remote)))
+        _less(self._connections, neighbourhood_of(remote))
         if user_id is not None:
             _less(self._users, user_id)
-
-    def _is_news(self, address: str, now_s: float) -> bool:
-        if now_s - self._logged_s.get(address, -LOG_INTERVAL_S) < LOG_INTERVAL_S:
-            return False
-        self._logged_s[address] = now_s
-        self._logged_s.move_to_end(address)
-        if len(self._logged_s) > LOGGED_MAX:
-            self._logged_s.popitem(last=False)
-        return True
 
 
 class Visit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gateway.admission.addresses import Proxies, host_of, neighbourhood
+from gateway.admission.addresses import Proxies, neighbourhood_of
 from gateway.config import Config
 from gateway.runtime import interpreter
 from gateway.runtime.metrics import Counters
@@ -30,7 +30,7 @@ class Handshakes:
 
     def enter(self, remote: str) -> bool:
         """Take one in; False, counted as refused, where there are too many. `remote` is `HOST:PORT`."""
-        counters, address = self._counters, neighbourhood(host_of(remote))
+        counters, address = self._counters, neighbourhood_of(remote)
         if (
             self._count >= self._most
             or (self._by_address[address] >= self._of_address_most and not self.proxies.trusts(remote))
@@ -49,7 +49,7 @@ class Handshakes:
 
     def leave(self, remote: str) -> None:
         """It is in, or gone."""
-        address = neighbourhood(host_of(remote))
+        address = neighbourhood_of(remote)
         self._count -= 1
         self._by_address[address] -= 1
         if not self._by_address[address]:

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.ports import Admission, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
-from gateway.sessions import turned_away
+from gateway.sessions import seldom, turned_away
 from gateway.sessions.turned_away import Refused, TurnedAway
 from tests.rooms.parts import Reader
 
@@ -69,6 +69,6 @@ def test_each_origin_is_logged_once_a_minute_and_the_memory_of_it_is_bounded(
     assert len(caplog.records) == 4
     away.answer(asked("x" * 10_000), REFUSED)
     assert len(caplog.records[-1].getMessage()) < 400
-    for number in range(2 * turned_away.ORIGINS_MAX):
+    for number in range(2 * seldom.REMEMBERED_MAX):
         away.answer(asked(f"https://{number}.test"), REFUSED)
-    assert len(away._logged_s) <= turned_away.ORIGINS_MAX
+    assert len(away._seldom) <= seldom.REMEMBERED_MAX
