@@ -155,6 +155,13 @@ class Unreachable(GatewayError):
         self.wait_s = wait_s
 
 
+def first_of(error: BaseException, alone: bool = False) -> BaseException:
+    """The first error inside of exception groups; `alone`: a group of several stays one."""
+    while isinstance(error, BaseExceptionGroup) and not (alone and len(error.exceptions) > 1):
+        error = error.exceptions[0]
+    return error
+
+
 def overloaded() -> Refusal:
     """The refusal of an edit before it is any work: more come than can be committed."""
     return Refusal("UNAVAILABLE", OVERLOADED, outcome="none", retry_after_ms=retry_after_ms())

@@ -26,7 +26,7 @@ from trio_websocket import (
 )
 
 from gateway import ot
-from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable
+from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable, first_of
 from gateway.wire.messages import SUBPROTOCOL
 
 CONNECT_TIMEOUT_S = 10.0
@@ -197,10 +197,7 @@ def _collapsing() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            [error] = error.exceptions
-        raise error from None
+        raise first_of(group, alone=True) from None
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from rich.markup import escape
 from gateway.admission import create_secret, secret_path
 from gateway.cli.options import Settings, reachable, settings
 from gateway.config import Config
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, first_of
 from gateway.log.sqlite import DATABASE, WATERMARK
 from gateway.node import Addresses, Node, faces
 from gateway.runtime import interpreter, logs, speedups
@@ -168,10 +168,7 @@ def _run(node: Node | Supervisor, reload: Callable[[], Config] | None = None) ->
         errors, others = group.split(GatewayError)
         if errors is None or others is not None:
             raise
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+        raise first_of(errors) from None
 
 
 async def _serve(node: Node | Supervisor, reload: Callable[[], Config] | None) -> None:

@@ -16,7 +16,7 @@ import trio
 from psycopg import Connection
 
 from gateway.config import Config
-from gateway.errors import ConfigError, GatewayError, LogTrimmed, LogUnavailable
+from gateway.errors import ConfigError, GatewayError, LogTrimmed, LogUnavailable, first_of
 from gateway.log import postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead, write_backup
@@ -83,9 +83,7 @@ def with_stores(config: Config, work: Callable[[Stores], Awaitable[T]]) -> T:
     try:
         return trio.run(run)
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+        error = first_of(group)
         if isinstance(error, GatewayError):
             raise error from None
         raise

@@ -23,6 +23,7 @@ import hiredis
 import trio
 
 from gateway.config import RedisSettings
+from gateway.errors import first_of
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkBusy, LinkError
 
@@ -180,7 +181,7 @@ class Link:
             hiredis.ProtocolError,
             LoginRefused,
         ) as group:
-            self._note(_first(group))
+            self._note(first_of(group))
         finally:
             if stream is not None:
                 await trio.aclose_forcefully(stream)
@@ -294,10 +295,3 @@ async def _next_reply(stream: trio.abc.Stream, reader: hiredis.Reader) -> Reply:
             raise OSError("the server closed the connection during the login")
         reader.feed(data)  # type: ignore[arg-type]  # streams of the network give bytes
     return reply
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 
 from gateway.admin.insight import REPEATED
 from gateway.config import Config
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, first_of
 from gateway.node import Addresses, Node
 from gateway.runtime import logs
 from gateway.runtime.clock import SteadyClock
@@ -32,13 +32,6 @@ from gateway.transport.siblings import Place
 logger = logging.getLogger("gateway.worker")
 
 REFUSED_STATUS = 2
-
-
-def first_gateway_error(error: BaseException) -> GatewayError | None:
-    """The error of the operator or of the surroundings inside of an exception group, if that is all of it."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error if isinstance(error, GatewayError) else None
 
 
 class Worker:
@@ -159,8 +152,8 @@ async def _main(descriptor: int) -> int:
         try:
             await Worker(channel, config, place).run()
         except Exception as error:
-            refused = first_gateway_error(error)
-            if refused is None:
+            refused = first_of(error, alone=True)
+            if not isinstance(refused, GatewayError):  # a bug
                 raise
             await channel.send({"type": "failed", "kind": type(refused).__name__, "message": str(refused)})
             return REFUSED_STATUS
