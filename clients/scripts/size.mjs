@@ -8,7 +8,7 @@ import { comments, resolve } from "./entries.mjs";
 
 const KB = 1024;
 const BUDGETS = [
-  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 26 * KB },
+  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 25.90625 * KB },
   { name: "@collab/client/kernel", input: "client/src/kernel/index.ts", bytesMax: 10.3125 * KB },
   { name: "@collab/react", input: "react/src/index.ts", bytesMax: 4 * KB },
 ];
@@ -18,7 +18,9 @@ const gzipped = (code) => gzipSync(code, { level: 9 }).length;
 /** The chunks of an entry: those that come at once, and those that come `later`. */
 async function chunksOf(input) {
   const bundle = await rolldown({ input, resolve, platform: "neutral", external: /^[^./]/ });
-  const { output } = await bundle.generate({ format: "esm", minify: true, comments });
+  // Names without hashes: what stands in a later part is no matter of the first one's size.
+  const chunkFileNames = "[name].js";
+  const { output } = await bundle.generate({ format: "esm", minify: true, comments, chunkFileNames });
   await bundle.close();
   const byName = new Map(output.map((chunk) => [chunk.fileName, chunk]));
   const atOnce = new Set();
