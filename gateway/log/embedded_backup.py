@@ -7,14 +7,15 @@ from contextlib import closing
 from pathlib import Path
 
 from gateway.errors import ConfigError
-from gateway.log import backup_file
+from gateway.log import backup_file, search_sqlite, sqlite_summaries
 from gateway.log.backup_file import Contents
 from gateway.log.database_files import PARTS, discard
 from gateway.log.sqlite import DATABASE, WATERMARK, DirectoryLock, make_directory
 from gateway.log.sqlite_store import Reader, connect
 from gateway.log.watermark import Watermark
 
-DERIVED = ("summaries.sqlite3", "search.sqlite3")
+# Made again from the log.
+DERIVED = (sqlite_summaries.INDEX, search_sqlite.INDEX)
 
 
 def backup(data_dir: Path, target: Path) -> Contents:

@@ -105,8 +105,7 @@ class SqliteLog:
     (damaged, of a later gateway, or the directory can't be written).
     """
 
-    def __init__(self, data_dir: str | os.PathLike[str], wall_ms: Callable[[], int] = unix_ms) -> None:
-        self._wall_ms = wall_ms
+    def __init__(self, data_dir: str | os.PathLike[str]) -> None:
         directory = Path(data_dir)
         self._path = directory / DATABASE
         try:
@@ -115,7 +114,7 @@ class SqliteLog:
         except OSError as error:
             raise LogUnavailable(f"{directory} can't hold the log: {error}", "none") from error
         try:
-            connection = prepare(self._path, wall_ms())
+            connection = prepare(self._path, unix_ms())
         except LogUnavailable:
             self._lock.release()
             raise
@@ -169,7 +168,7 @@ class SqliteLog:
         return await self._read(lambda reader: reader.own_changes(client, limit))
 
     async def purge(self, resource: str) -> int:
-        return await self._write(lambda: self._writer.purge(resource, self._wall_ms()))
+        return await self._write(lambda: self._writer.purge(resource, unix_ms()))
 
     async def turn(self, seconds: float) -> bool:
         """See the port `HistoryKeeper`: nobody else has this log."""
@@ -183,11 +182,11 @@ class SqliteLog:
 
     async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
         """See the port `HistoryKeeper`."""
-        return await self._write(lambda: self._writer.retain(excess, snapshots, since_ms, self._wall_ms()))
+        return await self._write(lambda: self._writer.retain(excess, snapshots, since_ms, unix_ms()))
 
     async def keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
         """See the port `HistoryKeeper`."""
-        await self._write(lambda: self._writer.save_snapshot(resource, epoch, snapshot, self._wall_ms()))
+        await self._write(lambda: self._writer.save_snapshot(resource, epoch, snapshot, unix_ms()))
 
     async def let_go(self, resource: str, epoch: int, version: int) -> None:
         """See the port `HistoryKeeper`."""
@@ -219,7 +218,7 @@ class SqliteLog:
         found = self._writer.newest_id()
         older = self._older(found)
         if older:
-            epoch = self._writer.begin_epoch(self._wall_ms())
+            epoch = self._writer.begin_epoch(unix_ms())
             logger.error(
                 "%s %s. All resources go on in epoch %d: clients that saw more, or other changes, are "
                 "brought to what there is",

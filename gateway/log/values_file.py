@@ -11,6 +11,7 @@ import orjson
 import trio
 
 from gateway.errors import LogUnavailable
+from gateway.log.database_files import flush
 from gateway.ports.shared import StoredValues
 
 
@@ -68,12 +69,4 @@ class ValuesFile:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)
-        self._sync_directory()
-
-    def _sync_directory(self) -> None:
-        """What was decided is there after a loss of power, too."""
-        descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush(self._path.parent)  # what was decided is there after a loss of power, too

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import trio
 
 from gateway.errors import LogUnavailable
 from gateway.ports.shared import StoredValues, ValueStore
+from gateway.runtime.clock import unix_ms
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Follower:
         """Set values for all nodes (None takes one out), in force here at once; raises LogUnavailable."""
         if self.stored.revision:  # a change of what was lost would hide that it was
             await self._store.put_back(self.stored)
-        stored = await self._store.change(values, changed_by, time.time_ns() // 1_000_000)
+        stored = await self._store.change(values, changed_by, unix_ms())
         if stored.revision >= self.stored.revision:
             self._take(stored)
         return stored

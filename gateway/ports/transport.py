@@ -197,6 +197,3 @@ class Transport(Protocol):
     def stop_accepting(self) -> None:
         """Close the listeners; connections live on."""
         ...
-
-    @property
-    def connection_count(self) -> int: ...

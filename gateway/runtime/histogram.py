@@ -42,12 +42,3 @@ class Histogram:
     def count(self) -> int:
         """How many observations there were."""
         return sum(self.counts)
-
-    def quantile(self, share: float) -> float:
-        """The upper bound of the bucket that holds this share (0..1) of the observations; 0.0 when empty."""
-        wanted, seen = share * self.count, 0
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            seen += count
-            if count and seen >= wanted:
-                return bound
-        return 0.0

@@ -82,10 +82,6 @@ class FastTransport:
             self._handovers = Handovers(place, self._arrived, arrive, self._shared.known_endpoint)
             self._arrivals.send_on = self._handovers.send_on
 
-    @property
-    def connection_count(self) -> int:
-        return len(self._shared.connections)
-
     def group(self) -> FastGroup:
         return FastGroup(self._shared)
 

@@ -96,10 +96,6 @@ class PortableTransport:
         self._unfinished = Unfinished(config.limits)
         self._accepting = trio.CancelScope()
 
-    @property
-    def connection_count(self) -> int:
-        return self._counters.connections
-
     def group(self) -> PortableGroup:
         return PortableGroup()
 

@@ -26,16 +26,6 @@ def test_what_was_never_counted_is_0_and_stays_away():
     assert counts == {"CONFLICT": 2}
 
 
-def test_quantiles_are_bounds_of_buckets():
-    histogram = Histogram((1, 2, 5))
-    assert histogram.quantile(0.5) == 0
-    histogram.observe(0.5, times=90)
-    histogram.observe(3, times=10)
-    assert (histogram.quantile(0.5), histogram.quantile(0.9), histogram.quantile(0.95)) == (1, 1, 5)
-    histogram.observe(7, times=900)
-    assert histogram.quantile(0.99) == float("inf")
-
-
 def test_the_counters_of_two_workers_merge_into_their_sum_by_way_of_json():
     one, other, node = Counters(), Counters(), Counters()
     one.connections, other.connections = 2, 3
