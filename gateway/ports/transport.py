@@ -159,8 +159,8 @@ class Endpoint(Protocol):
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection: ...
 
-    def welcomes(self, resource: str) -> bool:
-        """Whether a client of another worker may come here, where the resource is at home."""
+    def welcomes(self, resource: str, remote: str, state: Any) -> bool:
+        """Whether this client of another worker may come here, where the resource is at home."""
         ...
 
     def adopt(self, state: Any, connection: Connection) -> Session:

@@ -253,9 +253,10 @@ class Endpoint:
 
     # -------------------------------------------------------------------------------- other workers
 
-    def welcomes(self, resource: str) -> bool:
-        """Whether there is room for a client of another worker, and for a reader of this resource."""
-        if self.draining or self.full:
+    def welcomes(self, resource: str, remote: str, state: SessionState) -> bool:
+        """Whether there is room for this client of another worker, and for a reader of this resource."""
+        too_many = self.visitors.too_many(remote) or self.visitors.too_many_of(state.identity.user_id)
+        if self.draining or self.full or too_many:
             return False
         room = self._hub.get(resource)
         return room is None or room.subscriber_count < CROWD

@@ -2,8 +2,9 @@
 
 The editors of one document come to any worker, at random. A change that several workers' editors take part in
 is worked on in each of them, and each has to wait for the others' turns. So a client goes, before its first
-subscription, to the worker that its resource is at home in. Where that one is away, busy or full, or has a
-crowd of readers already, the client stays: it is served as well, at a higher price.
+subscription, to the worker that its resource is at home in. Where that one is away, busy or full, has a crowd
+of readers already, or as many connections of its user or address as may be, the client stays: it is served as
+well, at a higher price.
 """
 
 from __future__ import annotations
@@ -113,9 +114,8 @@ class Handovers:
                 self._arrive(fd, *handover)
                 return
             endpoint = self._endpoint()
-            if not (handover.returned or endpoint.welcomes(handover.resource)) and self._sent_back(
-                fd, handover
-            ):
+            stays = handover.returned or endpoint.welcomes(handover.resource, handover.remote, handover.state)
+            if not stays and self._sent_back(fd, handover):
                 os.close(fd)
             else:
                 awaited, *later = handover.messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from gateway.admission import Revocation, Revocations
@@ -14,6 +15,10 @@ from tests.sessions.parts import CONFIG, Office, desk
 
 def request(target: str = "/realtime", **headers: str) -> UpgradeRequest:
     return UpgradeRequest(target, headers, "in memory")
+
+
+def state_of(user: str) -> SessionState:
+    return SessionState("abc", 1, True, Office().verify(user, 0), f"{user}-client", False)
 
 
 async def test_there_is_one_place_to_connect_to(autojump_clock):
@@ -29,7 +34,7 @@ async def test_a_full_node_says_when_to_try_again(autojump_clock):
         rejection = found.endpoint.admit(request())
         assert isinstance(rejection, Rejection) and rejection.status == 503
         assert int(rejection.headers["Retry-After"]) > 0
-        assert not found.endpoint.welcomes("event:1")
+        assert not found.endpoint.welcomes("event:1", "elsewhere", state_of("ann"))
 
 
 async def test_in_a_storm_who_resumes_comes_in_before_the_new_ones(autojump_clock):
@@ -108,3 +113,15 @@ async def test_a_session_that_an_operator_ended_on_its_way_is_closed(autojump_cl
             )
             closed_with.append(reader.closed_with)
         assert closed_with == [4410, None]
+
+
+@pytest.mark.parametrize("most", ["connections_per_user_max", "connections_per_address_max"])
+async def test_who_has_as_many_connections_here_as_he_may_stays_in_the_other_worker(autojump_clock, most):
+    async with desk(CONFIG.with_(limits={most: 1})) as found:
+        here, elsewhere = Reader.remote, "192.0.2.1:5"
+        assert found.endpoint.welcomes("event:1", here, state_of("ann"))
+        await found.client("ann")
+        assert found.endpoint.welcomes("event:1", elsewhere, state_of("bob"))
+        by_user = most == "connections_per_user_max"
+        assert found.endpoint.welcomes("event:1", elsewhere, state_of("ann")) != by_user
+        assert found.endpoint.welcomes("event:1", here, state_of("bob")) == by_user
