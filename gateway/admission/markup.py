@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import nh3
 
+from gateway import ot
 from gateway.admission.annotations import EACH, Place
 from gateway.errors import Refusal
 from gateway.ports import Unsanitised
@@ -148,9 +149,4 @@ def strings_at(place: Place, value: Any, pointer: str = "") -> Iterator[tuple[st
             for index, item in enumerate(value):
                 yield from strings_at(rest, item, f"{pointer}/{index}")
     elif isinstance(value, dict) and step in value:
-        yield from strings_at(rest, value[step], f"{pointer}/{escaped(step)}")
-
-
-def escaped(token: str) -> str:
-    """A member's name as a token of a JSON Pointer (RFC 6901)."""
-    return token.replace("~", "~0").replace("/", "~1")
+        yield from strings_at(rest, value[step], f"{pointer}{ot.pointer((step,))}")

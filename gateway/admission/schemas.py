@@ -17,11 +17,12 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from gateway import ot
 from gateway.admission import characters, formats
 from gateway.admission.annotations import Annotations, Strategy, read_annotations
 from gateway.admission.grants import RESOURCE_TYPE
 from gateway.admission.instants import instant
-from gateway.admission.markup import Sanitiser, escaped, strings_at
+from gateway.admission.markup import Sanitiser, strings_at
 from gateway.config import Config
 from gateway.config.fields import suggestion
 from gateway.errors import ConfigError, Refusal
@@ -206,8 +207,7 @@ class _ResourceSchema:
 
     def refused(self, name: str, problem: str, path: Iterable[str | int] = ()) -> Refusal:
         """The refusal of one edit: where, what is wrong, and the way out."""
-        tokens = [name, *path] if name else []
-        pointer = "".join(f"/{escaped(str(token))}" for token in tokens)
+        pointer = ot.pointer((name, *path)) if name else ""
         where = f"{pointer[:_MESSAGE_LENGTH_MAX]}: " if pointer else ""
         return Refusal(
             "INVALID_OPERATION",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gateway import ot
 from gateway.errors import PatchError
 from gateway.history.difference import PastChange
-from gateway.history.pointers import MISSING, parts, pointer_of, value_at
+from gateway.history.pointers import MISSING, parts, value_at
 
 
 class Stamp(NamedTuple):
@@ -162,7 +162,7 @@ class Blame:
             place, mark, above = stack.pop()
             stamp = mark if isinstance(mark, Stamp) else mark.stamp
             if stamp != above:
-                found.append(Line(pointer_of(place), stamp))
+                found.append(Line(ot.pointer(tuple(place)), stamp))
             if isinstance(mark, Mirror):
                 told = [([*place, name], inner, stamp) for name, inner in members(mark) if inner != stamp]
                 stack.extend(reversed(told))

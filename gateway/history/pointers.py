@@ -19,11 +19,6 @@ def parts(pointer: str) -> list[str]:
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
 
 
-def pointer_of(components: list[str]) -> str:
-    """The pointer of these components."""
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in components)
-
-
 def value_at(document: Any, components: Sequence[str]) -> Any:
     """The value that is there, or MISSING."""
     for part in components:

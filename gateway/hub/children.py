@@ -275,7 +275,7 @@ class Children:
 
     def _differences(self, calendar: str, event: Room, items: Items) -> list[dict[str, Any]]:
         """What brings an event's item up to date, unless another worker knew a newer version of it."""
-        known, path = items.get(event.id), f"/{event.id.replace('~', '~0')}"
+        known, path = items.get(event.id), ot.pointer((event.id,))
         belongs, item = parent_of(event.document) == calendar, summary_of(event.document, event.version)
         add = {"op": "add", "path": path, "value": item}
         if known is None:

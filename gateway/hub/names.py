@@ -64,7 +64,7 @@ class NamedVersions:
                 text = f"{resource} has {NAMES_MAX:,} named versions, the most: drop a name first."
                 raise Refusal("TOO_LARGE", text)
             first: ot.Patch = [] if document is not None else [{"op": "add", "path": "", "value": {}}]
-            return [*first, {"op": "add", "path": _path(name), "value": item}]
+            return [*first, {"op": "add", "path": ot.pointer((name,)), "value": item}]
 
         await self._write(resource, user_id, patch)
         return NamedVersion(name, version, user_id, stamp_ms)
@@ -73,7 +73,7 @@ class NamedVersions:
         """Take a name away; whether there was one."""
 
         def patch(document: Any) -> ot.Patch:
-            return [{"op": "remove", "path": _path(name)}] if name in (document or {}) else []
+            return [{"op": "remove", "path": ot.pointer((name,))}] if name in (document or {}) else []
 
         return await self._write(resource, user_id, patch)
 
@@ -103,7 +103,3 @@ def named(document: Mapping[str, Mapping[str, Any]] | None) -> list[NamedVersion
     """The names in such a resource's document."""
     found = [NamedVersion(name, **item) for name, item in (document or {}).items()]
     return sorted(found, key=lambda item: (item.version, item.name))
-
-
-def _path(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")

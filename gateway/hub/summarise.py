@@ -16,10 +16,10 @@ from typing import Any
 import trio
 
 from gateway.errors import IndexLost, LogDamaged, LogError, Refusal
+from gateway.hub.children import parent_of
 from gateway.ports.summaries import Listing, Summaries, Summary
 from gateway.rooms.room import Room
 from gateway.runtime.timeslice import Slices
-from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
@@ -178,13 +178,11 @@ def summary_of(room: Room) -> Summary:
     history, document = room.history, room.document
     if not isinstance(document, dict):
         return Summary(room.type, room.id, history.epoch, history.version, document is None)
-    title, calendar_id = _text(document, "title"), _text(document, "calendar_id")
-    if calendar_id is not None and not messages.is_resource_id(calendar_id):
-        calendar_id = None  # no calendar can have that id
+    title = _text(document, "title")
     title = None if title is None else title[:TITLE_LENGTH_MAX]
     start, end = _time(document, "start_time"), _time(document, "end_time")
     return Summary(
-        room.type, room.id, history.epoch, history.version, False, calendar_id, title, start, end,
+        room.type, room.id, history.epoch, history.version, False, parent_of(document), title, start, end,
         instant_ms(start), instant_ms(end),
     )  # fmt: skip
 

@@ -50,6 +50,7 @@ from gateway.ot.canonical import canonical, canonical_hash
 from gateway.ot.client import Outgoing, Replica
 from gateway.ot.collapse import NOOP, plain
 from gateway.ot.kernel.budget import Budget
+from gateway.ot.kernel.paths import format_pointer as pointer
 from gateway.ot.kernel.transform import LATER_WRITES_OVER, ONLY_WRITES_OVER
 from gateway.ot.undo import UndoEntry, UndoStacks
 
@@ -94,6 +95,7 @@ __all__ = [
     "normalise",
     "overwritten",
     "plain",
+    "pointer",
     "rebase",
     "rebase_losses",
     "settle",

@@ -14,7 +14,7 @@ import orjson
 
 from gateway.errors import PatchError
 from gateway.ot.api import UNLIMITED, Patch, apply_patch, identical, size
-from gateway.ot.kernel.paths import parse_pointer
+from gateway.ot.kernel.paths import format_pointer, parse_pointer
 
 NOOP = {"op": "noop"}
 STANDARD = frozenset({"add", "remove", "replace", "move", "copy", "test"})
@@ -61,7 +61,7 @@ def plain(before: Any, patch: Patch, after: Any) -> Patch:
     if len(told) > PLAIN_OPERATIONS_MAX:
         path = _common([path for place in places for path in place.paths])
         if _smaller(after, [path], _bytes_of(told)):
-            return [{"op": "replace", "path": _pointer(path), "value": _value_at(after, path)}]
+            return [{"op": "replace", "path": format_pointer(path), "value": _value_at(after, path)}]
     return told
 
 
@@ -80,7 +80,7 @@ def _common(paths: Sequence[Tokens]) -> Tokens:
 
 
 def _told(before: Any, place: _Part, after: Any) -> Patch:
-    paths = [_pointer(path) for path in place.paths]
+    paths = [format_pointer(path) for path in place.paths]
     few = len(place.patch) <= PLAIN_OPERATIONS_MAX
     if place.standard == len(place.patch):
         if few or not _smaller(after, place.paths, _bytes_of(place.patch)):
@@ -126,10 +126,6 @@ def _value_at(document: Any, tokens: Sequence[str]) -> Any:
     for token in tokens:
         document = document[int(token)] if type(document) is list else document[token]
     return document
-
-
-def _pointer(tokens: Tokens) -> str:
-    return "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in tokens)
 
 
 # --------------------------------------------------------------------------------------------- places
