@@ -6,16 +6,20 @@ costs seconds.
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+import pytest
 import redis
 import trio
 
+from gateway.runtime.metrics import METRICS
 from tests.cli.commands import Server
 from tests.monitoring import traffic
 from tests.monitoring.cluster import MAXMEMORY, Cluster, cluster
@@ -26,6 +30,7 @@ from tests.transport.wire import RawClient
 
 # Connections, so that one descriptor that is free is little.
 MANY = 60
+ROOT = Path(__file__).parents[2]
 # What a running cluster can't be made to do here, and the test that makes it happen in a room or a hub.
 SHOWN_ELSEWHERE = {
     "gateway_internal_errors_total": "tests/monitoring/test_rare_days.py",
@@ -33,7 +38,7 @@ SHOWN_ELSEWHERE = {
     "gateway_changes_lost_total": "tests/monitoring/test_rare_days.py",
     "gateway_archive_blocked": "tests/monitoring/test_rare_days.py",
     "gateway_archive_gaps_total": "tests/monitoring/test_rare_days.py",
-    "gateway_log_damaged_total": "tests/redis/test_damage.py",
+    "gateway_log_damaged_total": "tests/monitoring/test_rare_days.py",
     "gateway_messages_slow_total": "tests/sessions/test_shares.py",
     "gateway_redis_replicas": "tests/monitoring/test_rare_days.py",
     "gateway_redis_replica_lag_bytes": "tests/monitoring/test_rare_days.py",
@@ -73,6 +78,19 @@ def watched_metrics() -> set[str]:
     expressions += [target["expr"] for panel in PANELS for target in panel["targets"]]
     names = {selector.name for text in expressions for selector in selectors(parsed(text))}
     return {name.removesuffix("_bucket").removesuffix("_sum") for name in names} - {"up"} - TARGET_LABELS
+
+
+def names_of(metric: str) -> set[str]:
+    """What a test calls it: by its name, its counter's, or an alert's that it sets off."""
+    counters = {field for field, found in METRICS.items() if found.name == metric.removesuffix("_total")}
+    alerts = {rule["alert"] for rule in RULES if "alert" in rule and re.search(rf"\b{metric}", rule["expr"])}
+    return {metric, f"{metric}_count", f"{metric}_bucket"} | counters | alerts
+
+
+@pytest.mark.parametrize(("metric", "test"), SHOWN_ELSEWHERE.items())
+def test_what_is_shown_elsewhere_is_named_there(metric: str, test: str) -> None:
+    words = set(re.findall(r"\w+", (ROOT / test).read_text()))
+    assert names_of(metric) & words
 
 
 async def still(prometheus: Prometheus) -> set[str]:

@@ -57,6 +57,7 @@ def test_a_pace_follows_what_accepting_cost() -> None:
     for _ in range(20):
         worker.accept(200, 0.0005)
     assert 990 < worker.pace.per_s <= 1000, "half of a core, at half a millisecond each"
+    assert worker.counters.accept_pace == worker.pace.per_s
     assert worker.pace.delay_ms(0) == 100
     assert 1090 < worker.pace.delay_ms(1000) < 1115
 
