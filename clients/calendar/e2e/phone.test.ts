@@ -10,16 +10,6 @@ const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch:
 /** The days of the month, as far as they are shown. */
 const day = ({ page }: Person, name: string) => page.getByRole("listitem").filter({ hasText: name });
 
-/** As when another application is looked at, and when this one is again. */
-const setHidden = ({ page }: Person, isHidden: boolean) =>
-  page.evaluate(
-    (state) => {
-      Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
-      document.dispatchEvent(new Event("visibilitychange"));
-    },
-    isHidden ? "hidden" : "visible",
-  );
-
 const overflow = ({ page }: Person) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
@@ -42,19 +32,4 @@ test("an event is made on any day by touch, and one of several days is on each o
   expect(await day(ann, "Trip").count()).toBe(3);
   await day(ann, "–12:00 Trip").getByRole("link").tap();
   await ann.sees("Title", "Trip");
-});
-
-test("out of sight, a phone's connection is closed and news is asked for; a desk's stays", async () => {
-  const event = await stage.make("lunch", { title: "Lunch" });
-  const ann = await stage.arrive("Ann", event, undefined, PHONE);
-  const bob = await stage.arrive("Bob", event);
-  await bob.people.nth(1).waitFor();
-  for (const person of [ann, bob]) await setHidden(person, true);
-  await ann.says("polling");
-  await bob.people.nth(1).waitFor({ state: "detached" });
-  await bob.textbox("Title").fill("Supper");
-  await bob.says("online, saved");
-  await setHidden(ann, false);
-  await ann.says("online, saved");
-  await ann.sees("Title", "Supper");
 });

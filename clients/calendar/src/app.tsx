@@ -29,17 +29,8 @@ export function App(): ReactNode {
 
 function clientOptions({ id, name }: User): ClientOptions {
   const getToken = async () => (await signIn(name)).token;
-  return {
-    url: SOCKET,
-    userId: id,
-    getToken,
-    typingIntervalMs: TYPING_INTERVAL_MS,
-    background: background(),
-  };
+  return { url: SOCKET, userId: id, getToken, typingIntervalMs: TYPING_INTERVAL_MS };
 }
-
-/** What is held in a hand runs on a battery, and spends most of its time out of sight. */
-const background = () => (matchMedia("(pointer: coarse)").matches ? "poll" : "keep");
 
 function SignIn({
   remembered,
