@@ -16,16 +16,23 @@ type Change = Pick<HistoryEntry, "userId" | "operations" | "undoes">;
 /** "moved from 10:00 to 11:00 (Mon 5 Jan)". `before`: the event before it, where it is known. */
 export function describe(change: Change, before: EventDocument | null): string {
   const { operations, undoes } = change;
-  const others = before ? operations.filter(({ path }) => !COMPARED.test(path)) : operations;
-  const all = [...(before ? compared(change, before) : []), ...others.map(words)];
+  const differences = before && compared(change, before);
+  const others = differences ? operations.filter(({ path }) => !COMPARED.test(path)) : operations;
+  const all = [...(differences ?? []), ...others.map(words)];
   const said = [...new Set(all.length ? all : operations.map(words))].join(", ");
   return `${undoes === null ? "" : "took back: "}${said || "nothing was left of it"}`;
 }
 
-function compared({ operations, userId }: Change, before: EventDocument): string[] {
+/** Null where the change doesn't fit what was there. */
+function compared({ operations, userId }: Change, before: EventDocument): string[] | null {
   const document = before as unknown as Json;
-  const after = apply(document, lower(document, operations)) as unknown as EventDocument;
-  return [...timesOf(before, after), ...attendeesOf(before.attendees, after.attendees, userId)];
+  try {
+    const committed = lower(document, operations, {}, null); // a patch of a user's may have become longer
+    const after = apply(document, committed) as unknown as EventDocument;
+    return [...timesOf(before, after), ...attendeesOf(before.attendees, after.attendees, userId)];
+  } catch {
+    return null;
+  }
 }
 
 function timesOf(before: EventDocument, after: EventDocument): string[] {

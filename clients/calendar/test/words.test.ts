@@ -69,3 +69,9 @@ test("only what says more beside what was there is compared with it", () => {
   expect(isCompared({ operations: [set("/end_time", before.end_time)] })).toBe(true);
   expect(isCompared({ operations: [set("/title", "Lunch"), set("/start_times", "")] })).toBe(false);
 });
+
+test("a change that is long, or that doesn't fit what was there, is described all the same", () => {
+  const answers = Array.from({ length: 600 }, () => ["DECLINED", "ACCEPTED"]).flat();
+  expect(say(answers.map((answer) => set("/attendees/1/response_status", answer)))).toBe("answered “Going”");
+  expect(say([set("/attendees/9/response_status", "DECLINED")])).toBe("set an answer to “Not going”");
+});
