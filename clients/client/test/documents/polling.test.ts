@@ -198,6 +198,29 @@ test("one resource that can't be read keeps no other from being read and sent", 
   expect(client.connection.snapshot).toMatchObject({ state: "polling", reason: "killed" });
 });
 
+/** Sockets don't open any more, until the client polls. */
+async function loseSockets(): Promise<void> {
+  while (client.connection.snapshot.state !== "polling") {
+    platform.socket.end(1006);
+    await vi.advanceTimersByTimeAsync(5_000);
+  }
+}
+
+test.each([
+  [503, "UNAVAILABLE"],
+  [429, "RATE_LIMITED"],
+  [401, "TOKEN_EXPIRED"],
+])("where all is refused for now, with %i, the connection is lost, and what was polled is not called saved", async (status, code) => {
+  platform.answer = () => nothingNew;
+  await loseSockets();
+  expect(client.sync.snapshot.state).toBe("saved");
+  platform.answer = () => problem(status, code);
+  document.set("/location", "Room 1");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(client.connection.snapshot).toMatchObject({ state: "reconnecting", reason: "lost" });
+  expect(client.sync.snapshot).toMatchObject({ state: "offline", pending: 1 });
+});
+
 test("a refused edit doesn't end the polling that took the place of sockets that don't open", async () => {
   const other = client.open<Event>("event", "2");
   let isRefusing = false;
@@ -207,10 +230,7 @@ test("a refused edit doesn't end the polling that took the place of sockets that
       return isRefusing ? problem(503, "UNAVAILABLE") : { status: 200, body: { version: 6 } };
     return url.searchParams.has("since") ? nothingNew : lunch;
   };
-  while (client.connection.snapshot.state !== "polling") {
-    platform.socket.end(1006);
-    await vi.advanceTimersByTimeAsync(5_000);
-  }
+  await loseSockets();
   const polling = { state: "polling", reason: "lost" };
   expect(client.connection.snapshot).toMatchObject(polling);
   expect(other.snapshot.status).toBe("ready");
