@@ -17,21 +17,41 @@ export interface Events extends CalendarSnapshot {
 export function useEvents(userId: string): Events {
   const calendar = useCalendar(CALENDAR);
   const [kept] = useState(() => listOf<Summary>(keptKey(userId)));
-  const [ids, setIds] = useState(() => listOf<string>(madeKey(userId)));
-  const own = useCalendar(ids).items;
+  const { ids, change } = useMade(madeKey(userId));
+  const own = useCalendar(ids);
   const { status, isLive } = calendar;
   const told = status === "loading" ? kept : calendar.items;
   useKept(keptKey(userId), status === "loading" ? null : calendar.items);
-  useKept(madeKey(userId), ids);
   useEffect(() => {
-    if (status === "loading") return;
-    const isTold = (id: string) => told.some((one) => one.id === id);
-    const isOver = (id: string) =>
-      isTold(id) || (isLive && own.some((one) => one.id === id && one.version > 0));
-    setIds((known) => (known.some(isOver) ? known.filter((id) => !isOver(id)) : known));
-  }, [status, isLive, told, own]);
-  const made = useCallback((id: string) => setIds((known) => [...known, id]), []);
-  return { status, isLive, items: merged(told, own), made };
+    const over = settled(ids, calendar, own);
+    if (over.length) change((known) => known.filter((id) => !over.includes(id)));
+  }, [ids, calendar, own, change]);
+  const made = useCallback((id: string) => change((known) => [...known, id]), [change]);
+  return { status, isLive, items: merged(told, own.items), made };
+}
+
+type Ids = readonly string[];
+
+/** Events that were made here. What changes is kept at once, beside what other tabs keep. */
+function useMade(key: string): { ids: Ids; change(to: (known: Ids) => Ids): void } {
+  const [ids, setIds] = useState<Ids>(() => listOf<string>(key));
+  const change = useCallback(
+    (to: (known: Ids) => Ids) => {
+      setIds(to);
+      ofThisBrowser.set(key, JSON.stringify(to(listOf<string>(key))));
+    },
+    [key],
+  );
+  return { ids, change };
+}
+
+/** Of events that were made here (`own`, by `ids`) those that the calendar tells of, everybody has or that are gone. */
+export function settled(ids: Ids, calendar: CalendarSnapshot, own: CalendarSnapshot): Ids {
+  if (calendar.status === "loading") return [];
+  const told = new Set(calendar.items.map(({ id }) => id));
+  const unsent = new Set(own.items.filter(({ version }) => !version).map(({ id }) => id));
+  const isKnown = calendar.isLive && own.status !== "loading";
+  return ids.filter((id) => told.has(id) || (isKnown && !unsent.has(id)));
 }
 
 /** What was told, and of the others those that it lacks. By start. */

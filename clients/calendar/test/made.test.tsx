@@ -1,0 +1,47 @@
+// @vitest-environment jsdom
+/** The month on a real client that works offline: which events were made here, and are kept. */
+
+import { createClient, memoryStore } from "@collab/client";
+import { GatewayProvider } from "@collab/react";
+import { act, cleanup, renderHook, waitFor } from "@testing-library/react";
+import type { ReactNode } from "react";
+import { afterEach, expect, test } from "vitest";
+import { createEvent } from "../src/event.js";
+import { useEvents } from "../src/events.js";
+
+const store = memoryStore();
+
+afterEach(cleanup);
+
+/** The month in a tab; `make` makes an event there. */
+function open() {
+  const client = createClient({
+    url: "ws://gateway/realtime",
+    getToken: () => "token",
+    connect: false,
+    store,
+    environment: { locks: null, channel: null, tab: null },
+  });
+  const wrapper = ({ children }: { children: ReactNode }) => (
+    <GatewayProvider client={client}>{children}</GatewayProvider>
+  );
+  const { result, unmount } = renderHook(() => useEvents("ann"), { wrapper });
+  const make = () => act(async () => result.current.made(createEvent(client, new Date())));
+  const leave = async () => {
+    unmount();
+    await client.close();
+  };
+  return { result, make, leave };
+}
+
+test("an event that was made offline is in the month after its tab was left, and another tab's too", async () => {
+  const [one, other] = [open(), open()];
+  await one.make();
+  await other.make();
+  await one.make();
+  await one.leave();
+  await other.leave();
+  const { result, leave } = open();
+  await waitFor(() => expect(result.current.items).toHaveLength(3));
+  await leave();
+});
