@@ -5,6 +5,7 @@ import { HistoryPanel } from "@collab/react";
 import { type ReactNode, useCallback, useEffect, useState } from "react";
 import { isMeant } from "./dates.js";
 import type { EventDocument } from "./event.js";
+import { eventAt } from "./past.js";
 import { describe, isCompared } from "./words.js";
 
 type Document = SharedDocument<EventDocument>;
@@ -79,10 +80,7 @@ function Change({ document, entry, meet }: ChangeProps): ReactNode {
   useEffect(() => meet(userId), [meet, userId]);
   useEffect(() => {
     if (!toAsk) return;
-    document.at(oldest - 1).then(
-      (was) => setBefore(was.document),
-      () => setBefore(null),
-    );
+    eventAt(document, oldest - 1).then(setBefore, () => setBefore(null));
   }, [document, toAsk, oldest]);
   return describe(entry, before);
 }
