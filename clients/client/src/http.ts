@@ -158,6 +158,7 @@ export class HttpApi {
         else runs.push({ newest: entry, oldest: entry });
       }
       end = start;
+      if (since && end > from && (await this.#isOlder(path, end, since))) from = end;
     }
     const shown = runs.slice(0, limit);
     const next = runs.length > limit ? shown.at(-1)?.oldest.version : end > from ? end : null;
@@ -177,6 +178,12 @@ export class HttpApi {
       from = parameter(next, "from");
     }
     return found;
+  }
+
+  /** Is a change from before a time? Then so is what is before it. */
+  async #isOlder(path: string, version: number, time: Date): Promise<boolean> {
+    const changes = await this.#span(path, { from: version, before: version + 1 });
+    return changes.some(({ timestamp }) => timestamp < time.getTime());
   }
 
   async list(type: string, { calendarId, ...query }: ListQuery): Promise<ListPage> {

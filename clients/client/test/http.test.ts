@@ -108,6 +108,38 @@ test("a history whose beginning isn't kept is told from there on", async () => {
   expect(await told({ from: 3 })).toEqual(all);
 }, 60_000);
 
+test("of a long history no more is read than what is not too old", async () => {
+  const asked: URLSearchParams[] = [];
+  const get: typeof fetch = async (...request) => {
+    const { pathname, searchParams } = new URL(String(request[0]));
+    if (pathname.endsWith("/history")) asked.push(searchParams);
+    return fetch(...request);
+  };
+  const { document } = await people.event("ann", { title: "0" }, { environment: { fetch: get } });
+  for (let edit = 1; edit <= 505; edit++) {
+    document.set("/tags", [String(edit)]);
+    await document.saved();
+  }
+  const [newest] = (await document.history({ limit: 1 })).entries;
+  const since = new Date(newest?.timestamp ?? 0);
+  for (const [query, versions] of [
+    [{ since }, [506]],
+    [{ since, userId: "ann" }, [506]],
+    [{ since, userId: "ben" }, []],
+    [{ since: new Date(since.getTime() + 60_000) }, []],
+  ] as const) {
+    asked.length = 0;
+    const { entries, next } = await document.history(query);
+    expect({ versions: entries.map(({ version }) => version), next }).toEqual({ versions, next: null });
+    expect(asked.map((one) => [one.get("from"), one.get("before")])).toEqual([
+      ["7", "507"],
+      ["7", "8"],
+    ]);
+  }
+  const { entries, next } = await document.history({ since: new Date(0), limit: 600 });
+  expect([entries.length, next]).toEqual([506, null]);
+}, 60_000);
+
 test("what somebody typed in one go is one entry of the history", async () => {
   const { document: ann } = await people.event("ann", { title: "Sync", description: "" });
   const { document: ben } = await people.join("ben", ann.id);
