@@ -84,6 +84,20 @@ test("an event that is made offline is there when the network is", async () => {
   expect(ben.snapshot.view).toEqual({ title: "New", location: "Room 1" });
 });
 
+test("an event that is made is told once it is there; where it can't be, it is told that there is none", () => {
+  const client = people.client("ann", { connect: false });
+  const [made, failed] = [people.newId(), people.newId()].map((id) => {
+    const document = client.open<Event>("event", id);
+    const told: unknown[] = [];
+    document.subscribe(() => told.push(document.snapshot));
+    return { document, told };
+  });
+  made?.document.create({ title: "New" });
+  expect(made?.told).toMatchObject([{ status: "ready", view: { title: "New" } }]);
+  expect(() => failed?.document.create({ title: Number.NaN } as never)).toThrow("NaN");
+  expect(failed?.told).toMatchObject([{ status: "ready", view: null }]);
+});
+
 test("a server that is killed and comes back loses nothing", async () => {
   const { document: ann } = await people.event("ann", { description: "" });
   const { document: ben } = await people.join("ben", ann.id);

@@ -104,14 +104,17 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   create(value: T): void {
     if (!this.state.replicator.replica) this.begin();
-    this.edit({ op: "add", path: "", value: value as Json });
+    try {
+      this.edit({ op: "add", path: "", value: value as Json });
+    } finally {
+      this.state.refresh(); // that it began, where it can't be made
+    }
   }
 
   /** Offline, and never seen: from nothing, and merged with what is there when the server answers. */
   begin(): void {
     this.state.replicator.begin();
     this.state.becomeReady();
-    this.state.refresh();
   }
 
   delete(): Promise<void> {

@@ -90,7 +90,9 @@ export class TabRoom {
   async #begin(): Promise<void> {
     const { state } = this.document;
     await state.restored;
-    if (state.status === "loading") this.document.begin();
+    if (state.status !== "loading") return;
+    this.document.begin();
+    state.refresh();
   }
 
   /** Whether the document may be seen, the tabs hear as they would of the server. */
