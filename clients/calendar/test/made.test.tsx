@@ -20,7 +20,7 @@ function open() {
     getToken: () => "token",
     connect: false,
     store,
-    environment: { locks: null, channel: null, tab: null },
+    environment: { locks: null, channel: null },
   });
   const wrapper = ({ children }: { children: ReactNode }) => (
     <GatewayProvider client={client}>{children}</GatewayProvider>

@@ -15,7 +15,7 @@ async function changed() {
     if (line.isDown) throw new TypeError("fetch failed");
     return fetch(...request);
   };
-  const alone = { locks: null, channel: null, tab: null };
+  const alone = { locks: null, channel: null };
   const client = people.client("ann", { environment: { ...alone, fetch: get } });
   const document = client.open<EventDocument>("event", people.newId());
   await document.ready();

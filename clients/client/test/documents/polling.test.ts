@@ -210,7 +210,7 @@ test.each([
   [503, "UNAVAILABLE"],
   [429, "RATE_LIMITED"],
   [401, "TOKEN_EXPIRED"],
-])("where all is refused for now, with %i, the connection is lost, and what was polled is not called saved", async (status, code) => {
+])("where all is refused for now, with %i, the connection is lost", async (status, code) => {
   platform.answer = () => nothingNew;
   await loseSockets();
   expect(client.sync.snapshot.state).toBe("saved");
