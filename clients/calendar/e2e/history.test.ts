@@ -32,7 +32,7 @@ test("the history says who moved an event from when to when, in the reader's zon
   await changes.nth(3).waitFor();
   /** What the gateway tells of one side of a day. */
   const told = async (side: "Since" | "Until", day: string) => {
-    const answer = ann.page.waitForResponse((one) => one.url().includes(`${side.toLowerCase()}=`));
+    const answer = ann.page.waitForResponse(new RegExp(`/history\\?.*${side.toLowerCase()}=`));
     await ann.page.getByLabel(side).fill(day);
     return (await (await answer).json()).changes;
   };
