@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import PatchError
-from gateway.ot.api import Operations, apply, invert, settle, transform_losses
+from gateway.ot.api import (
+    Operations,
+    Strategies,
+    apply,
+    check_growing,
+    invert,
+    settle,
+    transform_losses,
+)
 from gateway.ot.kernel.budget import Budget
 from gateway.ot.kernel.documents import MOV, REM, SET
+from gateway.ot.kernel.errors import INVALID
 from gateway.ot.kernel.transform import EARLIER_MOVE_CUT, LATER_WRITE_LOST
 
 ENTRIES_MAX = 1000
@@ -32,11 +41,13 @@ class UndoStacks:
     """What one author can undo and redo in one document.
 
     A label names a change: its version on a server, a local count in a replica. Every change of the document
-    must be told, in order, by `local` (this author's) or `remote` (anybody else's).
+    must be told, in order, by `local` (this author's) or `remote` (anybody else's). By the `strategies` what
+    would take something out of an array that only grows is left out of what undoes a change.
     """
 
-    def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
+    def __init__(self, entries_max: int = ENTRIES_MAX, strategies: Strategies | None = None) -> None:
         self._entries_max = entries_max
+        self._strategies = strategies
         self._undo: list[UndoEntry] = []
         self._redo: list[UndoEntry] = []
 
@@ -93,7 +104,11 @@ class UndoStacks:
         budget: Budget | None,
     ) -> None:
         try:
-            inverse = invert(document, operations, budget)
+            inverse: Operations = invert(document, operations, budget)
+            if self._strategies:
+                after = apply(document, operations, budget)
+                inverse, staying = without_taking(after, inverse, self._strategies, budget)
+                stack[:] = carried(stack, document, staying, budget)
         except PatchError:  # it can't be taken back, nor what is older, which stands on its inverse
             stack.clear()
             return
@@ -152,6 +167,41 @@ def carried(
         pass  # the entries that were reached are right, and below them nothing is known
     kept.reverse()
     return kept
+
+
+def without_taking(
+    document: Any, operations: Operations, strategies: Strategies, budget: Budget | None = None
+) -> tuple[Operations, Operations]:
+    """Operations without those that take something out of an array that only grows; and what puts that into
+    the document which all of them would have left.
+    """
+    if _may_be(document, operations, strategies, budget):
+        return operations, []
+    allowed: list[Any] = []
+    staying: list[Any] = []
+    rest = list(operations)
+    while rest:
+        first = rest.pop(0)
+        if _may_be(document, [first], strategies, budget):
+            allowed.append(first)
+            document = apply(document, [first], budget)
+        else:
+            rest, back, _ = transform_losses(rest, invert(document, [first], budget), budget)
+            staying += back
+    return allowed, staying
+
+
+def _may_be(
+    document: Any, operations: Operations, strategies: Strategies, budget: Budget | None = None
+) -> bool:
+    """Do operations take nothing out of arrays that only grow?"""
+    try:
+        check_growing(document, apply(document, operations, budget), operations, strategies, budget)
+    except PatchError as error:
+        if error.code != INVALID:
+            raise
+        return False
+    return True
 
 
 def _takes_away(inverse: Operations, losses: int) -> bool:

@@ -1,7 +1,8 @@
 """UNDO and REDO on the server: a client's stacks, rebuilt from the log when they are asked for.
 
 Nothing is kept between calls. The client's own changes tell which one is next; the history from there to
-head is replayed into `ot.UndoStacks`. Where others' edits left nothing of that change, an older one is tried.
+head is replayed into `ot.UndoStacks`. Where others' edits left nothing of that change, or it only added to
+arrays that only grow, an older one is tried.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class _Work:
 
 async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool, work: _Work) -> Undo | None:
     """The top of the stack after a replay of `root ...` to head; other tasks run between the changes."""
-    stacks = ot.UndoStacks(hub.config.limits.undo_versions_max)
+    stacks = ot.UndoStacks(hub.config.limits.undo_versions_max, hub.rules.strategies(room.type))
     base = root - 1
     slices = Slices(hub.now_s, turns())
     async with aclosing(hub.catch_up.entries_after(room, base)) as entries:

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from gateway import ot
+from gateway.admission import Schemas
 from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.hub.hub import Hub
@@ -18,7 +19,7 @@ from gateway.rooms.submission import Submission
 from gateway.runtime.metrics import Counters
 from tests.doubles.bus import MeetingPlace, MemoryBus
 from tests.doubles.log import MemoryHistory, MemoryLog
-from tests.rooms.parts import CONFIG, CREATE, RESOURCE, RULES, START_MS, Author, Readers
+from tests.rooms.parts import CONFIG, CREATE, RESOURCE, START_MS, Author, Readers
 
 UNPACED = Pacing()
 
@@ -74,7 +75,7 @@ class Worker:
         self.ahead_ms = 0  # by so much its wall clock is wrong
         self.hub = Hub(
             config,
-            *(self.log, self.bus, RULES, self.counters, Readers),
+            *(self.log, self.bus, Schemas(config), self.counters, Readers),
             lambda: START_MS + self.ahead_ms + int(trio.current_time() * 1000),
             trio.current_time,
         )
@@ -98,7 +99,7 @@ class Worker:
         """An edit, on the head for None."""
         base = room.version if base is None else base
         document = room.history.document_at(base)
-        operations = ot.lower(document, patch, RULES.strategies(room.type), self.hub.patch_limits)
+        operations = ot.lower(document, patch, self.hub.rules.strategies(room.type), self.hub.patch_limits)
         names = (author, author.name, f"{author.name}-client", f"{author.name}-{len(author.versions)}")
         submission = Submission(*names, base, patch, operations, trio.current_time(), 10)
         submission.may_delete, submission.seq = may_delete, seq

@@ -14,9 +14,9 @@ from gateway.ot import api
 class Author:
     """A document, one author's stacks, and versions as labels."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, strategies: ot.Strategies | None = None) -> None:
         self.document = document
-        self.stacks = ot.UndoStacks()
+        self.stacks = ot.UndoStacks(strategies=strategies)
         self.version = 0
 
     def own(self, *patch: dict[str, Any]) -> None:
@@ -253,6 +253,20 @@ def test_stacks_are_bounded() -> None:
         document = ot.apply(document, entry.operations)
         undone.append(entry.label)
     assert undone == [9, 8, 7]
+
+
+def test_items_of_what_only_grows_stay_and_those_below_shift() -> None:
+    author = Author(EVENT, {("list",): ("grow",)})
+    author.own(add("/grown", []), replace("/n", 5))
+    author.own(add("/list/0", "a"), replace("/n", 6), add("/list/0", "b"))
+    author.own(replace("/list/2", {"id": 1}), add("/list/-", "c"))
+    assert author.undo()  # nothing is left of the last
+    assert (author.document["n"], author.document["list"][:2]) == (5, ["b", "a"])
+    assert author.undo() and not author.undo()
+    assert "grown" not in author.document and author.document["list"][-1] == "c"
+    while author.redo():
+        pass
+    assert (author.document["n"], author.document["grown"]) == (6, [])
 
 
 def test_clear_forgets_both() -> None:

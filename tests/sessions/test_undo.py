@@ -8,7 +8,7 @@ from gateway.errors import Refusal
 from gateway.ports import OwnChange
 from gateway.sessions.undo import _stacks, find_undo
 from tests.rooms.parts import titled
-from tests.sessions.parts import desk
+from tests.sessions.parts import CONFIG, desk
 
 
 def versions(changes):
@@ -53,6 +53,41 @@ async def test_a_change_of_which_others_left_nothing_is_passed_over(autojump_clo
         await bob.edit({"op": "remove", "path": "/location"}, 3)
         undo = await find_undo(found.hub, found.room(), "ann", "ann-client", False)
         assert undo.undoes == 2
+
+
+@pytest.fixture
+def growing(tmp_path):
+    """A configuration by which the tags of an event only grow."""
+    (tmp_path / "event.json").write_text('{"properties": {"tags": {"x-merge": "grow"}}}')
+    return CONFIG.with_(schemas={"directory": str(tmp_path)})
+
+
+def tagged(tag):
+    return {"op": "add", "path": "/tags/-", "value": tag}
+
+
+async def test_what_was_added_to_what_only_grows_stays_and_the_rest_is_taken_back(growing, autojump_clock):
+    async with desk(growing) as found:
+        ann = await found.client("ann", subscribed=True)
+        before = found.room().document
+        await ann.edit(titled("one")[0], 1)
+        await ann.edit([tagged("a"), *titled("two"), tagged("b")], 2)
+        await ann.edit(tagged("c"), 3)
+        for kind, title in (("UNDO", "one"), ("UNDO", before["title"]), ("REDO", "one")):
+            await ann.say(kind, resource_id="1")
+            await ann.session.settled(0)
+            document = found.room().document
+            assert (document["title"], document["tags"]) == (title, [*before.get("tags", []), "a", "b", "c"])
+        assert found.room().version == 7
+
+
+async def test_who_only_added_to_what_only_grows_has_nothing_to_undo(growing, autojump_clock):
+    async with desk(growing) as found:
+        ann = await found.client("ann", subscribed=True)
+        await ann.edit(tagged("a"), 1)
+        with pytest.raises(Refusal) as caught:
+            await find_undo(found.hub, found.room(), "ann", "ann-client", False)
+        assert caught.value.code == "NOTHING_TO_UNDO"
 
 
 async def test_only_ones_own_changes_are_taken_back(autojump_clock):
