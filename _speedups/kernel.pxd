@@ -395,7 +395,6 @@ cdef bint needs_hops(tuple move) except -1
 @cython.locals(result=list, own=list)
 cdef list settled(object document, object operations, bint tests, Budget budget)
 @cython.locals(draws=Budget)
-@cython.locals(draws=Budget)
 cpdef object normalise(object document, object operations, object strategies, Budget budget)
 @cython.locals(index=Py_ssize_t, operation=tuple)
 cdef object with_single_ids(object operations, object strategies, Budget budget)
