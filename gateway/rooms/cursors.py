@@ -4,8 +4,8 @@ Everybody who is there carries cursors past each change that comes. Who subscrib
 before that: they get cursors as of the head. So cursors are carried as they are told, when somebody is told
 all of them, and before the window loses what they would be carried past.
 
-What one `carry` does is bounded, for a client chooses what it would take; beyond that cursors are left with
-their fields alone. Other nodes carry for themselves, and the leases keep a cursor as it was told: a node
+What one `carry` does is bounded, for a client chooses what it would take, and each field has its share;
+beyond that its cursors are left with their field alone. Other nodes carry for themselves, and the leases keep a cursor as it was told: a node
 that opens the room later shows it alone in its field, where its window doesn't reach back so far.
 """
 
@@ -47,9 +47,9 @@ def carry(entries: Sequence[Presence], history: History) -> None:
         if version < history.version and history.covers(version):
             by_path.setdefault(_path_of(entry.cursor["field"]), []).append(entry)
     if by_path:
-        budget = ot.budget(CARRY_UNITS)
+        units = CARRY_UNITS // len(by_path)
         for path, standing in by_path.items():
-            _carry_along(path, standing, history, budget)
+            _carry_along(path, standing, history, ot.budget(units))
 
 
 def _path_of(field: str) -> Path:

@@ -133,11 +133,13 @@ def test_what_is_told_at_an_old_version_stands_at_the_head_at_once(table):
     assert entry.cursor == {"field": "description", "position": 12, "version": 3}
 
 
-def test_what_would_take_long_is_left_with_its_field(table):
+@pytest.mark.parametrize("is_first", [False, True])
+def test_what_would_take_long_is_left_with_its_field(table, is_first):
     random = Random(1)
     cheap, dear = [Presence(f"s-{n}", f"client-{n}", Somebody(), None, START_MS) for n in range(2)]
     commit(table, "bob", {"op": "add", "path": "/notes", "value": TEXT})
-    for entry, field in ((cheap, "title"), (dear, "notes")):
+    standing = [(cheap, "title"), (dear, "notes")]
+    for entry, field in reversed(standing) if is_first else standing:
         table.room.roster.join(entry, START_MS)
         cursor = {"field": field, "position": 1, "version": table.room.version}
         table.room.roster.update(entry, START_MS, cursor, None)
