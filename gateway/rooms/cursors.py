@@ -5,8 +5,9 @@ before that: they get cursors as of the head. So cursors are carried as they are
 all of them, and before the window loses what they would be carried past.
 
 What one `carry` does is bounded, for a client chooses what it would take, and each field has its share;
-beyond that its cursors are left with their field alone. Other nodes carry for themselves, and the leases keep a cursor as it was told: a node
-that opens the room later shows it alone in its field, where its window doesn't reach back so far.
+beyond that its cursors are left with their field alone. Other nodes carry for themselves, and the leases keep
+a cursor as it was told: a node that opens the room later shows it alone in its field, where its window
+doesn't reach back so far.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from gateway.rooms.history import History
 from gateway.rooms.roster import Presence
 from gateway.rooms.window import Kept
 
-# A text that was replaced is compared with the new one up to this length; in a longer one the place is lost.
-COMPARED_LENGTH_MAX = 10_000
 # Of one `carry`: some 10 ms.
 CARRY_UNITS = 6_000_000
 # Measured: a component of a pointer that is followed; a cursor that is moved, and each component of a delta.
@@ -114,8 +113,6 @@ def _delta(change: Kept, path: Path, before: Any, text: Any, budget: ot.Budget) 
         if operation[0] == "txt" and tuple([str(part) for part in operation[1]]) == path:
             delta: Delta = operation[2]
             return delta
-    if max(len(before), len(text)) > COMPARED_LENGTH_MAX:
-        return None
     (operation,) = ot.difference(before, text, budget)
     compared: Delta = operation[2]
     return compared

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.ports import Committed, Person
-from gateway.rooms.cursors import COMPARED_LENGTH_MAX, carried
+from gateway.rooms.cursors import carried
 from gateway.rooms.roster import Presence
 from tests.rooms.parts import CREATE, START_MS, Author, Table, record
 
@@ -79,9 +79,14 @@ def test_a_text_that_was_replaced_is_compared(table):
     put(table, field="title", position=8)
     commit(table, "bob", {"op": "replace", "path": "/title", "value": "The agenda: cake"})
     assert seen(table)["position"] == 12
-    long = "x" * (COMPARED_LENGTH_MAX + 1)
-    commit(table, "bob", {"op": "replace", "path": "/title", "value": long})
-    assert seen(table) == {"field": "title"}
+
+
+def test_a_long_text_is_compared_too(table):
+    text = "word " * 4000
+    commit(table, "bob", {"op": "add", "path": "/notes", "value": text})
+    put(table, field="notes", position=len(text) - 5)
+    commit(table, "bob", {"op": "replace", "path": "/notes", "value": f"A {text}"})
+    assert seen(table)["position"] == len(text) - 3
 
 
 def test_where_the_text_is_gone_the_field_is_left(table):
