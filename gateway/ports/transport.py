@@ -154,7 +154,10 @@ class Endpoint(Protocol):
         ...
 
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
-        """Who answers a request that is no handshake; None: nobody, it should have been one."""
+        """Who answers a request that is no handshake; None: nobody, it should have been one.
+
+        Its connection has to be served: it counts from now on.
+        """
         ...
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection: ...

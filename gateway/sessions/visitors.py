@@ -98,12 +98,13 @@ class Visitors:
 
 
 class Visit:
-    """An HttpService whose connection counts for an address."""
+    """An HttpService for one connection, which counts for an address from now on: who makes one serves it."""
 
     def __init__(self, service: HttpService, visitors: Visitors, remote: str) -> None:
         self._service = service
         self._visitors = visitors
         self._remote = remote
+        visitors.came(remote)
 
     @property
     def full(self) -> bool:
@@ -112,7 +113,6 @@ class Visit:
 
     async def serve(self, stream: Any) -> None:
         """See the port."""
-        self._visitors.came(self._remote)
         try:
             await self._service.serve(stream)
         finally:

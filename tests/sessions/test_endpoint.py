@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -125,3 +127,22 @@ async def test_who_has_as_many_connections_here_as_he_may_stays_in_the_other_wor
         by_user = most == "connections_per_user_max"
         assert found.endpoint.welcomes("event:1", elsewhere, state_of("ann")) != by_user
         assert found.endpoint.welcomes("event:1", here, state_of("bob")) == by_user
+
+
+class Answering:
+    """An HttpService that is done at once."""
+
+    full = False
+
+    async def serve(self, stream: Any) -> None:
+        pass
+
+
+async def test_a_connection_over_http_counts_from_when_it_is_let_in(autojump_clock):
+    async with desk(CONFIG.with_(limits={"connections_per_address_max": 2})) as found:
+        found.endpoint.http_service = Answering()
+        asked = UpgradeRequest("/api/v1/events/1", {}, "192.0.2.1:5")
+        let_in = [found.endpoint.http(asked) for _ in range(3)]
+        assert [isinstance(service, Rejection) for service in let_in] == [False, False, True]
+        await let_in[0].serve(None)
+        assert not isinstance(found.endpoint.http(asked), Rejection)
