@@ -22,13 +22,15 @@ logger = logging.getLogger(__name__)
 
 # So long an act waits to be written; then it goes on, and the record is written later.
 RECORD_TIMEOUT_S = 5.0
-WRITE_TIMEOUT_S = 60.0
+# A write goes on where nobody waits for it any more. This is longer than the database gives a transaction (60
+# seconds for a statement, of which one waits for others): none is begun again while it may succeed.
+WRITE_TIMEOUT_S = 180.0
 RETRY_S = 1.0
 GATHER_S = 10.0
 # Records that wait to be written; beyond, new ones are lost, and counted.
 WAITING_MAX = 10_000
 RETENTION_INTERVAL_S = 3600.0
-# At the end: for a write that is under way, and for the last one.
+# At the end: for a write that is under way, which isn't begun again, and for the last one.
 END_TIMEOUT_S = 2.0
 OTHERS = "others"
 DAY_MS = 86_400_000
@@ -65,6 +67,8 @@ class AuditTrail:
         self._writing = trio.CancelScope()
         self._written = trio.Event()  # set, and another one, whenever some were
         self._added = self._done = 0
+        self._is_ending = False
+        self._given_up = 0  # the first so many of those that wait: their write was under way at the end
 
     async def record(self, act: str, actor: str, subject: str, result: str = DONE, /, **details: Any) -> None:
         """See the port."""
@@ -98,6 +102,7 @@ class AuditTrail:
                 try:
                     await trio.sleep_forever()
                 finally:
+                    self._is_ending = True
                     self._writing.deadline = trio.current_time() + END_TIMEOUT_S
         finally:
             self._gather()
@@ -151,9 +156,10 @@ class AuditTrail:
             self._add(*denial, {"times": times})
 
     async def _try(self, timeout_s: float) -> bool:
-        """Write what waits; whether that succeeded in time, whoever is cancelled meanwhile: what was written
-        isn't written again."""
-        taken = list(self._waiting)
+        """Write what waits; whether that succeeded in time, whoever is cancelled meanwhile. What was
+        written, or may be yet, isn't written again."""
+        first = self._given_up
+        taken = self._waiting[first:]
         if not taken:
             return True
         try:
@@ -162,9 +168,12 @@ class AuditTrail:
         except (LogUnavailable, trio.TooSlowError) as error:
             self._counters.audit_failures += 1
             logger.error("the audit waits to be written: %s", str(error) or "its store is too slow")
+            if self._is_ending and isinstance(error, trio.TooSlowError):
+                self._given_up += len(taken)
+                logger.critical("%d records of the audit may be missing: nobody knows yet", len(taken))
             return False
         self._done += len(taken)
-        del self._waiting[: len(taken)]
+        del self._waiting[first : first + len(taken)]
         self._counters.audit_waiting = len(self._waiting)
         self._counters.audit_records += len(records)
         for record in records:
