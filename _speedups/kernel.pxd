@@ -307,7 +307,7 @@ cdef set in_order(list present, list new_keys)
 cdef object change_item(tuple path, object old, object new, list operations, Budget budget)
 cdef list in_utf16_order(object names)
 cdef bytes utf16(str name)
-@cython.locals(at=Py_ssize_t, items=list)
+@cython.locals(keys=list, new_keys=list, at=Py_ssize_t)
 cdef bint keeps_items(object old, list new, object rule, Budget budget) except -1
 @cython.locals(draws=Budget)
 cpdef object check_growing(object document, object after, object operations, object strategies, Budget budget)

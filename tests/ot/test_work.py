@@ -129,6 +129,13 @@ def test_many_shifts_of_one_huge_array_are_refused(entry: dict[str, Any]) -> Non
     assert refused(lowered, document, [entry] * 1000, strategies)[0] == "TOO_LARGE"
 
 
+def test_what_only_grows_may_be_put_into_another_order() -> None:
+    before, after = ({"l": [{"id": n} for n in ids]} for ids in (range(5_000), reversed(range(5_000))))
+    operations = [("set", (), after)]
+    assert spent(ot.check_growing, before, after, operations, {("l",): ("grow", "id")}) < 1_000 * 5_000
+    assert spent(lowered, before, [{"op": "replace", "path": "", "value": after}], {("l",): ("grow", "id")})
+
+
 def test_ids_that_are_nearly_the_same_are_paid_for() -> None:
     """Items of a set keyed by themselves, which differ at their end only."""
     long = [0] * 2_000

@@ -298,6 +298,11 @@ def keeps_items(old: Any, new: list[Any], rule: Any, budget: Budget) -> bool:
     """Is every item of an array that only grows still there?"""
     if type(old) is not list:
         return True
+    budget.charge(NODE_UNITS * (len(old) + len(new)))
+    keys = keys_of(old, rule)
+    new_keys = keys_of(new, rule)
+    if keys is not None and new_keys is not None:
+        return set(keys).issubset(new_keys)
     at = 0  # where the next one is looked for first: most stand as they stood
     for item in old:
         key = item_id(item, rule)
