@@ -37,11 +37,30 @@ class _Step(NamedTuple):
     root: int
 
 
-def _stacks(changes: Sequence[OwnChange]) -> tuple[list[_Step], list[_Step]]:
-    """The undo and the redo stack of a client's changes, oldest first; as `ot.UndoStacks` would have them."""
+class _Stacks(NamedTuple):
+    """What a client can undo and redo, and of each of its changes the version of the edit it goes back to."""
+
+    undo: list[_Step]
+    redo: list[_Step]
+    roots: dict[int, int]
+
+    def first(self, steps: Sequence[_Step]) -> int:
+        """From where to replay for these steps: whatever the client took back since is in it, too."""
+        found = min(step.root for step in steps)
+        for version in reversed(self.roots):
+            if version < found:
+                break
+            found = min(found, self.roots[version])
+        return found
+
+
+def _stacks(changes: Sequence[OwnChange]) -> _Stacks:
+    """The stacks of a client's changes, oldest first; as `ot.UndoStacks` would have them."""
     undo: list[_Step] = []
     redo: list[_Step] = []
+    roots: dict[int, int] = {}
     for change in changes:
+        roots[change.version] = change.version
         if change.undoes is None:
             redo.clear()
             undo.append(_Step(change.version, change.version))
@@ -49,11 +68,11 @@ def _stacks(changes: Sequence[OwnChange]) -> tuple[list[_Step], list[_Step]]:
         for stack, other in ((undo, redo), (redo, undo)):
             positions = [index for index, step in enumerate(stack) if step.version == change.undoes]
             if positions:  # entries above it had become empty by then
-                root = stack[positions[0]].root
+                root = roots[change.version] = stack[positions[0]].root
                 del stack[positions[0] :]
                 other.append(_Step(change.version, root))
                 break
-    return undo, redo
+    return _Stacks(undo, redo, roots)
 
 
 async def find_undo(hub: Hub, room: Room, user_id: str, client_id: str, redo: bool) -> Undo:
@@ -75,12 +94,13 @@ async def _found(hub: Hub, room: Room, key: ClientKey, redo: bool) -> Undo | Non
     work = _Work(limits.edit_work_max)
     changes = await hub.log.own_changes(key, limits.undo_versions_max)
     oldest = room.version - limits.rebase_versions_max
-    steps = [step for step in _stacks(changes[::-1])[redo] if step.root > oldest]
+    stacks = _stacks(changes[::-1])
+    steps = [step for step in (stacks.redo if redo else stacks.undo) if step.root > oldest]
     depth = 1
     while steps:
         depth = min(depth, len(steps))
         try:
-            found = await _replayed(hub, room, key, min(step.root for step in steps[-depth:]), redo, work)
+            found = await _replayed(hub, room, key, stacks.first(steps[-depth:]), redo, work)
         except LogTrimmed:  # it, and all that is older, can't be taken back any more
             return None
         if found is not None or depth == len(steps):

@@ -13,7 +13,7 @@ from tests.sessions.parts import CONFIG, desk
 
 def versions(changes):
     """The versions on the undo and on the redo stack."""
-    undo, redo = _stacks([OwnChange(*change) for change in changes])
+    undo, redo, _ = _stacks([OwnChange(*change) for change in changes])
     return [step.version for step in undo], [step.version for step in redo]
 
 
@@ -55,6 +55,21 @@ async def test_a_change_of_which_others_left_nothing_is_passed_over(autojump_clo
         assert undo.undoes == 2
 
 
+async def test_all_that_was_undone_can_be_redone_one_by_one(autojump_clock):
+    async with desk() as found:
+        ann = await found.client("ann", subscribed=True)
+        titles = [found.room().document["title"], "one", "two", "three"]
+        for version, title in enumerate(titles[1:], 1):
+            await ann.edit(titled(title)[0], version)
+        seen = []
+        for kind in ("UNDO", "REDO"):
+            for _ in titles[1:]:
+                await ann.say(kind, resource_id="1")
+                await ann.session.settled(0)
+                seen.append(found.room().document["title"])
+        assert seen == [*titles[2::-1], *titles[1:]]
+
+
 @pytest.fixture
 def growing(tmp_path):
     """A configuration by which the tags of an event only grow."""
@@ -73,12 +88,12 @@ async def test_what_was_added_to_what_only_grows_stays_and_the_rest_is_taken_bac
         await ann.edit(titled("one")[0], 1)
         await ann.edit([tagged("a"), *titled("two"), tagged("b")], 2)
         await ann.edit(tagged("c"), 3)
-        for kind, title in (("UNDO", "one"), ("UNDO", before["title"]), ("REDO", "one")):
+        for kind, title in (("UNDO", "one"), ("UNDO", before["title"]), ("REDO", "one"), ("REDO", "two")):
             await ann.say(kind, resource_id="1")
             await ann.session.settled(0)
             document = found.room().document
             assert (document["title"], document["tags"]) == (title, [*before.get("tags", []), "a", "b", "c"])
-        assert found.room().version == 7
+        assert found.room().version == 8
 
 
 async def test_who_only_added_to_what_only_grows_has_nothing_to_undo(growing, autojump_clock):
