@@ -18,6 +18,7 @@ from gateway.http.requests import (
     json_body,
     json_response,
     known_parameters,
+    refusals_noted,
     still_granted,
     target_of,
 )
@@ -60,7 +61,9 @@ class NameRoutes:
         self._resources.charge_read(target.identity.user_id, READS)
         if request.method == "PUT":
             return await self._given(request, target, name)
-        if not await self._resources.unname(target.identity, target.type, target.id, name):
+        with refusals_noted(self._context, request, target):
+            was_there = await self._resources.unname(target.identity, target.type, target.id, name)
+        if not was_there:
             raise Problem(404, f"No version of {target.name} has this name.")
         return json_response({**target.named, "name": name, "dropped": True})
 
@@ -71,7 +74,8 @@ class NameRoutes:
         if type(version) is not int or version < 1:
             text = 'The body is an object such as {"version": 17}.'
             raise Problem(400, text, code="INVALID_MESSAGE")
-        found = await self._resources.name_version(target.identity, target.type, target.id, name, version)
+        with refusals_noted(self._context, request, target):
+            found = await self._resources.name_version(target.identity, target.type, target.id, name, version)
         return json_response({**target.named, **found._asdict()})
 
 

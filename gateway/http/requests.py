@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ from gateway.http.charging import USER
 from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
-from gateway.ports.audit import DONE, AuditLog
+from gateway.ports.audit import DONE, NOT_ALLOWED, AuditLog
 from gateway.wire.messages import RESOURCE_ID, check_containers, check_integers
 
 BODY_TIMEOUT_S = 30.0
@@ -124,6 +124,17 @@ async def _allowed(context: HttpContext, request: Request, target: Target, role:
     if detail:
         note_refusal(context, request, target.identity.user_id, target.name, "FORBIDDEN")
         raise Problem(403, detail, code="FORBIDDEN")
+
+
+@contextmanager
+def refusals_noted(context: HttpContext, request: Request, target: Target) -> Iterator[None]:
+    """Meanwhile a right to the target may be gone by when it counts: that is recorded as well."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.code in NOT_ALLOWED:
+            note_refusal(context, request, target.identity.user_id, target.name, refusal.code)
+        raise
 
 
 def note_refusal(context: HttpContext, request: Request, user_id: str, subject: str, code: str) -> None:

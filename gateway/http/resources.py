@@ -33,6 +33,7 @@ from gateway.http.requests import (
     known_parameters,
     note_act,
     page_response,
+    refusals_noted,
     still_granted,
     target_of,
     whole_number,
@@ -203,7 +204,8 @@ class ResourceRoutes:
         if document is None:
             raise Problem(400, "null is no document; use DELETE to remove one.")
         expected = await expected_of(request, self._resources, target.type, target.id)
-        written = await self._resources.put(target.identity, target.type, target.id, document, expected)
+        with refusals_noted(self._context, request, target):
+            written = await self._resources.put(target.identity, target.type, target.id, document, expected)
         return _written(target, written, 201 if written.version == 1 else 200)
 
     async def delete(self, request: Request) -> Response:
@@ -215,7 +217,8 @@ class ResourceRoutes:
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)
             return _written(target, erased)
         expected = await expected_of(request, self._resources, target.type, target.id)
-        written = await self._resources.delete(target.identity, target.type, target.id, expected)
+        with refusals_noted(self._context, request, target):
+            written = await self._resources.delete(target.identity, target.type, target.id, expected)
         return _written(target, written)
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 DONE = "done"
+# Refusals with these codes are recorded.
+NOT_ALLOWED = frozenset({"UNAUTHENTICATED", "FORBIDDEN"})
 # Old records were taken away, up to the one that its details name.
 RETAINED = "audit.retain"
 FIRST = ""

@@ -18,6 +18,7 @@ from gateway.admission import AbuseTracker
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, unavailable
 from gateway.hub.children import Tell
 from gateway.ports import Ack, Connection, Identity, Role
+from gateway.ports.audit import NOT_ALLOWED
 from gateway.rooms.broadcast import kept_acknowledgement
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 SLOW_S = 0.1
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
-# These refusals are recorded.
-NOT_ALLOWED = frozenset({"UNAUTHENTICATED", "FORBIDDEN"})
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
 EDITS = frozenset({"OP", "UNDO", "REDO"})
 

@@ -470,6 +470,10 @@ async def test_who_is_revoked_while_the_log_is_slow_writes_nothing(
         assert (await node.client.get(EVENT)).json()["version"] == 1
         versions = (await node.client.get(f"{EVENT}/versions")).json()["versions"]
         assert [item["name"] for item in versions] == ["launch"]
+        if path != "/operations":  # a session notes an edit's
+            audit = f"http://127.0.0.1:{node.admin_port}/v1/audit"
+            records = (await node.client.get(audit, params={"act": f"http.{method}"})).json()["records"]
+            assert [(record["actor"], record["subject"]) for record in records] == [("bob", "event:42")]
 
 
 async def test_bodies_of_all_requests_together_are_bounded(tmp_path, transport):
