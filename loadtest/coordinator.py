@@ -116,9 +116,12 @@ class Run:
             await self._ready()
             await self._start()
             nursery.start_soon(self._observe)
-            for action in self._actions():
-                nursery.start_soon(self._disrupt, action)
-            await self._follow()
+            async with trio.open_nursery() as drills:
+                for action in self._actions():
+                    drills.start_soon(self._disrupt, action)
+                await self._follow()
+                if self.ended_early:
+                    drills.cancel_scope.cancel()
             self.progress.phase = "judging"
             self.options.on_progress(self.progress)
             for generator in self.generators:

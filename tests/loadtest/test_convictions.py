@@ -17,7 +17,7 @@ import trio
 
 from loadtest.coordinator import Run, run
 from loadtest.generators import LocalGenerator
-from loadtest.options import Options, Progress, RunError
+from loadtest.options import Action, Options, Progress, RunError
 from loadtest.preflight import PreflightError
 from loadtest.scenario import Scenario, parse
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
@@ -99,6 +99,18 @@ async def test_edits_that_were_never_answered_accuse_nobody() -> None:
     report = await run(Options(made))
     assert report["counts"]["unanswered"] > 0
     assert {name: report["verdict"][name] for name in COUNTED} == dict.fromkeys(COUNTED, 0)
+
+
+async def test_a_drill_that_takes_longer_than_the_load_is_waited_for() -> None:
+    ended = []
+
+    async def drill() -> None:
+        await trio.sleep(8)  # the load is over, and judged
+        ended.append(True)
+
+    report = await run(Options(scenario(), actions=[Action("slow", 1.0, drill)]))
+    (told,) = report["disruptions"]
+    assert (ended, told["name"], told["until_s"] > told["at_s"] + 7) == ([True], "slow", True)
 
 
 async def test_what_still_changes_while_it_is_read_is_not_judged_and_does_not_pass() -> None:
