@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 import trio
 
-from gateway.errors import LogDamaged, PatchError
+from gateway.errors import LogDamaged, LogTrimmed, PatchError
 from gateway.ports import Opening, OpLog, Record
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, entry_of
@@ -46,13 +46,21 @@ async def load(log: OpLog, resource: str, seq_kept: int) -> Loaded:
         version = entries[-1].record.version
         timestamp_ms = entries[-1].record.timestamp
     elif version:
-        newest = await log.read(resource, version - 1, 1)
-        timestamp_ms = newest[0].timestamp if newest else 0
+        timestamp_ms = await _made_ms(log, resource, version)
     history = History(opening.epoch, version, document, timestamp_ms, seq_kept)
     history.snapshot_version = opening.snapshot.version
     for entry in entries:
         history.window.append(entry)
     return Loaded(opening, history)
+
+
+async def _made_ms(log: OpLog, resource: str, version: int) -> int:
+    """When a version was made; 0 where its change isn't kept: a backup may have had its document alone."""
+    try:
+        records = await log.read(resource, version - 1, 1)
+    except LogTrimmed:
+        return 0
+    return records[0].timestamp if records else 0
 
 
 async def records_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncGenerator[Record, None]:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import orjson
 import trio
 from psycopg import Connection
 
@@ -24,11 +25,12 @@ from gateway.log.postgres import ANY_VERSION, PostgresArchive, dsn_of
 from gateway.log.redis import RedisLog
 from gateway.log.search_opensearch import FORMAT_VERSION
 from gateway.log.search_queue import begin_anew
-from gateway.ports import NOTHING, Opening, Snapshot
+from gateway.ports import NOTHING, Opening, Record, Snapshot
 from gateway.redislink import keys
 from gateway.redislink.keys import LEFT
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
+from gateway.runtime.clock import unix_ms
 from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ READ_AT_ONCE = 1000
 # Of one resource, whose changes went.
 SUBMISSIONS_MAX = 1_000_000
 ATTEMPTS_MAX = 10
+# Whose the changes are that nobody made.
+GATEWAY_USER_ID = "gateway"
 _TABLES = ", ".join(
     f"gateway.{table}"
     for table in ("change", "snapshot", "submission", "resource", "summary", "summary_due", "search_due")
@@ -150,7 +154,9 @@ async def _copy(
         if begin.version and found.archive is not None:  # of versions that have names
             for snapshot in await found.archive.snapshots(name, begin.version):
                 writer.add_snapshot(number, snapshot)
-        after = max(0, min(begin.version, head - 1))  # a backup tells a head by its change
+        after = begin.version
+        if head and after == head:  # a backup tells a head by its change
+            writer.add(number, [await _newest(source, name, head)])
         while after < opening.snapshot.version:
             records = await source.read(name, after, min(READ_AT_ONCE, opening.snapshot.version - after))
             if not records:
@@ -162,6 +168,32 @@ async def _copy(
             past = await found.archive.submissions(name, ANY_VERSION, 0, SUBMISSIONS_MAX)
             writer.add_submissions(number, past)
     return begin.version
+
+
+async def _newest(source: RedisLog | PostgresArchive, name: str, head: int) -> Record:
+    """The change that made a head; where it isn't kept, one that changes nothing. Raises LogTrimmed, where it
+    is the head no more."""
+    try:
+        for record in await source.read(name, head - 1, 1):
+            return record
+    except LogTrimmed as error:
+        if error.version > head:
+            raise
+        return _without_operations(head, unix_ms())
+    raise LogUnavailable(f"{name}: change {head} is missing", "none")
+
+
+def _without_operations(version: int, now_ms: int) -> Record:
+    """A change that stands for one that isn't kept; its document says what it made."""
+    change = {
+        "version": version,
+        "operations": [],
+        "client_id": "",
+        "user_id": GATEWAY_USER_ID,
+        "op_id": f"not-kept-{version}",
+        "timestamp": now_ms,
+    }
+    return Record(version, orjson.dumps(change), GATEWAY_USER_ID, "", None, "", now_ms, None)
 
 
 async def _beginning(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import LogDamaged
-from gateway.log import cluster_backup, postgres_retention
+from gateway.hub import replay
+from gateway.log import cluster_backup, embedded_backup, postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, Contents, StoredHead, renewed, verify
 from gateway.log.cluster_backup import Stores, backup, stores
@@ -21,7 +22,8 @@ from gateway.redislink.keys import partition_of, tag
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call
 from gateway.wire.announcement import Announcement
-from tests.contracts.log_contract import ROOM, record
+from tests.contracts.log_contract import ROOM, append, batch, record
+from tests.log.test_sqlite import opened
 from tests.redis.parts import fresh
 from tests.servers import shared_postgres
 
@@ -147,8 +149,41 @@ async def test_the_newest_document_alone_is_restored_with_and_without_an_archive
             async with stores(settings) as found:
                 await cluster_backup.clear(found, replace=True)
                 await cluster_backup.fill(found, reader)
-                opening = await found.log.open(ROOM)
+                opening, history = await replay.load(found.log, ROOM, 16)
                 assert (opening.snapshot, list(opening.records)) == (document(12), [])
+                assert (history.version, history.document) == (12, {"at": 12})
+
+
+async def test_a_cluster_that_has_the_newest_document_alone_is_backed_up_then_and_after_an_edit(
+    tmp_path: Path,
+) -> None:
+    first, again, edited = (tmp_path / name for name in ("first", "again", "edited"))
+    async with archived(range(1, 6), 5) as (found, archive):
+        await add(archive, range(9, 13), 12)
+        await backup(found, first)
+    async with stores(fresh("any")) as found:
+        with BackupReader(first) as reader:
+            await cluster_backup.fill(found, reader)
+        assert await backup(found, again) == verify(again) == Contents(1, 1)
+        await append(found.log, batch(await found.log.open(ROOM)))
+        assert await backup(found, edited) == verify(edited) == Contents(1, 1)
+    assert contents(again) == (StoredHead(ROOM, EPOCH, 11, 12), [12])
+    assert contents(edited) == (StoredHead(ROOM, EPOCH, 12, 13), [13])
+
+
+async def test_a_backup_of_the_newest_document_alone_is_restored_into_one_node(tmp_path: Path) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    async with archived(range(1, 6), 5) as (found, archive):
+        await add(archive, range(9, 13), 12)
+        await backup(found, first)
+    async with stores(fresh("any")) as found:
+        with BackupReader(first) as reader:
+            await cluster_backup.fill(found, reader)
+        await backup(found, again)
+    embedded_backup.restore(again, tmp_path / "node", replace=False)
+    async with opened(tmp_path / "node") as log:
+        _, history = await replay.load(log, ROOM, 16)
+        assert (history.version, history.document) == (12, {"at": 12})
 
 
 @pytest.mark.parametrize("archiving", [True, False])
