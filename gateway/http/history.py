@@ -10,7 +10,7 @@ import trio
 from starlette.requests import Request
 
 from gateway import ot
-from gateway.errors import PatchError, Refusal
+from gateway.errors import LogTrimmed, PatchError, Refusal
 from gateway.history.difference import PastChange, difference, steps
 from gateway.history.pointers import parts, related
 from gateway.history.words import summary
@@ -117,14 +117,18 @@ def _touches(operation: dict[str, Any], path: str) -> bool:
 class Telling:
     """Follows a resource from one change to the next, to say what each did."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, *, is_ahead: bool = False) -> None:
         self._document = document
+        self._is_ahead = is_ahead  # the document is that after the next change, not before it
 
     @classmethod
     async def before(cls, resources: Resources, target: Target, version: int) -> Telling:
-        """From the document right before a version on."""
+        """From the document right before a version on, or after it, where that is the oldest that is kept."""
         try:
             revision = await resources.read(target.type, target.id, version - 1)
+        except LogTrimmed:
+            revision = await resources.read(target.type, target.id, version)
+            return cls(orjson.loads(revision.document), is_ahead=True)
         except Refusal as refusal:
             if refusal.code != "VERSION_AHEAD":
                 raise
@@ -134,6 +138,9 @@ class Telling:
     def tell(self, body: dict[str, Any], wanted: bool) -> bytes:
         """The next change; where it is wanted, with what it did."""
         change = PastChange.of(body)
+        if self._is_ahead:
+            self._is_ahead = False
+            return orjson.dumps({**body, **in_short(change)}) if wanted else b""
         before = self._document
         self._document = ot.apply_patch(before, change.patch, ot.UNLIMITED)
         return orjson.dumps({**body, **described(before, change)}) if wanted else b""
@@ -144,8 +151,14 @@ def described(before: Any, change: PastChange) -> dict[str, Any]:
     try:
         done = steps(before, change.patch, ot.budget(DESCRIBED_UNITS))
     except PatchError:
-        return {"summary": f"changed {len(change.patch)} places at once"}
+        return in_short(change)
     return {"summary": summary(done, change.undoes), "difference": difference(done)}
+
+
+def in_short(change: PastChange) -> dict[str, Any]:
+    """What there is to say of a change without the document that it was made on."""
+    places = len(change.patch)
+    return {"summary": "changed 1 place" if places == 1 else f"changed {places} places at once"}
 
 
 async def page_of(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import trio
 
 from gateway.cli.history import SPAN
 from gateway.hub import retention
+from gateway.log import embedded_backup
+from gateway.log.backup_file import write_backup
+from gateway.ports import Record, Snapshot
 from tests.cli.commands import gateway, served
 from tests.http.node import Served
 from tests.http.node import served as node_served
@@ -97,6 +101,31 @@ async def test_a_long_history_is_read_from_its_newest_end_and_down_to_what_is_ke
                 await trio.sleep(0.05)
         assert await versions(node) == kept
         assert await versions(node, "--user", "ann") == kept
+
+
+async def test_a_history_whose_first_change_was_made_on_a_document_that_is_not_kept_is_told(tmp_path):
+    event = {"title": "Lunch"}
+    file = tmp_path / "backup"
+    change = {"operations": [{"op": "replace", "path": "/title", "value": "Lunch"}], "timestamp": 1000}
+    change |= {"version": 12, "client_id": "tab", "user_id": "bob", "op_id": "o"}
+    with write_backup(file) as writer, writer.resource("event:42", 1) as number:
+        writer.add_snapshot(number, Snapshot(12, orjson.dumps(event)))
+        writer.add(number, [Record(12, orjson.dumps(change), "bob", "tab", None, "", 1000, None)])
+    embedded_backup.restore(file, tmp_path / "data", replace=False)
+    async with node_served(tmp_path / "data", "portable") as node:
+        assert await versions(node) == [12]
+        assert (await node.client.put(EVENT, json={"title": "Dinner"})).is_success
+        assert await versions(node) == [12, 13]
+        for described in ({"describe": "true"}, {"describe": "true", "from": 12}):
+            answer = await node.client.get(f"{EVENT}/history", params=described)
+            first, second = answer.json()["changes"]
+            assert (first["summary"], "difference" in first) == ("changed 1 place", False)
+            assert (second["summary"], "difference" in second) == (
+                'changed title from "Lunch" to "Dinner"',
+                True,
+            )
+        gone = await node.client.get(f"{EVENT}/history", params={"describe": "true", "from": 11})
+        assert (gone.status_code, gone.json()["version"]) == (410, 11)
 
 
 async def versions(node: Served, *words: str) -> list[int]:
