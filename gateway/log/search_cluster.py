@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import trio
 
@@ -114,17 +114,17 @@ class ClusterIndexing:
         await added(self._archive, FORMAT_VERSION, first=True)
 
     async def _remake_lost(self, one: Generation) -> None:
-        """Make the index where the server hasn't got it: it lost it, or the archive was replaced."""
+        """Make the index where the server hasn't got it: it lost it, or the archive was replaced.
+
+        It is there last, so that all of this is done again where it breaks off."""
         index = index_of(self._rest, self._alias, one.number)
         if await index.is_there():
             return
         logger.error("the index of searches isn't there; it is made anew from the archive")
         await refilled(self._archive, one.number)
-        await index.make()
         if one.serving:
-            await point(self._rest, self._alias, one.number)
-            for gone in range(1, one.number):  # what those have may be of an archive that was erased
-                await index_of(self._rest, self._alias, gone).drop()
+            await drop(self._rest, self._alias, range(1, one.number))
+        await index.make(self._alias if one.serving else "")
 
     async def _feed(self, one: Generation) -> None:
         index = index_of(self._rest, self._alias, one.number)
@@ -157,14 +157,21 @@ async def reindexed(archive: PostgresArchive, rest: Rest, alias: str) -> int:
         await trio.sleep(0 if took_some else IDLE_INTERVAL_S)  # others are at the rest
     await index.refresh()
     await point(rest, alias, made.number)
-    for old in await switched(archive, made.number):
-        await index_of(rest, alias, old).drop()
+    others = await switched(archive, made.number)
+    await drop(rest, alias, {*others, *range(1, made.number)})
     return indexer.numbers.changes
 
 
 def index_of(rest: Rest, alias: str, number: int) -> OpenSearchIndex:
     """The index of a generation."""
     return OpenSearchIndex(rest, f"{alias}-{number}")
+
+
+async def drop(rest: Rest, alias: str, numbers: Iterable[int]) -> None:
+    """Remove the indexes of generations, those with them that no list has any more: they may be of an archive
+    that was erased."""
+    for number in numbers:
+        await index_of(rest, alias, number).drop()
 
 
 async def point(rest: Rest, alias: str, number: int) -> None:

@@ -87,9 +87,10 @@ class OpenSearchIndex:
         self._name = name
         self.refused = 0
 
-    async def make(self) -> None:
-        """Make the index where there is none."""
-        answer = await self._rest.ask("PUT", f"/{self._name}", MAPPING)
+    async def make(self, alias: str = "") -> None:
+        """Make the index where there is none; with an alias it is named by that from its first moment on."""
+        named: Mapping[str, Any] = {"aliases": {alias: {}}} if alias else {}
+        answer = await self._rest.ask("PUT", f"/{self._name}", {**MAPPING, **named})
         if answer.status >= 400 and "resource_already_exists" not in str(answer.body):
             raise LogUnavailable(f"the index {self._name} can't be made: {answer.body}", "none")
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -20,7 +21,7 @@ from gateway.log.archive import Transfer
 from gateway.log.cluster_backup import clear, stores
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.log.search_cluster import ClusterIndexing, index_of, reindexed
-from gateway.log.search_opensearch import FORMAT_VERSION, OpenSearchIndex
+from gateway.log.search_opensearch import FORMAT_VERSION, Answer, OpenSearchIndex
 from gateway.log.search_queue import Generation, SearchQueue, generations
 from gateway.log.search_rest import HttpRest
 from gateway.ports import Record
@@ -153,6 +154,7 @@ async def test_an_archive_that_is_replaced_leaves_nothing_of_the_old_one_in_sear
         async with stores(fresh("any").with_(postgres={"dsn": made.dsn})) as found:
             await clear(found, replace=True)
         await made.archived("event:1", "brought", epoch=1)  # as it is imported, in an older epoch
+        await until(index_of(made.rest, made.alias, 2).is_there)
         assert await made.found("brought", 2)
         assert await made.found("secret", 0) == []
         [one] = await generations(made.archive)
@@ -160,6 +162,45 @@ async def test_an_archive_that_is_replaced_leaves_nothing_of_the_old_one_in_sear
             Generation(2, FORMAT_VERSION, True),
             False,
         )
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+async def test_an_archive_that_is_replaced_leaves_nothing_though_the_server_fails_meanwhile(
+    failing: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(search_cluster, "LOOK_INTERVAL_S", 0.2)
+    monkeypatch.setattr(search_cluster, "RETRY_S", 0.2)
+    ask, asked = HttpRest.ask, count()
+
+    async def failing_once(rest: HttpRest, method: str, path: str, *rest_of_it: Any) -> Answer:
+        if (method in ("PUT", "DELETE") or path == "/_aliases") and next(asked) == failing:
+            raise LogUnavailable("the server is busy", "none")
+        return await ask(rest, method, path, *rest_of_it)
+
+    async with cluster() as made:
+        await made.archived("event:1", "secret", epoch=5)
+        await made.found("secret", 2)
+        monkeypatch.setattr(HttpRest, "ask", failing_once)
+        async with stores(fresh("any").with_(postgres={"dsn": made.dsn})) as found:
+            await clear(found, replace=True)
+        await made.archived("event:1", "brought", epoch=1)
+        await until(index_of(made.rest, made.alias, 2).is_there)
+        assert await made.found("brought", 2)
+        assert await made.found("secret", 0) == []
+        assert next(asked) > failing
+        assert not await index_of(made.rest, made.alias, 1).is_there()
+
+
+async def test_another_index_leaves_nothing_of_an_archive_that_was_replaced_before(monkeypatch):
+    monkeypatch.setattr(search_cluster, "LOOK_INTERVAL_S", 3600)  # as no node serves
+    async with cluster() as made:
+        await made.archived("event:1", "secret", epoch=5)
+        await made.found("secret", 2)
+        async with stores(fresh("any").with_(postgres={"dsn": made.dsn})) as found:
+            await clear(found, replace=True)
+        await reindexed(made.archive, made.rest, made.alias)
+        for number in (1, 2):
+            assert not await index_of(made.rest, made.alias, number).is_there()
 
 
 async def test_a_server_that_was_away_misses_nothing_and_has_nothing_twice(tmp_path: Path):
