@@ -10,6 +10,8 @@ import pytest
 from gateway.cli.machine import findings
 from gateway.config import Config
 from gateway.errors import LogDamaged
+from gateway.log import cluster_check
+from gateway.log.archive import Transfer
 from gateway.log.checked import Checked
 from gateway.log.cluster_backup import stores
 from gateway.log.cluster_check import check_cluster
@@ -17,7 +19,7 @@ from gateway.log.postgres import migrate
 from gateway.log.redis import RedisLog
 from gateway.ports import ClientKey, Failed, Opening, Snapshot
 from gateway.redislink.keys import keys_of, outbox, partition_of, tag
-from gateway.wire.announcement import MAGIC_BEFORE
+from gateway.wire.announcement import MAGIC_BEFORE, Announcement
 from gateway.wire.checksum import damage
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.redis.parts import fresh, running
@@ -214,6 +216,19 @@ async def test_what_was_archived_before_there_were_checksums_is_read() -> None:
         )
         assert versions(await node.store.read(ROOM, 0, 9)) == [1, 2]
         assert await node.store.snapshot(ROOM, 1) == Snapshot(1, HANDED)
+
+
+async def test_an_archive_is_looked_through_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = cluster_check._GAPS.replace("WHERE c", "WHERE (SELECT count(pg_sleep(1.5))) = 1 AND c")
+    monkeypatch.setattr(cluster_check, "_GAPS", slow)
+    monkeypatch.setattr("gateway.log.postgres.STATEMENT_TIMEOUT_S", 1)
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        config = fresh("any").with_(postgres={"dsn": dsn})
+        async with stores(config) as found:
+            assert found.archive is not None
+            await found.archive.store(Transfer([Announcement(ROOM, 1, 0, "n", [record(1)])]))
+            assert (await check_cluster(found)).named == []
 
 
 def test_doctor_names_what_is_damaged_in_a_cluster() -> None:
