@@ -16,6 +16,12 @@ from tests.servers import shared_postgres
 
 ENGLISH = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
 NAMES = ["event:b", "event:C", "event:_", "event:a", "event:D"]
+WAITING = """
+SELECT 1 FROM pg_locks WHERE mode = 'ShareRowExclusiveLock' AND NOT granted
+AND relation = 'gateway.search_due'::regclass AND database = (
+    SELECT oid FROM pg_database WHERE datname = current_database()
+)
+"""
 HOLD = "SELECT FROM gateway.search_due WHERE name = %s FOR UPDATE"
 
 
@@ -24,6 +30,13 @@ def changes(version: int) -> Transfer:
     body = b'{"version":%d,"operations":[]}' % version
     record = Record(version, body, "ann", "tab", None, "digest", 1, None)
     return Transfer(changes=[Announcement(name, 1, version - 1, f"{version}", [record]) for name in NAMES])
+
+
+async def someone_waits(dsn: str) -> None:
+    """Until somebody waits for all who note what is due."""
+    with psycopg.connect(dsn, autocommit=True) as connection, trio.fail_after(20):
+        while not connection.execute(WAITING).fetchone():  # noqa: ASYNC110
+            await trio.sleep(0.01)
 
 
 async def test_the_archive_and_who_indexes_wait_for_each_other_in_one_order():
@@ -97,7 +110,7 @@ async def test_what_is_archived_for_the_first_time_while_an_index_is_begun_is_du
             _Storing(connection).store(changes(1))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(added, archive, 1)
-                await trio.sleep(0.3)
+                await someone_waits(dsn)
                 connection.commit()
         assert len((await SearchQueue(archive, 1).take(100)).changes) == len(NAMES)
         await archive.aclose()
