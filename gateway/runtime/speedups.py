@@ -45,6 +45,7 @@ CORE = (
     "gateway.rooms.broadcast",
     "gateway.rooms.conflicts",
     "gateway.rooms.context",
+    "gateway.rooms.cursors",
     "gateway.rooms.history",
     "gateway.rooms.room",
     "gateway.rooms.roster",
