@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Some distributions ship venv without ensurepip; the pip that is there installs another into the environment.
 WITHOUT_ENSUREPIP = ($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet pip)
-CORE := $(wildcard gateway/*/*.pxd)
+CORE := $(wildcard gateway/*/*.pxd gateway/*/*/*.pxd)
 KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd _speedups/*.pxi gateway/ot/kernel/*.py) $(CORE) $(CORE:.pxd=.py)
 CORES := $(shell nproc 2>/dev/null || echo 1)
 # Tests at a time: many wait for processes that they started, so two cores have time for three.
@@ -17,7 +17,7 @@ SECONDS ?= 60
 ARGS ?=
 PYTEST = $(BIN)/python -m pytest
 # Tests of what is compiled.
-CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport tests/log/test_sqlite*.py
+CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport tests/log/sqlite
 
 .PHONY: venv serve test test-all clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
 

@@ -18,9 +18,9 @@ import trio
 from benchmarks.log import ROOMS, Workload
 from gateway.config import Config
 from gateway.log.archive import Archiver, Transfer
-from gateway.log.postgres import PostgresArchive, migrate
-from gateway.log.redis import RedisLog
-from gateway.log.redis_archive import RedisOutbox
+from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.redis.log import RedisLog
+from gateway.log.redis.outboxes import RedisOutbox
 from gateway.ports import Batch, Committed, Record
 from gateway.redislink.shards import Shards
 from gateway.wire.announcement import Announcement

@@ -29,7 +29,7 @@ import trio
 
 from benchmarks import attack, measure, overload
 from benchmarks.edit import Core, Editor
-from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite.log import SqliteLog
 from gateway.runtime import interpreter
 from gateway.runtime.metrics import Counters
 

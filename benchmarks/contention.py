@@ -32,7 +32,7 @@ from gateway.bus.redis import RedisBus
 from gateway.config import Config
 from gateway.errors import Refusal
 from gateway.hub.hub import Hub
-from gateway.log.redis import RedisLog
+from gateway.log.redis.log import RedisLog
 from gateway.ports import Batch, Outcome, Reserved, Stale
 from gateway.redislink.shards import Shards
 from gateway.rooms.room import Room

@@ -17,7 +17,7 @@ import trio
 from benchmarks.measure import end, save, table
 from gateway.admission import create_secret, issue
 from gateway.cli.client import GatewayAccess, GatewayLink
-from gateway.log.postgres import migrate
+from gateway.log.postgres.archive import migrate
 from tests.servers import postgres_server, redis_server
 
 SHAPES = ("embedded", "cluster")

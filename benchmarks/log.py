@@ -22,10 +22,10 @@ from typing import NamedTuple
 
 import trio
 
-from gateway.log.sqlite import SqliteLog
-from gateway.log.sqlite_store import prepare
-from gateway.log.sqlite_writer import Writer
-from gateway.log.watermark import Watermark
+from gateway.log.sqlite.log import SqliteLog
+from gateway.log.sqlite.store import prepare
+from gateway.log.sqlite.watermark import Watermark
+from gateway.log.sqlite.writer import Writer
 from gateway.ports import Batch, ClientKey, Committed, Record, Snapshot
 
 ROOMS = 200

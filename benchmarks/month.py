@@ -27,9 +27,9 @@ import httpx
 
 from benchmarks.gateways import SHAPES, Gateway, Place, answer, compared, summary, told
 from gateway.cli.client import GatewayLink, connected
-from gateway.log.postgres import PostgresArchive
-from gateway.log.postgres_summaries import PostgresSummaries
-from gateway.log.sqlite_summaries import SqliteSummaries
+from gateway.log.postgres.archive import PostgresArchive
+from gateway.log.postgres.summaries import PostgresSummaries
+from gateway.log.sqlite.summaries import SqliteSummaries
 from gateway.ports.summaries import Summaries, Summary
 
 EVENTS = 150

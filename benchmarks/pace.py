@@ -20,7 +20,7 @@ from pathlib import Path
 import trio
 
 from benchmarks import edit, measure
-from gateway.log.sqlite import PACING, SqliteLog
+from gateway.log.sqlite.log import PACING, SqliteLog
 from gateway.ports import Pacing
 from gateway.runtime import interpreter
 from gateway.runtime.metrics import Counters

@@ -26,8 +26,8 @@ import redis
 import trio
 
 from gateway.config import Config
-from gateway.log.redis import RedisLog
-from gateway.log.redis_codec import Codec
+from gateway.log.redis.codec import Codec
+from gateway.log.redis.log import RedisLog
 from gateway.ports import Batch, Committed, Record
 from gateway.redislink.shards import Call, Shards
 from tests.servers import redis_server

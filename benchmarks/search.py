@@ -37,12 +37,12 @@ from benchmarks import elasticsearch, measure
 from gateway.admission import create_secret, issue
 from gateway.config import SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
-from gateway.log.indexer import CHANGES_A_STEP
-from gateway.log.search_follower import build
-from gateway.log.search_opensearch import OpenSearchIndex
-from gateway.log.search_rest import HttpRest
-from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
-from gateway.log.sqlite import SqliteLog
+from gateway.log.search.embedded import FORMAT_VERSION, INDEX, SqliteSearch, format_of
+from gateway.log.search.follower import build
+from gateway.log.search.indexer import CHANGES_A_STEP
+from gateway.log.search.opensearch import OpenSearchIndex
+from gateway.log.search.rest import HttpRest
+from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, IndexEntry, Kind, Scope, SearchIndex, Wanted
 from gateway.search.terms import terms_of
@@ -153,7 +153,7 @@ async def paced(writer: Writer, rate: int, seconds: float) -> float:
 
 async def lags(data: Path, found_ms: list[int], cpu_s: list[float]) -> None:
     """Look, until cancelled, how far the process beside is behind, as it tells, and what CPU it took."""
-    command = [sys.executable, "-m", "gateway.log.search_follower", str(data)]
+    command = [sys.executable, "-m", "gateway.log.search.follower", str(data)]
     process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdin is not None

@@ -23,7 +23,7 @@ import psutil
 
 from benchmarks import attack, measure
 from benchmarks.overload import EDITORS, SETTINGS, Editor, Load
-from gateway.log.sqlite import PACING
+from gateway.log.sqlite.log import PACING
 
 HERE = Path(__file__).parent
 DOCUMENTS = 200

@@ -161,5 +161,5 @@ def test_what_is_read_from_the_source_is_what_is_imported():
         layer("gateway.errors")
         < layer("gateway.ot")
         < layer("gateway.rooms.room")
-        < layer("gateway.log.sqlite")
+        < layer("gateway.log.sqlite.log")
     )

@@ -10,10 +10,12 @@ import click
 from gateway.cli.options import of_cluster
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.log import backup_file, cluster_backup, embedded_backup
+from gateway.log import backup_file
 from gateway.log.backup_file import BackupReader, Contents
-from gateway.log.cluster_backup import Stores
-from gateway.log.sqlite import DATABASE, DirectoryLock
+from gateway.log.cluster import backup as cluster_backup
+from gateway.log.cluster.backup import Stores
+from gateway.log.sqlite import backup as sqlite_backup
+from gateway.log.sqlite.log import DATABASE, DirectoryLock
 
 
 @click.command("backup", short_help="Write everything into one file, while the gateway serves.")
@@ -37,7 +39,7 @@ def backup_command(file: Path, replace: bool, config: Config) -> None:
     if config.is_cluster:
         contents = cluster_backup.with_stores(config, lambda found: cluster_backup.backup(found, file))
     else:
-        contents = embedded_backup.backup(Path(config.server.data_dir), file)
+        contents = sqlite_backup.backup(Path(config.server.data_dir), file)
     click.echo(f"{_told(contents)} in {file}")
     if contents.gaps:
         click.echo(f"history of {contents.gaps:,} resources begins after a gap: what came before is missing")
@@ -58,7 +60,7 @@ def restore_command(file: Path, replace: bool, config: Config) -> None:
     gateway restore /backups/monday.sqlite3 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
     if not config.is_cluster:
-        contents = embedded_backup.restore(file, Path(config.server.data_dir), replace)
+        contents = sqlite_backup.restore(file, Path(config.server.data_dir), replace)
     else:
         backup_file.verify(file)
         with tempfile.TemporaryDirectory(prefix="gateway-restore-") as folder:

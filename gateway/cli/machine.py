@@ -19,10 +19,10 @@ from gateway.admission import secret_path
 from gateway.config import Config
 from gateway.errors import ConfigError, LogError
 from gateway.log.checked import Checked
-from gateway.log.cluster_backup import with_stores
-from gateway.log.cluster_check import check_cluster
-from gateway.log.sqlite import DATABASE
-from gateway.log.sqlite_check import check
+from gateway.log.cluster.backup import with_stores
+from gateway.log.cluster.check import check_cluster
+from gateway.log.sqlite.check import check
+from gateway.log.sqlite.log import DATABASE
 from gateway.runtime import interpreter, speedups
 
 Status = Literal["ok", "hint", "bad"]

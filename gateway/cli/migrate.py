@@ -6,7 +6,7 @@ import click
 
 from gateway.cli.options import Settings, settings
 from gateway.errors import ConfigError
-from gateway.log.postgres import dsn_of, migrate
+from gateway.log.postgres.archive import dsn_of, migrate
 
 
 @click.command("migrate")

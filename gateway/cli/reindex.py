@@ -10,11 +10,11 @@ import trio
 from gateway.cli.options import Settings, settings
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.log.indexer import Indexer
-from gateway.log.postgres import PostgresArchive, dsn_of
-from gateway.log.search_cluster import reindexed
-from gateway.log.search_follower import build
-from gateway.log.sqlite import DATABASE
+from gateway.log.postgres.archive import PostgresArchive, dsn_of
+from gateway.log.search.cluster import reindexed
+from gateway.log.search.follower import build
+from gateway.log.search.indexer import Indexer
+from gateway.log.sqlite.log import DATABASE
 from gateway.node.backends import check_settings
 from gateway.node.cluster import rest_of
 

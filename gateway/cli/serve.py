@@ -19,7 +19,7 @@ from gateway.admission import create_secret, secret_path
 from gateway.cli.options import Settings, reachable, settings
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, first_of
-from gateway.log.sqlite import DATABASE, WATERMARK
+from gateway.log.sqlite.log import DATABASE, WATERMARK
 from gateway.node import Addresses, Node, faces
 from gateway.runtime import interpreter, logs, speedups
 from gateway.runtime.clock import SteadyClock

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from zlib import crc32
 
 from gateway.errors import ConfigError
-from gateway.log import sqlite_places, sqlite_submissions
 from gateway.log.database_files import discard, discard_writes, flush
-from gateway.log.sqlite_check import check
-from gateway.log.sqlite_store import (
+from gateway.log.sqlite import places as sqlite_places
+from gateway.log.sqlite import submissions as sqlite_submissions
+from gateway.log.sqlite.check import check
+from gateway.log.sqlite.store import (
     FORMAT_VERSION,
     Reader,
     begin_epoch,

@@ -14,15 +14,15 @@ from gateway.bus.redis_values import RedisValues
 from gateway.config import Config, SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.archive import Archiver
-from gateway.log.audit_postgres import PostgresAudit
-from gateway.log.audit_sqlite import SqliteAudit
-from gateway.log.cluster_history import ClusterHistory
-from gateway.log.postgres import PostgresArchive, dsn_of
-from gateway.log.postgres_summaries import PostgresSummaries
-from gateway.log.redis import RedisLog
-from gateway.log.redis_archive import RedisOutbox
-from gateway.log.search_cluster import ClusterIndexing
-from gateway.log.search_opensearch import OpenSearchIndex, Rest
+from gateway.log.cluster.history import ClusterHistory
+from gateway.log.postgres.archive import PostgresArchive, dsn_of
+from gateway.log.postgres.audit import PostgresAudit
+from gateway.log.postgres.summaries import PostgresSummaries
+from gateway.log.redis.log import RedisLog
+from gateway.log.redis.outboxes import RedisOutbox
+from gateway.log.search.cluster import ClusterIndexing
+from gateway.log.search.opensearch import OpenSearchIndex, Rest
+from gateway.log.sqlite.audit import SqliteAudit
 from gateway.node.patience import reached
 from gateway.node.problems import behind, damaged
 from gateway.ports.audit import AuditStore
@@ -68,7 +68,7 @@ def _update(levels: dict[str, float], found: Mapping[str, float], serving: Set[s
 def rest_of(settings: SearchSettings) -> Rest:
     """The search server; raises ConfigError."""
     try:
-        from gateway.log.search_rest import HttpRest  # needs httpx
+        from gateway.log.search.rest import HttpRest  # needs httpx
     except ImportError:
         raise ConfigError("search.url needs httpx: pip install 'collab-gateway[search]'") from None
     return HttpRest(settings)

@@ -9,10 +9,10 @@ import trio
 
 from gateway.bus.lone import LoneBus
 from gateway.config import Config
-from gateway.log.audit_sqlite import SqliteAudit
-from gateway.log.search_sqlite import INDEX, SqliteSearch
-from gateway.log.sqlite import SqliteLog
-from gateway.log.sqlite_summaries import SqliteSummaries
+from gateway.log.search.embedded import INDEX, SqliteSearch
+from gateway.log.sqlite.audit import SqliteAudit
+from gateway.log.sqlite.log import SqliteLog
+from gateway.log.sqlite.summaries import SqliteSummaries
 from gateway.log.values_file import ValuesFile
 from gateway.node.problems import behind, damaged
 from gateway.node.searching import IndexProcess

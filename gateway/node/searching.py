@@ -83,7 +83,7 @@ class Searcher:
 
 
 class IndexProcess:
-    """The follower's process (`gateway.log.search_follower`): started, started again, and what it tells."""
+    """The follower's process (`gateway.log.search.follower`): started, started again, and what it tells."""
 
     def __init__(self, data_dir: str) -> None:
         self._data_dir = Path(data_dir)
@@ -136,7 +136,7 @@ class IndexProcess:
             await trio.sleep(pause_s)
 
     async def _serve(self) -> None:
-        program = [sys.executable, "-m", "gateway.log.search_follower"]
+        program = [sys.executable, "-m", "gateway.log.search.follower"]
         command = [*program, str(self._data_dir), *logs.configured()]
         process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:

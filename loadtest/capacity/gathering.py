@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 INTERVALS_S = (0.010, 0.025)  # for which a busy lane is held back, as Redis and the embedded log have it
 FULL = dict(zip(INTERVALS_S, (1000, 100), strict=True))  # documents that end this early, likewise
 ROOMS_BUSY = 4  # it is busy where so many batches more than one come meanwhile, as `gateway.hub.pace` has it
-INDEX_S = 0.2  # from step to step of the index, as `gateway.log.indexer` has it
+INDEX_S = 0.2  # from step to step of the index, as `gateway.log.search.indexer` has it
 LANES = (1, 2, 4, 8, 16, 32, 64)
 APPENDS_S = [1e-4 * 1.15**step for step in range(41)]  # 0.1 to 27 ms
 STEPS = 30  # until what is held back and what comes agree

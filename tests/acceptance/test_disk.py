@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trio
 
-from gateway.log.sqlite import DATABASE, WATERMARK
+from gateway.log.sqlite.log import DATABASE, WATERMARK
 from tests.cli.commands import gateway as command
 from tests.clients.desk import created, op, replace, signed_in, submit, subscribe
 from tests.clients.gateway import Gateway, gateway

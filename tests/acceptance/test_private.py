@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from gateway.log.sqlite import DATABASE
+from gateway.log.sqlite.log import DATABASE
 from tests.cli.commands import gateway as command
 from tests.clients.desk import created, signed_in
 from tests.clients.gateway import gateway

@@ -16,15 +16,16 @@ import redis
 import trio
 
 from gateway.errors import ConfigError
-from gateway.log import backup_file, embedded_backup
+from gateway.log import backup_file
 from gateway.log.backup_file import write_backup
-from gateway.log.sqlite import DATABASE, LOCK, SqliteLog
-from gateway.log.sqlite_check import check
+from gateway.log.sqlite import backup
+from gateway.log.sqlite.check import check
+from gateway.log.sqlite.log import DATABASE, LOCK, SqliteLog
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
 from tests.contracts.log_contract import record
+from tests.log.sqlite.test_log import file_size_max
 from tests.log.test_damage import LETTER, become_format_1, changed, filled_log
-from tests.log.test_sqlite import file_size_max
 from tests.servers import redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
@@ -257,7 +258,7 @@ async def test_a_restore_that_is_killed_while_there_is_no_log_is_told_by_the_nex
 ) -> None:
     data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
     await filled_log(data)
-    embedded_backup.backup(data, file)
+    backup.backup(data, file)
     finish = backup_file.finish
 
     def killed(fresh: Path, target: Path) -> None:
@@ -268,11 +269,11 @@ async def test_a_restore_that_is_killed_while_there_is_no_log_is_told_by_the_nex
     with monkeypatch.context() as patch:
         patch.setattr(backup_file, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
-            embedded_backup.restore(file, data, replace=True)
+            backup.restore(file, data, replace=True)
     await SqliteLog(data).aclose()
     assert "up to 3 changes are lost" in caplog.text
     caplog.clear()
-    embedded_backup.restore(file, data, replace=True)
+    backup.restore(file, data, replace=True)
     await SqliteLog(data).aclose()
     assert not caplog.text
 

@@ -9,8 +9,8 @@ import trio
 
 from gateway.cli.history import SPAN
 from gateway.hub import retention
-from gateway.log import embedded_backup
 from gateway.log.backup_file import write_backup
+from gateway.log.sqlite import backup
 from gateway.ports import Record, Snapshot
 from tests.cli.commands import gateway, served
 from tests.http.node import Served
@@ -111,7 +111,7 @@ async def test_a_history_whose_first_change_was_made_on_a_document_that_is_not_k
     with write_backup(file) as writer, writer.resource("event:42", 1) as number:
         writer.add_snapshot(number, Snapshot(12, orjson.dumps(event)))
         writer.add(number, [Record(12, orjson.dumps(change), "bob", "tab", None, "", 1000, None)])
-    embedded_backup.restore(file, tmp_path / "data", replace=False)
+    backup.restore(file, tmp_path / "data", replace=False)
     async with node_served(tmp_path / "data", "portable") as node:
         assert await versions(node) == [12]
         assert (await node.client.put(EVENT, json={"title": "Dinner"})).is_success

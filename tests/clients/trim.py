@@ -11,7 +11,7 @@ import orjson
 import trio
 
 from gateway.hub.replay import document_at
-from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Snapshot
 from gateway.ports.retention import Excess
 

@@ -15,7 +15,7 @@ from gateway.config import SECTIONS, Config, LimitsSettings, changed_settings, l
 from gateway.config.fields import in_toml, of
 from gateway.config.passwords import password_of
 from gateway.errors import ConfigError
-from gateway.log.postgres import dsn_of
+from gateway.log.postgres.archive import dsn_of
 from gateway.redislink.address import parse
 
 

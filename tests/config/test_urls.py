@@ -8,7 +8,7 @@ from gateway.authoriser.webhook import WebhookAuthoriser
 from gateway.config import AuthoriserSettings, SearchSettings, TracingSettings
 from gateway.config.urls import http_url
 from gateway.errors import ConfigError
-from gateway.log.search_rest import HttpRest
+from gateway.log.search.rest import HttpRest
 from gateway.node.tracing import OtelTracer
 
 WRONG = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import trio
 
-from gateway.log.postgres import migrate
+from gateway.log.postgres.archive import migrate
 from tests.cli.commands import gateway, served
 from tests.http.node import served as node_served
 from tests.http.test_lists import july, listed

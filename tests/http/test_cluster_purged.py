@@ -11,7 +11,7 @@ import psycopg
 import redis
 import trio
 
-from gateway.log.postgres import migrate
+from gateway.log.postgres.archive import migrate
 from gateway.redislink.keys import keys_of
 from tests.clients.wire import Wire, wire
 from tests.http.node import Served, served

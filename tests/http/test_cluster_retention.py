@@ -15,11 +15,12 @@ from gateway.errors import ConfigError, LogUnavailable
 from gateway.hub import retention
 from gateway.hub.names import NamedVersion, NamedVersions
 from gateway.hub.retention import Policy
-from gateway.log import embedded_backup, postgres_retention
 from gateway.log.archive import Archiver, Transfer
 from gateway.log.backup_file import BackupReader
-from gateway.log.cluster_backup import backup, fill, stores
-from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.cluster.backup import backup, fill, stores
+from gateway.log.postgres import retention as postgres_retention
+from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.sqlite import backup as sqlite_backup
 from gateway.ports import Record, Snapshot
 from gateway.ports.retention import Excess, RetentionRule
 from gateway.wire.announcement import Announcement
@@ -261,7 +262,7 @@ async def test_a_backup_has_named_versions_and_submissions_whose_changes_went(tm
             await gone(two, EVENT, 2)
         async with stores(Config().with_(**where)) as found:
             await backup(found, file)
-        embedded_backup.restore(file, tmp_path / "lone", False)
+        sqlite_backup.restore(file, tmp_path / "lone", False)
         async with served(tmp_path / "lone", "portable") as lone:
             await known_again(lone)
             await named_again(lone)

@@ -7,7 +7,7 @@ from itertools import count
 
 import trio
 
-from gateway.log.postgres import migrate
+from gateway.log.postgres.archive import migrate
 from tests.http.node import Served, served
 from tests.http.test_search import until
 from tests.search.faults import MODES, Faults

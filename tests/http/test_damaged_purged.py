@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from gateway.log.sqlite import DATABASE, SqliteLog
+from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record, Snapshot
 from gateway.ports.retention import Excess
 from gateway.wire import checksum

@@ -17,7 +17,7 @@ from gateway.hub import retention
 from gateway.hub.names import NamedVersion, NamedVersions
 from gateway.hub.retention import DAY_MS, Policy
 from gateway.log.backup_file import BackupReader, readable
-from gateway.log.sqlite import DATABASE, SqliteLog
+from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.node import searching
 from gateway.node.resources import HubResources
 from gateway.ports import Batch, ClientKey, Record, Snapshot

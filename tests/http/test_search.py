@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from gateway.errors import Refusal
-from gateway.log.search_sqlite import INDEX
-from gateway.log.sqlite import DATABASE
+from gateway.log.search.embedded import INDEX
+from gateway.log.sqlite.log import DATABASE
 from gateway.node import searching
 from gateway.runtime.metrics import Counters
 from tests.http.node import Served, served

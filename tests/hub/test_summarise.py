@@ -11,11 +11,11 @@ import trio
 
 from gateway.hub import summarise
 from gateway.hub.summarise import Summariser
-from gateway.log.sqlite import DATABASE
-from gateway.log.sqlite_summaries import INDEX
+from gateway.log.sqlite.log import DATABASE
+from gateway.log.sqlite.summaries import INDEX
 from gateway.runtime import timeslice
 from tests.http.node import served
-from tests.log.test_sqlite_summaries import garble
+from tests.log.sqlite.test_summaries import garble
 
 WITHOUT_SEARCH = {"search": {"enabled": False}}
 

@@ -12,7 +12,9 @@ from trio.testing import MockClock
 
 from gateway.hub import pace
 from gateway.hub.lane import Lane
-from gateway.log import indexer, redis, sqlite
+from gateway.log.redis import log as redis_log
+from gateway.log.search import indexer as search_indexer
+from gateway.log.sqlite import log as sqlite_log
 from gateway.ports import Pacing
 from loadtest.capacity.gathering import (
     APPENDS_S,
@@ -42,9 +44,9 @@ def load(users: float, documents: float, edits: float, connects: float = 0.0) ->
 
 def test_the_pace_is_the_gateways() -> None:
     assert pace.ROOMS_BUSY == ROOMS_BUSY
-    assert indexer.IDLE_INTERVAL_S == INDEX_S
-    assert (redis.PACING.interval_s, sqlite.PACING.interval_s) == INTERVALS_S
-    assert (redis.PACING.full, sqlite.PACING.full) == tuple(FULL.values())
+    assert search_indexer.IDLE_INTERVAL_S == INDEX_S
+    assert (redis_log.PACING.interval_s, sqlite_log.PACING.interval_s) == INTERVALS_S
+    assert (redis_log.PACING.full, sqlite_log.PACING.full) == tuple(FULL.values())
 
 
 async def appended(documents: int, edits: float, append_s: float, pacing: Pacing) -> tuple[float, float]:

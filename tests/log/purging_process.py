@@ -11,7 +11,7 @@ import sys
 
 import trio
 
-from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite.log import SqliteLog
 from tests.contracts.log_contract import ROOM
 
 

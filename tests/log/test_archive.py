@@ -10,7 +10,7 @@ import trio
 
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable
 from gateway.log.archive import ArchiveEntry, Archiver, Kind, Mark, SavedSnapshot
-from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.postgres.archive import PostgresArchive, migrate
 from gateway.ports import Opening, Record, Snapshot
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import NOW_MS, ROOM, record

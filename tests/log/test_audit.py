@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import LogUnavailable
-from gateway.log.audit_postgres import PostgresAudit
-from gateway.log.audit_sqlite import DATABASE, SqliteAudit
-from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.postgres.audit import PostgresAudit
+from gateway.log.sqlite.audit import DATABASE, SqliteAudit
 from tests.contracts.audit_contract import ALL, AuditContract, entry, faults
 from tests.doubles.audit import MemoryAudit
 from tests.servers import shared_postgres

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import LogDamaged, LogUnavailable
-from gateway.log.sqlite import DATABASE, WATERMARK
-from gateway.log.sqlite_check import check
-from gateway.log.sqlite_summaries import SqliteSummaries
-from gateway.log.watermark import Acknowledged, Watermark
+from gateway.log.sqlite.check import check
+from gateway.log.sqlite.log import DATABASE, WATERMARK
+from gateway.log.sqlite.summaries import SqliteSummaries
+from gateway.log.sqlite.watermark import Acknowledged, Watermark
 from gateway.ports import ClientKey, Committed, Failed, Snapshot, Stale, Submitted
 from gateway.ports.retention import RetentionRule
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.log.formats import BACK_TO_1, BACK_TO_2, BACK_TO_3, BACK_TO_4
-from tests.log.test_sqlite import file_size, file_size_max, opened
+from tests.log.sqlite.test_log import file_size, file_size_max, opened
 
 AUTHORS = ("user_id", "client_id", "digest")
 

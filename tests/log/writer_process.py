@@ -9,7 +9,7 @@ import sys
 
 import trio
 
-from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Committed
 from tests.contracts.log_contract import NOW_MS, nonce, record
 

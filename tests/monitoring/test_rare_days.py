@@ -234,7 +234,7 @@ async def test_an_index_that_stands_still_is_told(tmp_path: Path) -> None:
 def followers(node: Server) -> list[psutil.Process]:
     """The processes of a node that index for searches."""
     children = psutil.Process(node.command.process.pid).children(recursive=True)
-    return [child for child in children if "gateway.log.search_follower" in child.cmdline()]
+    return [child for child in children if "gateway.log.search.follower" in child.cmdline()]
 
 
 async def test_stored_data_that_somebody_changed_are_told(tmp_path: Path) -> None:

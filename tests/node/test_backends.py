@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from gateway.config import Config
-from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite.log import SqliteLog
 from gateway.node import searching
 from gateway.node.cluster import LEVELS, ClusterBackend
 from gateway.node.embedded import EmbeddedBackend

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from gateway.errors import Refusal
-from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
-from gateway.log.sqlite import SqliteLog
+from gateway.log.search.embedded import FORMAT_VERSION, INDEX, SqliteSearch, format_of
+from gateway.log.sqlite.log import SqliteLog
 from gateway.node import searching
 from gateway.node.searching import IndexProcess, Searcher
 from gateway.ports.search import EVERYTHING, Wanted

@@ -11,9 +11,9 @@ import trio
 
 from gateway.bus.redis import RedisBus
 from gateway.log.archive import Archiver
-from gateway.log.postgres import PostgresArchive, migrate
-from gateway.log.redis import RedisLog
-from gateway.log.redis_archive import RedisOutbox
+from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.redis.log import RedisLog
+from gateway.log.redis.outboxes import RedisOutbox
 from gateway.redislink.address import Address
 from gateway.redislink.keys import partition_of
 from gateway.redislink.shards import Shards
@@ -93,7 +93,7 @@ async def bus_of(shards: Shards) -> AsyncIterator[RedisBus]:
 async def test_what_a_worker_has_open_is_not_evicted_and_keeps_nothing_else(
     flavour: str, cluster: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.log.redis_archive.EVICTIONS_A_PARTITION", 1)
+    monkeypatch.setattr("gateway.log.redis.outboxes.EVICTIONS_A_PARTITION", 1)
     other = next(
         name for name in RESOURCES if name != ROOM and partition_of(name, 4) == partition_of(ROOM, 4)
     )
@@ -121,8 +121,8 @@ async def test_nothing_is_evicted_while_the_archive_is_away_though_nothing_waits
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr("gateway.log.redis_archive.PRESSED_INTERVAL_S", 0.01)
-    monkeypatch.setattr("gateway.log.redis_archive.PRESSED_IDLE_MIN_MS", -60_000)
+    monkeypatch.setattr("gateway.log.redis.outboxes.PRESSED_INTERVAL_S", 0.01)
+    monkeypatch.setattr("gateway.log.redis.outboxes.PRESSED_IDLE_MIN_MS", -60_000)
     heads, evict = PostgresArchive.heads, RedisOutbox.evict
     asked: list[Sequence[str]] = []
     idles: list[int] = []

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.bus.redis import RedisBus
 from gateway.errors import LogUnavailable
-from gateway.log.redis import RedisLog
+from gateway.log.redis.log import RedisLog
 from gateway.ports import Bus
 from gateway.redislink.keys import keys_of
 from tests.contracts.bus_contract import ROOM, BusContract, Inbox

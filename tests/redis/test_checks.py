@@ -14,7 +14,7 @@ import trio
 
 from gateway.config import Config, RedisSettings
 from gateway.errors import ConfigError, GatewayError, LogUnavailable
-from gateway.log.redis import RedisLog
+from gateway.log.redis.log import RedisLog
 from gateway.redislink import checks
 from gateway.redislink.address import parse
 from gateway.redislink.checks import Facts

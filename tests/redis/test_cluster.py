@@ -8,7 +8,7 @@ from redis.crc import key_slot
 
 from gateway.bus.redis import RedisBus
 from gateway.config import Config
-from gateway.log.redis import RedisLog
+from gateway.log.redis.log import RedisLog
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of, tag
 from gateway.redislink.link import pack

@@ -10,13 +10,13 @@ import pytest
 from gateway.cli.machine import findings
 from gateway.config import Config
 from gateway.errors import LogDamaged
-from gateway.log import cluster_check
 from gateway.log.archive import Transfer
 from gateway.log.checked import Checked
-from gateway.log.cluster_backup import stores
-from gateway.log.cluster_check import check_cluster
-from gateway.log.postgres import migrate
-from gateway.log.redis import RedisLog
+from gateway.log.cluster import check as cluster_check
+from gateway.log.cluster.backup import stores
+from gateway.log.cluster.check import check_cluster
+from gateway.log.postgres.archive import migrate
+from gateway.log.redis.log import RedisLog
 from gateway.ports import ClientKey, Failed, Opening, Snapshot
 from gateway.redislink.keys import keys_of, outbox, partition_of, tag
 from gateway.wire.announcement import MAGIC_BEFORE, Announcement
@@ -221,7 +221,7 @@ async def test_what_was_archived_before_there_were_checksums_is_read() -> None:
 async def test_an_archive_is_looked_through_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = cluster_check._GAPS.replace("WHERE c", "WHERE (SELECT count(pg_sleep(1.5))) = 1 AND c")
     monkeypatch.setattr(cluster_check, "_GAPS", slow)
-    monkeypatch.setattr("gateway.log.postgres.STATEMENT_TIMEOUT_S", 1)
+    monkeypatch.setattr("gateway.log.postgres.archive.STATEMENT_TIMEOUT_S", 1)
     with shared_postgres().database() as dsn:
         migrate(dsn)
         config = fresh("any").with_(postgres={"dsn": dsn})

@@ -10,7 +10,7 @@ import pytest
 import redis
 import trio
 
-from gateway.log.redis import RedisLog
+from gateway.log.redis.log import RedisLog
 from gateway.ports import Batch, Committed, Failed, Record
 from gateway.redislink.errors import LinkBusy, LinkError
 from gateway.redislink.keys import keys_of

@@ -16,9 +16,9 @@ from gateway.bus.redis import RedisBus
 from gateway.config import Config
 from gateway.hub.hub import Hub
 from gateway.log.archive import Archiver
-from gateway.log.postgres import PostgresArchive, migrate
-from gateway.log.redis import RedisLog
-from gateway.log.redis_archive import RedisOutbox
+from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.redis.log import RedisLog
+from gateway.log.redis.outboxes import RedisOutbox
 from gateway.ports import Record
 from gateway.rooms.window import entries_of
 from gateway.runtime.clock import unix_ms

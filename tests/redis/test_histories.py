@@ -11,7 +11,7 @@ import trio
 
 from gateway.bus.redis import RedisBus
 from gateway.errors import LogTrimmed
-from gateway.log.redis import RedisLog
+from gateway.log.redis.log import RedisLog
 from gateway.ports import Absent, Committed, Failed, Forked, Reserved, Snapshot
 from gateway.redislink.keys import keys_of
 from gateway.wire import announcement

@@ -15,7 +15,7 @@ from gateway.bus.redis_presence import RedisPresence
 from gateway.bus.redis_values import RedisValues
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
-from gateway.log.redis import RedisLog
+from gateway.log.redis.log import RedisLog
 from gateway.ports.shared import StoredValues
 from gateway.redislink.keys import FLAGS_KEY, ROUTING_KEY, partition_of, tag
 from gateway.redislink.moving import KEYS_AT_ONCE, LOCK_KEY, PARTITIONS_AT_ONCE, plan, rebalance

@@ -11,9 +11,9 @@ import trio
 
 from gateway.config import Config
 from gateway.log.archive import Archiver
-from gateway.log.postgres import PostgresArchive, migrate
-from gateway.log.redis import RedisLog
-from gateway.log.redis_archive import CALLS_AT_ONCE, RedisOutbox
+from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.redis.log import RedisLog
+from gateway.log.redis.outboxes import CALLS_AT_ONCE, RedisOutbox
 from gateway.ports import Absent, Batch, ClientKey, Committed, Duplicates, Failed, Forked, Snapshot
 from gateway.redislink.keys import keys_of, outbox, partition_of, tag
 from gateway.redislink.link import Link
@@ -83,7 +83,7 @@ async def test_the_archive_asks_for_few_things_at_once_so_that_appends_get_their
             return start(link, packed)
 
         monkeypatch.setattr(Link, "start", counted)
-        monkeypatch.setattr("gateway.log.redis_archive.CALLS_A_DEADLINE", CALLS_AT_ONCE + 8)
+        monkeypatch.setattr("gateway.log.redis.outboxes.CALLS_A_DEADLINE", CALLS_AT_ONCE + 8)
         await node.archive()
         assert max(asked) == CALLS_AT_ONCE
         heads = await node.store.heads(resources)

@@ -12,7 +12,7 @@ import orjson
 import trio
 
 from gateway.errors import LogTrimmed
-from gateway.log.postgres import migrate
+from gateway.log.postgres.archive import migrate
 from gateway.node.backends import backend_of
 from tests.redis.parts import fresh
 from tests.redis.test_flushed import RESOURCE, Node, node

@@ -16,14 +16,14 @@ import trio
 
 from gateway.config import SearchSettings
 from gateway.errors import LogUnavailable
-from gateway.log import search_cluster
 from gateway.log.archive import Transfer
-from gateway.log.cluster_backup import clear, stores
-from gateway.log.postgres import PostgresArchive, migrate
-from gateway.log.search_cluster import ClusterIndexing, index_of, reindexed
-from gateway.log.search_opensearch import FORMAT_VERSION, Answer, OpenSearchIndex
-from gateway.log.search_queue import Generation, SearchQueue, generations
-from gateway.log.search_rest import HttpRest
+from gateway.log.cluster.backup import clear, stores
+from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.search import cluster as search_cluster
+from gateway.log.search.cluster import ClusterIndexing, index_of, reindexed
+from gateway.log.search.opensearch import FORMAT_VERSION, Answer, OpenSearchIndex
+from gateway.log.search.queue import Generation, SearchQueue, generations
+from gateway.log.search.rest import HttpRest
 from gateway.ports import Record
 from gateway.ports.search import EVERYTHING, Erasure, IndexEntry, Wanted
 from gateway.wire.announcement import Announcement

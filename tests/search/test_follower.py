@@ -12,10 +12,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gateway.log.indexer import Indexer, LoggedDocument
-from gateway.log.search_follower import LogSource, Teller, build
-from gateway.log.search_sqlite import INDEX, SqliteSearch
-from gateway.log.sqlite import DATABASE, SqliteLog
+from gateway.log.search.embedded import INDEX, SqliteSearch
+from gateway.log.search.follower import LogSource, Teller, build
+from gateway.log.search.indexer import Indexer, LoggedDocument
+from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
 

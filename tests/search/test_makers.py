@@ -14,9 +14,9 @@ import orjson
 import pytest
 import trio
 
-from gateway.log.search_follower import FRESH
-from gateway.log.search_sqlite import INDEX, SqliteSearch
-from gateway.log.sqlite import SqliteLog
+from gateway.log.search.embedded import INDEX, SqliteSearch
+from gateway.log.search.follower import FRESH
+from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
 from tests.cli.commands import arguments, environment, gateway
@@ -90,7 +90,7 @@ def reindexing(data: Path) -> tuple[str, ...]:
 
 
 def following(data: Path) -> tuple[str, ...]:
-    return (sys.executable, "-m", "gateway.log.search_follower", str(data), "INFO", "console", "")
+    return (sys.executable, "-m", "gateway.log.search.follower", str(data), "INFO", "console", "")
 
 
 async def test_two_never_make_it_at_once(data: Path) -> None:

@@ -12,8 +12,8 @@ import trio
 
 from gateway.config import SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
-from gateway.log.search_opensearch import Answer, OpenSearchIndex
-from gateway.log.search_rest import HttpRest
+from gateway.log.search.opensearch import Answer, OpenSearchIndex
+from gateway.log.search.rest import HttpRest
 from gateway.ports.search import EVERYTHING, Erasure, SearchIndex, Wanted
 from gateway.runtime import timeslice
 from gateway.search.texts import PIECE_LENGTH_MAX

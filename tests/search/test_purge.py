@@ -10,11 +10,11 @@ from typing import NamedTuple
 import orjson
 import pytest
 
-from gateway.log import search_sqlite
-from gateway.log.indexer import CHANGES_A_STEP, Indexer
-from gateway.log.search_follower import LogSource, build
-from gateway.log.search_sqlite import INDEX, SqliteSearch, connect_reading
-from gateway.log.sqlite import SqliteLog
+from gateway.log.search import embedded as search_embedded
+from gateway.log.search.embedded import INDEX, SqliteSearch, connect_reading
+from gateway.log.search.follower import LogSource, build
+from gateway.log.search.indexer import CHANGES_A_STEP, Indexer
+from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Committed, Record
 from tests.search.contract import ids
 
@@ -106,7 +106,7 @@ async def followed(data: Path) -> AsyncIterator[Desk]:
 async def test_a_purge_leaves_no_trigram_of_a_text_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_sqlite, "TIDIED_TRIGRAMS", 7)
+    monkeypatch.setattr(search_embedded, "TIDIED_TRIGRAMS", 7)
     async with logged(tmp_path) as (log, book):
         for number in range(2, 30):
             await book.create(f"event:{number}", f"lunch {number}")
@@ -144,7 +144,7 @@ async def test_a_trigram_that_went_comes_back_with_a_text(tmp_path: Path) -> Non
 async def test_what_somebody_reads_just_now_is_taken_away_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_sqlite, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(search_embedded, "BUSY_TIMEOUT_S", 0.01)
     async with followed(tmp_path) as desk:
         reader = connect_reading(tmp_path / INDEX)
         reader.execute("BEGIN")

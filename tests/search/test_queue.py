@@ -6,9 +6,9 @@ import psycopg
 import trio
 
 from gateway.log.archive import Transfer
-from gateway.log.postgres import PostgresArchive, _Storing, migrate
-from gateway.log.postgres_summaries import PostgresSummaries
-from gateway.log.search_queue import Generation, SearchQueue, added, generations, refilled, switched
+from gateway.log.postgres.archive import PostgresArchive, _Storing, migrate
+from gateway.log.postgres.summaries import PostgresSummaries
+from gateway.log.search.queue import Generation, SearchQueue, added, generations, refilled, switched
 from gateway.ports import Record
 from gateway.ports.summaries import Summary
 from gateway.wire.announcement import Announcement
@@ -90,7 +90,7 @@ async def test_an_index_of_a_large_archive_is_begun_filled_and_switched_however_
             with psycopg.connect(dsn) as connection:
                 connection.execute("LOCK TABLE gateway.search_due IN ACCESS EXCLUSIVE MODE")
                 with monkeypatch.context() as patch:
-                    patch.setattr("gateway.log.postgres.STATEMENT_TIMEOUT_S", 1)
+                    patch.setattr("gateway.log.postgres.archive.STATEMENT_TIMEOUT_S", 1)
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(work, hurried, 1)
                         await trio.sleep(1.5)

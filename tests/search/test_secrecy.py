@@ -15,8 +15,8 @@ from trio.testing import MockClock
 
 from gateway.admission.grants import CappedGrants, parse_grants
 from gateway.config import AuthoriserSettings
-from gateway.log import search_sqlite
-from gateway.log.search_sqlite import SearchWriter, connect, counted, found
+from gateway.log.search import embedded as search_embedded
+from gateway.log.search.embedded import SearchWriter, connect, counted, found
 from gateway.node.searching import Searcher
 from gateway.ports.search import EVERYTHING, Erasure, FoundEntry, IndexEntry, Scope, SearchIndex, Wanted
 from gateway.runtime.metrics import Counters
@@ -70,12 +70,12 @@ def visible_of(entries: Sequence[IndexEntry], grants: CappedGrants) -> list[Inde
 @given(GRANTS, ENTRIES, QUERIES, st.booleans())
 def test_an_answer_is_that_of_an_index_of_what_is_granted_alone(grants, drawn, query, walked):
     entries = entries_of(drawn)
-    before = search_sqlite.WALKED_MAX
-    search_sqlite.WALKED_MAX = before if walked else -1
+    before = search_embedded.WALKED_MAX
+    search_embedded.WALKED_MAX = before if walked else -1
     try:
         check_alone(entries, visible_of(entries, grants), grants.scope, query)
     finally:
-        search_sqlite.WALKED_MAX = before
+        search_embedded.WALKED_MAX = before
 
 
 class Telling:

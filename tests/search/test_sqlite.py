@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.log import search_sqlite
-from gateway.log.search_sqlite import SearchWriter, SqliteSearch, connect
+from gateway.log.search import embedded as search_embedded
+from gateway.log.search.embedded import SearchWriter, SqliteSearch, connect
 from gateway.ports.search import Erasure, IndexEntry
 from tests.search.contract import SearchContract, change, document
 
@@ -22,7 +22,7 @@ class TestSqliteSearch(SearchContract):
     ) -> None:
         self.path = tmp_path
         if request.param == "matched":
-            monkeypatch.setattr(search_sqlite, "WALKED_MAX", -1)
+            monkeypatch.setattr(search_embedded, "WALKED_MAX", -1)
 
     @asynccontextmanager
     async def index(self) -> AsyncIterator[SqliteSearch]:
@@ -32,7 +32,7 @@ class TestSqliteSearch(SearchContract):
 
 
 def test_what_was_erased_leaves_the_disk_a_little_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(search_sqlite, "TIDIED_PAGES", 1)
+    monkeypatch.setattr(search_embedded, "TIDIED_PAGES", 1)
     path = tmp_path / "search.sqlite3"
     connection = connect(path)
     writer = SearchWriter(connection)

@@ -7,7 +7,7 @@ import json
 import httpx
 import trio
 
-from gateway.log.search_sqlite import INDEX
+from gateway.log.search.embedded import INDEX
 from tests.cli.commands import START_TIMEOUT_S, served
 from tests.clients.wire import wire
 from tests.servers import redis_server
@@ -44,7 +44,7 @@ async def test_the_process_that_indexes_for_a_lone_node_logs_as_the_node_does(tm
                 await trio.sleep(0.1)
         assert await server.stop() == 0
         lines = [json.loads(line) for line in (await server.command.errors()).splitlines()]
-    assert "gateway.log.search_follower" in {line["logger"] for line in lines}
+    assert "gateway.log.search.follower" in {line["logger"] for line in lines}
 
 
 async def test_a_request_keeps_its_id_through_the_node_and_gets_one_where_it_has_none(tmp_path):

@@ -1,0 +1,1 @@
+"""The archive of a cluster, and what stands beside it in PostgreSQL."""

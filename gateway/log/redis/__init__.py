@@ -1,0 +1,1 @@
+"""The log that a cluster's nodes share, in Redis."""

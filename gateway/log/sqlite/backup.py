@@ -1,0 +1,80 @@
+"""Backup and restore of the embedded log."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+from gateway.errors import ConfigError
+from gateway.log import backup_file
+from gateway.log.backup_file import Contents
+from gateway.log.database_files import PARTS, discard
+from gateway.log.search import embedded as search_embedded
+from gateway.log.sqlite import summaries
+from gateway.log.sqlite.log import DATABASE, WATERMARK, DirectoryLock, make_directory
+from gateway.log.sqlite.store import Reader, connect
+from gateway.log.sqlite.watermark import Watermark
+
+# Made again from the log.
+DERIVED = (summaries.INDEX, search_embedded.INDEX)
+
+
+def backup(data_dir: Path, target: Path) -> Contents:
+    """Copy the log of a directory, be it served meanwhile: everything acknowledged before is in it."""
+    source = data_dir / DATABASE
+    if not source.exists():
+        raise ConfigError(f"there is no log in {data_dir}: point --data to the gateway's directory")
+    copied = target.with_name(f"{target.name}.copied")
+    with backup_file.told(f"{target} can't be written"), backup_file.made(copied):
+        backup_file.copy(source, copied)
+        contents = backup_file.verify(copied, f"{target} stays as it was, for {source}")
+        backup_file.finish(copied, target)
+    return contents
+
+
+def restore(source: Path, data_dir: Path, replace: bool) -> Contents:
+    """Put a backup into a directory that nobody serves, in a new epoch; what was there is kept beside it."""
+    contents = backup_file.verify(source)
+    with backup_file.told(f"{source} can't be restored into {data_dir}"):
+        make_directory(data_dir)
+        lock = DirectoryLock(data_dir)
+        try:
+            _restore(source, data_dir, replace)
+        finally:
+            lock.release()
+    return contents
+
+
+def _restore(source: Path, data_dir: Path, replace: bool) -> None:
+    """What a start finds where this is killed tells it that there was more: the mark is set last."""
+    database = data_dir / DATABASE
+    if database.exists() and not replace:
+        raise ConfigError(f"{database} is there: --replace puts it aside, under another name")
+    fresh = data_dir / f"{DATABASE}.restored"
+    with backup_file.made(fresh):
+        backup_file.copy(source, fresh)
+        backup_file.renewed(fresh)
+    _put_aside(data_dir)
+    backup_file.finish(fresh, database)
+    _mark(data_dir)
+
+
+def _put_aside(data_dir: Path) -> None:
+    suffix = time.strftime("before-%Y%m%dT%H%M%S")
+    for part in PARTS:
+        path = data_dir / f"{DATABASE}{part}"
+        if path.exists():
+            path.rename(data_dir / f"{DATABASE}.{suffix}{part}")
+    for name in DERIVED:
+        discard(data_dir / name)
+
+
+def _mark(data_dir: Path) -> None:
+    """Say which file it is and how much is in it, so that the next start finds what it expects."""
+    database = data_dir / DATABASE
+    with closing(connect(database, writing=False)) as connection:
+        newest = Reader(connection).newest_id()
+    watermark = Watermark(data_dir / WATERMARK, database)
+    watermark.set(newest, named=True)
+    watermark.close()
