@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 
 from gateway.node.capacity import CONNECTION_BYTES, DESCRIPTORS_SPARE, MEMORY_SHARE, Capacity
@@ -39,6 +40,16 @@ def test_a_process_that_runs_out_of_descriptors_takes_fewer():
         assert found.measure()["descriptors"] < 30 < before
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_each_descriptor_that_is_open_is_one_less(tmp_path):
+    found = capacity(Counters(), Clocks())
+    before = found.measure()["descriptors"]
+    with contextlib.ExitStack() as stack:
+        for number in range(20):
+            stack.enter_context((tmp_path / str(number)).open("w"))
+        assert found.measure()["descriptors"] == before - 20
+    assert found.measure()["descriptors"] == before
 
 
 def test_cpu_bounds_it_once_there_is_something_to_measure():
