@@ -81,7 +81,8 @@ def history_command(
         click.echo(_restored(resource, port.ask(settings, "POST", f"{base}/restore", body), as_json))
     elif blame:
         found = port.ask(settings, "GET", f"{base}/blame{_query(path=path)}")
-        click.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(_member, found["members"])))
+        told = [_member(line, found["after"]) for line in found["members"]]
+        click.echo(json.dumps(found, indent=2) if as_json else "\n".join(told))
     else:
         changes = _newest(port, settings, base, filters, limit)
         for change in changes:
@@ -186,10 +187,10 @@ def _change(change: dict[str, Any]) -> str:
     return f"{change['version']:>6}  {when}  {change['user_id']}: {change['summary']}"
 
 
-def _member(line: dict[str, Any]) -> str:
+def _member(line: dict[str, Any], after: int) -> str:
     place = line["path"] or "(the document)"
     if "user_id" not in line:
-        return f"{place:<{MEMBER_WIDTH}}  older than what was read"
+        return f"{place:<{MEMBER_WIDTH}}  before version {after + 1}"
     return (
         f"{place:<{MEMBER_WIDTH}}  {line['version']:>6}  {instant_text(line['timestamp'])}  {line['user_id']}"
     )

@@ -18,7 +18,7 @@ from gateway.errors import PatchError
 from gateway.history.blame import Blame, Line
 from gateway.history.difference import PastChange
 from gateway.history.restore import CannotRestore, restoring
-from gateway.http.history import erased, pointer
+from gateway.http.history import document_after, erased, pointer
 from gateway.http.names import version_named
 from gateway.http.port import Revision
 from gateway.http.preconditions import etag
@@ -73,23 +73,28 @@ class AuthorshipRoutes:
         revision = await self._resources.read(
             target.type, target.id, whole_number(request, "version", least=1)
         )
+        begun = await self._begun(target, revision)
         try:
-            lines = _lines(await self._followed(target, revision), path)
+            lines = _lines(await self._followed(target, begun, revision), path)
         except PatchError:
             raise erased() from None
         fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
+        fields["after"] = begun.version
         fields["members"] = [{"path": line.path, **line.stamp.named} for line in lines]
         response = json_response(fields, headers=etag(revision.version, revision.epoch))
         self._resources.spend_bytes(target.identity.user_id, len(response.body))
         return response
 
-    async def _followed(self, target: Target, revision: Revision) -> Blame:
-        """The blame of a revision, from its changes; raises PatchError where they aren't of its history."""
+    async def _begun(self, target: Target, revision: Revision) -> Revision:
+        """What the changes that are read were made on."""
         oldest = await self._resources.oldest(target.type, target.id)
         # A named version stays when its history goes.
         after = min(revision.version, max(oldest, revision.version - CHANGES_MAX))
-        first = await self._resources.read(target.type, target.id, after)
-        blame = Blame(orjson.loads(first.document))
+        return await document_after(self._resources, target, after)
+
+    async def _followed(self, target: Target, begun: Revision, revision: Revision) -> Blame:
+        """The blame of a revision, from its changes; raises PatchError where they aren't of its history."""
+        blame, after = Blame(orjson.loads(begun.document)), begun.version
         slices = Slices(trio.current_time, turns())
         while after < revision.version:
             most = min(PAGE, revision.version - after)

@@ -14,7 +14,7 @@ from gateway.errors import LogTrimmed, PatchError, Refusal
 from gateway.history.difference import PastChange, difference, steps
 from gateway.history.pointers import parts, related
 from gateway.history.words import summary
-from gateway.http.port import Resources
+from gateway.http.port import Resources, Revision
 from gateway.http.problems import Problem
 from gateway.http.requests import Target, flag, instant_ms, known_parameters, whole_number
 from gateway.runtime.timeslice import Slices, turns
@@ -125,15 +125,12 @@ class Telling:
     async def before(cls, resources: Resources, target: Target, version: int) -> Telling:
         """From the document right before a version on, or after it, where that is the oldest that is kept."""
         try:
-            revision = await resources.read(target.type, target.id, version - 1)
-        except LogTrimmed:
-            revision = await resources.read(target.type, target.id, version)
-            return cls(orjson.loads(revision.document), is_ahead=True)
+            begun = await document_after(resources, target, version - 1)
         except Refusal as refusal:
             if refusal.code != "VERSION_AHEAD":
                 raise
             return cls(None)  # there are no changes to be told
-        return cls(orjson.loads(revision.document))
+        return cls(orjson.loads(begun.document), is_ahead=begun.version == version)
 
     def tell(self, body: dict[str, Any], wanted: bool) -> bytes:
         """The next change; where it is wanted, with what it did."""
@@ -144,6 +141,14 @@ class Telling:
         before = self._document
         self._document = ot.apply_patch(before, change.patch, ot.UNLIMITED)
         return orjson.dumps({**body, **described(before, change)}) if wanted else b""
+
+
+async def document_after(resources: Resources, target: Target, version: int) -> Revision:
+    """The document right after a version; after the next one, where that is the oldest that is kept."""
+    try:
+        return await resources.read(target.type, target.id, version)
+    except LogTrimmed:
+        return await resources.read(target.type, target.id, version + 1)
 
 
 def described(before: Any, change: PastChange) -> dict[str, Any]:

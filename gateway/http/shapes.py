@@ -129,6 +129,7 @@ SCHEMAS: JsonObject = {
             **NAMED,
             "version": VERSION,
             "epoch": VERSION,
+            "after": {**VERSION, "description": "Changes after this version were read"},
             "members": {"type": "array", "items": {"$ref": "#/components/schemas/Line"}},
         }
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import orjson
 import trio
@@ -103,15 +104,20 @@ async def test_a_long_history_is_read_from_its_newest_end_and_down_to_what_is_ke
         assert await versions(node, "--user", "ann") == kept
 
 
-async def test_a_history_whose_first_change_was_made_on_a_document_that_is_not_kept_is_told(tmp_path):
+def with_its_newest_version_alone(data: Path) -> None:
+    """A node's data from a backup that had of its event the document of version 12, and that change."""
     event = {"title": "Lunch"}
-    file = tmp_path / "backup"
+    file = data.parent / "backup"
     change = {"operations": [{"op": "replace", "path": "/title", "value": "Lunch"}], "timestamp": 1000}
     change |= {"version": 12, "client_id": "tab", "user_id": "bob", "op_id": "o"}
     with write_backup(file) as writer, writer.resource("event:42", 1) as number:
         writer.add_snapshot(number, Snapshot(12, orjson.dumps(event)))
         writer.add(number, [Record(12, orjson.dumps(change), "bob", "tab", None, "", 1000, None)])
-    backup.restore(file, tmp_path / "data", replace=False)
+    backup.restore(file, data, replace=False)
+
+
+async def test_a_history_whose_first_change_was_made_on_a_document_that_is_not_kept_is_told(tmp_path):
+    with_its_newest_version_alone(tmp_path / "data")
     async with node_served(tmp_path / "data", "portable") as node:
         assert await versions(node) == [12]
         assert (await node.client.put(EVENT, json={"title": "Dinner"})).is_success
@@ -128,15 +134,41 @@ async def test_a_history_whose_first_change_was_made_on_a_document_that_is_not_k
         assert (gone.status_code, gone.json()["version"]) == (410, 11)
 
 
-async def versions(node: Served, *words: str) -> list[int]:
-    """Which `gateway history` lists."""
+async def test_blame_tells_what_is_known_though_the_oldest_change_was_made_on_nothing_that_is_kept(tmp_path):
+    with_its_newest_version_alone(tmp_path / "data")
+    async with node_served(tmp_path / "data", "portable") as node:
+        assert (await said(node, "history", "event:42", "--blame")).split() == [
+            *("(the", "document)", "before", "version", "13")
+        ]
+        placed = {
+            "version": 12,
+            "client_id": "c",
+            "operations": [{"op": "add", "path": "/place", "value": "4"}],
+        }
+        answer = await node.client.post(f"{EVENT}/operations", json=placed)
+        assert answer.is_success, answer.text
+        whole, place = (await said(node, "history", "event:42", "--blame")).splitlines()
+        assert whole.endswith("before version 13")
+        assert place.split()[:2] == ["/place", "13"]
+        blame = (await node.client.get(f"{EVENT}/blame")).json()
+        assert (blame["after"], blame["members"][0]) == (12, {"path": "", "version": 0})
+
+
+async def said(node: Served, *words: str) -> str:
+    """What a command says of this node."""
     reach = {
         "GATEWAY_ADMIN_URL": f"http://127.0.0.1:{node.port}",
         "GATEWAY_TOKEN": node.token({"*": "admin"}),
     }
-    done = await gateway("history", "event:42", *words, **reach)
+    done = await gateway(*words, **reach)
     assert done.status == 0, done.err
-    return [int(line.split()[0]) for line in done.out.splitlines()]
+    return done.out
+
+
+async def versions(node: Served, *words: str) -> list[int]:
+    """Which `gateway history` lists."""
+    listed = await said(node, "history", "event:42", *words)
+    return [int(line.split()[0]) for line in listed.splitlines()]
 
 
 async def first_by_bob(node: Served, count: int) -> None:
