@@ -15,7 +15,7 @@ from gateway.rooms.submission cimport Submission
 @cython.locals(subscription=Subscription)
 cdef Subscription _editable(ClientSession session, dict payload)
 @cython.locals(room=Room)
-cdef _review(ClientSession session, Subscription subscription, Submission submission)
+cdef bint _may_go_on(ClientSession session, Subscription subscription, Submission submission) except -1
 @cython.locals(subscription=Subscription, submission=Submission, room=Room, history=History)
 cpdef object op(ClientSession session, Message message, bytes raw)
 @cython.locals(history=History)

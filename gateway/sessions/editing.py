@@ -43,8 +43,13 @@ def _may_only_view(room: Room) -> Refusal:
     return Refusal("FORBIDDEN", f"The token lets you view {room.resource}, not edit it.", **room.name())
 
 
-def _review(session: ClientSession, subscription: Subscription, submission: Submission) -> None:
-    """An edit had to wait: what its author may do now is what counts. Raises Refusal FORBIDDEN."""
+def _may_go_on(session: ClientSession, subscription: Subscription, submission: Submission) -> bool:
+    """An edit had to wait: what its author may do now is what counts. Raises Refusal FORBIDDEN.
+
+    False where the session has ended: nobody is there to be told, and the edit isn't made.
+    """
+    if session.has_ended:
+        return False
     room = subscription.room
     if session.subscriptions.get(room.resource) is not subscription:
         text = f"The subscription to {room.resource} ended before this edit was made."
@@ -52,6 +57,7 @@ def _review(session: ClientSession, subscription: Subscription, submission: Subm
     if subscription.role == "viewer":
         raise _may_only_view(room)
     submission.may_delete = subscription.role == "admin"
+    return True
 
 
 def _settle_client(session: ClientSession, client_id: str | None) -> None:
@@ -185,7 +191,8 @@ async def _submit_later(session: ClientSession, subscription: Subscription, subm
         _check_base(session, room, base)
         await session.charged(cost_of(submission.patch))
         room.check_epoch(epoch)
-    _review(session, subscription, submission)
+    if not _may_go_on(session, subscription, submission):
+        return
     if room.knows(submission):
         _answer_again(session, room, submission)
         return
@@ -200,8 +207,8 @@ async def _submit_later(session: ClientSession, subscription: Subscription, subm
     submission.operations, submission.base, submission.began = lowered
     submission.on_nothing = lowered.began.document is None
     submission.units = budget.left
-    _review(session, subscription, submission)
-    _hand_over(session, room, submission)
+    if _may_go_on(session, subscription, submission):
+        _hand_over(session, room, submission)
 
 
 def _check_base(session: ClientSession, room: Room, base: int) -> None:
@@ -259,5 +266,5 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     submission.digest = message.type
     submission.undoes = found.undoes
     submission.units = session.shared.limits.edit_work_max
-    _review(session, subscription, submission)
-    _hand_over(session, room, submission)
+    if _may_go_on(session, subscription, submission):
+        _hand_over(session, room, submission)

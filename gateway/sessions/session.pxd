@@ -23,6 +23,7 @@ cdef class ClientSession:
     cdef readonly SessionContext shared
     cdef readonly str id
     cdef readonly bint extended
+    cdef readonly bint has_ended
     cdef readonly object identity
     cdef public object client_id
     cdef readonly dict subscriptions

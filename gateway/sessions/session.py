@@ -73,6 +73,7 @@ class ClientSession:
         "client_id",
         "due",
         "extended",
+        "has_ended",
         "heard_s",
         "id",
         "identity",
@@ -88,6 +89,7 @@ class ClientSession:
         self.extended = extended
         self.identity: Identity | None = None
         self.client_id: str | None = None
+        self.has_ended = False  # everything was left; its connection may still be on its way out
         self.subscriptions: dict[str, Subscription] = {}
         self.children: dict[str, Tell] = {}  # of calendars, by their id
         self.unacknowledged = 0
@@ -241,6 +243,7 @@ class ClientSession:
         self._connection = None
 
     def _leave_all(self) -> None:
+        self.has_ended = True
         for subscription in self.subscriptions.values():
             self.leave(subscription)
         self.subscriptions.clear()

@@ -45,9 +45,9 @@ class _Answers:
     def send(
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
     ) -> None:
-        """Take the answer. What else a session is told, or after `close`, isn't for who asked."""
+        """Take the answer. What else a session is told isn't for who asked."""
         message = orjson.loads(payload)
-        if not self.answered.is_set() and _is_answer(message):
+        if self.message is None and _is_answer(message):
             self.message = message
             self.answered.set()
 
@@ -109,14 +109,19 @@ async def submit(shared: SessionContext, editor: Editor, room: Room, message: by
             await answers.answered.wait()
     finally:
         session.closed()
+    if answers.message is None:
+        raise _unanswered("unknown" if session.unacknowledged else "none")
     return _outcome(answers.message)
 
 
-def _outcome(message: Mapping[str, Any] | None) -> dict[str, Any]:
-    if message is None:
-        text = "This node is shutting down, or the token isn't accepted any more; the answer hadn't come yet."
-        text += " Send the edit again, with its seq if it had one."
-        raise Refusal("UNAVAILABLE", text, outcome="unknown", retry_after_ms=RETRY_AFTER_MS)
+def _unanswered(outcome: str) -> Refusal:
+    """The session ended first. Where the edit wasn't on its way by then, it isn't made."""
+    text = "This node is shutting down, or the token isn't accepted any more; the answer hadn't come yet."
+    text += " Send the edit again, with its seq if it had one."
+    return Refusal("UNAVAILABLE", text, outcome=outcome, retry_after_ms=RETRY_AFTER_MS)
+
+
+def _outcome(message: Mapping[str, Any]) -> dict[str, Any]:
     payload: dict[str, Any] = message["payload"]
     if message["type"] == "ERROR":
         details = {name: payload[name] for name in payload if name not in ("code", "message", "ref")}

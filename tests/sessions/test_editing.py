@@ -202,6 +202,28 @@ async def test_who_may_not_edit_any_more_does_not_make_an_edit_that_waits(autoju
         assert (found.room().version, client.session.unacknowledged) == (2, 0)
 
 
+async def test_an_edit_that_waits_while_its_node_drains_is_neither_made_nor_a_refusal(autojump_clock):
+    for kind in ("UNDO", "OP"):
+        async with desk() as found, trio.open_nursery() as nursery:
+            client = await found.client(subscribed=True)
+            await client.edit(A, 1)
+            found.room().trim(0, 0)
+            found.worker.log.hold_reads()
+            edit = {"version": 1, "operation": B} if kind == "OP" else {}
+            nursery.start_soon(partial(client.say, kind, resource_id="1", **edit))
+            await trio.testing.wait_all_tasks_blocked()
+            client.reader.take()
+            nursery.start_soon(found.endpoint.drain)
+            await trio.testing.wait_all_tasks_blocked()
+            assert client.reader.closed_with == 1001
+            found.worker.log.reads.set()
+            await trio.testing.wait_all_tasks_blocked()
+            assert "ERROR" not in [name for name, _ in client.reader.take()]
+            assert (found.counters.operations_refused, found.counters.errors) == ({}, {})
+            assert (found.room().version, client.session.unacknowledged) == (2, 0)
+            client.leave()
+
+
 async def test_who_may_not_delete_any_more_does_not_delete_by_an_edit_that_waits(autojump_clock):
     async with desk() as found, trio.open_nursery() as nursery:
         admin = await found.client("ann:admin", subscribed=True)

@@ -100,6 +100,27 @@ async def test_whose_token_ends_is_told_that_the_outcome_is_unknown(autojump_clo
         assert found.room().version == 2
 
 
+async def test_an_edit_that_waits_while_its_node_drains_is_told_that_it_was_not_made(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with desk() as found, trio.open_nursery() as nursery:
+        client = await found.client(subscribed=True)
+        await client.edit(titled("b"), 1)
+        found.room().trim(0, 0)
+        found.worker.log.hold_reads()
+        edit = Edit(found)
+        nursery.start_soon(edit.send)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(found.endpoint.drain)
+        await trio.testing.wait_all_tasks_blocked()
+        found.worker.log.reads.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert edit.refusal is not None
+        assert (edit.refusal.code, edit.refusal.details["outcome"]) == ("UNAVAILABLE", "none")
+        assert (found.counters.operations_refused, found.room().version) == ({}, 2)
+        client.leave()
+
+
 class Decider:
     """An authoriser that decides the same of everything; of nothing for an error."""
 
