@@ -136,16 +136,22 @@ class HttpServer:
         self._context = WorkerContext(None)
         self._connections_max = connections_max
         self._counters = counters
+        self._taken = 0
         self._streams: set[RequestStream] = set()
         self._emptied = trio.Event()
 
-    @property
-    def full(self) -> bool:
-        """Whether another connection would be too many."""
-        return len(self._streams) >= self._connections_max
+    def take(self) -> HttpServer | None:
+        """A place for a connection, which is to be served then; None where it would be too many."""
+        if self._taken >= self._connections_max:
+            return None
+        self._taken += 1
+        return self
 
     async def serve(self, stream: RequestStream) -> None:
-        """Serve a connection to its end; never raises for what a peer or the application does."""
+        """Serve a connection, which has a place, to its end.
+
+        Never raises for what a peer or the application does.
+        """
         self._streams.add(stream)
         stream.pending = self._pending
         if self._counters is not None:
@@ -159,9 +165,10 @@ class HttpServer:
         finally:
             stream.close_now()
             self._streams.discard(stream)
+            self._taken -= 1
             if self._counters is not None:
                 self._counters.http_connections -= 1
-            if not self._streams:
+            if not self._taken:
                 self._emptied.set()
                 self._emptied = trio.Event()
 
@@ -173,7 +180,7 @@ class HttpServer:
         """Have idle connections end, and the others after their answer; waits GRACEFUL_TIMEOUT_S for them."""
         await self._context.terminated.set()
         with trio.move_on_after(GRACEFUL_TIMEOUT_S):
-            while self._streams:
+            while self._taken:
                 await self._emptied.wait()
 
     def close(self) -> None:
@@ -221,7 +228,7 @@ async def serve(
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
 
     async def connected(stream: trio.SocketStream) -> None:
-        if server.full:
+        if server.take() is None:
             await stream.aclose()
         else:
             wrapped = RequestStream(stream, stream.socket, b"", STALL_TIMEOUT_S, CLOSE_TIMEOUT_S)

@@ -347,7 +347,7 @@ class Node:
             self.metrics,
             config.limits.http_pending_bytes_max,
         )
-        self.endpoint.http_service = self.http
+        self.endpoint.http_places = self.http
         try:
             await trio.sleep_forever()
         finally:

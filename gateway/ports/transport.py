@@ -131,15 +131,21 @@ class Admission(NamedTuple):
 
 
 class HttpService(Protocol):
-    """Answers requests that are no handshakes, over the connections that they came on."""
-
-    @property
-    def full(self) -> bool:
-        """Whether it can't take another connection."""
-        ...
+    """Answers requests that are no handshakes, over the connection that they came on."""
 
     async def serve(self, stream: Any) -> None:
         """Serve a connection to its end: a `gateway.http.stream.RequestStream`. Never raises."""
+        ...
+
+
+class HttpPlaces(Protocol):
+    """How many such connections there can be at a time."""
+
+    def take(self) -> HttpService | None:
+        """A place for another connection, which counts from now on: it has to be served.
+
+        None: all are taken.
+        """
         ...
 
 

@@ -24,6 +24,7 @@ from gateway.ports import (
     Authenticator,
     Authoriser,
     Connection,
+    HttpPlaces,
     HttpService,
     Rejection,
     UpgradeRequest,
@@ -99,7 +100,7 @@ class Endpoint:
         self.draining = False
         self._authenticator = authenticator
         self._revision = authenticator.revision
-        self.http_service: HttpService | None = None
+        self.http_places: HttpPlaces | None = None
         self.demo_origins: Sequence[str] = ()
         self._turned_away = TurnedAway(counters, hub.now_s)
         self._config = config
@@ -153,16 +154,16 @@ class Endpoint:
 
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
         """Who answers a request that is no handshake; None where it had to be one."""
-        service = self.http_service
-        if service is None or request.target.partition("?")[0] == PATH:
+        if self.http_places is None or request.target.partition("?")[0] == PATH:
             return None
-        if service.full:
+        crowded = None if request.proxied else self.visitors.crowded(request.remote)
+        if crowded:
+            return _wait(crowded)
+        service = self.http_places.take()
+        if service is None:
             text = "this node answers too many HTTP connections; try again later"
             return Rejection(503, text, {"Retry-After": str(FULL_RETRY_AFTER_S)})
-        if request.proxied:
-            return service
-        crowded = self.visitors.crowded(request.remote)
-        return _wait(crowded) if crowded else Visit(service, self.visitors, request.remote)
+        return service if request.proxied else Visit(service, self.visitors, request.remote)
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         """Let a handshake in, or say why not (docs/reference/protocol.md#connecting)."""

@@ -106,11 +106,6 @@ class Visit:
         self._remote = remote
         visitors.came(remote)
 
-    @property
-    def full(self) -> bool:
-        """See the port."""
-        return self._service.full
-
     async def serve(self, stream: Any) -> None:
         """See the port."""
         try:

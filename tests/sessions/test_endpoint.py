@@ -8,9 +8,11 @@ import pytest
 import trio
 
 from gateway.admission import Revocation, Revocations
-from gateway.ports import Rejection, UpgradeRequest
+from gateway.http.server import HttpServer
+from gateway.ports import HttpService, Rejection, UpgradeRequest
 from gateway.sessions.handoff import SessionState
 from gateway.sessions.session import ClientSession
+from tests.http.test_stream import connected
 from tests.rooms.parts import Reader, titled
 from tests.sessions.parts import CONFIG, Office, desk
 
@@ -129,20 +131,35 @@ async def test_who_has_as_many_connections_here_as_he_may_stays_in_the_other_wor
         assert found.endpoint.welcomes("event:1", here, state_of("bob")) == by_user
 
 
-class Answering:
-    """An HttpService that is done at once."""
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    """An application that nobody asks anything."""
 
-    full = False
 
-    async def serve(self, stream: Any) -> None:
-        pass
+async def ends(service: HttpService) -> None:
+    """One of its connections is served, whose peer has left."""
+    with connected() as (stream, peer):
+        await peer.aclose()
+        await service.serve(stream)
 
 
 async def test_a_connection_over_http_counts_from_when_it_is_let_in(autojump_clock):
     async with desk(CONFIG.with_(limits={"connections_per_address_max": 2})) as found:
-        found.endpoint.http_service = Answering()
+        found.endpoint.http_places = HttpServer(nothing, 100)
         asked = UpgradeRequest("/api/v1/events/1", {}, "192.0.2.1:5")
         let_in = [found.endpoint.http(asked) for _ in range(3)]
         assert [isinstance(service, Rejection) for service in let_in] == [False, False, True]
-        await let_in[0].serve(None)
+        await ends(let_in[0])
+        assert not isinstance(found.endpoint.http(asked), Rejection)
+
+
+@pytest.mark.parametrize("proxied", [True, False])
+async def test_no_more_connections_over_http_are_let_in_at_once_than_there_are_places(
+    autojump_clock, proxied
+):
+    async with desk() as found:
+        found.endpoint.http_places = HttpServer(nothing, 2)
+        asked = UpgradeRequest("/api/v1/events/1", {}, "192.0.2.1:5", proxied)
+        let_in = [found.endpoint.http(asked) for _ in range(3)]
+        assert [isinstance(service, Rejection) for service in let_in] == [False, False, True]
+        await ends(let_in[1])
         assert not isinstance(found.endpoint.http(asked), Rejection)
