@@ -15,6 +15,8 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 import os
+import re
+import zlib
 
 from _speedups.loadgen_wire cimport (
     COUNTS,
@@ -82,6 +84,13 @@ cdef enum:
     IN_FLIGHT_MAX = 1024
     NUMBERS_MAX = 20          # digits of a number in a gap
 
+cdef enum:
+    OP_CONTROL = 8            # opcodes from here on are of control frames
+    COMPRESSED = 0x40         # RSV1
+
+cdef bytes TAIL = b"\x00\x00\xff\xff"   # of a compressed message, which isn't sent
+cdef object ACCEPTED = re.compile(rb"\r\nsec-websocket-extensions:[^\r]*permessage-deflate", re.IGNORECASE)
+
 cdef enum Metric:
     DELIVERY
     ACK
@@ -100,6 +109,20 @@ cdef inline int64_t now_ns() noexcept nogil:
     return value.tv_sec * 1000000000 + value.tv_nsec
 
 
+cdef bytes deflated(bytes payload):
+    """A message compressed by itself (RFC 7692 section 7.2.1), in little time and memory."""
+    compressor = zlib.compressobj(1, zlib.DEFLATED, -12, 5)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+cdef bytes inflated(bytes payload):
+    """A message that was compressed by itself; None where it wasn't."""
+    try:
+        return zlib.decompressobj(-15).decompress(payload + TAIL)
+    except zlib.error:
+        return None
+
+
 include "loadgen_state.pxi"
 include "loadgen_judge.pxi"
 
@@ -113,6 +136,7 @@ cdef class _Sockets(_Judge):
     cdef list events
     cdef epoll_event ready[EVENTS_MAX]
     cdef readonly int64_t deliveries, acks, presences, messages, bytes_received, bytes_sent, reads
+    cdef readonly int64_t compressed_messages, compressed_bytes_received, compressed_bytes_sent, inflated_bytes
     cdef public bint raw
     cdef public int opcode
 
@@ -160,7 +184,7 @@ cdef class _Sockets(_Judge):
         user.fd = fd
         user.phase = PHASE_CONNECTING
         user.partial_size = user.out_size = 0
-        user.paused = False
+        user.paused = user.compressed = False
         user.fragments = None
         user.append_out(PyBytes_AS_STRING(request), PyBytes_GET_SIZE(request))
         user.wants_write = True
@@ -177,6 +201,9 @@ cdef class _Sockets(_Judge):
         user.phase = PHASE_NONE
         user.allowed = False
         user.partial_size = user.out_size = 0
+
+    def compressed(self, Py_ssize_t slot):
+        return (<_User>self.users[slot]).compressed
 
     def pause(self, Py_ssize_t slot, bint paused):
         cdef _User user = self.users[slot]
@@ -210,6 +237,9 @@ cdef class _Sockets(_Judge):
             self.send_frame(slot, user, opcode or self.opcode, payload)
 
     cdef int send_frame(self, Py_ssize_t slot, _User user, int opcode, bytes payload) except -1:
+        cdef bint compressed = user.compressed and opcode < OP_CONTROL
+        if compressed:
+            payload = deflated(payload)
         cdef size_t size = PyBytes_GET_SIZE(payload)
         cdef const char *data = PyBytes_AS_STRING(payload)
         cdef char small[2048]
@@ -220,10 +250,12 @@ cdef class _Sockets(_Judge):
             frame = <char *>malloc(size + 14)
             if frame == NULL:
                 raise MemoryError
-        head = masked_head(frame, opcode, size, user.mask)
+        head = masked_head(frame, opcode, size, user.mask, compressed)
         mask_copy(frame + head, data, size, user.mask)
         size += head
         self.bytes_sent += size
+        if user.compressed:
+            self.compressed_bytes_sent += size
         if user.out_size == 0:
             sent = send(user.fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL)
             if sent < 0:
@@ -304,6 +336,8 @@ cdef class _Sockets(_Judge):
             used = self.upgrade(slot, user, have, now)
         else:
             used = self.frames(slot, user, 0, have, now)
+        if user.compressed:
+            self.compressed_bytes_received += got
         if user.fd < 0:
             return False
         user.keep_partial(self.buffer + used, have - used)
@@ -326,6 +360,7 @@ cdef class _Sockets(_Judge):
             return 0
         if answer.startswith(b"HTTP/1.1 101"):
             user.phase = PHASE_OPEN
+            user.compressed = ACCEPTED.search(answer, 0, end) is not None
             self.events.append((slot, OPENED, answer[:end], now))
             return self.frames(slot, user, end + 4, have, now)
         self.events.append((slot, REJECTED, answer[:end], now))
@@ -341,9 +376,8 @@ cdef class _Sockets(_Judge):
             p = <unsigned char *>self.buffer + at
             size = p[1]
             head = 2
-            if size & 0x80 or p[0] & 0x70:
-                self.fault(MALFORMED, slot, user, -1)
-                self.end(slot, user, 1002, b"frame", now)
+            if size & 0x80 or p[0] & 0x70 & ~self.flags(user, p[0]):
+                self.broken(slot, user, 1002, b"frame", now)
                 return have
             if size == 126:
                 if have - at < 4:
@@ -363,13 +397,23 @@ cdef class _Sockets(_Judge):
             at += head + size
         return at
 
+    cdef int flags(self, _User user, int first) noexcept:
+        """The reserved bits that a frame may have."""
+        return COMPRESSED if user.compressed and first & 15 == self.opcode else 0
+
+    cdef int broken(self, Py_ssize_t slot, _User user, int code, bytes reason, int64_t now) except -1:
+        self.fault(MALFORMED, slot, user, -1)
+        self.end(slot, user, code, reason, now)
+        return 0
+
     cdef int frame(self, Py_ssize_t slot, _User user, int first, const char *data, size_t size,
                    int64_t now) except -1:
         cdef int opcode = first & 15
         cdef int code = 1005
         cdef bytes whole
+        cdef bint inflates = first & COMPRESSED != 0
         if opcode == self.opcode and first & 0x80:
-            self.message(slot, user, data, size, now)
+            self.whole(slot, user, data, size, inflates, now)
         elif opcode == 9:
             self.send_frame(slot, user, 10, PyBytes_FromStringAndSize(data, size))
         elif opcode == 8:
@@ -379,15 +423,30 @@ cdef class _Sockets(_Judge):
             self.end(slot, user, code, PyBytes_FromStringAndSize(data + 2, size - 2) if size > 2 else b"", now)
         elif opcode == self.opcode:
             user.fragments = [PyBytes_FromStringAndSize(data, size)]
+            user.inflates = inflates
         elif opcode == 0 and user.fragments is not None:
             user.fragments.append(PyBytes_FromStringAndSize(data, size))
             if first & 0x80:
                 whole = b"".join(user.fragments)
                 user.fragments = None
-                self.message(slot, user, PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), now)
+                self.whole(slot, user, PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), user.inflates, now)
         elif opcode != 10:
             self.fault(MALFORMED, slot, user, -1)
         return 0
+
+    cdef int whole(self, Py_ssize_t slot, _User user, const char *data, size_t size, bint inflates,
+                   int64_t now) except -1:
+        """A message as it was sent."""
+        cdef bytes plain
+        if inflates:
+            plain = inflated(PyBytes_FromStringAndSize(data, size))
+            if plain is None:
+                return self.broken(slot, user, 1007, b"compressed", now)
+            data, size = PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain)
+        if user.compressed:
+            self.compressed_messages += 1
+            self.inflated_bytes += size
+        return self.message(slot, user, data, size, now)
 
     # ---------------------------------------------------------------------------------------- judging
 

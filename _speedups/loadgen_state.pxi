@@ -72,6 +72,8 @@ cdef class _User:
     cdef Phase phase
     cdef bint paused
     cdef bint wants_write
+    cdef bint compressed     # permessage-deflate was negotiated
+    cdef bint inflates       # the message that comes in fragments is compressed
     cdef _Document document
     cdef int64_t version
     cdef char *partial

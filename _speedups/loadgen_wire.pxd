@@ -63,11 +63,11 @@ cdef inline int count_index(int64_t value_us) noexcept nogil:
     return ((bucket + 1) << HALF_MAGNITUDE) + <int>(value_us >> bucket) - HALF_COUNT
 
 
-cdef inline size_t masked_head(char *frame, int opcode, size_t size, uint32_t mask) noexcept nogil:
+cdef inline size_t masked_head(char *frame, int opcode, size_t size, uint32_t mask, bint compressed) noexcept nogil:
     cdef unsigned char *out = <unsigned char *>frame
     cdef size_t at = 2
     cdef int i
-    out[0] = 0x80 | opcode
+    out[0] = 0x80 | (0x40 if compressed else 0) | opcode
     if size < 126:
         out[1] = 0x80 | size
     elif size < 65536:

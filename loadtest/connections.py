@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from loadtest.engine import Engine
 from loadtest.histogram import Latencies
 from loadtest.schedule import Life
-from loadtest.users import Target, User
+from loadtest.users import Target, User, with_offer
 
 if TYPE_CHECKING:
     from loadtest.protocols.port import Protocol
@@ -101,7 +101,8 @@ class Connections:
         user.timer += 1
         user.return_delay_ms = None
         if not user.request:
-            user.request = self.protocol.request(self.target, user)
+            request = self.protocol.request(self.target, user)
+            user.request = with_offer(request) if user.compressed else request
         family, address = self.server
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:

@@ -121,6 +121,9 @@ class Crowd(Connections):
     def _opened(self, user: User, now: int) -> None:
         user.state = "joining"
         user.sync_ns = now
+        if user.compressed:
+            taken = self.engine.compressed(user.slot)
+            self.counts["compressed" if taken else "compression_declined"] += 1
         self.protocol.opened(self, user, now)
 
     # ------------------------------------------------------------- what an adapter says about messages

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from loadtest.compression import compression_of
 from loadtest.histogram import merged
 from loadtest.recorder import Sum
 from loadtest.scenario import parse
@@ -125,6 +126,7 @@ def merge(reports: Sequence[Data]) -> Data:
         "rates": _added([one["rates"] for one in ordered]),
         "latency_ms": total.latency_ms(),
         "connections": connections,
+        "compression": compression_of(total.counts),
         "server": watched["server"],
         "server_series": watched["server_series"],
         "generator": _worst([one["generator"] for one in ordered]),

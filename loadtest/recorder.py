@@ -24,6 +24,7 @@ FELT = ("delivery", "ack", "connect", "sync", "presence")  # by users
 ENGINE_COUNTS = (
     *("scheduled", "missed", "sent", "deliveries", "acks", "presences", "messages"),
     *("bytes_received", "bytes_sent", "reads"),
+    *("compressed_messages", "compressed_bytes_received", "compressed_bytes_sent", "inflated_bytes"),
 )
 
 

@@ -52,6 +52,7 @@ class Population:
     viewer_share: float = 0.0  # of each document's users: they only read
     replicas: int = 1  # of each document: full replicas; the others check order and count
     plain_share: float = 0.0  # clients that know RFC-002 only (no subprotocol, token in the handshake)
+    compressed_share: float = 0.0  # of users whose connections offer permessage-deflate
     resource_type: str = "event"  # what the documents are
 
 

@@ -70,6 +70,7 @@ class Cast:
     replica: Array  # bool
     plain: Array  # bool
     slow: Array  # bool
+    compressed: Array  # bool: offers permessage-deflate
 
     @classmethod
     def of(cls, scenario: Scenario) -> Cast:
@@ -84,8 +85,9 @@ class Cast:
         rank = _ranks(document, people.documents)
         slow = rng.random(users) < scenario.activity.slow_share
         plain = rng.random(users) < people.plain_share
+        compressed = rng.random(users) < people.compressed_share
         viewer = _spread(rank, people.viewer_share)
-        return cls(document, rank, viewer, rank < people.replicas, plain, slow)
+        return cls(document, rank, viewer, rank < people.replicas, plain, slow, compressed)
 
 
 def _ranks(document: Array, documents: int) -> Array:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from loadtest import observe
+from loadtest.compression import compression_of
 from loadtest.environment import environment
 from loadtest.outages import Outage, find_outages
 from loadtest.recorder import INTERVAL_S, Sum, summed
@@ -296,6 +297,7 @@ def summarise(
         "outages": [one.document() for one in outages],
         "disruptions": list(disruptions),
         "connections": _connections(whole),
+        "compression": compression_of(whole.counts),
         "server": _server_of_run(scenario, samples, embedded),
         "generator": generator,
         "stages": _stages(scenario, intervals, late, samples),

@@ -95,6 +95,12 @@ def handshake(target: Target, bearer: str | None, extended: bool, resumes: bool 
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+def with_offer(request: bytes) -> bytes:
+    """An upgrade request that offers permessage-deflate: each message compressed by itself (RFC 7692)."""
+    offer = b"permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+    return b"%sSec-WebSocket-Extensions: %s\r\n\r\n" % (request.removesuffix(b"\r\n"), offer)
+
+
 class User:
     """A virtual user. `state` is one of idle, connecting, joining, live, closing, offline.
 
@@ -107,6 +113,7 @@ class User:
     __slots__ = (
         "author",
         "client_id",
+        "compressed",
         "connect_ns",
         "document",
         "editor",
@@ -147,6 +154,7 @@ class User:
         self.replica: UserReplica | None = None
         self.memory: Any = None  # what the protocol keeps of the user
         self.editor = True
+        self.compressed = False  # it offers permessage-deflate
         self.sock: socket.socket | None = None
         self.source = ""
         self.request = b""

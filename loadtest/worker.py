@@ -122,6 +122,7 @@ class Worker:
             slot = self.engine.add_user(self.local[document], replica)
             user = User(index, slot, document, self.target, plain)
             user.editor, user.author = not cast.viewer[index], author
+            user.compressed = bool(cast.compressed[index])
             if replica:
                 undoer = (
                     undo

@@ -36,10 +36,12 @@ class Document:
 class Client:
     __slots__ = (
         "allowed",
+        "compressed",
         "document",
         "fd",
         "flights",
         "fragments",
+        "inflates",
         "joined_ns",
         "mask",
         "missing",
@@ -66,6 +68,8 @@ class Client:
         self.moved: dict[str, int] = {}  # session -> the newest place of its cursor that was told
         self.phase = "none"
         self.paused = self.wants_write = False
+        self.compressed = False  # permessage-deflate was negotiated
+        self.inflates = False  # the message that comes in fragments is compressed
         self.partial, self.out = b"", bytearray()
         self.flights: dict[int, tuple[int, bytes]] = {}
         self.fragments: list[bytes] | None = None

@@ -21,37 +21,10 @@ from loadtest.engine.judge import (
     Event,
     Judge,
 )
+from loadtest.engine.wire import ACCEPTED, COMPRESSED, CONTROL, deflated, frame_at, inflated, masked_frame
 
 EVENTS_MAX = 256
 RECEIVE_BYTES = 1 << 18
-
-
-def masked_frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
-    """One whole client frame (RFC 6455 section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        head = bytes((0x80 | opcode, 0x80 | size))
-    elif size < 65536:
-        head = bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((0x80 | opcode, 0x80 | 127)) + size.to_bytes(8, "big")
-    key = (mask * (size // 4 + 1))[:size]
-    masked = (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
-    return head + mask + masked
-
-
-def frame_at(data: bytes, at: int) -> tuple[int, int, int] | None:
-    """(first byte, payload's start, payload's end) of the frame at `at`, or None where it isn't whole."""
-    if len(data) - at < 2:
-        return None
-    size, start = data[at + 1], at + 2
-    if size in (126, 127):
-        width = 2 if size == 126 else 8
-        start += width
-        if len(data) < start:
-            return None
-        size = int.from_bytes(data[start - width : start], "big")
-    return (data[at], start, start + size) if len(data) >= start + size else None
 
 
 class Sockets(Judge):
@@ -64,6 +37,8 @@ class Sockets(Judge):
         self._events: list[Event] = []
         self.presences = self.messages = 0
         self.bytes_received = self.bytes_sent = self.reads = 0
+        self.compressed_messages = self.compressed_bytes_received = self.compressed_bytes_sent = 0
+        self.inflated_bytes = 0
         self.raw = False
         self.opcode = 1
 
@@ -80,7 +55,7 @@ class Sockets(Judge):
         """Take over a connecting descriptor; `request`, the handshake, is sent once it is connected."""
         user = self._users[slot]
         user.fd, user.phase, user.partial, user.out = fd, "connecting", b"", bytearray(request)
-        user.paused, user.wants_write, user.fragments = False, True, None
+        user.paused, user.wants_write, user.fragments, user.compressed = False, True, None, False
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLOUT)
         self._slots[fd] = slot
 
@@ -92,6 +67,10 @@ class Sockets(Judge):
             self._epoll.unregister(user.fd)
         user.fd, user.phase, user.partial, user.out = -1, "none", b"", bytearray()
         user.allowed = False
+
+    def compressed(self, slot: int) -> bool:
+        """Whether the user's connection (the last one, where it has none) has permessage-deflate."""
+        return self._users[slot].compressed
 
     def pause(self, slot: int, paused: bool) -> None:
         """Stop reading a socket (a slow reader), or go on."""
@@ -124,8 +103,10 @@ class Sockets(Judge):
             self._send_frame(user, opcode or self.opcode, payload)
 
     def _send_frame(self, user: Client, opcode: int, payload: bytes) -> None:
-        frame = masked_frame(opcode, payload, user.mask)
+        compressed = user.compressed and opcode < CONTROL
+        frame = masked_frame(opcode, deflated(payload) if compressed else payload, user.mask, compressed)
         self.bytes_sent += len(frame)
+        self.compressed_bytes_sent += len(frame) if user.compressed else 0
         sent = 0 if user.out else self._write(user, frame)
         if sent < len(frame):
             user.out += frame[sent:]
@@ -180,11 +161,13 @@ class Sockets(Judge):
         if not data:
             self._end(slot, user, 1006, b"", now)
             return
-        self.bytes_received += len(data)
+        got = len(data)
+        self.bytes_received += got
         data = user.partial + data
         used = self._frames(slot, user, data, 0, now) if user.phase == "open" else 0
         if user.phase in ("connecting", "upgrading"):
             used = self._upgrade(slot, user, data, now)
+        self.compressed_bytes_received += got if user.compressed else 0
         user.partial = data[used:] if user.fd >= 0 else b""
 
     def _end(self, slot: int, user: Client, code: int, reason: bytes, now: int) -> None:
@@ -197,6 +180,7 @@ class Sockets(Judge):
             return 0
         if data.startswith(b"HTTP/1.1 101"):
             user.phase = "open"
+            user.compressed = bool(ACCEPTED.search(data, 0, end))
             self._events.append((slot, OPENED, data[:end], now))
             return self._frames(slot, user, data, end + 4, now)
         self._events.append((slot, REJECTED, data[:end], now))
@@ -205,9 +189,8 @@ class Sockets(Judge):
 
     def _frames(self, slot: int, user: Client, data: bytes, at: int, now: int) -> int:
         while user.fd >= 0 and len(data) - at >= 2:
-            if data[at + 1] & 0x80 or data[at] & 0x70:
-                self._fault(MALFORMED, slot, user, -1)
-                self._end(slot, user, 1002, b"frame", now)
+            if data[at + 1] & 0x80 or data[at] & 0x70 & ~self._flags(user, data[at]):
+                self._broken(slot, user, 1002, b"frame", now)
                 return len(data)
             frame = frame_at(data, at)
             if frame is None:
@@ -216,10 +199,18 @@ class Sockets(Judge):
             self._frame(slot, user, first, data[start:at], now)
         return at
 
+    def _flags(self, user: Client, first: int) -> int:
+        """The reserved bits that a frame may have."""
+        return COMPRESSED if user.compressed and first & 15 == self.opcode else 0
+
+    def _broken(self, slot: int, user: Client, code: int, reason: bytes, now: int) -> None:
+        self._fault(MALFORMED, slot, user, -1)
+        self._end(slot, user, code, reason, now)
+
     def _frame(self, slot: int, user: Client, first: int, payload: bytes, now: int) -> None:
-        opcode = first & 15
+        opcode, inflates = first & 15, bool(first & COMPRESSED)
         if opcode == self.opcode and first & 0x80:
-            self._message(slot, user, payload, now)
+            self._whole(slot, user, payload, inflates, now)
         elif opcode == 9:
             self._send_frame(user, 10, payload)
         elif opcode == 8:
@@ -228,14 +219,25 @@ class Sockets(Judge):
                 self._send_frame(user, 8, payload[:2])
             self._end(slot, user, code, payload[2:], now)
         elif opcode == self.opcode:
-            user.fragments = [payload]
+            user.fragments, user.inflates = [payload], inflates
         elif opcode == 0 and user.fragments is not None:
             user.fragments.append(payload)
             if first & 0x80:
                 whole, user.fragments = b"".join(user.fragments), None
-                self._message(slot, user, whole, now)
+                self._whole(slot, user, whole, user.inflates, now)
         elif opcode != 10:
             self._fault(MALFORMED, slot, user, -1)
+
+    def _whole(self, slot: int, user: Client, payload: bytes, inflates: bool, now: int) -> None:
+        """A message as it was sent."""
+        data = inflated(payload) if inflates else payload
+        if data is None:
+            self._broken(slot, user, 1007, b"compressed", now)
+            return
+        if user.compressed:
+            self.compressed_messages += 1
+            self.inflated_bytes += len(data)
+        self._message(slot, user, data, now)
 
     # --------------------------------------------------------------------------------------------- messages
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 MISSING = "–"
 
 
@@ -50,3 +53,17 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def compression_text(one: Mapping[str, Any]) -> str:
+    """A report's `compression` in words."""
+    parts = []
+    if one["connections"]:
+        parts.append(
+            f"a message received is {size(one['compressed']['message_bytes'])} on the wire, inflated "
+            f"{size(one['inflated_message_bytes'])}, without compression "
+            f"{size(one['uncompressed']['message_bytes'])}"
+        )
+    if one["declined"]:
+        parts.append(f"the server declined it {number(one['declined'])} times")
+    return "; ".join(parts)

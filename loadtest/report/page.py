@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.report.charts import Chart, Series, svg
-from loadtest.report.figures import cores, duration, milliseconds, number, seconds, size
+from loadtest.report.figures import compression_text, cores, duration, milliseconds, number, seconds, size
 from loadtest.verdict import COUNTED, NAMES
 
 Data = Mapping[str, Any]
 TEMPLATE = Path(__file__).with_name("page.html")
 PERCENTILE_TICKS = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
+WIRE = ("received_bytes", "sent_bytes", "message_bytes")
 HEADLINES = {
     "pass": "Pass: nothing was lost, everyone converged, every target was met",
     "fail": "Fail",
@@ -264,6 +265,20 @@ def _memory_table(report: Data) -> str:
     return _table([f"a connection, of {number(one['connections'])}", "bytes"], rows)
 
 
+def _compression_section(report: Data) -> str:
+    """Who got permessage-deflate, and what it saved; nothing where nobody offered it."""
+    one = report.get("compression")
+    if not one:
+        return ""
+    rows = [
+        [name, number(part["messages"]), *(size(part[what]) for what in WIRE)]
+        for name, part in ((name, one[name]) for name in ("compressed", "uncompressed"))
+    ]
+    head = ("connections", "messages received", "bytes received", "bytes sent", "a message received")
+    said = f"{number(one['connections'])} connections had permessage-deflate: {compression_text(one)}."
+    return f"<h2>Compression</h2><p>{escape(said)}</p>{_table(head, rows)}"
+
+
 def _counts_table(report: Data) -> str:
     rows = [
         [name.replace("_", " "), number(value)] for name, value in sorted(report["counts"].items()) if value
@@ -310,6 +325,7 @@ def render(report: Data) -> str:
         "latencies": _latency_table(report),
         "steps": _steps_table(report),
         "memory": _memory_table(report),
+        "compression": _compression_section(report),
         "counts": _counts_table(report),
         "environment": _environment_table(report),
         "scenario": escape(json.dumps(scenario, indent=2, ensure_ascii=False)),

@@ -15,7 +15,7 @@ from rich.text import Text
 from loadtest.options import Progress
 from loadtest.protocols import OURS
 from loadtest.recorder import INTERVAL_S, summed
-from loadtest.report.figures import cores, milliseconds, number, seconds, size
+from loadtest.report.figures import compression_text, cores, milliseconds, number, seconds, size
 from loadtest.scenario import Scenario
 from loadtest.verdict import COUNTED
 
@@ -192,6 +192,9 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         + f"; {connections['recovered']:,} of {connections['disconnected']:,} lost ones came back"
         * bool(connections["disconnected"]),
     )
+    compression = report.get("compression")
+    if compression:
+        table.add_row("compressed", number(compression["connections"]), compression_text(compression))
     for one in report["outages"]:
         table.add_row("outage", f"at {seconds(one['from_s'])}", outage_text(one))
     memory = f"RSS {size(server['rss_bytes'])}, socket buffers {size(server['kernel_socket_bytes'])}"

@@ -22,6 +22,7 @@ from loadtest.preflight import PreflightError
 from loadtest.scenario import Scenario, parse
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
 from loadtest.verdict import COUNTED
+from tests.clients.transports import TRANSPORTS
 
 REFERENCE = Path(__file__).with_name("reference.py")
 
@@ -344,3 +345,50 @@ async def test_a_remote_server_needs_the_secret_and_is_never_killed() -> None:
     made = scenario(disruptions=[{"kind": "kill", "at_s": 1}])
     with pytest.raises(RunError, match="leave out --url"):
         await run(Options(made, url="ws://127.0.0.1:9/realtime", secret=b"x"))
+
+
+# ------------------------------------------------------------------------------------- compression
+
+HALF_COMPRESSED = {"documents": 3, "replicas": 6, "plain_share": 0.3, "compressed_share": 0.5}
+ALL_COMPRESSED = {**HALF_COMPRESSED, "compressed_share": 1.0}
+UNLIMITED = {"limits.operations_per_minute": 0}
+compressing = pytest.mark.skipif("fast" not in TRANSPORTS, reason="the portable transport has none")
+
+
+def assert_not_accused(report: dict[str, Any]) -> None:
+    assert {name: report["verdict"][name] for name in COUNTED} == dict.fromkeys(COUNTED, 0)
+    assert report["counts"]["acks"] > 100
+
+
+@compressing
+async def test_a_share_of_the_users_has_compressed_connections_and_the_report_tells_what_they_save() -> None:
+    report = await run(Options(scenario(population=HALF_COMPRESSED, server=UNLIMITED)))
+    assert_not_accused(report)
+    told = report["compression"]
+    assert (0 < told["connections"] < 18, told["declined"]) == (True, 0)
+    compressed, uncompressed = told["compressed"], told["uncompressed"]
+    assert compressed["messages"] > 0 < uncompressed["messages"]
+    assert compressed["message_bytes"] < told["inflated_message_bytes"]
+    assert compressed["message_bytes"] < uncompressed["message_bytes"]
+    assert compressed["sent_bytes"] > 0 < uncompressed["sent_bytes"]
+
+
+async def test_a_server_that_declines_compression_is_told_and_not_accused() -> None:
+    made = scenario(population=ALL_COMPRESSED, server={**UNLIMITED, "server.compression": False})
+    report = await run(Options(made))
+    assert_not_accused(report)
+    told = report["compression"]
+    assert (told["connections"], told["compressed"]["messages"], told["declined"]) == (0, 0, 18)
+
+
+@compressing
+async def test_the_pure_engine_has_compressed_connections_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SPEEDUPS", "off")
+    made = scenario(population=ALL_COMPRESSED, server=UNLIMITED)
+    compiled = ["env", "-u", "GATEWAY_SPEEDUPS", *GATEWAY]
+    report = await run(Options(made, server_command=compiled))
+    assert_not_accused(report)
+    assert report["generator"]["engine"] == "pure"
+    told = report["compression"]
+    assert (told["connections"], told["declined"]) == (18, 0)
+    assert told["compressed"]["message_bytes"] < told["inflated_message_bytes"]

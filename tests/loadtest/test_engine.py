@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -397,3 +398,100 @@ def test_more_than_the_socket_takes_waits_and_stays_in_order(bench: Bench) -> No
         frame = data[i * 60_008 : (i + 1) * 60_008]
         letters.append(frame[8] ^ frame[4])
     assert bytes(letters) == b"ABCDEFGHIJKL"
+
+
+# -------------------------------------------------------------------------------- permessage-deflate
+
+TAKEN = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Extensions: permessage-deflate; a\r\n\r\n"
+NEWS = orjson.dumps({"type": "OP_BROADCAST", "payload": {"version": 1, "x": "y" * 300}})
+
+
+def compressing(bench: Bench) -> int:
+    """A user whose connection negotiated it."""
+    slot = bench.user(opened=False)
+    bench.ends[slot].sendall(TAKEN)
+    assert [event[1] for event in bench.poll()] == [OPENED]
+    assert bench.engine.compressed(slot)
+    return slot
+
+
+def packed(payload: bytes) -> bytes:
+    compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def test_compressed_messages_are_inflated_and_judged_as_others_are(bench: Bench) -> None:
+    slot = compressing(bench)
+    bench.frame(slot, packed(NEWS), first=0xC1)
+    bench.broadcast(slot, 2)  # short ones may come as they are
+    assert (bench.engine.version(slot), bench.engine.fault_counts) == (2, {})
+
+
+def test_a_compressed_message_in_fragments_is_inflated_as_a_whole(bench: Bench) -> None:
+    slot = compressing(bench)
+    data = packed(NEWS)
+    bench.frame(slot, data[:9], first=0x41)
+    bench.frame(slot, b"?", first=0x89)
+    bench.frame(slot, data[9:], first=0x80)
+    bench.poll()
+    assert (bench.engine.version(slot), bench.engine.fault_counts) == (1, {})
+
+
+def test_what_a_user_sends_over_such_a_connection_is_compressed(bench: Bench) -> None:
+    slot = compressing(bench)
+    bench.engine.submit(slot, 1, 1, NEWS)
+    bench.poll()
+    frame = bench.ends[slot].recv(4096)
+    assert (frame[0], len(frame)) == (0xC1, 2 + 4 + (frame[1] & 0x7F))
+    data = bytes(byte ^ frame[2 + i % 4] for i, byte in enumerate(frame[6:]))
+    assert zlib.decompressobj(-15).decompress(data + b"\x00\x00\xff\xff") == NEWS
+
+
+def test_control_frames_are_never_compressed(bench: Bench) -> None:
+    slot = compressing(bench)
+    bench.frame(slot, b"are you there", first=0x89)
+    bench.poll()
+    assert read_frame(bench.ends[slot]) == (10, b"are you there")
+    bench.frame(slot, b"", first=0xC9)
+    assert [event[1] for event in bench.poll()] == [CLOSED]
+    assert bench.engine.fault_counts == {MALFORMED: 1}
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x01\x05\x00\x00\x00nope"])
+def test_what_can_not_be_inflated_is_malformed(bench: Bench, data: bytes) -> None:
+    slot = compressing(bench)
+    bench.frame(slot, data, first=0xC1)
+    assert [(event[1], event[2][0]) for event in bench.poll()] == [(CLOSED, 1007)]
+    assert bench.engine.fault_counts == {MALFORMED: 1}
+
+
+def test_a_compressed_frame_that_was_not_negotiated_is_malformed(bench: Bench) -> None:
+    slot = bench.user()
+    bench.frame(slot, packed(NEWS), first=0xC1)
+    assert [event[1] for event in bench.poll()] == [CLOSED]
+    assert bench.engine.fault_counts == {MALFORMED: 1}
+
+
+def test_each_connection_negotiates_anew(bench: Bench) -> None:
+    slot = compressing(bench)
+    bench.engine.detach(slot)
+    bench.connect(slot)
+    bench.ends[slot].sendall(ACCEPTED)
+    assert [event[1] for event in bench.poll()] == [OPENED]
+    assert not bench.engine.compressed(slot)
+
+
+def test_bytes_of_compressed_connections_are_counted_apart(bench: Bench) -> None:
+    plain, slot = bench.user(), compressing(bench)
+    bench.frame(plain, NEWS)
+    bench.frame(slot, packed(NEWS), first=0xC1)
+    bench.poll()
+    bench.engine.send(plain, NEWS)
+    bench.engine.send(slot, NEWS)
+    bench.poll()
+    sent = len(bench.ends[slot].recv(4096))
+    engine = bench.engine
+    assert engine.compressed_bytes_received == len(TAKEN) + 2 + len(packed(NEWS))
+    assert (engine.compressed_messages, engine.inflated_bytes) == (1, len(NEWS))
+    assert engine.bytes_received == engine.compressed_bytes_received + len(ACCEPTED) + 4 + len(NEWS)
+    assert engine.compressed_bytes_sent == sent < engine.bytes_sent - sent

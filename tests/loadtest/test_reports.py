@@ -327,6 +327,44 @@ def test_shares_of_machines_add_up() -> None:
     assert "<svg" in render(whole)
 
 
+def compressed(taken: int, declined: int) -> dict[str, Any]:
+    """An interval of which a quarter of the messages came over compressed connections, a third as long."""
+    made = interval(0)
+    counts = {"compressed": taken, "compression_declined": declined, "inflated_bytes": 25_000}
+    counts |= {"compressed_messages": 125, "compressed_bytes_received": 10_000, "compressed_bytes_sent": 30}
+    return {**made, "counts": {**made["counts"], **counts, "bytes_sent": 100}}
+
+
+def test_what_compression_saves_is_told_apart_from_the_rest() -> None:
+    made = report(intervals=[compressed(10, 0)])
+    assert made["compression"] == {
+        "connections": 10,
+        "declined": 0,
+        "compressed": {"messages": 125, "received_bytes": 10_000, "sent_bytes": 30, "message_bytes": 80},
+        "uncompressed": {"messages": 375, "received_bytes": 90_000, "sent_bytes": 70, "message_bytes": 240},
+        "inflated_message_bytes": 200,
+    }
+    told = "a message received is 80 B on the wire, inflated 200 B, without compression 240 B"
+    assert figures.compression_text(made["compression"]) == told
+    assert f"10 connections had permessage-deflate: {told}." in render(made)
+    out = StringIO()
+    print_report(made, Console(file=out, width=200))
+    assert told in out.getvalue()
+
+
+def test_a_server_that_takes_no_compression_is_told() -> None:
+    made = report(intervals=[{**interval(0), "counts": {**interval(0)["counts"], "compression_declined": 7}}])
+    assert made["verdict"]["status"] == report(intervals=[interval(0)])["verdict"]["status"]
+    assert figures.compression_text(made["compression"]) == "the server declined it 7 times"
+    assert (report()["compression"], "permessage-deflate" in render(report())) == (None, False)
+
+
+def test_compression_of_shares_adds_up() -> None:
+    parts = [report(share=(n, 2), intervals=[compressed(n, 1)]) for n in (1, 2)]
+    told = merge(parts)["compression"]
+    assert (told["connections"], told["declined"], told["compressed"]["messages"]) == (3, 2, 250)
+
+
 def test_a_fault_seen_by_one_machine_is_everybodys() -> None:
     findings = Findings()
     findings.add("reordered", "doc: swapped")

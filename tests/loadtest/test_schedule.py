@@ -124,3 +124,10 @@ def test_the_operations_of_a_stage_override_those_of_the_users() -> None:
         Schedule(scenario(stages=stages, population={"documents": 2}, activity={"mix": {"title": 1}}))
     )
     assert abs(len(operations) - 5000) < 300
+
+
+def test_who_has_compressed_connections_changes_nothing_else() -> None:
+    plain = Schedule(scenario())
+    half = Schedule(scenario(population={"documents": 10, "viewer_share": 0.5, "compressed_share": 0.5}))
+    assert (sum(plain.cast.compressed), 15 < sum(half.cast.compressed) < 45) == (0, True)
+    assert half.digest() == plain.digest()

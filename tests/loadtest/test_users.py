@@ -10,6 +10,7 @@ import pytest
 
 from loadtest.coordinator import run
 from loadtest.options import Options, RunError
+from loadtest.users import Target, handshake, with_offer
 from tests.loadtest.test_convictions import REFERENCE, scenario
 
 MINE = """
@@ -19,6 +20,9 @@ def edit(kind, index, document):
         seen.write(value + chr(10))
     return {"op": "replace", "path": "/location", "value": value}
 """
+
+
+TARGET = Target("ws://127.0.0.1:9/realtime", b"secret", 2_000_000_000, "run", "event")
 
 
 def options(file: Path) -> Options:
@@ -55,3 +59,9 @@ async def test_a_file_that_is_none_is_told_before_the_run(
         file.write_text(text)
     with pytest.raises(RunError, match=said):
         await run(options(file))
+
+
+def test_a_compressed_connection_is_offered_in_the_handshake() -> None:
+    head, end = with_offer(handshake(TARGET, "t", True)).split(b"\r\n\r\n")
+    offer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+    assert (head.splitlines()[-1].decode(), end) == (f"Sec-WebSocket-Extensions: {offer}", b"")
