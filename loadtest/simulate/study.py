@@ -114,20 +114,33 @@ def outcomes(cluster: Cluster, model: CostModel, kind: str, seeds: int) -> list[
 
 def nodes_for(cluster: Cluster, model: CostModel, machines: Machines, objective: Objective) -> int:
     """The fewest nodes that hold the objective; raises StudyError."""
-    costs = costs_of(model, 0)
-    for nodes in range(1 + objective.survive, NODES_MAX):
+    costs, most = costs_of(model, 0), objective.connections_a_worker
+    _check_reachable(cluster, costs, machines, objective)
+    for nodes in range(1 + objective.survive, NODES_MAX + 1):
         tried = replace(cluster, nodes=nodes)
-        full = limits(tried, costs, machines, objective.survive, objective.connections_a_worker)
-        for name in (APPENDS, REDIS_MEMORY):
-            if full[name] > 1:
-                masters = f"{cluster.redis_masters} Redis master(s)"
-                raise StudyError(f"{masters} aren't enough for the {name}: ask for more")
+        full = limits(tried, costs, machines, objective.survive, most)
         if max(full.values()) <= 1 and _reduced_p95_ms(tried, model, objective) <= objective.p95_ms:
             return nodes
-        if costs.floor_ms > objective.p95_ms:
-            break
-    least = f"the least that was measured is {costs.floor_ms:.1f} ms"
-    raise StudyError(f"a p95 of {objective.p95_ms:g} ms isn't reached with {NODES_MAX} nodes: {least}")
+    raise StudyError(
+        f"a p95 of {objective.p95_ms:g} ms isn't reached with {NODES_MAX} nodes of {machines.node.name}"
+    )
+
+
+def _check_reachable(cluster: Cluster, costs: Costs, machines: Machines, objective: Objective) -> None:
+    """Raises StudyError where no number of nodes would do: one more never fills anything more."""
+    if costs.floor_ms > objective.p95_ms:
+        least = f"the least that was measured is {costs.floor_ms:.1f} ms"
+        raise StudyError(f"a p95 of {objective.p95_ms:g} ms isn't reached with any number of nodes: {least}")
+    largest = replace(cluster, nodes=NODES_MAX)
+    full = limits(largest, costs, machines, objective.survive, objective.connections_a_worker)
+    for name in (APPENDS, REDIS_MEMORY):
+        if full[name] > 1:
+            masters = f"{cluster.redis_masters} Redis master(s)"
+            raise StudyError(f"{masters} aren't enough for the {name}: ask for more")
+    worst = max(full, key=lambda name: full[name])
+    if full[worst] > 1:
+        nodes = f"{NODES_MAX} nodes of {machines.node.name}"
+        raise StudyError(f"{nodes} aren't enough: the {worst} is {full[worst]:.0%} full")
 
 
 def kept_of(cluster: Cluster) -> Kept:
@@ -235,12 +248,21 @@ def day(
 def cheapest(
     cluster: Cluster, model: CostModel, prices: Prices, objective: Objective
 ) -> tuple[Machines, Cluster]:
-    """The machines, and how many of them, that hold the objective for the least; raises StudyError."""
-    found = []
+    """The machines, and how many of them, that hold the objective for the least.
+
+    Raises StudyError, with what each of them lacks, where none does.
+    """
+    found, lacking = [], []
     for node in prices.nodes:
         sized, machines = replace(cluster, workers_a_node=node.cores), Machines(node, prices.redis[0])
-        made = replace(sized, nodes=nodes_for(sized, model, machines, objective))
-        found.append((money(made, costs_of(model, 0), node, prices)["total"], machines, made))
+        try:
+            made = replace(sized, nodes=nodes_for(sized, model, machines, objective))
+        except StudyError as error:
+            lacking.append(str(error))
+        else:
+            found.append((money(made, costs_of(model, 0), node, prices)["total"], machines, made))
+    if not found:
+        raise StudyError("; ".join(dict.fromkeys(lacking)))
     _, machines, made = min(found, key=lambda one: one[0])
     return machines, made
 

@@ -25,6 +25,7 @@ from loadtest.simulate.study import (
     Objective,
     StudyError,
     breaks_first,
+    cheapest,
     costs_of,
     judged,
     limits,
@@ -176,6 +177,30 @@ def test_stricter_objectives_never_need_fewer_nodes():
 def test_what_cannot_be_reached_is_said():
     with pytest.raises(StudyError, match="the least that was measured is 5"):
         nodes_for(Cluster(1000, 0.1, 4, 1, 2), model(), MACHINES, Objective(p95_ms=1))
+
+
+SCARCE = replace(NODE, name="scarce", month=1.0, memory_gib=0.05)  # its workers alone take more
+
+
+def test_a_machine_that_no_number_of_helps_is_told_with_what_is_full():
+    asked = Cluster(10_000, 0.1, 4, nodes=1, workers_a_node=2)
+    with pytest.raises(StudyError, match="4096 nodes of scarce aren't enough: the memory of a node is 22"):
+        nodes_for(asked, model(), replace(MACHINES, node=SCARCE), Objective(seeds=1))
+
+
+def test_the_cheapest_plan_is_of_a_machine_that_does_whatever_the_others_lack():
+    asked = Cluster(10_000, 0.1, 4, nodes=1, workers_a_node=2)
+    listed = replace(PRICES, nodes=(SCARCE, NODE))
+    machines, made = cheapest(asked, model(), listed, Objective(seeds=1))
+    assert (machines.node, made.nodes) == (NODE, 2)
+
+
+def test_where_no_machine_does_each_reason_is_told_once():
+    asked = Cluster(10_000, 0.1, 4, nodes=1, workers_a_node=2)
+    twins = (SCARCE, replace(SCARCE, month=2.0), replace(SCARCE, name="scant"))
+    with pytest.raises(StudyError) as told:
+        cheapest(asked, model(), replace(PRICES, nodes=twins), Objective(seeds=1))
+    assert [str(told.value).count(name) for name in ("scarce", "scant", ";")] == [1, 1, 1]
 
 
 def test_what_breaks_first_is_named():
