@@ -61,10 +61,12 @@ def test_an_overload_is_offered_and_every_edit_is_accounted_for(
         monkeypatch.setattr(overload, constant, 0.2)
     monkeypatch.setattr(overload, "AFTER_S", 1)
     monkeypatch.setattr(overload, "RECOVERED_S", 0)
-    found = overload.measured(name == "waiting", 0.5, 2)
+    found = overload.measured(name == "waiting", 0.5, 2, rounds=2)
     assert found["lost"] == 0
-    assert found["offered"] > found["maximum"] > 0
-    assert found["goodput"] > 0
+    assert len(found["rounds"]) == 2
+    for one in found["rounds"]:
+        assert one["offered"] > one["maxima"][0] > 0 and one["goodput"] > 0
+    assert found["rounds"][1]["maxima"][0] == found["rounds"][0]["maxima"][1]
     assert f"| {name} |" in overload.table({name: found})
 
 
