@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from benchmarks import measure, node, transports
 from gateway.admission import TokenVerifier
@@ -38,9 +37,7 @@ BATCH = 100
 
 def measured(name: str, connections: int) -> dict[str, float]:
     """CPU microseconds a connection of one peer."""
-    requests = [measure.request()] * connections
-    if name == node.NAME:
-        requests = [measure.request(node.PATH, node.token(number)) for number in range(connections)]
+    requests = node.requests(connections) if name == node.NAME else [measure.request()] * connections
     start: Callable[[], AbstractContextManager[measure.Server]] = (
         node.started if name == node.NAME else lambda: transports.started(name)
     )
@@ -55,10 +52,8 @@ def measured(name: str, connections: int) -> dict[str, float]:
 def verification_us(tokens: int) -> float:
     """CPU microseconds of verifying one token."""
     with tempfile.TemporaryDirectory() as folder:
-        secret_file = Path(folder, "secret")
-        secret_file.write_text(node.SECRET)
-        authenticator = TokenVerifier(Config().with_(auth={"secret_file": str(secret_file)}))
-    shown = [node.token(number) for number in range(tokens)]
+        authenticator = TokenVerifier(Config().with_(auth={"secret_file": node.secret_file(folder)}))
+    shown = [node.token(f"user-{number}") for number in range(tokens)]
     now_s, before_s = time.time(), time.thread_time()
     for token in shown:
         authenticator.verify(token, now_s)

@@ -27,7 +27,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,12 +34,13 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import jwt
 import orjson
 import psutil
 
 from benchmarks import measure
-from benchmarks.node import SECRET
+from benchmarks.gateways import Gateway, flooded
+from benchmarks.measure import quantiles
+from benchmarks.node import token
 
 HONEST = 10
 PING_INTERVAL_S = 0.02
@@ -51,12 +51,6 @@ SETTLE_S = 1.0
 ANSWER_TIMEOUT_S = 20.0
 KEPT = ("gateway_window_bytes", "gateway_past_bytes", "gateway_pending_bytes", "gateway_outbox_bytes")
 Json = dict[str, Any]
-
-
-def token(user: str, role: str = "editor") -> str:
-    """A token of an editor (or viewer) of every event."""
-    claims = {"sub": user, "exp": int(time.time()) + 3600, "grants": {"event:*": role}}
-    return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
 class Client:
@@ -360,71 +354,30 @@ def late_ms(due_s: float) -> float:
     return max(1000 * (time.perf_counter() - due_s), 0.0)
 
 
-def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p95 and the greatest."""
-    ordered = sorted(values)
-    return {
-        "p50": ordered[len(ordered) // 2],
-        "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-        "max": ordered[-1],
-    }
+# ------------------------------------------------------------------------------------------ the node
 
 
-class Node:
-    """A running node, ready. `port` is where it serves."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        self.pid = process.pid
-        self._said, self._told = process.stdout, process.stdin
-        ready = self._said.readline()
-        self.port, self._admin_port = (
-            int(ready.split(scheme)[1].split()[0].split("/")[0].rpartition(":")[2])
-            for scheme in ("ws://", "admin=http://")
-        )
-
-    def held(self) -> Json:
-        """The longest step of its loop since the last call, in CPU ms, and whose task it was."""
-        self._told.write("read\nreset\n")
-        self._told.flush()
-        longest_ms, task, _ = json.loads(self._said.readline())
-        return {"held_ms": longest_ms, "held_by": task}
-
-    def kept_mb(self) -> float:
-        """What it keeps now of what its settings bound, as it tells itself in its metrics."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._admin_port}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
-        samples = (line.rpartition(" ") for line in lines)
-        return sum(float(value) for name, _, value in samples if name.partition("{")[0] in KEPT) / 1e6
-
-    def put_off_s(self) -> float:
-        """For how long its main thread was ready to run while the machine ran something else."""
-        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+def held(node: Gateway) -> Json:
+    """The longest step of its loop since the last call, in CPU ms, and whose task it was."""
+    assert node.process.stdout is not None
+    assert node.process.stdin is not None
+    node.process.stdin.write("read\nreset\n")
+    node.process.stdin.flush()
+    longest_ms, task, _ = json.loads(node.process.stdout.readline())
+    return {"held_ms": longest_ms, "held_by": task}
 
 
-@contextmanager
-def serving(transport: str, settings: Sequence[str] = (), program: str = "gateway") -> Iterator[Node]:
-    """A `gateway serve` with the default limits, but for settings."""
-    with tempfile.TemporaryDirectory() as folder:
-        secret = Path(folder) / "secret"
-        secret.write_text(SECRET)
-        secret.chmod(0o600)
-        command = [sys.executable, "-m", program, "serve", "--port", "0", "--admin-port", "0"]
-        command += ["--data", f"{folder}/data", "--log-level", "error", "--set", f"auth.secret_file={secret}"]
-        command += ["--set", f"server.transport={transport}"]
-        for setting in settings:
-            command += ["--set", setting]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        try:
-            yield Node(process)
-        finally:
-            process.kill()  # it would wait for its clients
-            process.wait()
-            assert process.stdout is not None
-            assert process.stdin is not None
-            process.stdout.close()
-            process.stdin.close()
+def kept_mb(node: Gateway) -> float:
+    """What it keeps now of what its settings bound, as it tells itself in its metrics."""
+    with urllib.request.urlopen(f"{node.admin}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    samples = (line.rpartition(" ") for line in lines)
+    return sum(float(value) for name, _, value in samples if name.partition("{")[0] in KEPT) / 1e6
+
+
+def put_off_s(node: Gateway) -> float:
+    """For how long its main thread was ready to run while the machine ran something else."""
+    return int(Path(f"/proc/{node.pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def documents_mb(name: str, count: int) -> float:
@@ -462,18 +415,18 @@ def attackers(name: str, port: int, count: int, nice: int, honest: Honest) -> It
 def measured(name: str, transport: str, count: int, seconds: float, nice: int = NICE) -> Json:
     """One attack: at rest and under it."""
     with (
-        serving(transport, program="tests.clients.measured") as node,
+        flooded(transport, program="tests.clients.measured") as node,
         closing(Honest(node.port, node.pid)) as honest,
     ):
         honest.measured(min(seconds, SETTLE_S))
         rest = honest.measured(seconds)
         with attackers(name, node.port, count, nice, honest):
             honest.measured(min(seconds, SETTLE_S))
-            node.held()
-            before_s = node.put_off_s()
+            held(node)
+            before_s = put_off_s(node)
             under = honest.measured(seconds)
-            under |= node.held() | {"put_off": (node.put_off_s() - before_s) / seconds}
-            under["bounded_mb"] = node.kept_mb() + documents_mb(name, count)
+            under |= held(node) | {"put_off": (put_off_s(node) - before_s) / seconds}
+            under["bounded_mb"] = kept_mb(node) + documents_mb(name, count)
     return {"rest": rest, "attack": under}
 
 

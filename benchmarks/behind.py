@@ -27,8 +27,9 @@ from pathlib import Path
 
 import trio
 
-from benchmarks import attack, measure, overload
+from benchmarks import measure, overload
 from benchmarks.edit import Core, Editor
+from benchmarks.gateways import flooded
 from gateway.log.sqlite.log import SqliteLog
 from gateway.runtime import interpreter
 from gateway.runtime.metrics import Counters
@@ -105,7 +106,7 @@ def beside(
 ) -> dict[str, dict[str, float]]:
     """How long others' edits take, without and with clients that are far behind."""
     with (
-        attack.serving("fast", overload.SETTINGS) as node,
+        flooded("fast", overload.SETTINGS) as node,
         closing(overload.Load(node.port, DOCUMENTS)) as load,
     ):
         load.create()
@@ -138,7 +139,7 @@ def main() -> None:
     if options.beside:
         print_beside(beside(options.rate), options)
         return
-    results = medians([once(options.edits) for _ in range(options.repeats)])
+    results = measure.medians([once(options.edits) for _ in range(options.repeats)])
     print(table(TITLE, results))
     print(measure.save("behind", {"title": TITLE, "results": results}, vars(options)))
 
@@ -150,14 +151,6 @@ def print_beside(results: Mapping[str, Mapping[str, float]], options: argparse.N
     rows = [[name, *(f"{row[key]:.1f}" for key in names)] for name, row in results.items()]
     print(measure.table(title, ("clients far behind", *names), rows))
     print(measure.save("beside", {"title": title, "results": results}, vars(options)))
-
-
-def medians(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Of several runs."""
-    return {
-        behind: {name: statistics.median(run[behind][name] for run in found) for name in row}
-        for behind, row in found[0].items()
-    }
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ class Core:
         for number in range(ROOMS * EDITORS):
             room, place = divmod(number, EDITORS)
             headers = {
-                "authorization": f"Bearer {node.token(number)}",
+                "authorization": f"Bearer {node.token(f'user-{number}')}",
                 "sec-websocket-protocol": "collab.v1",
             }
             admitted = self._gate.admit(UpgradeRequest("/realtime", headers, "in memory"))

@@ -1,8 +1,7 @@
-"""Whole gateways in processes of their own, measured from outside: embedded, or two nodes of a cluster."""
+"""Whole gateways, `gateway serve` in processes of their own: embedded, or two nodes of a cluster."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -11,34 +10,51 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import trio
 
-from benchmarks.measure import end, save, table
+from benchmarks.measure import end, percentile, save, table
+from benchmarks.node import secret_file
 from gateway.admission import create_secret, issue
 from gateway.cli.client import GatewayAccess, GatewayLink
 from gateway.log.postgres.archive import migrate
+from tests.cli.commands import READY
 from tests.servers import postgres_server, redis_server
 
 SHAPES = ("embedded", "cluster")
-READY = re.compile(r"ready ws=(\S+) admin=(\S+)")
 TOKEN_S = 3600
 DRAIN_S = 30.0
+# One user asks for everything, as fast as it can.
+UNLIMITED = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
 
 
 class Gateway(NamedTuple):
-    """A running node: the address of its socket, those of its HTTP, and the secret of its tokens."""
+    """A running node: its process, the addresses of its socket and of its administration, its directory."""
 
+    process: subprocess.Popen[str]
     url: str
-    http: str
     admin: str
-    secret: bytes
+    data: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def port(self) -> int:
+        """Where it serves."""
+        return urlsplit(self.url).port or 0
+
+    @property
+    def http(self) -> str:
+        """Its address for resources over HTTP."""
+        return self.url.replace("ws", "http", 1).removesuffix("/realtime")
 
     def access(self, user: str = "ann", grants: Mapping[str, str] | None = None) -> GatewayAccess:
         """For a WebSocket client; without `grants`, an admin of everything."""
-        return GatewayAccess(
-            self.url, issue(self.secret, user, grants or {"*": "admin"}, TOKEN_S, time.time())
-        )
+        secret = (self.data / "jwt-secret").read_bytes()
+        return GatewayAccess(self.url, issue(secret, user, grants or {"*": "admin"}, TOKEN_S, time.time()))
 
     def headers(self, user: str = "ann") -> dict[str, str]:
         """For an HTTP client."""
@@ -46,22 +62,38 @@ class Gateway(NamedTuple):
 
 
 @contextmanager
-def served(data: str, *words: str) -> Iterator[Gateway]:
-    """`gateway serve` on this directory, with these further options."""
+def served(
+    data: str, *words: str, program: str = "gateway", patience_s: float = DRAIN_S
+) -> Iterator[Gateway]:
+    """`gateway serve` on this directory, with these further options; killed where it doesn't end in time."""
     if "--redis" in words:  # the nodes of a cluster share one that its operator makes
         create_secret(Path(data) / "jwt-secret")
-    command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0", "--data", data]
+    command = [sys.executable, "-m", program, "serve", "--port", "0", "--admin-port", "0", "--data", data]
     command += ["--log-level", "warning", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         found = next(filter(None, map(READY.search, process.stdout)), None)
         if found is None:
             raise RuntimeError(f"{' '.join(command)} doesn't start: it ended with {process.wait()}")
-        http = found[1].replace("ws", "http", 1).removesuffix("/realtime")
-        yield Gateway(found[1], http, found[2], (Path(data) / "jwt-secret").read_bytes())
+        yield Gateway(process, found[1], found[2], Path(data))
     finally:
-        end(process, DRAIN_S)
+        end(process, patience_s)
+
+
+@contextmanager
+def flooded(transport: str, settings: Sequence[str] = (), program: str = "gateway") -> Iterator[Gateway]:
+    """One on an empty log, with the default limits but for `settings`, that `benchmarks.node` has tokens for.
+
+    It is killed at the end, for it would wait for its clients.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given = (f"auth.secret_file={secret_file(folder)}", f"server.transport={transport}", *settings)
+        words = [word for setting in given for word in ("--set", setting)]
+        with served(
+            f"{folder}/data", "--log-level", "error", *words, program=program, patience_s=0
+        ) as gateway:
+            yield gateway
 
 
 class Place(NamedTuple):
@@ -105,8 +137,8 @@ def summary(took_ms: Sequence[float]) -> dict[str, float]:
     """What is shown of many durations."""
     ordered = sorted(took_ms)
     return {
-        "median_ms": round(ordered[len(ordered) // 2], 2),
-        "p95_ms": round(ordered[int(len(ordered) * 0.95)], 2),
+        "median_ms": round(percentile(ordered, 0.5), 2),
+        "p95_ms": round(percentile(ordered, 0.95), 2),
         "max_ms": round(ordered[-1], 2),
     }
 

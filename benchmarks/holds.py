@@ -27,7 +27,7 @@ SHARES = (0.5, 0.99, 0.999, 1.0)
 
 def probed(port: int, seconds: float) -> list[float]:
     """From when each PING of one client was due to its PONG, for so long: seconds, ascending."""
-    client = measure.connect(port, measure.request(node.PATH, node.token(1 << 20)))
+    client = measure.connect(port, measure.request(node.PATH, node.token("prober")))
     measure.read_head(client)
     client.settimeout(measure.TIMEOUT_S)
     took_s: list[float] = []
@@ -51,13 +51,13 @@ def await_pong(client: socket.socket) -> None:
 
 def held(connections: int, seconds: float) -> tuple[dict[str, float], float]:
     """Milliseconds by share while so many others are idle, and the cores that the node took."""
-    requests = [measure.request(node.PATH, node.token(number)) for number in range(connections)]
+    requests = node.requests(connections)
     with node.started() as server, measure.herd(server.port, requests) as herd:
         subscribe(herd, 0)
         before_s = server.cpu_s()
         took_s = probed(server.port, seconds)
         cores = (server.cpu_s() - before_s) / seconds
-    return {f"p{share:.1%}": took_s[int(share * (len(took_s) - 1))] * 1000 for share in SHARES}, cores
+    return {f"p{share:.1%}": 1000 * measure.percentile(took_s, share) for share in SHARES}, cores
 
 
 def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import trio
 
+from benchmarks.measure import percentile
 from gateway.log.sqlite.log import SqliteLog
 from gateway.log.sqlite.store import prepare
 from gateway.log.sqlite.watermark import Watermark
@@ -86,10 +87,8 @@ async def measure(log: SqliteLog, workload: Workload, rooms: int, each: int, com
         assert outcomes == [Committed()] * rooms
     times.sort()
     records_total = rooms * each * commits
-    p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
-    return Cost(
-        cpu_s / records_total * 1e6, times[len(times) // 2] * 1e3, p99 * 1e3, records_total / sum(times)
-    )
+    p50, p99 = percentile(times, 0.5), percentile(times, 0.99)
+    return Cost(cpu_s / records_total * 1e6, p50 * 1e3, p99 * 1e3, records_total / sum(times))
 
 
 @contextmanager
@@ -151,7 +150,8 @@ async def busy() -> None:
             while commits.is_alive():
                 sum(range(1000))
             times = sorted(commits.times_s)
-        print(f"{interval_s * 1e3:>18.1f} {times[50] * 1e3:>10.2f} {times[98] * 1e3:>8.2f}")
+        p50, p99 = percentile(times, 0.5), percentile(times, 0.99)
+        print(f"{interval_s * 1e3:>18.1f} {p50 * 1e3:>10.2f} {p99 * 1e3:>8.2f}")
 
 
 async def read() -> None:

@@ -17,17 +17,12 @@ from typing import Any
 import httpx
 import trio
 
-from benchmarks.gateways import answer, served, summary
+from benchmarks.gateways import UNLIMITED, answer, served, summary
 from benchmarks.measure import save
 from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
 
 RESOURCE = Resource("event", "long")
-# One user does everything, as fast as it can.
-UNLIMITED = (
-    *("--set", "limits.operations_per_minute=0"),
-    *("--set", "limits.reads_per_minute=0"),
-    *("--set", "limits.user_cpu_share=1"),
-)
+READING = (*UNLIMITED, "--set", "limits.reads_per_minute=0")
 UNDER_WAY = 50
 COLD_ROUNDS = 5
 ROUNDS = 100
@@ -122,14 +117,14 @@ def run(changes: int) -> dict[str, dict[str, float]]:
     rng = random.Random(2)
     cold: dict[str, list[float]] = {"full_sync_cold": [], "time_travel_cold": []}
     with tempfile.TemporaryDirectory() as data:
-        with served(data, *UNLIMITED) as node:
+        with served(data, *READING) as node:
             trio.run(fill, node.access(), changes)
         for _ in range(COLD_ROUNDS):
-            with served(data, *UNLIMITED) as node:
+            with served(data, *READING) as node:
                 found = trio.run(measure_cold, node.access(), node.admin, rng.randint(1, changes))
             for name, took_ms in found.items():
                 cold[f"{name}_cold"].append(took_ms)
-        with served(data, *UNLIMITED) as node:
+        with served(data, *READING) as node:
             warm = trio.run(measure_warm, node.access(), node.admin, changes)
     return {name: summary(values) for name, values in {**cold, **warm}.items()}
 

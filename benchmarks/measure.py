@@ -47,15 +47,20 @@ def frame_bytes(size: int) -> int:
 
 
 def end(process: subprocess.Popen[str], patience_s: float = 10.0) -> None:
-    """Ask it to end; by force where it doesn't."""
+    """Ask it to end; by force where it doesn't. Its pipes are closed."""
     process.terminate()
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    for pipe in filter(None, (process.stdin, process.stdout)):
+        pipe.close()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of all threads of a process so far, those that ended too (nanosecond accounting)."""
+    return time.clock_gettime(~pid << 3 | 2)  # clock_getcpuclockid(3)
 
 
 class Server:
@@ -81,8 +86,8 @@ class Server:
             end(process)
 
     def cpu_s(self) -> float:
-        """CPU seconds used so far by all its threads, those that ended too (nanosecond accounting)."""
-        return time.clock_gettime(~self.pid << 3 | 2)  # clock_getcpuclockid(3)
+        """CPU seconds used so far."""
+        return cpu_s(self.pid)
 
     def rss_bytes(self) -> int:
         """Resident memory now."""
@@ -190,10 +195,27 @@ def repeated(
         for name in names:
             print(f"{name}, {number + 1} of {repeats}", file=sys.stderr, flush=True)
             runs[name].append(measure(name))
-    return {
-        name: {key: statistics.median(run[key] for run in found) for key in found[0]}
-        for name, found in runs.items()
-    }
+    return {name: medians(found) for name, found in runs.items()}
+
+
+def medians(runs: Sequence[Any]) -> Any:
+    """The median of each figure of several runs: numbers, or lists and mappings of them."""
+    if isinstance(runs[0], Mapping):
+        return {key: medians([run[key] for run in runs]) for key in runs[0]}
+    if isinstance(runs[0], list):
+        return [medians(figures) for figures in zip(*runs, strict=True)]
+    return statistics.median(runs)
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value that this share of them doesn't exceed; they are in ascending order, at least one."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and the greatest."""
+    ordered = sorted(values)
+    return {"p50": percentile(ordered, 0.5), "p95": percentile(ordered, 0.95), "max": ordered[-1]}
 
 
 def commit() -> str | None:

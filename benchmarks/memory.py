@@ -51,7 +51,7 @@ def subscribe(herd: Herd, first: int) -> None:
 
 def node_memory(connections: int, idle_s: float, ping_interval_s: float) -> dict[str, float]:
     """RSS a connection and the share of a core while idle, of a gateway node."""
-    requests = [measure.request(node.PATH, node.token(number)) for number in range(connections + WARM)]
+    requests = node.requests(connections + WARM)
     with node.started(ping_interval_s) as server, measure.herd(server.port, requests[:WARM]) as herd:
         subscribe(herd, 0)
         before = server.rss_bytes()

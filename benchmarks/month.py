@@ -25,7 +25,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.gateways import SHAPES, Gateway, Place, answer, compared, summary, told
+from benchmarks.gateways import SHAPES, UNLIMITED, Gateway, Place, answer, compared, summary, told
 from gateway.cli.client import GatewayLink, connected
 from gateway.log.postgres.archive import PostgresArchive
 from gateway.log.postgres.summaries import PostgresSummaries
@@ -38,8 +38,6 @@ YEARS = 5
 MONTH = datetime(2030, 7, 1, tzinfo=UTC)
 MONTH_DAYS = 31
 STORED_AT_ONCE = 1000
-# One user asks for everything, as fast as it can.
-UNLIMITED = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
 ROUNDS = 100
 SUBSCRIBE_ROUNDS = 20
 TIMEOUT_S = 60.0

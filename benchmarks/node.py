@@ -8,27 +8,41 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import jwt
 import trio
 
-from benchmarks.measure import Server
+from benchmarks.measure import Server, request
 from gateway.config import Config
 from gateway.node import Node
 from gateway.runtime.interpreter import raise_descriptors
 from gateway.sessions.endpoint import PATH
 
-__all__ = ["NAME", "PATH", "started", "token"]
+__all__ = ["NAME", "PATH", "requests", "started", "token"]
 
 NAME = "gateway node, JWT"
 SECRET = "a secret of the benchmarks, long enough for HS256 and known to everybody"
 CONNECTIONS_MAX = 19_000
 
 
-def token(number: int) -> str:
-    """A token of its own for each client: editor of every event, for an hour."""
-    claims = {"sub": f"user-{number}", "exp": int(time.time()) + 3600, "grants": {"event:*": "editor"}}
+def token(user: str, role: str = "editor") -> str:
+    """A token with this role in every event, for an hour."""
+    claims = {"sub": user, "exp": int(time.time()) + 3600, "grants": {"event:*": role}}
     return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+def requests(count: int) -> list[bytes]:
+    """Upgrade requests of so many editors, each with a token of its own."""
+    return [request(PATH, token(f"user-{number}")) for number in range(count)]
+
+
+def secret_file(folder: str) -> str:
+    """A file there with the secret, readable by its owner only."""
+    path = Path(folder, "secret")
+    path.touch(0o600)
+    path.write_text(SECRET)
+    return str(path)
 
 
 @contextmanager
@@ -41,10 +55,6 @@ def started(ping_interval_s: float = 3600.0) -> Iterator[Server]:
 
 
 async def serve(folder: str, ping_interval_s: float) -> None:
-    secret_file = os.path.join(folder, "secret")
-    with open(secret_file, "w") as secret:  # noqa: ASYNC230  (before anything is served)
-        secret.write(SECRET)
-    os.chmod(secret_file, 0o600)
     config = Config().with_(
         server={
             "port": 0,
@@ -54,7 +64,7 @@ async def serve(folder: str, ping_interval_s: float) -> None:
         },
         timeouts={"ping_interval_s": ping_interval_s, "idle_timeout_s": 3600.0},
         limits={"accept_cpu_share": 1.0},  # nobody is put off: what a connection costs is measured
-        auth={"secret_file": secret_file},
+        auth={"secret_file": secret_file(folder)},
     )
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(Node(config, admin=False).run)

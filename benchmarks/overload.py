@@ -39,12 +39,12 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-import jwt
 import psutil
 
 from _speedups import frames
-from benchmarks import attack, measure
-from benchmarks.node import SECRET
+from benchmarks import measure
+from benchmarks.gateways import flooded
+from benchmarks.node import PATH, token
 
 EDITORS = 5  # of each document, and one who looks on
 WINDOWS = (1, 2)
@@ -88,9 +88,7 @@ class Editor:
         self.unsent = bytearray()
         self._decoder = frames.Decoder(READ_BYTES << 4, client=True)
         role = "editor" if self.edits else "viewer"
-        claims = {"sub": self.name, "exp": int(time.time()) + 3600, "grants": {"event:*": role}}
-        token = jwt.encode(claims, SECRET, algorithm="HS256")
-        self.socket = measure.connect(port, measure.request("/realtime", token))
+        self.socket = measure.connect(port, measure.request(PATH, token(self.name, role)))
         measure.read_head(self.socket)
         self._ask("AUTH", "a", {"client_id": self.name, "protocol": 1})
         answer = self._ask("SUBSCRIBE", "s", {"resource": "event", "resource_id": document})
@@ -367,10 +365,10 @@ def _with_operation(frame: bytes, operation: bytes) -> bytes:
 
 def took(load: Load, began_s: float, seconds: float) -> dict[str, float]:
     """What was acknowledged in an interval: how many a second, and milliseconds."""
-    ms = sorted(1000 * took_s for at_s, took_s in load.acks if began_s <= at_s < began_s + seconds)
+    ms = [1000 * took_s for at_s, took_s in load.acks if began_s <= at_s < began_s + seconds]
     if not ms:
         return {"rate": 0.0, "p50": float("inf"), "p95": float("inf"), "max": float("inf")}
-    return {"rate": len(ms) / seconds, "p50": ms[len(ms) // 2], "p95": ms[int(0.95 * len(ms))], "max": ms[-1]}
+    return {"rate": len(ms) / seconds, **measure.quantiles(ms)}
 
 
 def lost(port: int, load: Load) -> int:
@@ -391,8 +389,7 @@ class Cores:
         self._seen = self._now()
 
     def _now(self) -> tuple[float, float, float]:
-        times = self.node.cpu_times()
-        return time.perf_counter(), times.user + times.system, time.process_time()
+        return time.perf_counter(), measure.cpu_s(self.node.pid), time.process_time()
 
     def look(self) -> tuple[float, float]:
         """The node's and the clients'."""
@@ -436,7 +433,7 @@ def measured(
 ) -> dict[str, Any]:
     """One node's rounds, of clients of one kind, in a row."""
     windows = WINDOWS[:1] if waiting else WINDOWS
-    with attack.serving("fast", (*SETTINGS, *settings)) as node:
+    with flooded("fast", (*SETTINGS, *settings)) as node:
         cores = Cores(psutil.Process(node.pid))
         with closing(Load(node.port, documents)) as load:
             load.create()

@@ -12,9 +12,9 @@ microseconds an edit, latency from an edit's arrival to its broadcast. Writes ou
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -98,14 +98,12 @@ def main() -> None:
     edit.ROOMS = ROOMS
     rows, results = [], {}
     for rate in options.rate or RATES:
-        runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
-        for _ in range(options.repeats):
-            for variant in VARIANTS:
-                runs[variant].append(once(variant, rate, options.seconds))
-        for variant, found in runs.items():
-            medians = {name: statistics.median(run[name] for run in found) for name in found[0]}
-            results[f"{rate}, {variant}"] = medians
-            rows.append([str(rate), variant, *(f"{value:.1f}" for value in medians.values())])
+        found = measure.repeated(
+            list(VARIANTS), options.repeats, partial(once, rate=rate, seconds=options.seconds)
+        )
+        for variant, figures in found.items():
+            results[f"{rate}, {variant}"] = figures
+            rows.append([str(rate), variant, *(f"{value:.1f}" for value in figures.values())])
     columns = (
         "due a second",
         "appends",

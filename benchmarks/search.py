@@ -24,17 +24,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
 import orjson
-import psutil
 import trio
 
 from benchmarks import elasticsearch, measure
-from gateway.admission import create_secret, issue
+from benchmarks.gateways import UNLIMITED, served
+from benchmarks.measure import cpu_s, percentile
 from gateway.config import SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.search.embedded import FORMAT_VERSION, INDEX, SqliteSearch, format_of
@@ -151,7 +151,7 @@ async def paced(writer: Writer, rate: int, seconds: float) -> float:
     return (writer.changes - first) / (trio.current_time() - began)
 
 
-async def lags(data: Path, found_ms: list[int], cpu_s: list[float]) -> None:
+async def lags(data: Path, found_ms: list[int], spent_s: list[float]) -> None:
     """Look, until cancelled, how far the process beside is behind, as it tells, and what CPU it took."""
     command = [sys.executable, "-m", "gateway.log.search.follower", str(data)]
     process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -162,8 +162,7 @@ async def lags(data: Path, found_ms: list[int], cpu_s: list[float]) -> None:
         async for chunk in process.stdout:
             *lines, rest = (rest + chunk).split(b"\n")
             found_ms += [json.loads(line)["lag_ms"] for line in lines]
-            times = psutil.Process(process.pid).cpu_times()
-            cpu_s.append(times.user + times.system)
+            spent_s.append(cpu_s(process.pid))
     finally:
         with trio.CancelScope(shield=True):
             await process.stdin.aclose()
@@ -202,20 +201,19 @@ async def measured(changes: int, rate: int, seconds: float, kept: Path | None) -
 async def beside(data: Path, writer: Writer, rate: int, seconds: float) -> None:
     """Changes that come at the rate, and what the process beside makes of them."""
     found_ms: list[int] = []
-    cpu_s: list[float] = []
+    spent_s: list[float] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lags, data, found_ms, cpu_s)
+        nursery.start_soon(lags, data, found_ms, spent_s)
         while True:
             await trio.sleep(2)
             if found_ms and found_ms[-1] == 0:  # it has caught up
                 break
-        looks, before, first = len(found_ms), cpu_s[-1], writer.changes
+        looks, before, first = len(found_ms), spent_s[-1], writer.changes
         got = await paced(writer, rate, seconds)
-        spent_us = (cpu_s[-1] - before) / (writer.changes - first) * 1e6
+        spent_us = (spent_s[-1] - before) / (writer.changes - first) * 1e6
         nursery.cancel_scope.cancel()
     ordered = sorted(found_ms[looks:])
-    p95 = ordered[int(len(ordered) * 0.95)]
-    lag = {"lag_ms_max": ordered[-1], "lag_ms_p95": p95, "cpu_us_a_change": spent_us}
+    lag = {"lag_ms_max": ordered[-1], "lag_ms_p95": percentile(ordered, 0.95), "cpu_us_a_change": spent_us}
     say("beside", a_second=got, looks=len(ordered), **lag)
 
 
@@ -242,9 +240,9 @@ async def searched(index: SearchIndex, changes: int) -> dict[str, dict[str, floa
     for name, query, scope, wanted in kinds:
         took = await timed(index, query, scope, **wanted)
         every += took
-        figures[name] = {"p50_ms": statistics.median(took), "p95_ms": sorted(took)[int(len(took) * 0.95)]}
+        figures[name] = {"p50_ms": statistics.median(took), "p95_ms": percentile(sorted(took), 0.95)}
         say(name, **figures[name])
-    figures["all searches"] = {"p95_ms": sorted(every)[int(len(every) * 0.95)]}
+    figures["all searches"] = {"p95_ms": percentile(sorted(every), 0.95)}
     say("all searches", **figures["all searches"])
     began = time.perf_counter()
     count = await index.count(Wanted(EVERYTHING, terms_of("meeting")), 10_000)
@@ -332,45 +330,22 @@ def say(name: str, **figures: float) -> None:
 # ------------------------------------------------------------------------------------------- an edit
 
 
-@contextmanager
-def node(folder: Path, searched: bool) -> Iterator[tuple[str, str, psutil.Process]]:
-    """A served gateway: its URL, a token, its process."""
-    create_secret(folder / "jwt-secret")
-    secret = (folder / "jwt-secret").read_bytes()
-    command = [sys.executable, "-m", "gateway", "serve", "--data", str(folder), "--port", "0", "--new"]
-    for setting in (
-        *("server.admin_port=0", "limits.operations_per_minute=0", "limits.user_cpu_share=1"),
-        f"search.enabled={'true' if searched else 'false'}",
-    ):
-        command += ["--set", setting]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        url = next(word for word in line.split() if word.startswith("ws="))
-        port = url.rpartition(":")[2].partition("/")[0]
-        token = issue(secret, "ann", {"*": "admin"}, 3600, time.time())
-        try:
-            yield f"http://127.0.0.1:{port}", token, psutil.Process(process.pid)
-        finally:
-            process.terminate()
-            process.wait()
-
-
 def an_edit_us(searched: bool, edits: int) -> float:
     """CPU microseconds of the node's own process an edit over HTTP."""
-    with tempfile.TemporaryDirectory() as folder, node(Path(folder), searched) as (url, token, process):
-        headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
-            for number in range(200):
-                client.put(f"/v1/resources/event/{number}", json={"title": "warm"}).raise_for_status()
-            time.sleep(3.5)  # the indexer is there
-            before = process.cpu_times()
-            for number in range(edits):
-                text = f"meeting about the budget {number}"
-                client.put(f"/v1/resources/event/{number % 200}", json={"title": text}).raise_for_status()
-            after = process.cpu_times()
-    spent = after.user + after.system - before.user - before.system
-    return spent / edits * 1e6
+    index = ("--set", f"search.enabled={'true' if searched else 'false'}")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(folder, *UNLIMITED, *index) as node,
+        httpx.Client(base_url=node.http, headers=node.headers(), timeout=30) as client,
+    ):
+        for number in range(200):
+            client.put(f"/v1/resources/event/{number}", json={"title": "warm"}).raise_for_status()
+        time.sleep(3.5)  # the indexer is there
+        before_s = cpu_s(node.pid)
+        for number in range(edits):
+            text = f"meeting about the budget {number}"
+            client.put(f"/v1/resources/event/{number % 200}", json={"title": text}).raise_for_status()
+        return (cpu_s(node.pid) - before_s) / edits * 1e6
 
 
 def edits_compared(edits: int, turns: int) -> None:

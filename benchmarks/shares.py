@@ -11,7 +11,6 @@ before its ACKs. In turn; microseconds of CPU an edit, medians. Writes out/bench
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import attack, measure
+from benchmarks import measure
+from benchmarks.gateways import flooded
 from benchmarks.overload import EDITORS, SETTINGS, Editor, Load
 from gateway.log.sqlite.log import PACING
 
@@ -83,20 +83,12 @@ def floor(folder: str, ack_bytes: int, broadcast_bytes: int) -> Iterator[measure
 def once(rate: float, seconds: float) -> dict[str, list[float]]:
     """Either of them at one rate."""
     found = {}
-    with attack.serving("fast", SETTINGS) as node:
+    with flooded("fast", SETTINGS) as node:
         found[OURS] = driven(node.pid, node.port, rate, seconds)
         bytes_each = sizes(node.port)
     with tempfile.TemporaryDirectory() as folder, floor(folder, *bytes_each) as server:
         found[FLOOR] = driven(server.pid, server.port, rate, seconds)
     return found
-
-
-def medians(runs: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
-    """Of each figure."""
-    return {
-        name: [statistics.median(values) for values in zip(*(run[name] for run in runs), strict=True)]
-        for name in runs[0]
-    }
 
 
 def table(rate: float, found: dict[str, list[float]]) -> str:
@@ -119,7 +111,7 @@ def run(arguments: Sequence[str] = ()) -> None:
     options = parser.parse_args(arguments)
     results = {}
     for rate in options.rate or RATES:
-        results[rate] = medians([once(rate, options.seconds) for _ in range(options.repeats)])
+        results[rate] = measure.medians([once(rate, options.seconds) for _ in range(options.repeats)])
         print(table(rate, results[rate]))
     print(measure.save("shares", {"rows": ROWS, "results": results}, vars(options)))
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks import attack, measure
+from benchmarks import measure
+from benchmarks.gateways import flooded
 from benchmarks.overload import SETTINGS, Load, lost, took
 
 ROW_S = 30.0
@@ -36,14 +37,14 @@ def rows(
     for number in range(1, count + 1):
         load.acks.clear()
         refused = load.answers["UNAVAILABLE"]
-        before_s, began_s = _cpu_s(process), time.perf_counter()
+        before_s, began_s = measure.cpu_s(process.pid), time.perf_counter()
         load.offer(rate, seconds)
         lasted_s = time.perf_counter() - began_s
         found.append(
             {
                 "minute": number * seconds / 60,
                 "refused": (load.answers["UNAVAILABLE"] - refused) / lasted_s,
-                "cores": (_cpu_s(process) - before_s) / lasted_s,
+                "cores": (measure.cpu_s(process.pid) - before_s) / lasted_s,
                 "rss": process.memory_info().rss,
                 **took(load, began_s, lasted_s),
             }
@@ -52,14 +53,9 @@ def rows(
     return found
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
 def measured(rate: float, count: int, documents: int, seconds: float = ROW_S) -> dict[str, Any]:
     """One node at one rate."""
-    with attack.serving("fast", (*SETTINGS, UNHEARD)) as node, closing(Load(node.port, documents)) as load:
+    with flooded("fast", (*SETTINGS, UNHEARD)) as node, closing(Load(node.port, documents)) as load:
         load.create()
         found = {"rate": rate, "rows": rows(load, psutil.Process(node.pid), rate, count, seconds)}
         found["drained_s"] = load.drained()

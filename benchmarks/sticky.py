@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import random
 import ssl
-import statistics
 import sys
 import tempfile
 import time
@@ -150,10 +149,7 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
             print(f"{way}, {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory() as folder:
                 rounds[way].append(trio.run(measured, options, way == WAYS[1], Path(folder)))
-    medians = {
-        way: {key: statistics.median(one[key] for one in found) for key in KEYS}
-        for way, found in rounds.items()
-    }
+    medians = {way: measure.medians(found) for way, found in rounds.items()}
     title = f"{options.documents} documents of {options.people} people, two nodes, {options.edits:g} edits/s"
     rows = [[name, *(f"{medians[way][key]:.2f}" for way in WAYS)] for key, name in KEYS.items()]
     print(measure.table(title, ("", *WAYS), rows))

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from benchmarks.faults.cluster import Cluster
+from benchmarks.measure import percentile
 from gateway.cli.client import GatewayAccess, GatewayLink, connected
 from gateway.errors import ClientError, Unreachable
 from loadtest.users import token
@@ -95,8 +96,8 @@ class Bystanders:
         return {
             "pairs": len(stayed),
             "deliveries": len(took),
-            "p50_ms": _percentile(took, 0.5),
-            "p95_ms": _percentile(took, 0.95),
+            "p50_ms": percentile(took, 0.5) if took else None,
+            "p95_ms": percentile(took, 0.95) if took else None,
             "max_ms": took[-1] if took else None,
         }
 
@@ -137,7 +138,3 @@ def told(found: Mapping[str, Any]) -> str:
         f"{found['until_back_s']:.1f} s until all were back: p50 {found['p50_ms'] or 0:.0f} ms, "
         f"p95 {found['p95_ms'] or 0:.0f} ms, longest {found['max_ms'] or 0:.0f} ms"
     )
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float | None:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import trio
 from benchmarks.faults.network import Network, network
 from gateway.admission import create_secret
 from loadtest.observe import Pids
+from tests.cli.commands import READY
 from tests.deploy.haproxy import Place, haproxy
 from tests.servers import (
     PostgresServer,
@@ -36,7 +36,6 @@ from tests.servers import (
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 ROLL_TIMEOUT_S = 60.0
-READY = re.compile(r"ready ws=(ws://\S+) admin=(http://\S+)")
 FSYNC = ("--appendonly", "yes", "--appendfsync", "always")
 
 

@@ -132,6 +132,13 @@ def test_the_floor_of_an_edit_answers_as_a_node_does(monkeypatch: pytest.MonkeyP
     assert "| all |" in shares.table(200, found)
 
 
+def test_figures_of_many_values_and_of_several_runs() -> None:
+    assert measure.quantiles(range(100, 0, -1)) == {"p50": 51, "p95": 96, "max": 100}
+    assert [measure.percentile([1, 2, 3], share) for share in (0, 0.5, 1)] == [1, 2, 3]
+    runs = [{"a": 1, "b": {"c": [9, 2]}}, {"a": 5, "b": {"c": [1, 4]}}, {"a": 3, "b": {"c": [2, 3]}}]
+    assert measure.medians(runs) == {"a": 3, "b": {"c": [2, 3]}}
+
+
 def test_what_was_measured_becomes_one_table_and_one_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
