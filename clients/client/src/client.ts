@@ -22,6 +22,7 @@ import { Cell, Listeners } from "./cell.js";
 import { type Peer, ServerConnection, type Way } from "./connection/connection.js";
 import type { Link } from "./connection/link.js";
 import type { DocumentContext } from "./documents/context.js";
+import { NO_EPOCH } from "./documents/replicator.js";
 import { environmentOf } from "./environment.js";
 import type { HttpApi } from "./http.js";
 import { lazy } from "./lazy.js";
@@ -152,11 +153,24 @@ class GatewayClient implements Client, Peer {
 
   /** Who has the store goes by its name, unless it is another user's: nothing else of it is read before. */
   async #adopt(): Promise<void> {
-    const meta = (await this.#keeper.load(META)) as unknown as Meta | undefined;
+    const meta = (await this.#keeper.unseal(META)) as unknown as Meta | undefined;
     if (this.#isOthers(meta?.userId ?? null)) return;
     if (meta?.clientId && !this.options.clientId) this.#meta.clientId = meta.clientId;
     this.#meta.userId ??= meta?.userId ?? null;
     this.#remember();
+  }
+
+  /** The store may tell its name by now: the client goes by that one, if it went by another. */
+  async #adoptLate(): Promise<void> {
+    const { clientId } = this;
+    await this.#adopt();
+    if (!this.#keeper.isOwner || this.#keeper.isSealed) return;
+    if (clientId !== this.clientId) {
+      this.#startOver();
+      this.#server.disconnect();
+      if (this.#wanted.isOnline) this.#server.connect();
+    }
+    this.#onStore();
   }
 
   /** The store is this client's, and what the last one left in it. */
@@ -244,7 +258,12 @@ class GatewayClient implements Client, Peer {
   #rename(): void {
     this.#meta.clientId = randomName(this.#environment.random);
     this.#remember();
-    for (const document of this.#registry.documents) document.startOver();
+    this.#startOver();
+  }
+
+  /** Under another name: the server knows nothing of the documents under it, so states are merged. */
+  #startOver(): void {
+    for (const { state } of this.#registry.documents) state.replicator.epoch = NO_EPOCH;
   }
 
   disconnect(): void {
@@ -309,7 +328,8 @@ class GatewayClient implements Client, Peer {
 
   /** The store fails; or it does no more, or may do so, and has what could not be read, or takes what could not be written. */
   #onStore(): void {
-    if (!this.#keeper.isFailing) {
+    if (this.#keeper.isSealed) void this.#adoptLate();
+    else if (!this.#keeper.isFailing) {
       void this.#openQueued();
       for (const document of this.#registry.documents)
         void (document.state.isUnread ? this.#registry.attach(document) : document.state.store());

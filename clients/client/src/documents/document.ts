@@ -18,7 +18,6 @@ import { EditError, StoreFullError } from "../errors.js";
 import { equal, PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
 import { carriedConflict, patchOf, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
-import { NO_EPOCH } from "./replicator.js";
 import { DocumentState, EVERYTHING } from "./state.js";
 import { Bursts, isTyping } from "./typing.js";
 import { DocumentWire } from "./wire.js";
@@ -311,12 +310,6 @@ export class Document<T = Json> implements SharedDocument<T> {
   tellVisible(): void {
     this.state.send("PRESENCE_UPDATE", { visible: this.context.isVisible() });
     if (this.context.isVisible()) this.state.presence.resume();
-  }
-
-  /** This client has another name now, under which the server knows nothing of it: states are merged. */
-  startOver(): void {
-    this.wire.needsState = true;
-    this.state.replicator.epoch = NO_EPOCH;
   }
 
   /** Nobody has it open: over. */

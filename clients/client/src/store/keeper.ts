@@ -17,6 +17,7 @@ export class Keeper {
   #reading = 0; // one lead may end, and another begin, while it still reads
   #isFailing = false;
   #isLeaderFailing = false;
+  #isSealed = false;
   /** Told when `isFailing` is another, and when it is time to read again what could not be read. */
   readonly changed = new Listeners();
   #timer: Timer;
@@ -32,9 +33,14 @@ export class Keeper {
     this.#readTimer = new Timer(environment);
   }
 
-  /** Did the owner's last write fail, or is the store another user's? Then edits are in memory only. */
+  /** Can't it be read whose store it is? Then nothing else is read, and nothing written. */
+  get isSealed(): boolean {
+    return this.isOwner && this.#isSealed;
+  }
+
+  /** Did the owner's last write fail, or is the store sealed or another user's? Then edits are in memory only. */
   get isFailing(): boolean {
-    return this.#isLeft || (this.isOwner ? this.#isFailing : this.#isLeaderFailing);
+    return this.#isLeft || this.isSealed || (this.isOwner ? this.#isFailing : this.#isLeaderFailing);
   }
 
   /** The tab that has the store tells of it. */
@@ -81,13 +87,24 @@ export class Keeper {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
+  /** Whose store it is: `load` for what is read before all else. */
+  async unseal(key: string): Promise<Json | undefined> {
+    const owner = await this.#load(key);
+    this.#isSealed = owner === null;
+    return owner;
+  }
+
   /** What is stored, as it was saved; undefined where there is nothing or it is corrupt, null where it can't be read now. */
   async load(key: string): Promise<Json | undefined> {
+    return this.isSealed ? null : this.#load(key);
+  }
+
+  async #load(key: string): Promise<Json | undefined> {
     if (!this.isOwner) return undefined;
     try {
       return await twice(() => this.store.read(key));
     } catch (error) {
-      this.#onUnread(key, error, `What was stored as ${key} can't be read; it comes from the server.`);
+      this.#onUnread(key, error);
       return error instanceof StoreCorruptError ? undefined : null;
     }
   }
@@ -95,22 +112,22 @@ export class Keeper {
   /** Keys that are stored; none where the store doesn't answer. */
   async keys(prefix: string): Promise<string[]> {
     try {
-      return this.isOwner ? await twice(() => this.store.keys(prefix)) : [];
+      return this.isOwner && !this.#isSealed ? await twice(() => this.store.keys(prefix)) : [];
     } catch (error) {
-      this.#onUnread(prefix, error, "The store can't be read.");
+      this.#onUnread(prefix, error);
       return [];
     }
   }
 
-  #onUnread(key: string, error: unknown, message: string): void {
+  #onUnread(key: string, error: unknown): void {
     this.#readTimer.set(RETRY_MS, () => this.changed.tell());
-    if (!this.#unread.has(key)) this.#tell(error, message);
+    if (!this.#unread.has(key)) this.#tell(error, `What was stored as ${key} can't be read.`);
     this.#unread.add(key);
   }
 
   /** Save what `state` gives when its turn comes (undefined deletes). True when it is durable, false when not. */
   save(key: string, state: () => Json | undefined): Promise<boolean> {
-    if (!this.isOwner) return Promise.resolve(false);
+    if (!this.isOwner || this.#isSealed) return Promise.resolve(false);
     this.#dirty.set(key, state);
     const done = this.#written();
     if (!this.#isWriting && !this.#reading) void this.#write();

@@ -156,7 +156,8 @@ test("what could not be read isn't deleted when the store recovers, but read", a
 });
 
 test("a record that is read late stays though the server has told the document by then, and is told to the server", async () => {
-  const { trouble, store } = troubled(await withEdit());
+  const values = await withEdit();
+  const { trouble, store } = troubled(values);
   let goOn: () => void = () => {};
   let isSlow = false;
   const gate = new Promise<void>((resolve) => {
@@ -164,7 +165,7 @@ test("a record that is read late stays though the server has told the document b
   });
   const read = async (key: string) => {
     if (isSlow) await gate;
-    return store.read(key);
+    return key === "client" ? values.get(key) : store.read(key); // whose store it is is known
   };
   const platform = new FakePlatform();
   const environment = platform.environment();
@@ -188,8 +189,9 @@ test("a record that is read late stays though the server has told the document b
   await client.close();
 });
 
+const ID = { resource: "event", resource_type: "event", resource_id: "1" };
+
 describe("unsent edits in a record that can't be read", () => {
-  const ID = { resource: "event", resource_type: "event", resource_id: "1" };
   const subscribed = (platform: FakePlatform) =>
     platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE").length;
 
@@ -264,6 +266,96 @@ describe("unsent edits in a record that can't be read", () => {
     expect(client.sync.snapshot).toMatchObject({ state: "offline", isStored: true });
     expect(JSON.stringify(values.get("doc/event:1"))).toContain("New");
     await client.close();
+  });
+});
+
+describe("a store that can't tell whose it is", () => {
+  /** A client of another name than the store's, until it has read that. */
+  function renamed(store: Store, userId?: string) {
+    const platform = new FakePlatform();
+    platform.foreground.turn(false); // no PING, which nobody here would answer
+    platform.jitter = 0.7;
+    const options = {
+      getToken: () => "",
+      store,
+      environment: platform.environment(),
+      ...(userId && { userId }),
+    };
+    const client = createClient({ url: "ws://gateway/realtime", ...options });
+    const problems: Problem[] = [];
+    client.onProblem((problem) => problems.push(problem));
+    const name = () => platform.socket.last("AUTH")?.payload.client_id;
+    return { platform, client, problems, name };
+  }
+
+  /** A store of which nothing but the name can't be read for a while. */
+  function nameless(values: Map<string, Json>) {
+    const inner = memoryStore(values);
+    const trouble = { isOn: true };
+    const read = (key: string) =>
+      trouble.isOn && key === "client" ? Promise.reject(new Error("not now")) : inner.read(key);
+    return { trouble, store: { ...inner, read } };
+  }
+
+  test("is left as it is, and told, while the client works under another name", async () => {
+    const values = await withEdit();
+    const before = structuredClone([...values]);
+    const { client, platform, problems } = renamed(nameless(values).store);
+    const document = client.open<{ title: string }>("event", "1");
+    await settle();
+    platform.socket.admit();
+    await settle();
+    const state = { title: "Theirs" };
+    platform.socket.tell("SUBSCRIBE_ACK", { ...ID, version: 7, epoch: 1, role: "editor", state });
+    document.set("/title", "Mine");
+    await expect(document.stored()).rejects.toBeInstanceOf(StoreFullError);
+    await vi.advanceTimersByTimeAsync(2 * RETRY_MS);
+    expect(platform.socket.last("OP")?.payload).toMatchObject({ seq: 1 });
+    expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]); // once
+    await client.close();
+    expect([...values]).toEqual(before);
+  });
+
+  test("gives the client its name when it can, and what waited in it goes under that one", async () => {
+    const values = await withEdit();
+    const { clientId } = values.get("client") as { clientId: string };
+    const { trouble, store } = nameless(values);
+    const { client, platform, name } = renamed(store);
+    const document = client.open<{ title: string }>("event", "2");
+    await settle();
+    platform.socket.admit();
+    await settle();
+    expect(name()).not.toBe(clientId);
+    const told = { resource: "event", resource_type: "event", epoch: 1, role: "editor" };
+    platform.socket.tell("SUBSCRIBE_ACK", { ...told, resource_id: "2", version: 7, state: { title: "Two" } });
+    document.set("/title", "Mine");
+    await settle();
+    trouble.isOn = false;
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    platform.socket.admit();
+    await settle();
+    expect(name()).toBe(clientId);
+    expect(client.sync.snapshot).toMatchObject({ pending: 2, isStored: true });
+    const ids = platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE").map(({ payload }) => payload);
+    expect(ids).toMatchObject([{ resource_id: "2" }, { resource_id: "1" }]);
+    expect(ids[0]).not.toHaveProperty("version"); // under this name nothing of it is known
+    await client.close();
+    expect(values.get("client")).toMatchObject({ clientId });
+    expect(JSON.stringify(values.get("doc/event:2"))).toContain("Mine");
+  });
+
+  test("and turns out to be another user's has nothing of this one in it", async () => {
+    const values = new Map<string, Json>([["client", { clientId: "ann's", userId: "ann" }]]);
+    const { trouble, store } = nameless(values);
+    const { client, platform, problems } = renamed(store, "ben");
+    client.open("event", "1").create({ title: "Ben's" });
+    await settle();
+    platform.socket.admit({ user_id: "ben" });
+    trouble.isOn = false;
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE", "STORE_OTHER_USER"]);
+    await client.close();
+    expect([...values.keys()]).toEqual(["client"]);
   });
 });
 
