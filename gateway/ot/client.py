@@ -67,7 +67,7 @@ class Replica:
         self.document = document
         self.version = version
         self.view = document
-        self.undo_stacks = UndoStacks()
+        self.undo_stacks = UndoStacks(strategies=strategies)
         self.refused: list[PatchError] = []
         self._strategies = strategies
         self._limits = limits

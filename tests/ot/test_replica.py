@@ -165,6 +165,16 @@ def test_undo_and_redo_are_edits() -> None:
     assert mine.view == mine.document == {"l": ["theirs", "a"], "t": "y", "n": 1}
 
 
+def test_what_was_added_to_what_only_grows_is_not_undone() -> None:
+    mine = replica(strategies={("l",): ("grow",)})
+    mine.edit([replace("/t", "y")])
+    mine.edit([add("/l/-", "b"), replace("/n", 2)])
+    mine.edit([add("/l/-", "c")])
+    mine.undo()
+    mine.undo()
+    assert mine.undo() is None and mine.view == {"l": ["a", "b", "c"], "t": "x", "n": 1}
+
+
 def test_an_edit_that_others_made_pointless_is_not_sent() -> None:
     mine = replica()
     mine.edit([replace("/n", 2)])

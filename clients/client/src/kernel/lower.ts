@@ -206,6 +206,13 @@ function takenOut(
   });
 }
 
+/** Do operations take nothing out of arrays that only grow, unless they delete the document? */
+export const isKeeping = (
+  document: Json,
+  operations: readonly Operation[],
+  strategies: Strategies,
+): boolean => !takenOut(document, operations, strategies, 0).length || apply(document, operations) === null;
+
 /** May an operation take an id out of the set at `container`? */
 function takesId([kind, at, to]: Operation, container: Path, key: string): boolean {
   if (kind === "ins" || kind === "tst") return false;

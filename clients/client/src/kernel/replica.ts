@@ -55,7 +55,7 @@ export class Replica {
   view: Json;
   /** Told what each change does to the view, before the method that makes it returns. */
   onView: ((before: Json, operations: Operations, after: Json) => void) | null = null;
-  readonly undoStacks = new UndoStacks();
+  readonly undoStacks: UndoStacks;
   /** Edits that were withdrawn because a `test` in them came to fail, for the caller to take out. */
   readonly refused: { error: PatchError; patch: Patch }[] = [];
   #strategies: Strategies;
@@ -70,6 +70,7 @@ export class Replica {
     { strategies = {}, seqNext = 1 }: ReplicaOptions = {},
   ) {
     this.view = document;
+    this.undoStacks = new UndoStacks(strategies);
     this.#strategies = strategies;
     this.#seqNext = seqNext;
   }

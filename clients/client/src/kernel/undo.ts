@@ -9,6 +9,8 @@ import { composed, isSame } from "./compose.js";
 import { apply, type Operation, type Operations } from "./documents.js";
 import { settle } from "./emit.js";
 import { invert } from "./inverse.js";
+import { isKeeping } from "./lower.js";
+import { grows, type Strategies } from "./strategies.js";
 import { EARLIER_MOVE_CUT, LATER_WRITE_LOST, transform } from "./transform.js";
 import { type Json, PatchError } from "./values.js";
 
@@ -24,6 +26,9 @@ export class UndoStacks {
   undo: readonly UndoEntry[] = [];
   redo: readonly UndoEntry[] = [];
 
+  /** What would take something out of an array that only grows is left out of what undoes a change. */
+  constructor(private readonly strategies: Strategies = {}) {}
+
   clear(): void {
     this.undo = this.redo = [];
   }
@@ -33,15 +38,16 @@ export class UndoStacks {
    * `joins` it is one with the last change, as the letters of a word are.
    */
   local(document: Json, operations: Operations, label: number, undoes?: number, joins = false): void {
+    const pushed = (stack: readonly UndoEntry[]) => this.#pushed(stack, document, operations, label, joins);
     if (undoes === undefined) {
       this.redo = [];
-      this.undo = pushed(this.undo, document, operations, label, joins);
+      this.undo = pushed(this.undo);
     } else if (this.undo.at(-1)?.label === undoes) {
       this.undo = withoutTop(this.undo, document, operations);
-      this.redo = pushed(this.redo, document, operations, label, false);
+      this.redo = pushed(this.redo);
     } else if (this.redo.at(-1)?.label === undoes) {
       this.redo = withoutTop(this.redo, document, operations);
-      this.undo = pushed(this.undo, document, operations, label, false);
+      this.undo = pushed(this.undo);
     } else this.remote(document, operations);
   }
 
@@ -50,25 +56,63 @@ export class UndoStacks {
     this.undo = carried(this.undo, document, operations);
     this.redo = carried(this.redo, document, operations);
   }
+
+  #pushed(
+    stack: readonly UndoEntry[],
+    document: Json,
+    operations: Operations,
+    label: number,
+    joins: boolean,
+  ): readonly UndoEntry[] {
+    const [inverse, staying] = this.#inverse(document, operations);
+    const below = carried(stack, document, staying);
+    if (!inverse.length) return below;
+    const top = below.at(-1);
+    if (joins && top?.label === label - 1) {
+      const [next, ...rest] = top.operations; // those are composed as far as they can be
+      const operations = [...composed(next ? [...inverse, next] : inverse), ...rest];
+      const others = below.slice(0, -1);
+      return operations.length ? [...others, { operations, label }] : others;
+    }
+    return [...below.slice(1 - ENTRIES_MAX), { operations: inverse, label }];
+  }
+
+  /** What takes back a change, as far as that may be; and what it leaves, upon the document before the change. */
+  #inverse(document: Json, operations: Operations): [Operations, Operations] {
+    const inverse = invert(document, operations);
+    return Object.values(this.strategies).some(grows)
+      ? withoutTaking(apply(document, operations), inverse, this.strategies)
+      : [inverse, []];
+  }
 }
 
-function pushed(
-  stack: readonly UndoEntry[],
+/**
+ * Operations without those that take something out of an array that only grows; and what puts that into the
+ * document which all of them would have left.
+ */
+function withoutTaking(
   document: Json,
   operations: Operations,
-  label: number,
-  joins: boolean,
-): readonly UndoEntry[] {
-  const inverse = invert(document, operations);
-  if (!inverse.length) return stack;
-  const top = stack.at(-1);
-  if (joins && top?.label === label - 1) {
-    const [next, ...rest] = top.operations; // those are composed as far as they can be
-    const operations = [...composed(next ? [...inverse, next] : inverse), ...rest];
-    const below = stack.slice(0, -1);
-    return operations.length ? [...below, { operations, label }] : below;
+  strategies: Strategies,
+): [Operations, Operations] {
+  if (isKeeping(document, operations, strategies)) return [operations, []];
+  const allowed: Operation[] = [];
+  const staying: Operation[] = [];
+  let view = document;
+  let rest = operations;
+  while (rest.length) {
+    const first = rest.slice(0, 1);
+    rest = rest.slice(1);
+    if (isKeeping(view, first, strategies)) {
+      allowed.push(...first);
+      view = apply(view, first);
+    } else {
+      const { earlier, later } = transform(rest, invert(view, first));
+      rest = earlier;
+      staying.push(...later);
+    }
   }
-  return [...stack.slice(1 - ENTRIES_MAX), { operations: inverse, label }];
+  return [allowed, staying];
 }
 
 /** The stack below its top, now that `operations` were committed for that. */

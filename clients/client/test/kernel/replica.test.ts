@@ -91,6 +91,46 @@ describe("a replica", () => {
     expect(replica.view).toEqual(event());
   });
 
+  it("leaves what it added to what only grows, and takes back the rest, or an older edit", () => {
+    const replica = new Replica(event(), 0, { strategies: { "/tags": "grow" } });
+    const tagged = (tag: string): Patch => [{ op: "add", path: "/tags/-", value: tag }];
+    replica.edit(titled("Coffee"));
+    replica.edit([...tagged("b"), ...titled("Cocoa"), ...tagged("c")]);
+    replica.edit(tagged("d"));
+    replica.edit(tagged("e"), true);
+    const tags = ["a", "b", "c", "d", "e"];
+    replica.undo();
+    expect(replica.view).toEqual({ ...event(), title: "Coffee", tags });
+    replica.undo();
+    expect(replica.view).toEqual({ ...event(), tags });
+    expect(replica.undo()).toBe(false);
+    while (replica.redo());
+    expect(replica.view).toEqual({ ...event(), title: "Cocoa", tags });
+  });
+
+  it("undoes what stands among what stays in what only grows, where it is by then", () => {
+    const replica = new Replica({ seen: [{ id: 1, note: "" }], n: 1 }, 0, {
+      strategies: { "/seen": { grow: "id" } },
+    });
+    replica.edit([{ op: "replace", path: "/seen/0/note", value: "mine" }]);
+    replica.edit([
+      { op: "add", path: "/seen/0", value: { id: 2 } },
+      { op: "replace", path: "/seen/1/note", value: "again" },
+    ]);
+    replica.undo();
+    expect(replica.view).toEqual({ seen: [{ id: 2 }, { id: 1, note: "mine" }], n: 1 });
+    replica.undo();
+    expect(replica.view).toEqual({ seen: [{ id: 2 }, { id: 1, note: "" }], n: 1 });
+    expect(replica.undo()).toBe(false);
+  });
+
+  it("undoes the making of a document in which something only grows", () => {
+    const replica = new Replica(null, 0, { strategies: { "/tags": "grow" } });
+    replica.edit([{ op: "add", path: "", value: event() }]);
+    replica.undo();
+    expect(replica.view).toBeNull();
+  });
+
   it("leaves in place what somebody wrote after what is undone", () => {
     const replica = new Replica(event(), 0);
     replica.edit(titled("Coffee"));
