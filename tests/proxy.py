@@ -20,7 +20,8 @@ class Proxy:
     """Forwards connections to `target_port`. The attributes may be changed at any time.
 
     `delay_s` holds back each chunk; `swallow_requests` and `swallow_replies` drop what goes that way, without
-    ending anything: a network that loses packets for ever.
+    ending anything: a network that loses packets for ever. From a request with `unanswered` in it on,
+    answers don't come.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -29,6 +30,7 @@ class Proxy:
         self.delay_s = 0.0
         self.swallow_requests = False
         self.swallow_replies = False
+        self.unanswered = b""
         self.connections = 0
         self._refusing = False
         self._scopes: set[trio.CancelScope] = set()
@@ -74,6 +76,7 @@ class Proxy:
                 if self.delay_s:
                     await trio.sleep(self.delay_s)
                 if not swallows():
+                    self.swallow_replies |= bool(self.unanswered) and self.unanswered in data
                     await sink.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass

@@ -68,6 +68,7 @@ class AuditTrail:
         self._written = trio.Event()  # set, and another one, whenever some were
         self._added = self._done = 0
         self._is_ending = False
+        self._tried = 0  # the first so many: they may be written, for an answer was lost
         self._given_up = 0  # the first so many of those that wait: their write was under way at the end
 
     async def record(self, act: str, actor: str, subject: str, result: str = DONE, /, **details: Any) -> None:
@@ -164,15 +165,18 @@ class AuditTrail:
             return True
         try:
             with trio.fail_after(timeout_s, shield=True) as self._writing:
-                records = await self._store.append(taken)
+                records = await self._store.append(taken, max(0, self._tried - first))
         except (LogUnavailable, trio.TooSlowError) as error:
             self._counters.audit_failures += 1
             logger.error("the audit waits to be written: %s", str(error) or "its store is too slow")
+            if isinstance(error, trio.TooSlowError) or error.outcome != "none":
+                self._tried = max(self._tried, first + len(taken))
             if self._is_ending and isinstance(error, trio.TooSlowError):
                 self._given_up += len(taken)
                 logger.critical("%d records of the audit may be missing: nobody knows yet", len(taken))
             return False
         self._done += len(taken)
+        self._tried = first
         del self._waiting[first : first + len(taken)]
         self._counters.audit_waiting = len(self._waiting)
         self._counters.audit_records += len(records)

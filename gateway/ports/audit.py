@@ -91,8 +91,12 @@ class AuditSearch(NamedTuple):
 class AuditStore(Protocol):
     """Where records are kept. Methods raise LogUnavailable."""
 
-    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
-        """Chain these behind what is there, all or none."""
+    async def append(self, entries: Sequence[AuditEntry], tried: int = 0) -> Sequence[AuditRecord]:
+        """Chain these behind what is there, all or none; their records.
+
+        The first `tried` may be there already, for the answer to an append of them was lost: what is there
+        isn't written again. Two that say the same, in the same millisecond, are one then.
+        """
         ...
 
     async def find(self, wanted: AuditSearch) -> Sequence[AuditRecord]:
@@ -135,10 +139,30 @@ def chained(number: int, previous: str, entries: Iterable[AuditEntry]) -> list[A
     return made
 
 
+def told_apart(
+    entries: Sequence[AuditEntry], tried: int, there: Iterable[AuditRecord]
+) -> tuple[list[AuditRecord], list[AuditEntry]]:
+    """Which of the first `tried` entries are among the records that are there; and all that aren't."""
+    asked = {_said(*entry) for entry in entries[:tried]}
+    found = [record for record in there if _said(*record.entry) in asked]
+    known = {_said(*record.entry) for record in found}
+    missing = [entry for entry in entries[:tried] if _said(*entry) not in known]
+    return found, [*missing, *entries[tried:]]
+
+
+def span_ms(entries: Iterable[AuditEntry]) -> tuple[int, int]:
+    """The first and the last of their times."""
+    stamps_ms = [entry.stamp_ms for entry in entries]
+    return min(stamps_ms), max(stamps_ms)
+
+
 def digest(number: int, previous: str, entry: AuditEntry) -> str:
     """SHA-256 over everything that a record says, as canonical JSON."""
-    said = orjson.dumps([number, previous, *entry], option=orjson.OPT_SORT_KEYS)
-    return sha256(said).hexdigest()
+    return sha256(_said(number, previous, *entry)).hexdigest()
+
+
+def _said(*members: Any) -> bytes:
+    return orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
 
 
 def retained(through: AuditRecord, count: int, since_ms: int, node: str, now_ms: int) -> AuditEntry:

@@ -40,6 +40,19 @@ class AuditContract:
             assert [AuditRecord.of(record.named) for record in first] == first
             assert await faults(store) == []
 
+    async def test_what_was_tried_and_is_there_is_not_written_again(self) -> None:
+        async with self.store() as store:
+            said = [entry(number, details={"b": [1, None], "a": "x\0y"}) for number in range(4)]
+            first = await store.append(said[:2])
+            await store.append([entry(1, actor="bob")])
+            again = await store.append(said, tried=3)
+            assert [record.number for record in again] == [1, 2, 4, 5]
+            assert again[:2] == first
+            assert [record.entry.stamp_ms for record in await store.find(ALL)] == [0, 1, 1, 2, 3]
+            await store.append(said[3:])
+            assert len(await store.find(ALL)) == 6, "what wasn't tried is another one"
+            assert await faults(store) == []
+
     async def test_what_is_wanted_is_found_newest_first_and_page_by_page(self) -> None:
         async with self.store() as store:
             await store.append(

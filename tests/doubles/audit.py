@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.ports.audit import FIRST, AuditEntry, AuditRecord, AuditSearch, chained, retained
+from gateway.ports.audit import FIRST, AuditEntry, AuditRecord, AuditSearch, chained, retained, told_apart
 
 
 class MemoryAudit:
@@ -13,13 +13,14 @@ class MemoryAudit:
     def __init__(self) -> None:
         self._records: list[AuditRecord] = []
 
-    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+    async def append(self, entries: Sequence[AuditEntry], tried: int = 0) -> Sequence[AuditRecord]:
         """See the port."""
+        found, left = told_apart(entries, tried, self._records)
         last = self._records[-1] if self._records else None
         number, previous = (last.number, last.digest) if last else (0, FIRST)
-        made = chained(number, previous, entries)
+        made = chained(number, previous, left)
         self._records += made
-        return made
+        return [*found, *made]
 
     async def find(self, wanted: AuditSearch) -> Sequence[AuditRecord]:
         """See the port."""

@@ -8,13 +8,17 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+import trio
 
 from gateway.errors import LogUnavailable
 from gateway.log.postgres.archive import PostgresArchive, migrate
 from gateway.log.postgres.audit import PostgresAudit
 from gateway.log.sqlite.audit import DATABASE, SqliteAudit
+from gateway.runtime.metrics import Counters
 from tests.contracts.audit_contract import ALL, AuditContract, entry, faults
 from tests.doubles.audit import MemoryAudit
+from tests.node.test_audit import trail
+from tests.proxy import tcp_proxy
 from tests.servers import shared_postgres
 
 
@@ -62,6 +66,30 @@ async def test_what_somebody_does_to_the_database_is_seen(tmp_path, statement, f
         connection.execute(statement)
     assert fault in "; ".join(await faults(store))
     await store.aclose()
+
+
+async def test_what_was_committed_though_the_answer_was_lost_is_written_once() -> None:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        direct = PostgresArchive(dsn)
+        async with tcp_proxy(shared_postgres().port) as proxy:
+            archive = PostgresArchive(dsn.replace(str(shared_postgres().port), str(proxy.port)))
+            async with trail(PostgresAudit(archive), Counters()) as audit:
+                await audit.record("purge", "ann", "event:1")
+                proxy.unanswered = b"COMMIT"
+                audit.note("drain", "ann", "n1")
+                with trio.fail_after(60):
+                    while len(await PostgresAudit(direct).find(ALL)) < 2:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                proxy.unanswered = b""
+                proxy.cut()
+                proxy.heal()
+                await audit.record("reload", "ann", "n1")
+                records = await audit.find(ALL)
+            assert [record.entry.act for record in records] == ["purge", "drain", "reload"]
+            assert await faults(PostgresAudit(direct)) == []
+            await archive.aclose()
+        await direct.aclose()
 
 
 async def test_workers_of_a_node_share_the_chain_in_its_directory(tmp_path):

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from gateway.config import AuditSettings
 from gateway.errors import LogUnavailable
 from gateway.node.audit import DAY_MS, GATHER_S, WRITE_TIMEOUT_S, AuditTrail
-from gateway.ports.audit import AuditEntry, AuditRecord, AuditSearch
+from gateway.ports.audit import AuditEntry, AuditRecord, AuditSearch, AuditStore
 from gateway.runtime.metrics import Counters
 from tests.doubles.audit import MemoryAudit
 
@@ -24,10 +24,10 @@ class Failing(MemoryAudit):
 
     away = False
 
-    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+    async def append(self, entries: Sequence[AuditEntry], tried: int = 0) -> Sequence[AuditRecord]:
         if self.away:
             raise LogUnavailable("away", "none")
-        return await super().append(entries)
+        return await super().append(entries, tried)
 
 
 class Hanging(MemoryAudit):
@@ -35,26 +35,26 @@ class Hanging(MemoryAudit):
 
     hangs = True
 
-    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+    async def append(self, entries: Sequence[AuditEntry], tried: int = 0) -> Sequence[AuditRecord]:
         if self.hangs:
             await trio.sleep(3600)
-        return await super().append(entries)
+        return await super().append(entries, tried)
 
 
 class GoingOn(Hanging):
     """Its writes succeed in the end, though nobody waits for them: a thread does them."""
 
-    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+    async def append(self, entries: Sequence[AuditEntry], tried: int = 0) -> Sequence[AuditRecord]:
         try:
-            return await super().append(entries)
+            return await super().append(entries, tried)
         except trio.Cancelled:
             with trio.CancelScope(shield=True):
-                await MemoryAudit.append(self, entries)
+                await MemoryAudit.append(self, entries, tried)
             raise
 
 
 @asynccontextmanager
-async def trail(store: MemoryAudit, counters: Counters, **settings: float) -> AsyncIterator[AuditTrail]:
+async def trail(store: AuditStore, counters: Counters, **settings: float) -> AsyncIterator[AuditTrail]:
     made = AuditTrail("n1", store, AuditSettings(**settings), counters, lambda: 1000 * DAY_MS)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.run)

@@ -16,6 +16,8 @@ from gateway.ports.audit import (
     AuditSearch,
     chained,
     retained,
+    span_ms,
+    told_apart,
 )
 
 # An arbitrary number: who appends holds this lock until his transaction ends.
@@ -25,6 +27,7 @@ _NAMES = ("number", "previous", "digest", *AuditEntry._fields)
 _COLUMNS = ", ".join(_NAMES)
 _NEWEST = b"SELECT number, digest FROM gateway.audit ORDER BY number DESC LIMIT 1"
 _ADD = f"INSERT INTO gateway.audit ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)".encode()
+_BETWEEN = f"SELECT {_COLUMNS} FROM gateway.audit WHERE stamp_ms BETWEEN %s AND %s ORDER BY number".encode()
 _LAST_OLD = f"""
 SELECT {_COLUMNS} FROM gateway.audit WHERE number < least(
     coalesce((SELECT min(number) FROM gateway.audit WHERE stamp_ms >= %s),
@@ -40,14 +43,16 @@ class PostgresAudit:
     def __init__(self, archive: PostgresArchive) -> None:
         self._archive = archive
 
-    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+    async def append(self, entries: Sequence[AuditEntry], tried: int = 0) -> Sequence[AuditRecord]:
         """See the port."""
         cleaned = [AuditEntry(*map(_clean, entry)) for entry in entries]
 
         def append(connection: Connection[Any]) -> list[AuditRecord]:
             with connection.transaction():
-                connection.execute(_LOCK)
-                return _chain(connection, cleaned)
+                connection.execute(_LOCK)  # an append whose answer was lost has ended by now
+                there = _between(connection, *span_ms(cleaned[:tried])) if tried else []
+                found, left = told_apart(cleaned, tried, there)
+                return [*found, *_chain(connection, left)]
 
         return await self._archive.run(append, "unknown")
 
@@ -88,6 +93,10 @@ def _clean(value: Any) -> Any:
     if isinstance(value, dict):
         return {clean(name): _clean(item) for name, item in value.items()}
     return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _between(connection: Connection[Any], since_ms: int, until_ms: int) -> list[AuditRecord]:
+    return [_record(row) for row in connection.execute(_BETWEEN, (since_ms, until_ms)).fetchall()]
 
 
 def _chain(connection: Connection[Any], entries: Sequence[AuditEntry]) -> list[AuditRecord]:

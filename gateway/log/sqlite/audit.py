@@ -21,6 +21,8 @@ from gateway.ports.audit import (
     AuditSearch,
     chained,
     retained,
+    span_ms,
+    told_apart,
 )
 
 DATABASE = "audit.sqlite3"
@@ -40,6 +42,7 @@ _ADD = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEWEST = "SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1"
 _NAMES = ("number", "previous", "digest", *AuditEntry._fields)
 _COLUMNS = ", ".join(_NAMES)
+_BETWEEN = f"SELECT {_COLUMNS} FROM audit WHERE stamp_ms BETWEEN ? AND ? ORDER BY number"
 
 
 class SqliteAudit:
@@ -48,9 +51,9 @@ class SqliteAudit:
     def __init__(self, data_dir: str | Path) -> None:
         self._database = DatabaseThread("audit", Path(data_dir) / DATABASE, _opened)
 
-    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+    async def append(self, entries: Sequence[AuditEntry], tried: int = 0) -> Sequence[AuditRecord]:
         """See the port."""
-        return await self._database.run(lambda connection: _append(connection, entries))
+        return await self._database.run(lambda connection: _append(connection, entries, tried))
 
     async def find(self, wanted: AuditSearch) -> Sequence[AuditRecord]:
         """See the port."""
@@ -75,9 +78,15 @@ def _opened(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _append(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
+def _append(connection: sqlite3.Connection, entries: Sequence[AuditEntry], tried: int) -> list[AuditRecord]:
     with transaction(connection, "IMMEDIATE"):
-        return _chain(connection, entries)
+        there = _between(connection, *span_ms(entries[:tried])) if tried else []
+        found, left = told_apart(entries, tried, there)
+        return [*found, *_chain(connection, left)]
+
+
+def _between(connection: sqlite3.Connection, since_ms: int, until_ms: int) -> list[AuditRecord]:
+    return [_record(row) for row in connection.execute(_BETWEEN, (since_ms, until_ms))]
 
 
 def _chain(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
