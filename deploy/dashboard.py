@@ -114,8 +114,14 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (f"1 - {ratio(f'({NOT_CONNECTED[0]} + {NOT_CONNECTED[1]})', ACCEPTED)}", ""),
         ),
         stat("Nodes", "short", "Nodes that can be scraped", (f"count(up{{{NODE}}} == 1) or vector(0)", "")),
-        stat("Workers", "short", "Workers that take clients", (total("gateway_workers"), "")),
-        stat("Draining nodes", "short", "Nodes that are saying goodbye", (total("gateway_draining"), "")),
+        stat(
+            "Workers", "short", "Workers that take clients, and nodes that are saying goodbye",
+            (total("gateway_workers"), "workers"), (total("gateway_draining"), "draining nodes"),
+        ),
+        stat(
+            "Newest backup", "s", "How long ago it was begun, by the clock; 0: none is known",
+            (f"max({now('gateway_backup_age_seconds')})", ""),
+        ),
         stat(
             "Replaced workers", "short", "Workers that ended unasked, in an hour",
             (f"sum(increase({now('gateway_worker_restarts_total')}[1h]))", ""),

@@ -10,39 +10,75 @@ import click
 from gateway.cli.options import of_cluster
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.log import backup_file
+from gateway.log import backup_file, backup_series
 from gateway.log.backup_file import BackupReader, Contents
 from gateway.log.cluster import backup as cluster_backup
 from gateway.log.cluster.backup import Stores
 from gateway.log.sqlite import backup as sqlite_backup
 from gateway.log.sqlite.log import DATABASE, DirectoryLock
+from gateway.runtime.clock import unix_ms
 
 
 @click.command("backup", short_help="Write everything into one file, while the gateway serves.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Write over a file that is there.")
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    metavar="N",
+    help="FILE is a directory: its files are named by the time, and the newest N stay.",
+)
 @of_cluster
-def backup_command(file: Path, replace: bool, config: Config) -> None:
+def backup_command(file: Path, replace: bool, keep: int | None, config: Config) -> None:
     """Write everything that was acknowledged so far into FILE, while the gateway serves.
 
     FILE is a database in the format of the embedded log, whole or not there at all; `gateway restore` reads
     it. The keys that sign tokens aren't in it, nor what is revoked, the flags and the record of acts.
 
+    With --keep, for backups by the clock, nodes publish how old the newest is.
+
     \b
     gateway backup /backups/monday.sqlite3 --data /var/lib/gateway
+    gateway backup /backups --keep 14 --data /var/lib/gateway
     gateway backup /backups/monday.sqlite3 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
-    if file.exists() and not replace:
-        raise ConfigError(f"{file} is there: name another file, or give --replace")
-    if not file.absolute().parent.is_dir():
-        raise ConfigError(f"there is no directory {file.parent}: make it, or name another file")
-    if config.is_cluster:
-        contents = cluster_backup.with_stores(config, lambda found: cluster_backup.backup(found, file))
-    else:
-        contents = sqlite_backup.backup(Path(config.server.data_dir), file)
-    click.echo(f"{_told(contents)} in {file}")
+    begun_ms = unix_ms()
+    target = file if keep is None else backup_series.file_of(file, begun_ms)
+    _refuse(target, replace)
+    contents = _backed_up(config, target, None if keep is None else begun_ms)
+    click.echo(f"{_told(contents)} in {target}")
     if contents.gaps:
         click.echo(f"history of {contents.gaps:,} resources begins after a gap: what came before is missing")
+    if keep is not None:
+        backup_series.thin(file, keep)
+
+
+def _refuse(target: Path, replace: bool) -> None:
+    """Raise ConfigError where this can't be a backup's file."""
+    if target.is_dir():
+        raise ConfigError(f"{target} is a directory: name a file in it, or give --keep N to have it named")
+    if target.exists() and not replace:
+        raise ConfigError(f"{target} is there: name another file, or give --replace")
+    if not target.absolute().parent.is_dir():
+        raise ConfigError(f"there is no directory {target.parent}: make it, or name another file")
+
+
+def _backed_up(config: Config, target: Path, noted_ms: int | None) -> Contents:
+    """Write it, and note this time where nodes see it."""
+
+    async def of_cluster(found: Stores) -> Contents:
+        contents = await cluster_backup.backup(found, target)
+        if noted_ms is not None:
+            await backup_series.note_in_redis(found.shards, noted_ms)
+        return contents
+
+    if config.is_cluster:
+        return cluster_backup.with_stores(config, of_cluster)
+    data_dir = Path(config.server.data_dir)
+    contents = sqlite_backup.backup(data_dir, target)
+    if noted_ms is not None:
+        backup_series.note(data_dir, noted_ms)
+    return contents
 
 
 @click.command("restore", short_help="Put a backup in place of what there is.")

@@ -9,6 +9,7 @@ import trio
 
 from gateway.bus.lone import LoneBus
 from gateway.config import Config
+from gateway.log import backup_series
 from gateway.log.search.embedded import INDEX, SqliteSearch
 from gateway.log.sqlite.audit import SqliteAudit
 from gateway.log.sqlite.log import SqliteLog
@@ -22,6 +23,7 @@ from gateway.wire.checksum import damage
 
 FLAGS_FILE = "flags.json"
 REVOCATIONS_FILE = "revocations.json"
+WATCH_INTERVAL_S = 5.0
 
 
 class EmbeddedBackend:
@@ -31,7 +33,7 @@ class EmbeddedBackend:
     rates: RateStore | None = None
 
     def __init__(self, config: Config) -> None:
-        directory = Path(config.server.data_dir)
+        self._directory = directory = Path(config.server.data_dir)
         self.log = self.keeper = SqliteLog(directory)
         self.bus = LoneBus()
         self.summaries = SqliteSummaries(directory)
@@ -88,4 +90,8 @@ class EmbeddedBackend:
         return [*refused, *([] if self._indexing is None else behind(self._indexing.trouble)), *damaged()]
 
     async def watch(self, counters: Counters) -> None:
-        """There are no servers."""
+        """There are no servers, but perhaps backups."""
+        while True:
+            age_s = await trio.to_thread.run_sync(backup_series.age_s, self._directory)
+            counters.backup_age_seconds = age_s
+            await trio.sleep(WATCH_INTERVAL_S)

@@ -303,6 +303,10 @@ class Counters:
     cpu_share: float = gauge("gateway_cpu_share", "Cores that are busy: each worker can use one")
     disk_free_bytes: int = highest("gateway_disk_free_bytes", "Free bytes of the data directory's disk")
     disk_bytes: int = highest("gateway_disk_bytes", "Bytes of that disk")
+    backup_age_seconds: float = highest(
+        "gateway_backup_age_seconds",
+        "How long ago the newest backup by the clock (--keep) was begun; 0 where none is known",
+    )
     loop_lag_max_seconds: float = highest(
         "gateway_loop_lag_max_seconds", "The latest that a task ran, of the last half minute"
     )

@@ -16,16 +16,18 @@ import redis
 import trio
 
 from gateway.errors import ConfigError
-from gateway.log import backup_file
+from gateway.log import backup_file, backup_series
 from gateway.log.backup_file import write_backup
 from gateway.log.sqlite import backup
 from gateway.log.sqlite.check import check
 from gateway.log.sqlite.log import DATABASE, LOCK, SqliteLog
+from gateway.redislink.keys import BACKUP_KEY
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
 from tests.contracts.log_contract import record
 from tests.log.sqlite.test_log import file_size_max
 from tests.log.test_damage import LETTER, become_format_1, changed, filled_log
+from tests.scraped import scraped
 from tests.servers import redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
@@ -356,3 +358,68 @@ async def test_a_backup_into_a_directory_that_is_not_there_says_so(tmp_path: Pat
         found = await gateway("backup", str(target), "--data", str(tmp_path / "data"), *words)
         assert found.status == 2
         assert f"there is no directory {target.parent}: make it" in found.err
+
+
+def named(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    data, backups = tmp_path / "data", tmp_path / "backups"
+    backups.mkdir()
+    await filled_log(data)
+    old = [f"gateway-2026{month:02}01T030000Z.sqlite3" for month in range(1, 5)]
+    others = ["gateway-2025.sqlite3", "monday.sqlite3", "my-gateway-20250101T030000Z.sqlite3"]
+    killed = [f"{old[1]}.copied.part", f"{old[1]}.part-journal", f"{old[3]}.part"]
+    for name in (*old, *others, *killed):
+        (backups / name).touch()
+    printed = await done("backup", str(backups), "--keep", "2", "--data", str(data))
+    [newest] = set(named(backups)) - {*old, *others, *killed}
+    assert f"3 changes of 1 resources in {backups / newest}" in printed
+    assert named(backups) == sorted([old[3], killed[2], *others, newest])
+    await done("restore", str(backups / newest), "--data", str(tmp_path / "restored"))
+    assert check(tmp_path / "restored" / DATABASE).changes == 3
+
+
+async def test_a_backup_that_fails_removes_none_and_is_not_noted(tmp_path: Path) -> None:
+    data, backups = tmp_path / "data", tmp_path / "backups"
+    backups.mkdir()
+    await filled_log(data)
+    changed(data, LETTER)
+    (backups / "gateway-20260101T030000Z.sqlite3").touch()
+    (backups / "gateway-20260201T030000Z.sqlite3").touch()
+    failed = await gateway("backup", str(backups), "--keep", "1", "--data", str(data))
+    assert failed.status == 2 and "is damaged" in failed.err
+    assert len(named(backups)) == 2
+    assert backup_series.age_s(data) == 0
+
+
+async def test_a_directory_takes_a_backup_with_a_name_or_by_the_clock(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    await filled_log(data)
+    refused = await gateway("backup", str(tmp_path), "--data", str(data), "--replace")
+    assert refused.status == 2
+    assert "is a directory: name a file in it, or give --keep N" in refused.err
+    missing = await gateway("backup", str(tmp_path / "backups"), "--keep", "2", "--data", str(data))
+    assert missing.status == 2
+    assert f"there is no directory {tmp_path / 'backups'}: make it" in missing.err
+
+
+async def test_nodes_of_a_cluster_tell_how_old_its_backup_is_and_a_restore_leaves_that(
+    tmp_path: Path,
+) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    with redis_server() as server:
+        cluster = ("--redis", server.url)
+        async with served(tmp_path / "data", *cluster) as node:
+            assert (await scraped(node.admin)).value("gateway_backup_age_seconds") == 0
+            await done("backup", str(backups), "--keep", "3", *cluster)
+            with trio.fail_after(30):
+                while not (await scraped(node.admin)).value("gateway_backup_age_seconds"):  # noqa: ASYNC110
+                    await trio.sleep(0.2)
+            assert await node.stop() == 0
+        [file] = backups.iterdir()
+        await done("restore", str(file), "--replace", *cluster)
+        with redis.Redis("127.0.0.1", server.port) as direct:
+            assert direct.exists(BACKUP_KEY)

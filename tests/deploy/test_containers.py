@@ -41,6 +41,7 @@ EVERYTHING: dict[str, Any] = {
         "operators": [{"podSelector": {"matchLabels": {"a": "b"}}}],
     },
     "nodeSelector": {"disk": "ssd"},
+    "backup": {"enabled": True, "claim": "backups", "keep": 30},
     "tolerations": [{"key": "k", "operator": "Exists"}],
 }
 VARIANTS = {
@@ -117,6 +118,7 @@ def test_what_the_chart_renders_is_valid(variant):
     assert {"Deployment", "Service", "ConfigMap", "PodDisruptionBudget"} <= kinds
     wanted = {"hpa": {"HorizontalPodAutoscaler", "ServiceMonitor", "Ingress"}, "keda": set(MODELS)}
     assert wanted.get(variant, set()) <= kinds
+    assert ("CronJob" in kinds) == ("backup" in VARIANTS[variant])
     assert ("Job" in kinds) == (variant != "without PostgreSQL")
     assert ("NetworkPolicy" in kinds) == (variant != "without PostgreSQL")
 
@@ -173,10 +175,12 @@ def test_a_rollback_brings_the_settings_back_and_a_migration_that_fails_leaves_t
     assert served["data"] == migrated["data"]
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+@pytest.mark.parametrize("kind", ["Deployment", "Job", "CronJob"])
 def test_services_of_the_namespace_set_nothing(kind):
     """A Service `gateway-redis` would be told to pods as GATEWAY_REDIS_SERVICE_HOST, which is no setting."""
-    assert of_kind(rendered({}), kind)["spec"]["template"]["spec"]["enableServiceLinks"] is False
+    item = of_kind(rendered(VARIANTS["hpa"]), kind)
+    spec = item["spec"]["jobTemplate"]["spec"] if kind == "CronJob" else item["spec"]
+    assert spec["template"]["spec"]["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -239,6 +243,9 @@ def test_a_pod_that_waits_for_its_servers_is_left_alone_for_a_day():
         {"redis": {"clusterUrl": "cluster:6379"}},
         {"autoscaling": {"kind": "vpa"}},
         {"settings": {"x": 1}},
+        {"backup": {"enabled": True}},
+        {"backup": {"enabled": True, "claim": "backups", "keep": 0}},
+        {"backup": {"enabled": True, "claim": "backups", "schedule": "3 o'clock"}},
         {"settings": {"retention.days": {"event": 365}}},
     ],
 )

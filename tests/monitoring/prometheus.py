@@ -25,6 +25,7 @@ SMALLER = {
     "gateway_worker_silent_seconds) > 30": "gateway_worker_silent_seconds) > 3",
     "gateway_archive_lag_seconds > 300": "gateway_archive_lag_seconds > 3",
     "gateway_search_lag_seconds > 300": "gateway_search_lag_seconds > 3",
+    "gateway_backup_age_seconds > 129600": "gateway_backup_age_seconds > 3",
     "gateway_redis_replica_lag_bytes) > 67108864": "gateway_redis_replica_lag_bytes) > 1048576",
 }
 FIRES_WITHIN_S = 40.0

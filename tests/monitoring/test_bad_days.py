@@ -43,6 +43,7 @@ SHOWN_ELSEWHERE = {
     "gateway_redis_replicas": "tests/monitoring/test_rare_days.py",
     "gateway_redis_replica_lag_bytes": "tests/monitoring/test_rare_days.py",
     "gateway_certificate_ends_timestamp_seconds": "tests/monitoring/test_one_node.py",
+    "gateway_backup_age_seconds": "tests/monitoring/test_one_node.py",
     "process_start_time_seconds": "tests/monitoring/test_one_node.py",
     "gateway_accept_pace": "tests/sessions/test_accepting.py",
     "gateway_connections_deferred_total": "tests/acceptance/test_storm.py",

@@ -39,6 +39,22 @@ async def test_a_certificate_that_lasts_is_told_and_silent(tmp_path):
     assert abs(ends_s - (datetime.now(UTC) + timedelta(days=90)).timestamp()) < 3600
 
 
+async def test_a_backup_by_the_clock_that_was_not_made_again_is_told(tmp_path):
+    port, backups = free_port(), tmp_path / "backups"
+    backups.mkdir()
+    async with (
+        prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text())) as watching,
+        served(tmp_path / "data", "--admin-port", str(port)) as node,
+    ):
+        await watching.until_above("sum(up)", 0)
+        made = await gateway("backup", str(backups / "by-hand"), "--data", str(node.data))
+        assert made.status == 0, made.err
+        assert await watching.value("gateway_backup_age_seconds") == 0
+        made = await gateway("backup", str(backups), "--keep", "2", "--data", str(node.data))
+        assert made.status == 0, made.err
+        await watching.until_fired("BackupOld")
+
+
 async def test_an_authoriser_that_does_not_answer_is_told(tmp_path):
     port = free_port()
     with webhook("editor") as hook:

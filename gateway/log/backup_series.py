@@ -1,0 +1,72 @@
+"""Backups by the clock: files named by their time in one directory, of which the newest stay.
+
+When the newest was begun is noted where nodes see it, and tell its age. Blocking, but for Redis.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+from gateway.log.backup_file import told
+from gateway.redislink.keys import BACKUP_KEY
+from gateway.redislink.link import pack
+from gateway.redislink.shards import Call, Shards
+from gateway.runtime.clock import unix_ms
+
+# Beside a lone node's log: its time of change is when the newest backup was begun.
+BACKUP_MARK = "backed-up"
+# A backup, or what a killed run left of one.
+_NAMED = re.compile(r"gateway-\d{8}T\d{6}Z\.sqlite3(\W.*)?")
+
+
+def file_of(folder: Path, begun_ms: int) -> Path:
+    """The file of a backup that begins at this time."""
+    return folder / time.strftime("gateway-%Y%m%dT%H%M%SZ.sqlite3", time.gmtime(begun_ms / 1000))
+
+
+def thin(folder: Path, keep: int) -> None:
+    """Remove what is older than the newest `keep` backups; nothing else of the directory is touched.
+
+    Raises ConfigError.
+    """
+    with told(f"older backups in {folder} can't be removed"):
+        files = [path for path in folder.iterdir() if _NAMED.fullmatch(path.name)]
+        newest = sorted(path.name for path in files if path.suffix == ".sqlite3")[-keep:]
+        for path in files:
+            if path.name < min(newest, default=""):
+                path.unlink()
+
+
+def note(data_dir: Path, begun_ms: int) -> None:
+    """Tell a lone node of its newest backup; raises ConfigError."""
+    mark = data_dir / BACKUP_MARK
+    with told(f"{mark} can't be written, so the node doesn't know of this backup"):
+        mark.unlink(missing_ok=True)  # somebody else's can be replaced, and not changed
+        mark.touch(0o600)
+        os.utime(mark, (begun_ms / 1000, begun_ms / 1000))
+
+
+def age_s(data_dir: Path) -> float:
+    """Of a lone node's newest backup; 0 where none is known."""
+    try:
+        return _since((data_dir / BACKUP_MARK).stat().st_mtime * 1000)
+    except OSError:
+        return 0
+
+
+async def note_in_redis(shards: Shards, begun_ms: int) -> None:
+    """Tell a cluster of its newest backup; raises LogUnavailable."""
+    await shards.call(Call(0, pack(("SET", BACKUP_KEY, begun_ms))))
+
+
+async def age_in_redis_s(shards: Shards) -> float:
+    """Of a cluster's newest backup; 0 where none is known. Raises LogUnavailable."""
+    begun_ms = await shards.call(Call(0, pack(("GET", BACKUP_KEY))))
+    return 0 if begun_ms is None else _since(int(begun_ms))
+
+
+def _since(begun_ms: float) -> float:
+    return max(unix_ms() - begun_ms, 0) / 1000
