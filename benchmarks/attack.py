@@ -18,6 +18,7 @@ the limits say plus 50 MB.
 from __future__ import annotations
 
 import argparse
+import functools
 import http.client
 import itertools
 import json
@@ -40,35 +41,62 @@ import psutil
 from benchmarks import measure
 from benchmarks.gateways import Gateway, flooded
 from benchmarks.measure import quantiles
-from benchmarks.node import token
+from benchmarks.node import PATH, token
 
 HONEST = 10
 PING_INTERVAL_S = 0.02
 # Each of the honest clients edits so seldom that no limit of rate touches it.
 EDIT_EACH_PINGS = 5
 NICE = 19
+BEGUN = "attacking"
 SETTLE_S = 1.0
 ANSWER_TIMEOUT_S = 20.0
+BEGIN_TIMEOUT_S = 60.0
 KEPT = ("gateway_window_bytes", "gateway_past_bytes", "gateway_pending_bytes", "gateway_outbox_bytes")
 Json = dict[str, Any]
 
+ACKNOWLEDGED = {"AUTH": "AUTH_ACK", "SUBSCRIBE": "SUBSCRIBE_ACK", "OP": "OP_ACK", "PING": "PONG"}
+# Statuses, close codes and errors that ask to come back later.
+LATER = (429, 503, 1001, 1012, 4429, 4503, "RATE_LIMITED", "UNAVAILABLE")
+
+
+class Refused(RuntimeError):
+    """The node says no for good: who goes on attacks nothing."""
+
+
+def refusal(code: int | str, said: str) -> Exception:
+    """What a client raises; who is to come later is as one whose connection was lost."""
+    return ConnectionError(said) if code in LATER else Refused(said)
+
 
 class Client:
-    """A WebSocket over a blocking socket."""
+    """A WebSocket over a blocking socket, authenticated. Raises Refused, or ConnectionError at the end."""
 
     def __init__(self, port: int, user: str, role: str = "editor") -> None:
         self.name = f"{user}-client"
         self.socket = socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
-        self.socket.sendall(measure.request("/realtime", token(user, role)))
+        try:
+            self._enter(measure.request(PATH, token(user, role)))
+        except BaseException:
+            self.close()
+            raise
+
+    def _enter(self, request: bytes) -> None:
+        self.socket.sendall(request)
         while b"\r\n\r\n" not in self._buffer:
             self._more()
         head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
         if b" 101 " not in head:
-            raise ConnectionError(head.decode())
+            raise refusal(int(head.split()[1]), head.decode())
         self._buffer = bytearray(rest)
+        self._answer("AUTH_ACK")  # of the token in its header
         self.ask("AUTH", client_id=self.name, protocol=1)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
 
     def _more(self) -> None:
         data = self.socket.recv(1 << 16)
@@ -84,11 +112,12 @@ class Client:
         return b"\x81\xff" + struct.pack("!Q", len(data)) + b"\0\0\0\0" + data
 
     def receive(self) -> Json:
-        """The next message; raises ConnectionError at the end."""
+        """The next message."""
         while True:
             frame = self._frame()
             if frame[0] & 15 == 8:
-                raise ConnectionError(f"closed: {frame[1][:2].hex()} {frame[1][2:].decode()}")
+                code = int.from_bytes(frame[1][:2], "big")
+                raise refusal(code, f"closed: {code} {frame[1][2:].decode()}")
             if frame[0] & 15 == 9:  # who leaves pings unanswered for a minute is closed
                 self.socket.sendall(b"\x8a" + bytes((0x80 | len(frame[1]),)) + b"\0\0\0\0" + frame[1])
             if frame[0] & 15 == 1:
@@ -113,13 +142,16 @@ class Client:
             self._more()
 
     def ask(self, kind: str, ident: str = "asked", **payload: Any) -> Json:
-        """Send, and wait for what refers to it (of an AUTH: its ACK)."""
+        """Send, and wait until it is acknowledged."""
         self.socket.sendall(self.encoded(kind, ident, payload))
-        while True:
-            message = self.receive()
-            about = message["payload"].get("ref", message["payload"].get("id", message["id"]))
-            if about == ident or message["type"] == f"{kind}_ACK":
-                return message
+        return self._answer(ACKNOWLEDGED[kind])
+
+    def _answer(self, kind: str) -> Json:
+        """The next message of a kind; an ERROR is raised."""
+        while (message := self.receive())["type"] != kind:
+            if message["type"] == "ERROR":
+                raise refusal(message["payload"]["code"], f"refused: {message['payload']}")
+        return message
 
     def flood(self, messages: Iterator[bytes]) -> None:
         """Send for ever, and throw away what comes; ConnectionError when the node has had enough."""
@@ -143,7 +175,7 @@ def put(port: int, resource_id: str, user: str, document: Any) -> int:
     """Make or replace an event over HTTP; the answer's status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Authorization": f"Bearer {token(user)}", "Content-Type": "application/json"}
-    connection.request("PUT", f"/v1/resources/event/{resource_id}", json.dumps(document), headers)
+    connection.request("PUT", f"/v1/resources/event/{resource_id}", orjson.dumps(document), headers)
     answer = connection.getresponse()
     answer.read()
     connection.close()
@@ -213,6 +245,12 @@ PUT = {"title": "T", "rows": list(range(140_000))}
 VERSIONS = 5  # that a document has to travel to
 
 
+@functools.cache
+def _begun() -> None:
+    """Tell once, who waits for it, that the attack goes on."""
+    print(BEGUN, flush=True)
+
+
 def _over_http(port: int, user: str, resource_id: str) -> None:
     for turn in itertools.count():
         rows = PUT["rows"] if turn % 2 else PUT["rows"][::-1]
@@ -231,15 +269,16 @@ def _travel(port: int, user: str, resource_id: str) -> None:
 
 
 def _attacked(status: int) -> None:
-    """Raises RuntimeError where a request asked for nothing: that is no attack."""
+    """Raises Refused where a request asked for nothing: that is no attack."""
     if status not in ANSWERS:
-        raise RuntimeError(f"an attacker's request was answered with {status}")
+        raise Refused(f"an attacker's request was answered with {status}")
+    _begun()
 
 
 def _stranger(port: int, user: str, resource_id: str) -> None:
-    with socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S) as opened:
-        opened.sendall(measure.request("/realtime"))
-        opened.recv(1 << 12)
+    with measure.connect(port, measure.request(PATH)) as opened:
+        measure.read_head(opened)
+        _begun()
         opened.sendall(measure.masked(b'{"type": "PING"}') * 1000)
         while opened.recv(1 << 16):
             pass
@@ -264,7 +303,7 @@ def made(name: str, port: int, resource_id: str, user: str) -> None:
     for version in range(1, 1 + (VERSIONS if name == "travel" else 1)):
         status = put(port, resource_id, user, {**document_of(name), "title": f"{version}"})
         if status not in (200, 201):
-            raise RuntimeError(f"an attacker's document was refused with {status}")
+            raise Refused(f"an attacker's document was refused with {status}")
 
 
 def weigh(name: str, count: int) -> float:
@@ -276,21 +315,25 @@ def weigh(name: str, count: int) -> float:
 
 
 def attack(name: str, port: int, number: int) -> None:
-    """Go on for ever; who is thrown out comes back."""
+    """Go on for ever; who is thrown out, or told to come later, comes back. Raises Refused."""
     resource_id = f"{name}-{number}"
     user = f"{name}-attacker-{number}"
     if document_of(name) is not None:
         made(name, port, resource_id, f"{user}-maker")
-    print("attacking", flush=True)
     while True:
         with suppress(OSError, http.client.HTTPException):
             if name in HTTP:
                 HTTP[name](port, user, resource_id)
             else:
-                _, role, messages = SOCKET[name]
-                client = Client(port, user, role)
-                client.ask("SUBSCRIBE", resource="event", resource_id=resource_id)
-                client.flood(messages(client, resource_id))
+                _over_socket(name, port, user, resource_id)
+
+
+def _over_socket(name: str, port: int, user: str, resource_id: str) -> None:
+    _, role, messages = SOCKET[name]
+    with closing(Client(port, user, role)) as client:
+        client.ask("SUBSCRIBE", resource="event", resource_id=resource_id)
+        _begun()
+        client.flood(messages(client, resource_id))
 
 
 # ---------------------------------------------------------------------------------- the honest client
@@ -316,14 +359,12 @@ class Honest:
             "client_id": client.name,
         }
         answer = client.ask("OP", ident, operation=operation, **payload)
-        if answer["type"] != "OP_ACK":
-            raise RuntimeError(f"an honest edit was refused: {answer}")
         self._versions[number] = answer["payload"]["version"]
 
     def close(self) -> None:
         """Hang up."""
         for client in self._clients:
-            client.socket.close()
+            client.close()
 
     def measured(self, seconds: float) -> Json:
         """Milliseconds of pings and edits from when they were due, and the most memory that the node had."""
@@ -396,10 +437,7 @@ def attackers(name: str, port: int, count: int, nice: int, honest: Honest) -> It
     ]
     try:
         for process in processes:
-            assert process.stdout is not None
-            while not select.select([process.stdout], [], [], 1.0)[0]:
-                honest.measured(0)
-            process.stdout.readline()
+            _await_begun(name, process, honest)
         yield
         if any(process.poll() is not None for process in processes):
             raise RuntimeError(f"an attacker of {name} gave up")
@@ -410,6 +448,18 @@ def attackers(name: str, port: int, count: int, nice: int, honest: Honest) -> It
             process.wait()
             assert process.stdout is not None
             process.stdout.close()
+
+
+def _await_begun(name: str, process: subprocess.Popen[bytes], honest: Honest) -> None:
+    """Wait until it attacks. Raises RuntimeError where it doesn't."""
+    assert process.stdout is not None
+    end_s = time.perf_counter() + BEGIN_TIMEOUT_S
+    while not select.select([process.stdout], [], [], 1.0)[0]:
+        if time.perf_counter() > end_s:
+            raise RuntimeError(f"an attacker of {name} doesn't get to attack")
+        honest.measured(0)
+    if process.stdout.readline().strip() != BEGUN.encode():
+        raise RuntimeError(f"an attacker of {name} ended before it attacked")
 
 
 def measured(name: str, transport: str, count: int, seconds: float, nice: int = NICE) -> Json:

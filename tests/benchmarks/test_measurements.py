@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,44 @@ def test_accept_and_memory_measure_a_whole_node() -> None:
     assert 0 <= found["idle_cpu_share"] < 1
 
 
-@pytest.mark.parametrize("name", ["undo", "puts", "travel"])
+@pytest.mark.parametrize("name", ["undo", "puts", "travel", "strangers"])
 def test_an_honest_client_is_measured_beside_attackers(name: str) -> None:
     found = attack.measured(name, "fast", 1, 0.3)
     for when in ("rest", "attack"):
         assert 0 < found[when]["ping_ms"]["p50"] <= found[when]["ping_ms"]["max"]
         assert found[when]["edit_ms"]["p95"] > 0 and found[when]["rss_mb"] > 10
     assert "| undo |" in attack.table({"undo": found})
+
+
+def test_the_document_of_each_attack_is_one_that_a_node_takes() -> None:
+    with gateways.flooded("fast") as node:
+        for name in attack.ATTACKS:
+            if attack.document_of(name) is not None:
+                attack.made(name, node.port, name, f"{name}-maker")
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "said"),
+    [("unknown", "nobody", "UNAUTHENTICATED"), ("no room", "viewer", "INVALID_MESSAGE")],
+)
+def test_an_attacker_who_is_refused_attacks_nothing_and_ends(
+    name: str, role: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attack, "SOCKET", {name: (None, role, attack.SOCKET["pings"][2])})
+    with gateways.flooded("fast") as node, pytest.raises(attack.Refused, match=said):
+        attack.attack(name, node.port, 0)
+
+
+def test_an_attacker_who_ends_is_missed_and_one_who_is_put_off_comes_back() -> None:
+    with (
+        gateways.flooded("fast", ["limits.connections_per_user_max=1"]) as node,
+        closing(attack.Honest(node.port, node.pid)) as honest,
+    ):
+        missed = attack.attackers("nonsuch", node.port, 1, 0, honest)
+        with pytest.raises(RuntimeError, match="ended before it attacked"), missed:
+            pass
+        with pytest.raises(ConnectionError, match="4429"):
+            attack.Client(node.port, "honest-0")
 
 
 @pytest.mark.parametrize("name", ["heedless", "waiting"])
