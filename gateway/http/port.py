@@ -33,17 +33,27 @@ class Written(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """The head that a write must follow; where `epoch` is None, of whatever history."""
+    """The head that a write must follow; where `epoch` is None, of whatever history.
 
-    version: int
+    Where `version` is None, any head at which there is a document.
+    """
+
+    version: int | None
     epoch: int | None = None
 
-    def check(self, version: int, epoch: int) -> None:
+    def check(self, version: int, epoch: int, has_document: bool) -> None:
         """Raises Refusal CONFLICT where the head is another one."""
+        if self.version is None:
+            if not has_document:
+                raise Refusal("CONFLICT", f"It doesn't exist at version {version}.", version=version)
+            return
         if self.epoch not in (None, epoch):
             raise Refusal("CONFLICT", "What is there now has another history.", version=version)
         if self.version != version:
             raise Refusal("CONFLICT", f"The head is version {version}, not {self.version}.", version=version)
+
+
+ANY_DOCUMENT = Expected(None)
 
 
 class AcknowledgedEdit(NamedTuple):

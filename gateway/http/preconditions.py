@@ -9,7 +9,7 @@ import re
 
 from starlette.requests import Request
 
-from gateway.http.port import Expected, Resources
+from gateway.http.port import ANY_DOCUMENT, Expected, Resources
 from gateway.http.problems import Problem
 
 # A version alone is one of any history.
@@ -48,7 +48,7 @@ async def expected_of(
         known = "exists" if is_there else "doesn't exist"
         detail = f"{resource_type}:{resource_id} {known}, at version {revision.version}."
         raise Problem(412, detail, code="CONFLICT", version=revision.version)
-    return None if is_there else Expected(revision.version, revision.epoch)
+    return ANY_DOCUMENT if is_there else Expected(revision.version, revision.epoch)
 
 
 def _expected(tag: str) -> Expected:

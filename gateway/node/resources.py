@@ -225,7 +225,7 @@ class HubResources(RequestCharges):
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             if room.document is None and not room.busy:
                 if expected is not None:
-                    expected.check(room.version, room.epoch)
+                    expected.check(room.version, room.epoch, has_document=False)
                 return Written(room.version, room.epoch)
             with room.kept():
                 return await self._replace(room, identity, None, expected)
@@ -307,7 +307,7 @@ class HubResources(RequestCharges):
             await self._still_granted(identity, room.type, room.id, "admin" if document is None else "editor")
             base = room.version
             if expected is not None:
-                expected.check(base, room.epoch)
+                expected.check(base, room.epoch, room.document is not None)
             operations = ot.lower(room.document, patch, None, self._hub.patch_limits)
         except PatchError as error:
             raise Refusal(error.code, str(error)) from None
@@ -315,7 +315,9 @@ class HubResources(RequestCharges):
         op_id, arrived_s = messages.next_id(), self._hub.now_s()
         who = identity.user_id
         submission = Submission(author, who, CLIENT_ID, op_id, base, patch, operations, arrived_s, size)
-        submission.expected = None if expected is None else expected.version
+        if expected is not None:
+            submission.expected = expected.version
+            submission.needs_document = expected.version is None
         submission.units = limits.edit_work_max
         submission.may_delete = document is None
         epoch = room.epoch

@@ -367,6 +367,8 @@ class Room:
         """The operations past those of a window, and what they lost (as `ot.rebase_losses` says it)."""
         if submission.expected not in (None, version):
             raise self._conflict(f"The head is version {version} by now.", document, version)
+        if submission.needs_document and document is None:
+            raise self._conflict("The resource was deleted by somebody else meanwhile.", document, version)
         if not window and submission.began is None:
             return submission.operations, 0
         if submission.on_nothing and document is not None:

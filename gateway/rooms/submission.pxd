@@ -21,6 +21,7 @@ cdef class Submission:
     cdef public object ref
     cdef public bint on_nothing
     cdef public bint may_delete
+    cdef public bint needs_document
     cdef public object expected
     cdef public object seq
     cdef public object digest

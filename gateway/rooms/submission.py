@@ -61,6 +61,7 @@ class Submission:
 
     The rest is set where it is needed: `ref` is the id that its message had; `on_nothing`: at its base there
     was no document; `may_delete`: it may leave none behind; `expected`: the only head that it may stand on;
+    `needs_document`: it may stand on none at which there is no document;
     `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes;
     `sanitised`: paths whose values were made safe; `refuses`: it is refused rather than merged where it has
     `conflicts`, which are those found when it was staged last, as JSON, and their `kinds`; `began`: where its
@@ -69,8 +70,8 @@ class Submission:
 
     __slots__ = (
         "arrived_s", "author", "base", "began", "client_id", "conflicts", "digest",
-        "expected", "kinds", "may_delete", "on_nothing", "op_id", "operations", "patch", "ref", "refuses",
-        "sanitised", "seq", "size", "undoes", "units", "user_id",
+        "expected", "kinds", "may_delete", "needs_document", "on_nothing", "op_id", "operations",
+        "patch", "ref", "refuses", "sanitised", "seq", "size", "undoes", "units", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +98,7 @@ class Submission:
         self.ref: str | None = None
         self.on_nothing = False
         self.may_delete = False
+        self.needs_document = False
         self.expected: int | None = None
         self.seq: int | None = None
         self.digest = ""

@@ -1,0 +1,93 @@
+"""Writes over HTTP that wait: what holds when they are made counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import trio
+
+from gateway.errors import Refusal
+from gateway.http.port import ANY_DOCUMENT, Written
+from gateway.node.resources import HubResources
+from gateway.ports import Question, Role
+from tests.rooms.parts import START_MS
+from tests.sessions.parts import Desk, Office, desk
+
+LUNCH = {"title": "Lunch"}
+ADMIN = Office().verify("ann:admin", START_MS / 1000)
+
+
+class Deciding:
+    """An authoriser that grants `role`, to whoever asks while `answers` is set."""
+
+    def __init__(self) -> None:
+        self.role: Role = "admin"
+        self.answers = trio.Event()
+        self.answers.set()
+
+    async def decide(self, questions: Sequence[Question]) -> Sequence[Role | None]:
+        await self.answers.wait()
+        return [self.role for _ in questions]
+
+    async def visible(self, user_id: str, resource_type: str) -> object:
+        return None
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Writing:
+    """A PUT with `If-Match: *` of an event that was there when it came."""
+
+    def __init__(self, found: Desk) -> None:
+        self.resources = HubResources(found.hub, found.endpoint.context)
+        self.refusal: Refusal | None = None
+
+    async def put(self) -> None:
+        try:
+            await self.resources.put(ADMIN, "event", "1", LUNCH, ANY_DOCUMENT)
+        except Refusal as refusal:
+            self.refusal = refusal
+
+    async def delete(self) -> Written:
+        return await self.resources.delete(ADMIN, "event", "1", None)
+
+
+async def test_a_put_that_needs_a_document_makes_none_where_it_is_deleted_first(autojump_clock: Any) -> None:
+    async with desk() as found:
+        writing = Writing(found)
+        async with trio.open_nursery() as nursery:
+            found.worker.log.hold()
+            nursery.start_soon(writing.delete)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(writing.put)
+            await trio.testing.wait_all_tasks_blocked()
+            found.worker.log.go.set()
+        assert writing.refusal is not None
+        assert (writing.refusal.code, writing.refusal.details["version"]) == ("CONFLICT", 2)
+        assert (found.room().version, found.room().document) == (2, None)
+
+
+async def test_a_put_that_needs_a_document_looks_for_it_after_its_wait(autojump_clock: Any) -> None:
+    authoriser = Deciding()
+    async with desk(authoriser=authoriser) as found:
+        writing, client = Writing(found), await found.client("bob:admin", subscribed=True)
+        authoriser.answers = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writing.put)
+            await trio.testing.wait_all_tasks_blocked()
+            await client.edit({"op": "add", "path": "", "value": None}, 1)
+            authoriser.answers.set()
+        assert writing.refusal is not None
+        assert (writing.refusal.code, writing.refusal.details["version"]) == ("CONFLICT", 2)
+        assert (found.room().version, found.room().document) == (2, None)
+
+
+async def test_a_delete_that_needs_a_document_finds_none(autojump_clock: Any) -> None:
+    async with desk() as found:
+        writing = Writing(found)
+        await writing.delete()
+        with pytest.raises(Refusal, match="doesn't exist at version 2"):
+            await writing.resources.delete(ADMIN, "event", "1", ANY_DOCUMENT)
