@@ -166,7 +166,7 @@ class Resources(Protocol):
         """
         ...
 
-    async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
+    async def purge(self, identity: Identity, resource_type: str, resource_id: str) -> Written:
         """Erase history and documents; version 0 of a new epoch, and subscribers are brought there."""
         ...
 

@@ -213,7 +213,8 @@ class ResourceRoutes:
         target = await target_of(self._context, request, "admin")
         known_parameters(request, ("purge",) if self._purges else ())
         if self._purges and flag(request, "purge"):
-            erased = await self._resources.purge(target.identity.user_id, target.type, target.id)
+            with refusals_noted(self._context, request, target):
+                erased = await self._resources.purge(target.identity, target.type, target.id)
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)
             return _written(target, erased)
         expected = await expected_of(request, self._resources, target.type, target.id)

@@ -230,11 +230,14 @@ class HubResources(RequestCharges):
             with room.kept():
                 return await self._replace(room, identity, None, expected)
 
-    async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
+    async def purge(self, identity: Identity, resource_type: str, resource_id: str) -> Written:
         """Erase history and documents."""
+        resource = f"{resource_type}:{resource_id}"
+        granted = partial(self._still_granted, identity, resource_type, resource_id, "admin")
         with self._refusals_counted():
-            resource = f"{resource_type}:{resource_id}"
+            await granted()
             await self._naming.purge(resource)
+            await granted()  # that may have taken a while
             room = await self._hub.purge(resource)
             await self._naming.purge(resource)  # that were given meanwhile, to what is gone
         if self._summariser is not None:

@@ -116,7 +116,7 @@ class LogResources:
     ) -> Written:
         return await self._write(identity, resource_type, resource_id, None, expected)
 
-    async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
+    async def purge(self, identity: Identity, resource_type: str, resource_id: str) -> Written:
         return Written(0, await self.log.purge(f"{resource_type}:{resource_id}"))
 
     async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
@@ -139,7 +139,8 @@ class LogResources:
         opening, records = await self._open(resource_type, resource_id)
         head = len(records)
         if expected is not None:
-            expected.check(head, opening.epoch)
+            found = await self.read(resource_type, resource_id, None)
+            expected.check(head, opening.epoch, found.document != b"null")
         timestamp = int(time.time() * 1000)
         body = orjson.dumps(
             {

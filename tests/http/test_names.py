@@ -85,7 +85,7 @@ async def test_what_a_name_needs(tmp_path):
 
 
 async def purged_and_written_anew(node: Served) -> None:
-    await node.node._resources.purge("ann", "event", "42")
+    await node.purge(EVENT)
     for number in range(1, 7):
         assert (await node.client.put(EVENT, json={"title": f"new {number}"})).is_success
 

@@ -62,7 +62,7 @@ async def test_a_purge_leaves_nothing_of_a_document_in_any_file(tmp_path: Path) 
 
 async def rewritten(node: Served) -> None:
     """Erase the history, and write another."""
-    await node.client.delete(f"http://127.0.0.1:{node.admin_port}{EVENT}", params={"purge": "true"})
+    await node.purge(EVENT)
     await node.client.put(EVENT, json={"tags": []})
     for version in (1, 2):
         edit = {"version": version, "client_id": "c", "operation": TAGGED}

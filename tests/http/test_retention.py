@@ -422,7 +422,7 @@ async def test_a_purge_while_history_goes_leaves_nothing_of_it(tmp_path, monkeyp
         await written(node, EVENT, 10)
         log = node.node.hub.log
         [excess] = await log.excess(RetentionRule("event", None, 4), "", 10)
-        await node.node._resources.purge("ann", "event", "42")
+        await node.purge(EVENT)
         await written(node, EVENT, 8)
         assert await log.retain(excess, [Snapshot(6, b'{"title":"of before"}')], 0) == 0
         history = (await node.client.get(f"{EVENT}/history")).json()

@@ -10,6 +10,7 @@ import trio
 
 from gateway.errors import Refusal
 from gateway.http.port import ANY_DOCUMENT, Written
+from gateway.node.naming import Naming
 from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
 from tests.rooms.parts import START_MS
@@ -91,3 +92,31 @@ async def test_a_delete_that_needs_a_document_finds_none(autojump_clock: Any) ->
         await writing.delete()
         with pytest.raises(Refusal, match="doesn't exist at version 2"):
             await writing.resources.delete(ADMIN, "event", "1", ANY_DOCUMENT)
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_who_may_not_purge_any_more_purges_nothing(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """The right goes before anything is erased, or while the names are."""
+
+    def revoked() -> None:
+        monkeypatch.setattr(Office, "reviewed", lambda *_: Office().verify("ann:viewer", START_MS / 1000))
+
+    async with desk() as found:
+        writing = Writing(found)
+        purge = Naming.purge
+
+        async def revoked_meanwhile(*given: Any) -> None:
+            await purge(*given)
+            revoked()
+
+        if named:
+            monkeypatch.setattr(Naming, "purge", revoked_meanwhile)
+        else:
+            revoked()
+        with pytest.raises(Refusal) as refused:
+            await writing.resources.purge(ADMIN, "event", "1")
+        assert refused.value.code == "FORBIDDEN"
+        assert found.counters.operations_refused == {"FORBIDDEN": 1}
+        assert found.room().version == 1
