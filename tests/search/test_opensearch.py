@@ -141,6 +141,21 @@ async def test_an_answer_that_tells_nothing_of_shards_is_taken_for_whole():
     await rest.aclose()
 
 
+async def test_an_index_that_is_not_removed_is_told_and_one_that_is_not_there_is_none():
+    async with opened() as index:
+        blocked = {"index.blocks.read_only": True}
+        assert (await index._rest.ask("PUT", f"/{index._name}/_settings", blocked)).status == 200
+        try:
+            with pytest.raises(LogUnavailable, match=f"{index._name} can't be removed"):
+                await index.drop()
+            assert await index.is_there()
+        finally:
+            await index._rest.ask("PUT", f"/{index._name}/_settings", {"index.blocks.read_only": False})
+        for _ in range(2):
+            await index.drop()
+            assert not await index.is_there()
+
+
 async def test_a_server_that_is_away_is_a_log_that_is_away():
     rest = HttpRest(SearchSettings(url="http://127.0.0.1:9"))
     with pytest.raises(LogUnavailable, match="doesn't answer"):

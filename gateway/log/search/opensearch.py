@@ -102,8 +102,10 @@ class OpenSearchIndex:
         return answer.status < 400
 
     async def drop(self) -> None:
-        """Remove the index."""
-        await self._rest.ask("DELETE", f"/{self._name}")
+        """Remove the index, if it is there."""
+        answer = await self._rest.ask("DELETE", f"/{self._name}")
+        if answer.status >= 400 and answer.status != 404:
+            raise LogUnavailable(f"the index {self._name} can't be removed: {answer.body}", "none")
 
     async def refresh(self) -> None:
         """Have found what was stored."""
