@@ -61,6 +61,7 @@ class Run:
         self.ended_early = ""
         self.disruptions: list[dict[str, Any]] = []
         self._disrupting = False
+        self._drills = len(self._actions())  # that aren't over
         self._rate = 1.0
         self._scope = trio.CancelScope()
         self.steered: list[str] = []
@@ -116,12 +117,9 @@ class Run:
             await self._ready()
             await self._start()
             nursery.start_soon(self._observe)
-            async with trio.open_nursery() as drills:
-                for action in self._actions():
-                    drills.start_soon(self._disrupt, action)
-                await self._follow()
-                if self.ended_early:
-                    drills.cancel_scope.cancel()
+            for action in self._actions():
+                nursery.start_soon(self._disrupt, action)
+            await self._follow()
             self.progress.phase = "judging"
             self.options.on_progress(self.progress)
             for generator in self.generators:
@@ -172,32 +170,42 @@ class Run:
         return (time.monotonic_ns() - self.start_ns) / SECOND
 
     async def _follow(self) -> None:
-        """Join the workers' intervals as they come, to the end of the schedule."""
+        """Join the workers' intervals as they come, to the end of the schedule and of the drills."""
         wanted = int(self.scenario.duration_s / INTERVAL_S + 0.999)
-        while len(self.progress.intervals) < wanted:
-            live = [one for one in self.generators if not one.ended.is_set()]
+        playing = True
+        while playing or self._drills:
+            live = any(not one.ended.is_set() for one in self.generators)
             self._join(only_live=True)
+            playing = len(self.progress.intervals) < wanted
+            if playing and not live:
+                break
+            self.progress.phase = "running" if playing else "waiting for a drill"
             self.progress.at_s = self._now_s()
             self.options.on_progress(self.progress)
-            if not live:
-                break
-            if lost := self._lost():
-                self.ended_early = f"{lost}, at {self._now_s():.1f} s"
-                self._scope.cancel()
-            await self._steer()
+            self._heed()
+            if playing:
+                await self._steer()
             await trio.sleep(0.25)
         self._join(only_live=False)
+
+    def _heed(self) -> None:
+        """End the run where a machine was lost, or where somebody who watches wants it."""
+        if lost := self._lost():
+            self._end(f"{lost}, at {self._now_s():.1f} s")
+        elif self.options.control.stopped:
+            self._end("the run was ended from its page")
+
+    def _end(self, why: str) -> None:
+        self.ended_early = self.ended_early or why
+        self._scope.cancel()
 
     def _lost(self) -> str:
         """Which machine was lost; empty where all are there."""
         return next((one.lost for one in self.generators if one.lost), "")
 
     async def _steer(self) -> None:
-        """Do what somebody who watches asked for."""
+        """Have edits at the rate that somebody who watches asked for."""
         control = self.options.control
-        if control.stopped and not self.ended_early:
-            self.ended_early = "the run was ended from its page"
-            self._scope.cancel()
         if control.rate != self._rate:
             self._rate = control.rate
             self.steered.append(f"edits at {control.rate:g} times the rate from {self._now_s():.1f} s on")
@@ -248,6 +256,7 @@ class Run:
         self.disruptions.append(entry)
         await action.act()
         entry["until_s"] = self._now_s()
+        self._drills -= 1
 
     async def _replace(self, disruption: Disruption) -> None:
         """End the embedded server, and start another on its data. Where that fails the run is over."""
@@ -261,8 +270,7 @@ class Run:
             self.server_died = (
                 f"the server didn't come back after a {disruption.kind} at {disruption.at_s:.1f} s: {error}"
             )
-            self.ended_early = "the run was ended without its server"
-            self._scope.cancel()
+            self._end("the run was ended without its server")
         self._disrupting = False
 
     # ------------------------------------------------------------------------------------- the report

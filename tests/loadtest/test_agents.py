@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import trio
 import trio.testing
@@ -24,8 +25,9 @@ from loadtest.agents.channel import FIRST_BYTES_MAX, MAGIC, ChannelError, meet
 from loadtest.agents.remote import MS, Comparison, best
 from loadtest.cli import main
 from loadtest.coordinator import run
-from loadtest.options import Options, Progress, RunError
+from loadtest.options import Action, Options, Progress, RunError
 from loadtest.scenario import Scenario, parse
+from tests.loadtest.test_convictions import Drill
 
 REFERENCE = Path(__file__).with_name("reference.py")
 SECRET = secrets.token_hex(32).encode()
@@ -138,6 +140,31 @@ async def test_a_lost_agent_makes_the_run_invalid_by_name(three: Any) -> None:
     reason = report["verdict"]["reasons"][0]
     assert reason.startswith(f"agent {address} was lost: the connection ended, at ")
     assert report["series"][-1]["at_s"] < 30, "nobody waits for the end of a run that says nothing"
+
+
+async def test_an_agent_that_is_lost_while_a_drill_goes_on_is_noticed(
+    three: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server dies, so the agents wait for answers when the load is over, and one of them is lost."""
+
+    async def kill_server() -> None:
+        for process in psutil.Process().children():
+            if str(REFERENCE) in process.cmdline():
+                process.kill()
+
+    monkeypatch.setattr(remote, "SILENCE_S", 2.0)
+    address, process = three[2]
+    made = scenario(generator={"lag_p99_ms_max": 5000, "missed_max": 1.0, "drain_s": 50})
+    drill = Drill(made, lambda: process.send_signal(signal.SIGSTOP))
+    wanted = options(made, [one for one, _ in three])
+    wanted.on_progress = drill.watch
+    wanted.actions = [Action("kill", 1.0, kill_server), Action("slow", 1.1, drill.act)]
+    try:
+        report = await run(wanted)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert report["ended_early"].startswith(f"agent {address} was lost: it said nothing for 2 s")
+    assert not drill.ended
 
 
 async def test_an_agent_that_says_nothing_is_lost(three: Any, monkeypatch: pytest.MonkeyPatch) -> None:

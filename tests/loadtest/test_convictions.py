@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import trio
 
 from loadtest.coordinator import Run, run
 from loadtest.generators import LocalGenerator
-from loadtest.options import Action, Options, Progress, RunError
+from loadtest.options import Action, Control, Options, Progress, RunError
 from loadtest.preflight import PreflightError
+from loadtest.recorder import INTERVAL_S
 from loadtest.scenario import Scenario, parse
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
 from loadtest.verdict import COUNTED
@@ -112,6 +114,54 @@ async def test_a_drill_that_takes_longer_than_the_load_is_waited_for() -> None:
     report = await run(Options(scenario(), actions=[Action("slow", 1.0, drill)]))
     (told,) = report["disruptions"]
     assert (ended, told["name"], told["until_s"] > told["at_s"] + 7) == ([True], "slow", True)
+
+
+class Drill:
+    """A drill of a minute, which does something once the load is over."""
+
+    def __init__(self, made: Scenario, do: Callable[[], object]) -> None:
+        self.ended = False
+        self._do, self._wanted = do, made.duration_s / INTERVAL_S
+        self._played = 0
+
+    def watch(self, progress: Progress) -> None:
+        """The run's `on_progress`."""
+        self._played = len(progress.intervals)
+
+    async def act(self) -> None:
+        while self._played < self._wanted - 1:  # noqa: ASYNC110 (the run tells by a plain function)
+            await trio.sleep(0.1)
+        await trio.sleep(1.5)
+        self._do()
+        await trio.sleep(60)
+        self.ended = True
+
+
+async def test_a_run_is_stopped_while_it_waits_for_a_drill() -> None:
+    made, control = scenario(), Control()
+    drill = Drill(made, lambda: control.act("stop"))
+    wanted = Options(made, actions=[Action("slow", 1.0, drill.act)], control=control)
+    wanted.on_progress = drill.watch
+    report = await run(wanted)
+    assert (drill.ended, report["ended_early"]) == (False, "the run was ended from its page")
+
+
+@pytest.mark.parametrize("raised", [RunError, ServerError])
+async def test_what_a_drill_raises_is_told_in_its_words(raised: type[Exception]) -> None:
+    async def fails() -> None:
+        raise raised("the spare node has no disk")
+
+    with pytest.raises(RunError, match=r"^the spare node has no disk$"):
+        await run(Options(scenario(), server_command=command(), actions=[Action("spare", 0.5, fails)]))
+
+
+async def test_what_is_wrong_with_a_drill_itself_comes_as_it_is() -> None:
+    async def fails() -> None:
+        raise LookupError("no such node")
+
+    with pytest.raises(ExceptionGroup) as told:
+        await run(Options(scenario(), server_command=command(), actions=[Action("spare", 0.5, fails)]))
+    assert [type(one) for one in told.value.exceptions] == [LookupError]
 
 
 async def test_what_still_changes_while_it_is_read_is_not_judged_and_does_not_pass() -> None:
