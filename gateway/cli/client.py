@@ -192,12 +192,13 @@ def _lost(closed: ConnectionClosed) -> GatewayError:
 
 
 @contextmanager
-def _collapsing() -> Iterator[None]:
-    """What one task of a nursery raised, without the groups around it."""
+def _collapsing(url: str) -> Iterator[None]:
+    """What one task of a nursery raised, without the groups around it; a handshake is refused in one, too."""
     try:
         yield
     except BaseExceptionGroup as group:
-        raise first_of(group, alone=True) from None
+        error = first_of(group, alone=True)
+        raise _rejection(url, error) if isinstance(error, ConnectionRejected) else error from None
 
 
 @asynccontextmanager
@@ -205,7 +206,7 @@ async def connected(endpoint: GatewayAccess, client_id: str) -> AsyncIterator[Ga
     """A link, authenticated by the upgrade request and named `client_id`; raises Unreachable, ClientError."""
     stream = await _dialled(endpoint)
     try:
-        with _collapsing():
+        with _collapsing(endpoint.url):
             async with trio.open_nursery() as nursery:
                 link = GatewayLink(await _upgraded(nursery, stream, endpoint))
                 try:
@@ -262,8 +263,6 @@ def _reaching(url: str) -> Iterator[None]:
     try:
         with trio.fail_after(CONNECT_TIMEOUT_S):
             yield
-    except ConnectionRejected as rejected:
-        raise _rejection(url, rejected) from None
     except (OSError, HandshakeError, trio.BrokenResourceError, trio.TooSlowError) as error:
         reason = getattr(error, "strerror", None) or str(error) or _silence(url)
         raise Unreachable(f"no gateway answers at {url}: {reason}") from None
@@ -277,8 +276,12 @@ def _silence(url: str) -> str:
 
 def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:
     body = (rejected.body or b"").decode("utf-8", "replace").strip()
-    text = f"{url} answered {rejected.status_code}{f': {body}' if body else ''}"
     passing = rejected.status_code >= 500 or rejected.status_code == 429
+    if rejected.status_code == 404 or not (body or passing):  # a gateway says why
+        body = (
+            "clients connect to ws://HOST:PORT/realtime (or wss://); is that another port, or another server?"
+        )
+    text = f"{url} answered {rejected.status_code}{f': {body}' if body else ''}"
     if not passing:
         return ClientError(text)
     waits = [int(value) for name, value in rejected.headers or () if name.lower() == b"retry-after-ms"]

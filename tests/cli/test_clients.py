@@ -24,7 +24,9 @@ from gateway.admission import create_secret
 from gateway.cli.client import GatewayAccess, Resource, submit
 from gateway.cli.edit import edit_command
 from tests.cli.commands import Running, arguments, environment, gateway, running, served
+from tests.clients.wire import wire
 from tests.servers import free_port
+from tests.supervisor.test_supervisor import token
 
 CREATE = '{"op": "add", "path": "/title", "value": "Lunch"}'
 
@@ -318,6 +320,27 @@ async def test_a_look_without_a_gateway_ends_with_what_is_wrong(tmp_path):
     assert ended.status == 3
     assert f"no gateway answers at ws://127.0.0.1:{port}" in ended.err
     assert ended.out == ""
+
+
+async def test_a_look_at_another_port_or_path_is_told_where_clients_connect(tmp_path):
+    async with served(tmp_path) as node:
+        admin = node.admin.replace("http://", "ws://")
+        for url, status in ((f"{admin}/realtime", 403), (node.url.replace("/realtime", "/"), 404)):
+            ended = await gateway("watch", "event:42", "--once", "--url", url, "--data", str(tmp_path))
+            assert ended.status == 1
+            assert ended.err == (
+                f"gateway: {url} answered {status}: clients connect to ws://HOST:PORT/realtime (or wss://); "
+                "is that another port, or another server?\n"
+            )
+
+
+async def test_a_look_at_a_gateway_that_is_full_is_told_so_in_a_line(tmp_path):
+    full = ("--set", "server.connections_max=1")
+    async with served(tmp_path, *full) as node, wire(node.url, await token(node)):
+        ended = await gateway("watch", "event:42", "--once", *node.reach())
+    assert ended.status == 3
+    assert ended.err.startswith(f"gateway: {node.url} answered 503: ")
+    assert len(ended.err.splitlines()) == 1
 
 
 async def test_a_look_at_what_accepts_and_never_answers_ends_too(tmp_path):
