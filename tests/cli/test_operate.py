@@ -41,6 +41,16 @@ async def test_an_address_without_its_scheme_is_one_line_with_the_way_out(tmp_pa
         assert "write http://HOST:PORT" in done.err and "Traceback" not in done.err
 
 
+async def test_another_port_than_the_admin_port_is_told_as_such(tmp_path):
+    async with served(tmp_path) as server:
+        service = server.url.replace("ws://", "http://").removesuffix("/realtime")
+        for words in (("sessions",), ("flags", "kill_switch=on"), ("drain",)):
+            done = await gateway(*words, "--admin", service, "--data", str(tmp_path))
+            assert done.status == 1
+            assert f"{service} answered: " in done.err
+            assert "Is that the admin port? --admin URL names it." in done.err
+
+
 async def test_the_console_is_opened_by_the_token_that_is_shown(tmp_path):
     async with served(tmp_path) as server:
         reach = ("--admin", server.admin, "--data", str(tmp_path / "elsewhere"))
