@@ -57,6 +57,10 @@ test("an answer of who was removed meanwhile is dropped, and he is told", async 
   await bob.conflict.waitFor();
   expect(await bob.conflict.textContent()).toMatch(/Ann changed an answer.*MineGoing.*Theirsnothing/s);
   await attendee(bob, "Bob").waitFor({ state: "detached" });
+  await bob.conflict.getByRole("button", { name: "Keep mine" }).click();
+  const gone = { hasText: "is gone. Choose the other side" };
+  await bob.conflict.getByRole("alert").filter(gone).waitFor();
+  expect(await bob.page.getByText(gone.hasText).count()).toBe(1); // there, and nowhere behind it
   await bob.conflict.getByRole("button", { name: "Keep theirs" }).click();
   await bob.conflict.waitFor({ state: "detached" });
   expect(await attendee(bob, "Cleo: no answer yet").count()).toBe(1); // who has his place on the list has no answer of his

@@ -218,6 +218,8 @@ export interface Conflict {
   readonly userId: string | null;
   readonly version: number | null;
   readonly timestamp: number | null;
+  /** Why what it was resolved with last could not be written, or was refused. */
+  readonly problem?: string;
 }
 
 /** `value` is the merge editor's result. */

@@ -1,6 +1,14 @@
 /** Conflicts on a real gateway: told, asked about, and resolved each way. */
 
-import type { ClientOptions, Problem, SharedDocument } from "@collab/client";
+import {
+  type ClientOptions,
+  type Conflict,
+  type Json,
+  memoryStore,
+  type PatchOperation,
+  type Problem,
+  type SharedDocument,
+} from "@collab/client";
 import { expect, test } from "vitest";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -92,7 +100,10 @@ test.each(["merge", "ask"] as const)(
     expect(ben.snapshot.conflicts).toEqual([]);
     await expect(ben.saved()).rejects.toMatchObject({ code: expect.any(String) });
     await until(ben, (now) => now.conflicts.length > 0);
-    expect(ben.snapshot.conflicts).toMatchObject([{ id: conflict.id, path: "/start_time", mine, theirs }]);
+    const problem = (problems[0] as Problem).message;
+    expect(ben.snapshot.conflicts).toMatchObject([
+      { id: conflict.id, path: "/start_time", mine, theirs, problem },
+    ]);
     expect(problems).toMatchObject([{ code: "EDIT_REFUSED" }]);
     ben.resolve(conflict.id, "theirs");
     await ben.saved();
@@ -101,6 +112,45 @@ test.each(["merge", "ask"] as const)(
     expect(ben.snapshot.view?.start_time).toBe(theirs);
   },
 );
+
+test("a merge that the server refuses when its client is closed by then leaves the choice to the next", async () => {
+  const at = (hour: string) => `2026-11-30T${hour}:00:00Z`;
+  const values = new Map<string, Json>();
+  const { ann, ben, conflict, client } = await meeting(
+    { title: "Sync", start_time: at("09") },
+    (document) => document.set("/start_time", at("10")),
+    (document) => document.set("/start_time", at("11")),
+    "merge",
+    { store: memoryStore(values) },
+  );
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.resolve(conflict.id, { value: "tomorrow" });
+  ben.set("/location", "Room 1");
+  await ben.stored();
+  const left = new Map(structuredClone([...values]));
+  const next = people.client("ben", { store: memoryStore(left), connect: false });
+  const again = next.open<Event>("event", ann.id);
+  await again.ready();
+  expect(again.snapshot.conflicts).toEqual([]);
+  next.connect();
+  const { conflicts } = await until(again, (now) => now.conflicts.length > 0);
+  expect(conflicts).toMatchObject([{ id: conflict.id, mine: at("10"), theirs: at("11") }]);
+  expect(conflicts[0]?.problem).toMatch(/./);
+  again.resolve(conflict.id, "theirs");
+  await until(again, (now) => now.pending === 0);
+  expect(again.snapshot).toMatchObject({ conflicts: [], view: { start_time: at("11"), location: "Room 1" } });
+});
+
+test("a resolution that is committed is asked about no more, whatever is refused later", async () => {
+  const { ben, conflict } = await clash("merge");
+  ben.resolve(conflict.id, { value: "Both" });
+  await ben.saved();
+  ben.set("/title", "Later");
+  ben.edit({ op: "add", path: "/start_time", value: "tomorrow" } as PatchOperation);
+  await expect(ben.saved()).rejects.toMatchObject({ code: expect.any(String) });
+  expect(ben.snapshot.conflicts).toEqual([]);
+});
 
 test("what merges is no conflict", async () => {
   const { document: ann } = await people.event("ann", {
@@ -124,6 +174,9 @@ test("what merges is no conflict", async () => {
   expect(ben.snapshot.view).toMatchObject({ title: "Stand-up", description: "Please bring cake and tea." });
 });
 
+/** Why a resolution can't be written, and the way out. */
+const GONE = expect.stringMatching(/is gone\. Choose the other side/);
+
 const person = (user_id: string, response_status = "NEEDS_ACTION") => ({ user_id, response_status });
 
 /** What Ann does while Ben, offline, does something else; he is on the way back. */
@@ -146,14 +199,15 @@ async function meeting(
   await ann.saved();
   client.connect();
   const { conflicts } = await until(ben, (now) => now.conflicts.length > 0);
-  return { ann, ben, conflicts, conflict: conflicts[0] as NonNullable<(typeof conflicts)[0]>, problems };
+  const [conflict] = conflicts as [Conflict];
+  return { ann, ben, client, conflicts, conflict, problems };
 }
 
 test.each(["merge", "ask"] as const)(
   "what was made in an item that is gone is written in no other (%s)",
   async (onConflict) => {
     const attendees = ["ann", "ben", "carol"].map((user) => person(user));
-    const { ann, ben, conflict, problems } = await meeting(
+    const { ann, ben, conflict } = await meeting(
       { attendees },
       (document) => document.set("/attendees/1/response_status", "ACCEPTED"),
       (document) => document.remove("/attendees/1"),
@@ -163,8 +217,7 @@ test.each(["merge", "ask"] as const)(
     ben.resolve(conflict.id, "mine");
     await ben.saved();
     expect(ben.snapshot.view?.attendees).toEqual([person("ann"), person("carol")]);
-    expect(ben.snapshot.conflicts).toMatchObject([{ id: conflict.id, kind: "dropped" }]);
-    expect(problems).toMatchObject([{ code: "ERROR", id: ann.id }]);
+    expect(ben.snapshot.conflicts).toMatchObject([{ id: conflict.id, kind: "dropped", problem: GONE }]);
     ben.resolve(conflict.id, "theirs");
     expect(ben.snapshot.conflicts).toEqual([]);
     expect(ann.snapshot.view?.attendees).toEqual([person("ann"), person("carol")]);
@@ -190,7 +243,7 @@ test.each(["merge", "ask"] as const)(
 
 test("a conflict's path goes along with its item, and is told to be lost with it", async () => {
   const attendees = ["ann", "ben", "carol"].map((user) => person(user));
-  const { ann, ben, conflict, problems } = await meeting(
+  const { ann, ben, conflict } = await meeting(
     { attendees },
     (document) => document.set("/attendees/1/response_status", "ACCEPTED"),
     (document) => document.set("/attendees/1/response_status", "DECLINED"),
@@ -201,7 +254,7 @@ test("a conflict's path goes along with its item, and is told to be lost with it
   ann.remove("/attendees/0");
   await until(ben, (now) => now.view?.attendees?.length === 1);
   ben.resolve(conflict.id, "theirs");
-  expect(problems).toMatchObject([{ code: "ERROR" }]);
+  expect(ben.snapshot.conflicts).toMatchObject([{ id: conflict.id, problem: GONE }]);
   expect(ben.snapshot.view?.attendees).toEqual([person("carol")]);
 });
 
@@ -250,7 +303,7 @@ test("a conflict is about the operation that the server names, not about a later
 
 test("where nobody can say which item an edit was dropped from, mine is written in none", async () => {
   const attendees = ["ann", "ben", "carol"].map((user) => person(user));
-  const { ben, conflict, problems } = await meeting(
+  const { ben, conflict } = await meeting(
     { title: "Sync", attendees },
     (document) => {
       document.set("/attendees/1/response_status", "ACCEPTED");
@@ -264,7 +317,7 @@ test("where nobody can say which item an edit was dropped from, mine is written 
   );
   expect(conflict).toMatchObject({ kind: "dropped", mine: "ACCEPTED" });
   ben.resolve(conflict.id, "mine");
-  expect(problems).toMatchObject([{ code: "ERROR" }]);
+  expect(ben.snapshot.conflicts).toMatchObject([{ id: conflict.id, problem: GONE }]);
   expect(ben.snapshot.view?.attendees).toEqual([person("ben", "DECLINED"), person("carol")]);
 });
 

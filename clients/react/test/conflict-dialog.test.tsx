@@ -80,7 +80,30 @@ test("a merge that is refused asks again", async () => {
   act(() => button("Merge").click());
   expect(dialog()).toBeNull();
   await waitFor(() => expect(dialog()).not.toBeNull());
+  expect(screen.getByRole("alert", { hidden: true }).textContent).toMatch(/./); // why
   act(() => button("Keep mine").click());
   expect(dialog()).toBeNull();
   await act(() => until(ann, (now) => now.view?.start_time === start("10")));
+});
+
+test("why an answer can't be written is said in the dialog, which leaves the other", async () => {
+  const { document: ann } = await people.event("ann", {
+    attendees: [{ user_id: "ann" }, { user_id: "ben" }],
+  });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.set("/attendees/1/response_status", "ACCEPTED");
+  ann.remove("/attendees/1");
+  await ann.saved();
+  client.connect();
+  await until(ben, (now) => now.conflicts.length > 0);
+  shows(ben);
+  expect(screen.queryByRole("alert", { hidden: true })).toBeNull();
+  act(() => button("Keep mine").click());
+  const alert = screen.getByRole("alert", { hidden: true });
+  expect(alert.textContent).toMatch(/is gone\. Choose the other side/);
+  expect(dialog()?.contains(alert)).toBe(true);
+  act(() => button("Keep theirs").click());
+  expect(dialog()).toBeNull();
 });

@@ -27,6 +27,14 @@ export interface Unresolved extends Conflict {
   readonly place: "node" | "gap" | "lost";
 }
 
+/** A conflict until what it was resolved with is committed: it comes back where that is refused. */
+export interface Resolved {
+  readonly conflict: Unresolved;
+  readonly value: Json | undefined;
+  /** Committed when so many edits are settled. */
+  readonly settledAt: number;
+}
+
 /** Conflicts are kept with their names, beside which the next session's stand. */
 const nextId = (): string => randomName(Math.random);
 

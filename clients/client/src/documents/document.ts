@@ -15,8 +15,8 @@ import type {
   ViewChange,
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
-import { equal, PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
-import { carriedConflict, patchOf, type Unresolved, valueAt } from "./conflicts.js";
+import { PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
+import { patchOf, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { DocumentState, EVERYTHING } from "./state.js";
 import { Bursts, isTyping } from "./typing.js";
@@ -177,8 +177,7 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   // ----------------------------------------------------------------------------------------- conflicts
 
-  /** `tell`s whoever asked what can't be written. */
-  resolve(conflictId: string, resolution: Resolution, tell: Tell = this.#tell): void {
+  resolve(conflictId: string, resolution: Resolution): void {
     const { state } = this;
     const conflict = this.#unresolved(conflictId);
     if (!conflict) {
@@ -187,11 +186,10 @@ export class Document<T = Json> implements SharedDocument<T> {
     }
     const standing = conflict.kind === "refused" ? this.#decide(conflict, resolution) : standingOf(conflict);
     if (resolution === standing) this.#settle(conflictId);
-    else if (resolution === "theirs" && conflict.omitted.includes("theirs"))
-      void this.#fetchTheirs(conflict, tell);
+    else if (resolution === "theirs" && conflict.omitted.includes("theirs")) void this.#fetchTheirs(conflict);
     else {
       const value = typeof resolution === "string" ? conflict[resolution] : resolution.value;
-      this.#write(conflictId, value, tell);
+      this.#write(conflictId, value);
     }
     void state.store();
     state.refresh();
@@ -205,60 +203,39 @@ export class Document<T = Json> implements SharedDocument<T> {
     this.state.conflicts = this.state.conflicts.filter((one) => one.id !== id);
   }
 
-  /** A conflict stays where its resolution can't be written, and comes back where the server refuses it. */
-  #write(id: string, value: Json | undefined, tell: Tell): void {
-    const conflict = this.#unresolved(id);
-    if (!conflict) return;
-    const { path, place } = conflict;
+  /** A conflict stays where its resolution can't be written, and says why. */
+  #write(id: string, value: Json | undefined): void {
+    const { state } = this;
+    const { path, place } = this.#unresolved(id) ?? {};
+    if (path === undefined) return;
     try {
       if (place === "lost") throw new EditError("CONFLICT", `What was at ${path} is gone.`);
       this.#bursts.end();
-      this.edit(patchOf(this.state.view, path, value, place === "gap"));
-      this.#settleWith(id, value);
+      this.edit(patchOf(state.view, path, value, place === "gap"));
     } catch (cause) {
       if (!(cause instanceof EditError)) throw cause;
-      tell(`${cause.message} Choose the other side, or edit the document.`, cause);
+      this.#stays(id, `${cause.message} Choose the other side, or edit the document.`);
+      return;
     }
-  }
-
-  #settleWith(id: string, value: Json | undefined): void {
-    const { state } = this;
-    let conflict = this.#unresolved(id) as Unresolved;
+    const { settled, pending } = state.replicator.flight;
+    const conflict = this.#unresolved(id) as Unresolved; // as it stands after the edit
+    state.resolved = [...state.resolved, { conflict, value, settledAt: settled + pending }];
     this.#settle(id);
-    const ends = [
-      state.operations.add((before, operations) => {
-        conflict = carriedConflict(conflict, before, operations);
-      }),
-      state.refused.add(() => {
-        if (equal(valueAt(state.view, conflict.path), value)) return;
-        state.conflicts = [conflict, ...state.conflicts];
-        over();
-      }),
-    ];
-    const over = () => {
-      for (const end of ends) end();
-    };
-    // Another edit may be refused before.
-    const goOn = (): void => {
-      if (state.status === "ready") this.saved().then(over, goOn);
-      else over();
-    };
-    goOn();
   }
 
-  #tell: Tell = (message, cause) => {
-    this.context.onProblem({ code: "ERROR", message, type: this.type, id: this.id, cause });
-  };
+  #stays(id: string, problem: string): void {
+    this.state.conflicts = this.state.conflicts.map((one) => (one.id === id ? { ...one, problem } : one));
+  }
 
-  async #fetchTheirs({ id, told }: Unresolved, tell: Tell): Promise<void> {
+  async #fetchTheirs({ id, told }: Unresolved): Promise<void> {
     try {
       const { document } = await this.at(told.version);
-      this.#write(id, valueAt(document as Json, told.path), tell);
-      void this.state.store();
-      this.state.refresh();
-    } catch (cause) {
-      tell("What the others wrote could not be fetched: resolve it again later.", cause);
+      this.#write(id, valueAt(document as Json, told.path));
+    } catch {
+      this.#stays(id, "What the others wrote could not be fetched: resolve it again later.");
     }
+    void this.state.store();
+    this.state.refresh();
   }
 
   /**
@@ -327,6 +304,5 @@ export class Document<T = Json> implements SharedDocument<T> {
 }
 
 type Side = "mine" | "theirs";
-type Tell = (message: string, cause: unknown) => void;
 
 const standingOf = ({ kind }: { kind: Conflict["kind"] }): Side => (kind === "overwrote" ? "mine" : "theirs");

@@ -3,13 +3,13 @@
 import type { DocumentSnapshot, DocumentStatus, Json, Patch, ProblemCode, Role, ViewChange } from "../api.js";
 import { Cell, Listeners } from "../cell.js";
 import { EditError, RequestError } from "../errors.js";
-import type { Operations } from "../kernel/index.js";
+import { equal, type Operations } from "../kernel/index.js";
 import { Room, type RoomDocument } from "../presence/room.js";
 import type { Standing } from "../tabs/notes.js";
 import { keyOf, type Payload } from "../wire.js";
 import { viewChange } from "./change.js";
 import { Confirmed, type Step } from "./confirmed.js";
-import { carriedConflict, type Unresolved } from "./conflicts.js";
+import { carriedConflict, type Resolved, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { type Refusal, Replicator, type ReplicatorEvents, type SavedReplicator } from "./replicator.js";
 import { Waiters } from "./waiters.js";
@@ -18,7 +18,12 @@ const SAVE_AFTER_MS = 1_000;
 /** More than any count of edits: what is reached when nothing is pending. */
 export const EVERYTHING = Infinity;
 
-type Saved = SavedReplicator & { conflicts: readonly Unresolved[]; role: Role | null };
+/** `settledAt` counts from the record's first edit. */
+type Saved = SavedReplicator & {
+  conflicts: readonly Unresolved[];
+  resolved?: readonly Resolved[];
+  role: Role | null;
+};
 
 export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly key: string;
@@ -36,6 +41,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly saved = new Waiters();
   /** In a tab that follows: those of what it could not hand over. */
   conflicts: readonly Unresolved[] = [];
+  resolved: readonly Resolved[] = [];
   /** Why it is forbidden. */
   denial: RequestError | null = null;
   status: DocumentStatus = "loading";
@@ -116,13 +122,17 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     const before = this.cell.snapshot;
     this.cell.update(this.#snapshot());
     const { pending, isStored } = this.cell.snapshot;
-    this.saved.reached(pending ? this.replicator.flight.settled : EVERYTHING);
+    const reached = pending ? this.replicator.flight.settled : EVERYTHING;
+    this.saved.reached(reached);
+    this.resolved = this.resolved.filter(({ settledAt }) => settledAt > reached);
     if (pending || before.pending || isStored !== before.isStored) this.context.onChanged();
   }
 
   onView(before: Json, operations: Operations, after: Json, author: string | null): void {
     this.presence.onView(before, operations, after, author);
-    this.conflicts = this.conflicts.map((one) => carriedConflict(one, before, operations));
+    const carried = (one: Unresolved) => carriedConflict(one, before, operations);
+    this.conflicts = this.conflicts.map(carried);
+    this.resolved = this.resolved.map((one) => ({ ...one, conflict: carried(one.conflict) }));
     this.operations.tell(before, operations, author);
     if (this.changes.isEmpty) return;
     this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
@@ -141,8 +151,19 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   onRefused(error: Refusal, operations: Patch): void {
     const { code, message, index = null } = error;
     this.saved.reject(new EditError(code, message, index));
+    this.#askAgain(message);
     this.refused.tell(error, operations);
     this.tell("EDIT_REFUSED", error, operations);
+  }
+
+  /** Of an edit that was refused; which one, what is in the view tells. */
+  #askAgain(problem: string): void {
+    const isThere = ({ conflict, value }: Resolved) => equal(valueAt(this.view, conflict.path), value);
+    const back = this.resolved
+      .filter((one) => !isThere(one))
+      .map(({ conflict }) => ({ ...conflict, problem }));
+    this.conflicts = [...back, ...this.conflicts];
+    this.resolved = this.resolved.filter(isThere);
   }
 
   tell(code: ProblemCode, error: Refusal, operations?: Patch): void {
@@ -245,7 +266,9 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   #record(): Json | undefined {
     const saved = this.replicator.save();
     if (!saved) return undefined;
-    const record: Saved = { ...saved, conflicts: this.conflicts, role: this.role };
+    const { conflicts, role } = this;
+    const resolved = shifted(this.resolved, -this.replicator.flight.settled);
+    const record: Saved = { ...saved, conflicts, resolved, role };
     return record as unknown as Json;
   }
 
@@ -278,9 +301,11 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.#storedEdits = this.#edits;
       this.stored = this.view;
       this.conflicts = saved.conflicts;
+      const resolved = shifted(saved.resolved ?? [], this.replicator.flight.settled);
       this.dropAnswered();
       this.role = saved.role;
       upon?.();
+      this.resolved = resolved;
     } catch (cause) {
       this.#setAside(saved, cause, "STORE_CORRUPT", "It doesn't fit together");
       return;
@@ -290,3 +315,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.refresh();
   }
 }
+
+const shifted = (resolved: readonly Resolved[], by: number): Resolved[] =>
+  resolved.map((one) => ({ ...one, settledAt: one.settledAt + by }));

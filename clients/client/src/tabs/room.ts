@@ -63,7 +63,8 @@ export class TabRoom {
     if (payload.on_conflict) this.document.options.onConflict = "ask";
     if (type === "SUBSCRIBE") await this.#subscribe(tab, id, payload);
     else if (type === "OP") this.#edit(tab, id, payload);
-    else if (type === "RESOLVE") this.#resolve(tab, payload);
+    else if (type === "RESOLVE")
+      this.document.resolve(String(payload.conflict), payload.resolution as Resolution);
     else if (type === "PRESENCE_UPDATE") this.#place(tab, payload);
   }
 
@@ -148,12 +149,6 @@ export class TabRoom {
     } finally {
       this.#acting = null;
     }
-  }
-
-  #resolve(tab: string, { conflict, resolution }: Payload): void {
-    this.document.resolve(String(conflict), resolution as unknown as Resolution, (message) => {
-      this.events.tell(tab, "ERROR", { code: "ERROR", message, ref: null });
-    });
   }
 
   /** What a tab handed over can be among it, and whoever waits there for it to be saved. */

@@ -22,12 +22,6 @@ export function ConflictDialog<T>(props: ConflictDialogProps<T>): ReactNode {
   return conflict && <Question key={conflict.id} {...props} conflict={conflict} />;
 }
 
-const SIDES = [
-  ["Mine", "mine"],
-  ["Theirs", "theirs"],
-  ["Before", "base"],
-] as const;
-
 /** With the focus on no button, which a space that was meant for a text would press. */
 function show(dialog: HTMLDialogElement): void {
   dialog.showModal();
@@ -44,7 +38,7 @@ function Question<T>({
 }: ConflictDialogProps<T> & { conflict: Conflict }): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  const { path, userId, mine, theirs, omitted, timestamp } = conflict;
+  const { problem, path, userId, mine, theirs, omitted, timestamp } = conflict;
   const [merged, setMerged] = useState(() => textOf(suggest(conflict)));
   useEffect(() => {
     const opened = dialog.current as HTMLDialogElement;
@@ -55,10 +49,21 @@ function Question<T>({
       opened.close();
     };
   }, []);
-  const of = (side: (typeof SIDES)[number][1]) => {
-    const value = conflict[side];
-    if (value !== undefined) return shown(path, value);
-    return <i>{omitted.includes(side as "base") ? "too long to show here" : "nothing"}</i>;
+  const side = (name: string, member: "mine" | "theirs" | "base") => {
+    const value = conflict[member];
+
+    return (
+      <div>
+        <dt>{name}</dt>
+        <dd>
+          {value !== undefined ? (
+            shown(path, value)
+          ) : (
+            <i>{omitted.includes(member as "base") ? "too long to show here" : "nothing"}</i>
+          )}
+        </dd>
+      </div>
+    );
   };
   const button = (text: string, resolution: Resolution) => (
     <button type="button" onClick={() => document?.resolve(conflict.id, resolution)}>
@@ -75,17 +80,15 @@ function Question<T>({
       onCancel={(e) => e.preventDefault()}
       onClose={({ currentTarget: closed }) => closed.open || show(closed)} // the second Escape can't be prevented
     >
+      {problem && <p role="alert">{problem}</p>}
       <p id={id}>
         {userId === null ? "Somebody" : nameOf(userId)} changed <b>{labelOf(path)}</b> too
         {timestamp !== null && ` at ${new Date(timestamp).toLocaleTimeString()}`}.
       </p>
       <dl>
-        {SIDES.map(([name, side]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{of(side)}</dd>
-          </div>
-        ))}
+        {side("Mine", "mine")}
+        {side("Theirs", "theirs")}
+        {side("Before", "base")}
       </dl>
       {merged !== undefined && (
         <label>
