@@ -112,6 +112,7 @@ class GatewayClient implements Client, Peer {
       stepDown: () => this.#server.disconnect(),
       meta: () => this.#meta,
       connection: () => this.connection.snapshot,
+      isSavingPower: () => this.#server.isSavingPower,
       wanted: () => this.#wanted,
       onLeader: (meta, connection, wanted) => {
         if (this.#isOthers(meta.userId)) return;

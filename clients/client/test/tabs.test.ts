@@ -12,7 +12,7 @@ import {
   type Store,
   StoreFullError,
 } from "@collab/client";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { locksOf } from "../src/tabs/platform.js";
 import { FakeSignal } from "./support/fake.js";
 import { type Event, People } from "./support/people.js";
@@ -255,6 +255,37 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(other, (now) => now.view?.title === "Lunch");
     ben.set("/title", "Later");
     await until(second, (now) => now.view?.title === "Later");
+  });
+
+  test("a tab that is seen leads in place of one in the background that polls to save power, and back", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const tab = () => {
+      const foreground = new FakeSignal();
+      return {
+        foreground,
+        client: people.client("ann", { store: store(), background: "poll", environment: { foreground } }),
+      };
+    };
+    const [one, two, hidden] = [tab(), tab(), tab()];
+    hidden.foreground.turn(false);
+    const [first, second] = [await opened(one.client, ben.id), await opened(two.client, ben.id)];
+    for (const [from, to] of [
+      [one, two],
+      [two, one],
+    ] as const) {
+      to.foreground.turn(true);
+      first.set("/location", `with ${from === one ? "one" : "two"}`);
+      await first.stored();
+      from.foreground.turn(false);
+      await until(to.client.connection, (now) => now.state === "online");
+      const seen = to === one ? first : second;
+      await until(seen, (now) => now.isLive && now.pending === 0);
+      ben.set("/title", `seen in ${to === one ? "one" : "two"}`);
+      await until(seen, (now) => now.view?.title === ben.snapshot.view?.title);
+      await until(from.client.connection, (now) => now.state === "online" && !now.isPaused);
+    }
+    await until(ben, (now) => now.view?.location === "with two");
   });
 
   test("whether a document may be seen is told in every tab, also where that changes", async () => {

@@ -172,7 +172,7 @@ export class ServerConnection {
   #attempt(): void {
     this.#triedAt = this.environment.now();
     const { state, reason } = this.state.snapshot;
-    if (this.#isSavingPower()) {
+    if (this.isSavingPower) {
       this.#startPolling(reason);
       return;
     }
@@ -313,7 +313,7 @@ export class ServerConnection {
 
   #onPollFailed(): void {
     const { reason } = this.state.snapshot;
-    if (reason === "killed" || reason === "not_enabled" || this.#isSavingPower()) {
+    if (reason === "killed" || reason === "not_enabled" || this.isSavingPower) {
       this.#pollLater();
       return;
     }
@@ -328,7 +328,8 @@ export class ServerConnection {
     return this.environment.foreground?.isOn() === false;
   }
 
-  #isSavingPower(): boolean {
+  /** Is polling, and that seldom, all that is wanted while nobody looks? */
+  get isSavingPower(): boolean {
     return this.options.background === "poll" && this.#isInBackground();
   }
 
@@ -338,7 +339,7 @@ export class ServerConnection {
   }
 
   #onForeground(): void {
-    if (this.#isSavingPower()) {
+    if (this.isSavingPower) {
       if (this.#phase === "online" || this.#phase === "opening") this.#attempt();
     } else if (!this.#isInBackground()) this.#wake();
   }

@@ -232,7 +232,7 @@ export class Document<T = Json> implements SharedDocument<T> {
       const { document } = await this.at(told.version);
       this.#write(id, valueAt(document as Json, told.path));
     } catch {
-      this.#stays(id, "What the others wrote could not be fetched: resolve it again later.");
+      this.#stays(id, "What the others wrote could not be fetched: try again later.");
     }
     void this.state.store();
     this.state.refresh();

@@ -36,7 +36,11 @@ export type Note =
       connection: Connection;
       wanted: Required<Wish>;
       isFailing: boolean;
+      /** It is in the background, where it only polls. */
+      isSavingPower: boolean;
     }
+  /** A tab that is seen would lead in place of one that saves power. */
+  | { kind: "yield"; leader: string }
   | { kind: "standing"; leader: string; key: string; standing: Standing }
   /** A following tab's message to the leading one, as if to the server; and an answer. */
   | { kind: "say"; leader: string; tab: string; type: string; id: string; payload: Payload }

@@ -37,6 +37,7 @@ export interface TabEvents {
   meta(): Meta;
   onLeader(meta: Meta, connection: Connection, wanted: Required<Wish>): void;
   connection(): Connection;
+  isSavingPower(): boolean;
   /** What a tab that takes the lead goes by. */
   wanted(): Required<Wish>;
   wish(wish: Wish): void;
@@ -77,6 +78,10 @@ export class Tabs {
     return this.keeper.isOwner;
   }
 
+  get #isSeen(): boolean {
+    return this.environment.foreground?.isOn() !== false;
+  }
+
   /** Resolves when it is clear who leads. */
   start(): Promise<void> {
     const { isVisible } = this.events.wanted();
@@ -112,7 +117,10 @@ export class Tabs {
   /** Waits for the lock, or takes it. */
   #seek(isStealing = false): void {
     const { signal } = (this.#giveUp = new AbortController());
-    const onLost = () => void this.#stepDown();
+    const onLost = () => {
+      this.#release = null;
+      void this.#stepDown();
+    };
     const wanted = isStealing
       ? this.#locks.steal(this.name, { onLost })
       : this.#locks.acquire(this.name, { signal, onLost });
@@ -128,7 +136,7 @@ export class Tabs {
   #ask(): void {
     this.#post({ kind: "hello" });
     this.#silence.set(SILENCE_MS, () => {
-      if (this.environment.foreground?.isOn() === false) return;
+      if (!this.#isSeen) return;
       this.#giveUp.abort();
       this.#seek(true);
     });
@@ -155,9 +163,10 @@ export class Tabs {
     this.tellLeading();
   }
 
-  /** Another tab took the lead while this one was asleep: what it has is merged there. */
+  /** Another tab took the lead while this one was asleep, or is to have it: what this one has is merged there. */
   async #stepDown(): Promise<void> {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#isHandingOver) return;
+    const release = this.#release;
     this.#giveUp.abort();
     this.#host?.end();
     this.#host = null;
@@ -171,6 +180,7 @@ export class Tabs {
     } finally {
       this.#isHandingOver = false;
     }
+    release?.();
     if (this.#isClosed) return;
     this.#seek();
     this.#ask();
@@ -186,7 +196,8 @@ export class Tabs {
     const { leader } = this.#host;
     const { isFailing } = this.keeper;
     const [meta, connection, wanted] = [this.events.meta(), this.events.connection(), this.events.wanted()];
-    this.#post({ kind: "leading", leader, meta, connection, wanted, isFailing });
+    const isSavingPower = this.events.isSavingPower();
+    this.#post({ kind: "leading", leader, meta, connection, wanted, isFailing, isSavingPower });
   }
 
   #onNote(note: Note): void {
@@ -199,6 +210,7 @@ export class Tabs {
     if (note.kind === "hello") this.tellLeading();
     else if (note.kind === "say" && note.leader === host.leader) host.onSay(note);
     else if (note.kind === "wish") this.events.wish(note.wish);
+    else if (note.kind === "yield" && note.leader === host.leader) void this.#stepDown();
   }
 
   #onLeader(note: Note): void {
@@ -210,10 +222,13 @@ export class Tabs {
     else if (note.kind === "tell" && note.tab === this.#tab) this.registry.onMessage(note.message);
   }
 
-  #follow({ leader, meta, connection, wanted, isFailing }: Note & { kind: "leading" }): void {
+  #follow(note: Note & { kind: "leading" }): void {
+    const { leader, meta, connection, wanted, isFailing } = note;
     const isNew = leader !== this.#leader;
     this.events.onLeader(meta, connection, this.#insisting(wanted));
     this.keeper.follow(isFailing);
+    // Its changes would come late, and somebody looks at this one.
+    if (note.isSavingPower && this.#isSeen) this.#post({ kind: "yield", leader });
     if (!isNew || this.#isClosed) return;
     this.registry.onOffline();
     this.#leader = leader;
