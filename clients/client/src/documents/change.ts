@@ -12,11 +12,33 @@ import {
 } from "../kernel/index.js";
 import { valueAt } from "./conflicts.js";
 
-/** The delta of the text at a pointer: as it was edited, or where that isn't told by one edit, by comparing. */
-export function deltaOf(operations: Operations, path: string, before: string, after: string): Delta {
+/** Of the texts at pointers, by the documents before and after. Both are immutable, and many cursors go from one to the other. */
+const deltas = new WeakMap<object, WeakMap<object, Map<string, Delta>>>();
+
+function known<V>(
+  from: { get(key: object): V | undefined; set(key: object, value: V): unknown },
+  key: object,
+  made: V,
+): V {
+  const value = from.get(key) ?? made;
+  from.set(key, value);
+  return value;
+}
+
+/** What a change did to the text at a pointer: as it was edited, or where that isn't told by one edit, by comparing, once. */
+export function deltaOf(operations: Operations, path: string, before: Json, after: Json): Delta {
+  const found = known(
+    known(deltas, before as object, new WeakMap()),
+    after as object,
+    new Map<string, Delta>(),
+  );
   const [only] = operations;
-  if (operations.length === 1 && only?.[0] === "txt" && formatPointer(only[1]) === path) return only[2];
-  return textDifference(before, after);
+  const isTold = operations.length === 1 && only?.[0] === "txt" && formatPointer(only[1]) === path;
+  const delta =
+    found.get(path) ??
+    (isTold ? only[2] : textDifference(valueAt(before, path) as string, valueAt(after, path) as string));
+  found.set(path, delta);
+  return delta;
 }
 
 export function viewChange(
@@ -32,7 +54,7 @@ export function viewChange(
     carry(path, units, stays = origin === "remote") {
       const [text, next] = [valueAt(before, path), valueAt(after, path)];
       if (typeof text !== "string" || typeof next !== "string") return null;
-      const delta = deltaOf(operations, path, text, next);
+      const delta = deltaOf(operations, path, before, after);
       return toUnits(next, carriedOffset(delta, toCodePoints(text, units), stays));
     },
   };

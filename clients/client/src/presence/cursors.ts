@@ -57,6 +57,6 @@ export function between(
   const [before, after] = [textAt(from, field), textAt(to, field)];
   if (before === after || position === undefined) return cursor;
   if (typeof before !== "string" || typeof after !== "string") return { field };
-  const delta = deltaOf(operations, pathOf(field), before, after);
+  const delta = deltaOf(operations, pathOf(field), from, to);
   return mapped(cursor, (offset) => carriedOffset(delta, offset, stays));
 }
