@@ -194,10 +194,6 @@ class Load:
         """Edits without an answer."""
         return sum(len(editor.flying) + len(editor.due) for editor in self.all)
 
-    def unsent_bytes(self) -> int:
-        """What the sockets haven't taken."""
-        return sum(len(editor.unsent) for editor in self.all)
-
     def _next(self, editor: Editor, due_s: float) -> int:
         self._number += 1
         editor.flying[self._number] = due_s
@@ -398,6 +394,14 @@ class Cores:
         return node_s / elapsed_s, clients_s / elapsed_s
 
 
+def _maximum(load: Load, windows: Sequence[int]) -> float:
+    """What is committed a second at most. Raises RuntimeError where that is nothing."""
+    found = max(load.saturate(window, MAXIMUM_S) for window in windows)
+    if not found:
+        raise RuntimeError(f"nothing was committed in {MAXIMUM_S} s: is the disk busy? Run it again.")
+    return found
+
+
 def _round(load: Load, cores: Cores, before: float, windows: Sequence[int], seconds: float) -> dict[str, Any]:
     """Half of the maximum, twice of it, half again, and the maximum anew; `before` is what it was last."""
     waits = load.waits
@@ -420,7 +424,7 @@ def _round(load: Load, cores: Cores, before: float, windows: Sequence[int], seco
     load.drained()
     load.waits = False
     cores.look()
-    found["maxima"] = before, max(load.saturate(window, MAXIMUM_S) for window in windows)
+    found["maxima"] = before, _maximum(load, windows)
     found["cores_maximum"] = cores.look()
     load.waits = waits
     found["goodput"] = found["overload"]["rate"] / statistics.fmean(found["maxima"])
@@ -439,7 +443,7 @@ def measured(
             load.create()
             found: dict[str, Any] = {"empty": load.saturate(WINDOWS[0], MAXIMUM_S)}
             load.saturate(WINDOWS[0], FILL_S)
-            maximum = max(load.saturate(window, MAXIMUM_S) for window in windows)
+            maximum = _maximum(load, windows)
             found["rss_before"] = cores.node.memory_info().rss
             load.waits = waiting
             found["rounds"] = []

@@ -25,7 +25,7 @@ WAIT_MAX_S = 1.0
 class Account:
     """One connection's; `user_id` is None until somebody has signed in, who pays for what was before, too.
 
-    `has_left`: the connection is gone, nobody waits for its turn any more.
+    `has_left`: the session has ended, nobody waits for its turn any more.
     """
 
     __slots__ = ("_busy_s", "_shared", "_turn_until_s", "_unpaid_s", "has_left", "user_id")

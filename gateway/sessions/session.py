@@ -154,7 +154,7 @@ class ClientSession:
         """
         self.shared.counters.messages_waited += 1
         await self.account.turn()
-        if self._connection is None:
+        if self.has_ended:
             return
         work = self._take(payload, self.shared.now_s())
         if work is not None:
@@ -238,12 +238,11 @@ class ClientSession:
         shared = self.shared
         self._leave_all()
         self.account.pay()
-        self.account.has_left = True
         shared.registry.discard(self)
         self._connection = None
 
     def _leave_all(self) -> None:
-        self.has_ended = True
+        self.has_ended = self.account.has_left = True
         for subscription in self.subscriptions.values():
             self.leave(subscription)
         self.subscriptions.clear()

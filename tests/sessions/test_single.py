@@ -121,6 +121,24 @@ async def test_an_edit_that_waits_while_its_node_drains_is_told_that_it_was_not_
         client.leave()
 
 
+async def test_an_edit_that_waits_for_its_share_while_its_node_drains_is_told_that_it_was_not_made(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with desk() as found, trio.open_nursery() as nursery:
+        client = await found.client(subscribed=True)
+        found.endpoint.context.cpu.spend("ann", 1000.0, found.hub.now_s())
+        edit = Edit(found)
+        nursery.start_soon(edit.send)
+        await trio.testing.wait_all_tasks_blocked()
+        assert found.counters.messages_waited == 1
+        nursery.start_soon(found.endpoint.drain)
+        await trio.sleep(30)
+        assert edit.refusal is not None
+        assert (edit.refusal.code, edit.refusal.details["outcome"]) == ("UNAVAILABLE", "none")
+        assert found.counters.operations_refused == {}
+        client.leave()
+
+
 class Decider:
     """An authoriser that decides the same of everything; of nothing for an error."""
 

@@ -13,7 +13,7 @@ from gateway.errors import LogDamaged
 from gateway.log.checked import Checked
 from gateway.log.cluster.backup import Stores, names_in_redis
 from gateway.log.postgres.archive import PostgresArchive
-from gateway.log.redis import codec as codec
+from gateway.log.redis import codec
 from gateway.redislink.keys import keys_of, outbox, partition_of
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards

@@ -17,7 +17,7 @@ import trio
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
-from gateway.log.redis import codec as codec
+from gateway.log.redis import codec
 from gateway.ports import (
     NOTHING,
     Absent,

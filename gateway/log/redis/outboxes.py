@@ -16,7 +16,7 @@ import trio
 from gateway.config import Config
 from gateway.errors import LogDamaged, LogUnavailable
 from gateway.log.archive import ArchiveEntry, Kind, Mark, SavedSnapshot, Store
-from gateway.log.redis import codec as codec
+from gateway.log.redis import codec
 from gateway.ports import Record, Snapshot
 from gateway.redislink import keys
 from gateway.redislink.address import Address

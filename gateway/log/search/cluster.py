@@ -121,9 +121,9 @@ class ClusterIndexing:
         if await index.is_there():
             return
         logger.error("the index of searches isn't there; it is made anew from the archive")
-        await refilled(self._archive, one.number)
         if one.serving:
             await drop(self._rest, self._alias, range(1, one.number))
+        await refilled(self._archive, one.number)
         await index.make(self._alias if one.serving else "")
 
     async def _feed(self, one: Generation) -> None:

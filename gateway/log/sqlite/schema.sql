@@ -1,4 +1,4 @@
--- The embedded log, version 5 (PRAGMA user_version). `gateway.log.sqlite.submissions`, `sqlite_authors` and `sqlite_places`
+-- The embedded log, version 5 (PRAGMA user_version). Of `gateway.log.sqlite`, `submissions`, `authors` and `places`
 -- have one more table each.
 --
 -- A resource that was never written has no row, version 0 and the log's standing epoch. Its head is the version
