@@ -34,6 +34,13 @@ def compression_of(counts: Mapping[str, int]) -> Data | None:
     }
 
 
+def compressed_share(report: Mapping[str, Any]) -> float:
+    """The share of a run's users whose connections had it, by its report (an older one tells nothing)."""
+    offered: float = report["environment"]["scenario"]["population"].get("compressed_share", 0.0)
+    one = report.get("compression")
+    return offered * one["connections"] / (one["connections"] + one["declined"]) if one else offered
+
+
 def _wire(messages: int, received: int, sent: int) -> Data:
     each = _each(received, messages)
     return {"messages": messages, "received_bytes": received, "sent_bytes": sent, "message_bytes": each}

@@ -14,6 +14,7 @@ pass are told: what they measured may be the generator's limit. A part of a cali
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -88,15 +89,22 @@ def _scenario(
 
 
 async def calibrate(
-    scale: float, hold_s: float, run: RunScenario, say: Callable[[str], None]
+    scale: float,
+    hold_s: float,
+    run: RunScenario,
+    say: Callable[[str], None],
+    compressed_share: float = 0.0,
 ) -> dict[str, Any]:
-    """Run all of it; the result is read by `plan` and `simulate` as a sweep's is.
+    """Run all of it, with such a share of the users on compressed connections.
+
+    The result is read by `plan` and `simulate` as a sweep's is.
 
     Raises RunError where a run is ended early.
     """
     points: list[dict[str, Any]] = []
     for what, value, scenario in runs(scale, hold_s):
-        report = await run(scenario)
+        people = replace(scenario.population, compressed_share=compressed_share)
+        report = await run(replace(scenario, population=people))
         if report["ended_early"]:
             raise RunError(f"{report['ended_early']}: there is no calibration")
         points += points_of(report, what, value)

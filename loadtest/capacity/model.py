@@ -23,6 +23,9 @@ takes all that waits. The fit is to settled stages, where they tell what a conne
 opens rooms. Latency follows what is used without appends and the index, which are the work of another thread
 and another process.
 
+Where a share of the connections has permessage-deflate, what that costs and saves is part of each cost: a
+model is for the share that was measured.
+
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
 for the machine that was measured and say nothing about another. `usl` is Gunther's Universal Scalability
@@ -92,6 +95,7 @@ class CostModel:
     sent: Array  # bytes, columns: connects/s, operations/s, deliveries/s
     measured: Mapping[str, float]  # the largest measured value of each term
     entangled: Sequence[tuple[str, str]] = ()  # terms that rose together: their costs can't be told apart
+    compressed_share: float = 0.0  # of the connections: what it costs is part of all the other costs
 
     def cpu_needed(self, load: Mapping[str, float]) -> Estimate:
         """The CPU that a load needs in all, the workers' bases aside."""
@@ -118,8 +122,14 @@ class CostModel:
         return estimate(self.socket[:, 0] * connections)
 
     def bytes_per_s(self, load: Mapping[str, float]) -> float:
-        """What leaves for the clients under a load, uncompressed."""
+        """What leaves for the clients under a load, compressed for as many of them as were measured."""
         return float(self.sent @ _row(load)[1:])
+
+    def compression(self) -> str:
+        """What the costs say of permessage-deflate, in words."""
+        if not self.compressed_share:
+            return "uncompressed"
+        return f"compressed for {self.compressed_share:.0%} of the connections, as measured"
 
     def p95_ms(self, load: Mapping[str, float]) -> Estimate | None:
         """Delivery p95 of one worker under this load, with the interval of a measurement of it.
@@ -220,7 +230,17 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         _sent(loads[:, 1:], np.array([point["bytes_per_s"] for point in alone])),
         {term: max(point[term] for point in alone) for term in CPU_TERMS},
         _entangled(loads),
+        _compressed_share(points),
     )
+
+
+def _compressed_share(points: Sequence[Mapping[str, Any]]) -> float:
+    """That of all points: what compression costs can't be told from the rest where they differ."""
+    shares = {round(point.get("compressed_share", 0.0), 2) for point in points}
+    if len(shares) > 1:
+        told = ", ".join(f"{share:.0%}" for share in sorted(shares))
+        raise FitError(f"different shares of the connections were compressed ({told}): fit each by itself")
+    return float(shares.pop())
 
 
 def _alone(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

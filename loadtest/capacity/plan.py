@@ -100,6 +100,7 @@ class Answer:
     cpu_limit: float
     memory_a_node_bytes: Estimate
     bandwidth_bits_per_s: float
+    compressed_share: float  # of the connections, as measured
     redis_masters: int
     redis_appends_per_s: float
     redis_bytes: float  # memory of all masters, what a rewritten file needs included
@@ -210,6 +211,7 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
         cpu_limit=limit,
         memory_a_node_bytes=Estimate(*(a + b for a, b in zip(memory, sockets, strict=True))),
         bandwidth_bits_per_s=8 * model.bytes_per_s(load),
+        compressed_share=model.compressed_share,
         redis_masters=wanted.kept.masters(operations, redis, wanted.redis_appends_per_s),
         redis_appends_per_s=operations,
         redis_bytes=wanted.kept.redis_bytes(operations),

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from loadtest.compression import compressed_share
 from loadtest.environment import environment
 from loadtest.scenario import Population, Scenario, Stage
 
@@ -29,6 +30,7 @@ def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]
     `settled` stages are those whose number of connections stands; the others show what connecting costs.
     """
     points, workers = [], report["server"].get("workers") or 1
+    compressed = compressed_share(report)
     for stage in report["stages"]:
         server, rates, counts = stage["server"], stage["rates"], stage["counts"]
         span_s = max(stage["duration_s"], 0.5)
@@ -43,6 +45,7 @@ def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]
                 "settled": settled,
                 "status": report["verdict"]["status"],
                 "workers": workers,
+                "compressed_share": compressed,
                 "connections": end if settled else (start + end) / 2,
                 "connects_per_s": counts.get("succeeded", 0) / span_s,
                 "operations_per_s": rates["operations_per_s"],

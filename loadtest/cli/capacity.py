@@ -190,7 +190,7 @@ def plan_command(
     except PriceError as error:
         money, bill = None, [("a month", "unknown", f"{error}: give a list that does (--prices)")]
     _print_model(model)
-    _print_answer(answer, bill)
+    _print_answer(answer, model.compression(), bill)
     rows = check(model, merged_points([json.loads(path.read_text()) for path in checks]))
     if rows:
         _print_check(rows)
@@ -249,7 +249,7 @@ def _print_model(model: CostModel) -> None:
     console.print(table)
 
 
-def _print_answer(answer: Answer, bill: Sequence[Row]) -> None:
+def _print_answer(answer: Answer, compression: str, bill: Sequence[Row]) -> None:
     table = Table(title="\nThe plan", box=None, padding=(0, 2), title_justify="left")
     table.add_column("")
     table.add_column("", style="bold", justify="right")
@@ -265,7 +265,11 @@ def _print_answer(answer: Answer, bill: Sequence[Row]) -> None:
             _interval(answer.memory_a_node_bytes, size),
             "process and sockets, without spares",
         ),
-        ("bandwidth", f"{number(answer.bandwidth_bits_per_s / 1e6)} Mbit/s", "to the clients, uncompressed"),
+        (
+            "bandwidth",
+            f"{number(answer.bandwidth_bits_per_s / 1e6)} Mbit/s",
+            f"to the clients, {compression}",
+        ),
         ("Redis masters", number(answer.redis_masters), f"{number(answer.redis_appends_per_s)} appends/s"),
         ("memory of Redis", size(answer.redis_bytes), "of all masters, to rewrite a file included"),
         ("disk of the archive", size(answer.disk_bytes), "changes and documents"),

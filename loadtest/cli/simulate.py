@@ -36,8 +36,15 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command("calibrate")
 @click.option("--hold-s", default=8.0, show_default=True, help="Length of each measured stage.")
 @click.option("--scale", default=1.0, show_default=True, help="Users and rates, times this.")
+@click.option(
+    "--compressed-share",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Of the users: their connections have permessage-deflate, and so have the plan's.",
+)
 @click.option("--json", "json_file", type=FILE, required=True, help="Write the calibration.")
-def calibrate_command(hold_s: float, scale: float, json_file: Path) -> None:
+def calibrate_command(hold_s: float, scale: float, compressed_share: float, json_file: Path) -> None:
     """Measure what a connection, an edit, a delivery and a connect cost, one at a time.
 
     Twenty short runs, each against a gateway of its own, about six minutes. `plan` and `simulate` read the
@@ -49,7 +56,7 @@ def calibrate_command(hold_s: float, scale: float, json_file: Path) -> None:
         return await run(Options(scenario))
 
     async def all_runs() -> dict[str, Any]:
-        return await calibrate(scale, hold_s, one, console.print)
+        return await calibrate(scale, hold_s, one, console.print, compressed_share)
 
     with no_run():
         found = trio.run(all_runs)

@@ -286,5 +286,6 @@ def extrapolated(cluster: Cluster, model: CostModel) -> list[str]:
         marks.append("what a connect costs wasn't measured: add a run of connect-storm")
     redis = f"a Redis master takes {REDIS_APPENDS_PER_S:,.0f} appends/s"
     marks.append(f"{redis} and fails over in {REDIS_FAILOVER_S} s (assumed)")
+    marks.append(f"what goes to the clients is {model.compression()}")
     marks.append("the archive and the load balancer aren't on an edit's way, and aren't simulated")
     return marks

@@ -99,6 +99,38 @@ def test_who_arrives_first_is_no_measure_of_a_connect_where_others_are() -> None
     assert fit(points).cpu_used(load).value > 1.5 * truth
 
 
+def test_a_plan_is_for_the_share_of_compressed_connections_that_was_measured() -> None:
+    """What compression costs an edit, and saves of its bytes, is part of what was measured."""
+    dearer = [
+        {
+            **each,
+            "cpu_cores": each["cpu_cores"] + 20e-6 * each["operations_per_s"],
+            "bytes_per_s": 0.6 * each["bytes_per_s"],
+            "compressed_share": 0.5,
+        }
+        for each in calibration()
+    ]
+    wanted = Wanted(connections=20_000, operations_per_user_s=0.5, viewers=4)
+    plain, half = (plan(model, wanted, REDIS) for model in (exact(), fit(dearer)))
+    assert half.cpu_cores.value - plain.cpu_cores.value == pytest.approx(20e-6 * 10_000, rel=1e-3)
+    assert half.bandwidth_bits_per_s == pytest.approx(0.6 * plain.bandwidth_bits_per_s)
+    assert (plain.compressed_share, half.compressed_share) == (0, 0.5)
+    assert exact().compression() == "uncompressed"
+    assert fit(dearer).compression() == "compressed for 50% of the connections, as measured"
+    with pytest.raises(FitError, match=r"\(0%, 50%\): fit each by itself"):
+        fit([*calibration(), *dearer])
+
+
+def test_points_know_the_share_of_connections_that_were_compressed() -> None:
+    people = {"documents": 4, "compressed_share": 0.5}
+    counts = {**interval(0)["counts"], "compressed": 6, "compression_declined": 3}
+    made = report(intervals=[{**interval(0), "counts": counts}], population=people)
+    assert [one["compressed_share"] for one in points_of(made, "run", 0)] == [pytest.approx(1 / 3)] * 2
+    assert [one["compressed_share"] for one in points_of(report(), "run", 0)] == [0, 0]
+    nobody = points_of(report(population={**people, "compressed_share": 0.01}), "run", 0)
+    assert nobody[0]["compressed_share"] == 0.01, "none was drawn of a few users"
+
+
 def test_terms_that_rose_together_are_told() -> None:
     assert exact().entangled == []
     together = [point(connections, connections, 5) for connections in (200, 500, 900, 2000, 3000)]

@@ -295,7 +295,8 @@ async def test_a_calibration_varies_one_thing_at_a_time():
             "latency_ms": {"delivery": {"p95": 1.0}, "ack": {"p95": 1.0}},
             "generator": {"cpu_cores": 0.1},
         }
-        return {"stages": [stage], "server": {}, "verdict": {"status": "pass"}, "ended_early": ""}
+        told = {"stages": [stage], "server": {}, "verdict": {"status": "pass"}, "ended_early": ""}
+        return {**told, "environment": {"scenario": scenario.document()}}
 
     said: list[str] = []
     found = await calibrate(0.01, 1.0, run, said.append)
@@ -306,6 +307,17 @@ async def test_a_calibration_varies_one_thing_at_a_time():
     edits = [one for one in seen if one.name == "edits"]
     assert len({one.users for one in edits}) == 1
     assert all(one.population.documents == one.users for one in edits), "nobody looks on"
+
+
+async def test_all_runs_of_a_calibration_have_the_share_of_compressed_connections_that_is_asked_for() -> None:
+    seen = []
+
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        seen.append(scenario.population.compressed_share)
+        return report()
+
+    await calibrate(0.01, 1.0, run, lambda text: None, compressed_share=0.5)
+    assert set(seen) == {0.5}
 
 
 async def test_a_run_that_is_ended_early_ends_a_calibration() -> None:
