@@ -205,7 +205,8 @@ def _strings(value: Value) -> Iterable[str]:
 def _wanted(declared: Tunable) -> str:
     kind = _KINDS[type(declared.default)]
     bounds = f", {declared.bounds}" if declared.bounds else ""
-    return f"{kind}{bounds}{' ' + declared.unit if declared.unit else ''}"
+    size = ', or a size such as "256 KiB"' if declared.unit == "bytes" else ""
+    return f"{kind}{bounds}{' ' + declared.unit if declared.unit else ''}{size}"
 
 
 def _shown(value: object) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from gateway.config.fields import tunable
 from gateway.config.section import KIB, MIB, Section
 from gateway.errors import ConfigError
+
+# As browsers send it; "null" is that of sandboxed pages and local files.
+_ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,12 @@ class ServerSettings(Section):
 
     def __post_init__(self) -> None:
         Section.__post_init__(self)
+        for text in self.origins:
+            if not _ORIGIN.fullmatch(text):
+                raise ConfigError(
+                    f"server.origins: {text[:80]!r} is no origin; write https://calendar.example, a scheme "
+                    'and a host (and a port) without a path, or "*" for every one'
+                )
         for text in self.proxies:
             try:
                 ip_network(text, strict=False)

@@ -146,11 +146,20 @@ def test_other_environment_variables_are_left_alone() -> None:
         ("[timeouts]\nidle_timeout_s = -1", "must be a number"),
         ("[server]\norigins = [1]", "must be a list of strings"),
         ('[server]\norigins = "*"', "must be a list of strings"),
+        (
+            '[server]\norigins = ["calendar.example"]',
+            "'calendar.example' is no origin; write https://calendar",
+        ),
+        ('[server]\norigins = ["*", "https://a.example/app"]', "'https://a.example/app' is no origin"),
+        ('[server]\norigins = ["https://*.example"]', r"'https://\*.example' is no origin"),
         ('[server]\ntransport = "fats"', 'did you mean "fast"'),
         ('[auth]\nalgorithms = ["none"]', "'none' is not allowed"),
         ('[auth]\ndefault_grants = ["x"]', "must be a table of strings"),
         ("[auth]\ndefault_grants = {a = 1}", "must be a table of strings"),
-        ('[limits]\nmessage_bytes_max = "1 parsec"', "must be a whole number, .* bytes"),
+        (
+            '[limits]\nmessage_bytes_max = "1 parsec"',
+            'must be a whole number, .* bytes, or a size such as "256 KiB"',
+        ),
         ('[limits]\nmessage_bytes_max = "256_ KiB"', "must be a whole number, .* bytes"),
         ('[limits]\nmessage_bytes_max = "2__56 KiB"', "must be a whole number, .* bytes"),
         ("[server", "is not valid TOML"),
@@ -169,6 +178,13 @@ def test_other_environment_variables_are_left_alone() -> None:
 def test_a_wrong_file_is_refused_with_name_value_and_way_out(tmp_path: Path, text: str, wanted: str) -> None:
     with pytest.raises(ConfigError, match=wanted):
         load(written(tmp_path, text), environ={})
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "https://a.example/", "http://[::1]:3000", "capacitor://localhost"]
+)
+def test_what_browsers_send_may_be_an_origin(origin: str) -> None:
+    assert Config().with_(server={"origins": (origin,)}).server.origins == (origin,)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +304,7 @@ def test_what_gateway_config_prints_is_taken_by_the_command_line_and_the_environ
     ("name", "value"),
     [
         ("server.origins", ("http://a",)),
-        ("server.origins", ("http://a", "https://b,c", 'quo"ted', "back\\slash", "né 👩", "\x7f", "a\tb")),
+        ("features.segments", ("http://a", "https://b,c", 'quo"ted', "back\\slash", "né 👩", "\x7f", "a\tb")),
         ("server.origins", ()),
         ("auth.default_grants", {"event:*": "viewer", "a,b=c": "editor"}),
         ("auth.default_grants", {}),
