@@ -165,6 +165,21 @@ async def test_a_tour_prints_what_it_says(page, heading, tmp_path):
             assert comparable(output) == comparable(expected), command
 
 
+@pytest.mark.parametrize(("page", "heading"), TOURS, ids=[page.stem for page, _ in TOURS])
+async def test_a_script_of_a_tour_ends_with_what_it_is_refused(page, heading, tmp_path):
+    """It waited for good for an answer that wouldn't come."""
+    programs(tmp_path)
+    found = blocks(page, heading)
+    [(name, text)] = scripts(found).items()
+    commands_before = takewhile(lambda command: name not in command, (command for command, _ in steps(found)))
+    async with served(tmp_path / "data") as server:
+        port = server.url.removesuffix("/realtime").rpartition(":")[2]
+        (tmp_path / name).write_text(text.replace(":8787", f":{port}").replace("=editor", "=viewer"))
+        script = "\n".join([*commands_before, f"python {name}"])
+        printed = await printed_by(script, tmp_path, GATEWAY_SERVER_PORT=port)
+        assert "not edit it" in printed.splitlines()[-1], printed
+
+
 @pytest.mark.parametrize(("page", "heading"), TOURS[:2], ids=[page.stem for page, _ in TOURS[:2]])
 async def test_a_gateway_that_starts_says_what_the_page_says(page, heading, tmp_path):
     [(_, expected)] = [pair for pair in shown(blocks(page, heading)[0].text) if pair[0] == "make serve"]
