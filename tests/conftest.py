@@ -12,6 +12,8 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
 
+from gateway.wire.checksum import damage
+
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -33,6 +35,13 @@ def _untraced(request: pytest.FixtureRequest) -> Iterator[None]:
         traced.stop()
         yield
         traced.start()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_damaged() -> None:
+    """What is damaged is counted and told once a process: here it is what this test met."""
+    damage.met = 0
+    damage.told.clear()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import trio
 from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record, Snapshot
 from gateway.ports.retention import Excess
-from gateway.wire import checksum
 from tests.http.node import Served, served
 from tests.http.test_search import until
 
@@ -45,7 +44,6 @@ async def test_what_is_damaged_can_be_erased(tmp_path: Path, damage: str) -> Non
     with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
         assert database.execute(DAMAGE[damage]).rowcount == 1
         database.execute("DELETE FROM snapshot")  # what a room opens from, else
-    checksum.damage.told.clear()  # what other tests of this process met
     async with served(tmp_path, "portable") as node:
         named = await node.client.get(f"{EVENT}/versions")
         found = await node.client.get(EVENT)

@@ -88,3 +88,9 @@ def test_damage_is_counted_each_time_and_logged_once(caplog: pytest.LogCaptureFi
                 verified(b"x", 1, "the page of a test")
     assert (damage.met - met, caught.value.outcome) == (2, "none")
     assert caplog.text.count("the page of a test isn't what was written") == 1
+
+
+@pytest.mark.parametrize("test", ["one", "another"])
+def test_no_test_meets_what_was_damaged_in_another(test: str) -> None:
+    assert (damage.met, damage.told) == (0, {}), test
+    damage.found("the document of event:1")
