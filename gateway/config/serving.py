@@ -10,8 +10,8 @@ from gateway.config.fields import tunable
 from gateway.config.section import KIB, MIB, Section
 from gateway.errors import ConfigError
 
-# As browsers send it; "null" is that of sandboxed pages and local files.
-_ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+/?")
+# As browsers send it; "null" is that of sandboxed pages and local files, which are "file://" in Electron.
+_ORIGIN = re.compile(r"\*|null|file://|[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+/?")
 
 
 @dataclass(frozen=True, slots=True)

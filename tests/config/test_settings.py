@@ -181,7 +181,7 @@ def test_a_wrong_file_is_refused_with_name_value_and_way_out(tmp_path: Path, tex
 
 
 @pytest.mark.parametrize(
-    "origin", ["*", "null", "https://a.example/", "http://[::1]:3000", "capacitor://localhost"]
+    "origin", ["*", "null", "file://", "https://a.example/", "http://[::1]:3000", "capacitor://localhost"]
 )
 def test_what_browsers_send_may_be_an_origin(origin: str) -> None:
     assert Config().with_(server={"origins": (origin,)}).server.origins == (origin,)
