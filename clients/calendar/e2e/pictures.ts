@@ -94,6 +94,7 @@ try {
   await dark.leave();
   await bob.textbox("Start").focus();
   const phone = await Person.arrive(browser, event, "Cleo", PHONE);
+  await phone.page.getByText("moved from").waitFor();
   await shoot(phone, "phone", true);
   await phone.page.goto(`${address}/#/`);
   await phone.page.emulateMedia(DARK);
