@@ -78,6 +78,8 @@ class Worker:
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)  # what it couldn't clear away
         self._node.drain()
+        if self._application is None:  # it waits for its servers, and there is nothing to drain
+            nursery.cancel_scope.cancel()
 
     async def _respond(self, frame: Frame) -> None:
         assert self._application is not None, "asked before it was ready"

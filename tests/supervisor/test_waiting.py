@@ -45,6 +45,15 @@ async def test_a_gateway_that_waits_ends_when_it_is_told_to(tmp_path: Path) -> N
         assert await command.ended() == 0
 
 
+async def test_workers_that_wait_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    words = serving(tmp_path, "--redis", f"redis://127.0.0.1:{free_port()}", "--workers", "2")
+    async with running(*words) as command:
+        await command.log.told("waiting for Redis")
+        command.process.kill()
+        await command.ended()
+        assert "the supervisor is gone" in await command.errors()  # which ends with the last of them
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_gateway_that_may_not_wait_ends_with_a_status_that_is_tried_again(
     tmp_path: Path, workers: str
