@@ -108,7 +108,8 @@ class UndoStacks:
             if self._strategies:
                 after = apply(document, operations, budget)
                 inverse, staying = without_taking(after, inverse, self._strategies, budget)
-                stack[:] = carried(stack, document, staying, budget)
+                if staying:
+                    stack[:] = carried(stack, document, staying, budget)
         except PatchError:  # it can't be taken back, nor what is older, which stands on its inverse
             stack.clear()
             return
@@ -181,12 +182,15 @@ def without_taking(
     staying: list[Any] = []
     rest = list(operations)
     while rest:
-        first = rest.pop(0)
-        if _may_be(document, [first], strategies, budget):
-            allowed.append(first)
-            document = apply(document, [first], budget)
+        # Two, where an item is taken out and put in again.
+        parts = (rest[:count] for count in (1, 2))
+        kept = next((part for part in parts if _may_be(document, part, strategies, budget)), None)
+        if kept:
+            allowed += kept
+            document = apply(document, kept, budget)
+            rest = rest[len(kept) :]
         else:
-            rest, back, _ = transform_losses(rest, invert(document, [first], budget), budget)
+            rest, back, _ = transform_losses(rest[1:], invert(document, rest[:1], budget), budget)
             staying += back
     return allowed, staying
 

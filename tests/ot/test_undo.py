@@ -269,6 +269,17 @@ def test_items_of_what_only_grows_stay_and_those_below_shift() -> None:
     assert (author.document["n"], author.document["grown"]) == (6, [])
 
 
+def test_an_item_that_was_replaced_in_what_only_grows_comes_back_beside_one_that_stays() -> None:
+    strategies: ot.Strategies = {("list",): ("grow", "id")}
+    author = Author({"list": [{"id": 1, "note": "x"}]}, strategies)
+    patch = [add("/list/0", {"id": 1, "note": "y"}), add("/list/-", {"id": 2})]
+    author.commit(ot.lower(author.document, patch, strategies), None)
+    assert author.undo()
+    assert author.document == {"list": [{"id": 1, "note": "x"}, {"id": 2}]}
+    assert author.redo()
+    assert author.document == {"list": [{"id": 1, "note": "y"}, {"id": 2}]}
+
+
 def test_clear_forgets_both() -> None:
     author = Author(EVENT)
     author.own(replace("/n", 1))

@@ -65,7 +65,7 @@ export class UndoStacks {
     joins: boolean,
   ): readonly UndoEntry[] {
     const [inverse, staying] = this.#inverse(document, operations);
-    const below = carried(stack, document, staying);
+    const below = staying.length ? carried(stack, document, staying) : stack;
     if (!inverse.length) return below;
     const top = below.at(-1);
     if (joins && top?.label === label - 1) {
@@ -101,13 +101,15 @@ function withoutTaking(
   let view = document;
   let rest = operations;
   while (rest.length) {
-    const first = rest.slice(0, 1);
-    rest = rest.slice(1);
-    if (isKeeping(view, first, strategies)) {
-      allowed.push(...first);
-      view = apply(view, first);
+    // Two, where an item is taken out and put in again.
+    const one = rest.slice(0, 1);
+    const kept = [one, rest.slice(0, 2)].find((part) => isKeeping(view, part, strategies));
+    if (kept) {
+      allowed.push(...kept);
+      view = apply(view, kept);
+      rest = rest.slice(kept.length);
     } else {
-      const { earlier, later } = transform(rest, invert(view, first));
+      const { earlier, later } = transform(rest.slice(1), invert(view, one));
       rest = earlier;
       staying.push(...later);
     }

@@ -124,6 +124,20 @@ describe("a replica", () => {
     expect(replica.undo()).toBe(false);
   });
 
+  it("puts back an item that was replaced in what only grows, beside one that stays", () => {
+    const replica = new Replica({ list: [{ id: 1, note: "x" }] }, 0, {
+      strategies: { "/list": { grow: "id" } },
+    });
+    replica.edit([
+      { op: "add", path: "/list/0", value: { id: 1, note: "y" } },
+      { op: "add", path: "/list/-", value: { id: 2 } },
+    ]);
+    replica.undo();
+    expect(replica.view).toEqual({ list: [{ id: 1, note: "x" }, { id: 2 }] });
+    replica.redo();
+    expect(replica.view).toEqual({ list: [{ id: 1, note: "y" }, { id: 2 }] });
+  });
+
   it("undoes the making of a document in which something only grows", () => {
     const replica = new Replica(null, 0, { strategies: { "/tags": "grow" } });
     replica.edit([{ op: "add", path: "", value: event() }]);
