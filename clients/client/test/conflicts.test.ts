@@ -152,6 +152,17 @@ test("a resolution that is committed is asked about no more, whatever is refused
   expect(ben.snapshot.conflicts).toEqual([]);
 });
 
+test("a resolution that waits, and is typed over, isn't asked about again for what is refused elsewhere", async () => {
+  const { ben, conflict } = await clash("merge");
+  ben.edit({ op: "add", path: "/start_time", value: "tomorrow" } as PatchOperation);
+  ben.resolve(conflict.id, { value: "Both" });
+  ben.set("/title", "Both, and more");
+  await expect(ben.saved()).rejects.toMatchObject({ code: expect.any(String) });
+  expect(ben.snapshot.conflicts).toEqual([]);
+  await until(ben, (now) => now.pending === 0);
+  expect(ben.snapshot).toMatchObject({ conflicts: [], view: { title: "Both, and more" } });
+});
+
 test("what merges is no conflict", async () => {
   const { document: ann } = await people.event("ann", {
     title: "Sync",

@@ -38,4 +38,5 @@ function* piecesOf(patch: Patch): Generator<Patch> {
   if (piece.length) yield piece;
 }
 
-const memberOf = ({ path }: PatchOperation): string | undefined => path.split("/", 2)[1];
+/** The member of the document that a path leads to, or into. */
+export const memberOf = ({ path }: Pick<PatchOperation, "path">): string | undefined => path.split("/", 2)[1];

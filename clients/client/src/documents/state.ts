@@ -11,6 +11,7 @@ import { viewChange } from "./change.js";
 import { Confirmed, type Step } from "./confirmed.js";
 import { carriedConflict, type Resolved, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
+import { memberOf } from "./pieces.js";
 import { type Refusal, Replicator, type ReplicatorEvents, type SavedReplicator } from "./replicator.js";
 import { Waiters } from "./waiters.js";
 
@@ -151,19 +152,20 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   onRefused(error: Refusal, operations: Patch): void {
     const { code, message, index = null } = error;
     this.saved.reject(new EditError(code, message, index));
-    this.#askAgain(message);
+    this.#askAgain(message, operations);
     this.refused.tell(error, operations);
     this.tell("EDIT_REFUSED", error, operations);
   }
 
-  /** Of an edit that was refused; which one, what is in the view tells. */
-  #askAgain(problem: string): void {
-    const isThere = ({ conflict, value }: Resolved) => equal(valueAt(this.view, conflict.path), value);
-    const back = this.resolved
-      .filter((one) => !isThere(one))
-      .map(({ conflict }) => ({ ...conflict, problem }));
-    this.conflicts = [...back, ...this.conflicts];
-    this.resolved = this.resolved.filter(isThere);
+  /** Of what was refused: where it wrote, a resolution that isn't in the view any more was in it. */
+  #askAgain(problem: string, refused: Patch): void {
+    const members = refused.map(memberOf);
+    const back = this.resolved.filter(
+      ({ conflict, value }) =>
+        members.includes(memberOf(conflict)) && !equal(valueAt(this.view, conflict.path), value),
+    );
+    this.conflicts = [...back.map(({ conflict }) => ({ ...conflict, problem })), ...this.conflicts];
+    this.resolved = this.resolved.filter((one) => !back.includes(one));
   }
 
   tell(code: ProblemCode, error: Refusal, operations?: Patch): void {
