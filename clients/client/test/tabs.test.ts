@@ -751,6 +751,69 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(second, (now) => now.conflicts.length === 0);
   });
 
+  test("a resolution that is refused after another tab took the lead comes back where its item is by then", async () => {
+    const attendees = ["ann", "ben", "carol"].map((user_id) => ({ user_id }));
+    const { document: ben } = await people.event("ben", { attendees });
+    const store = shared();
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: store() });
+    const two = people.client("ann", { store: store(), environment });
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    two.disconnect();
+    await until(one.connection, (now) => now.isPaused);
+    const path = (index: number) => `/attendees/${index}/response_status`;
+    first.set(path(1), "ACCEPTED");
+    ben.set(path(1), "DECLINED");
+    await ben.saved();
+    one.connect();
+    const { conflicts } = await until(first, (now) => now.conflicts.length > 0);
+    await first.saved();
+    two.disconnect();
+    await until(one.connection, (now) => now.isPaused);
+    first.resolve(conflicts[0]?.id ?? "", { value: "PERHAPS" });
+    await until(second, (now) => now.view?.attendees?.[1]?.response_status === "PERHAPS");
+    await first.stored();
+    wire.isCut = true;
+    second.remove("/attendees/0");
+    await one.close();
+    await second.stored();
+    expect(second.snapshot).toMatchObject({ conflicts: [] });
+    two.connect();
+    const now = await until(second, (now) => now.conflicts.length > 0);
+    expect(now.conflicts).toMatchObject([
+      { id: conflicts[0]?.id, path: path(0), problem: expect.any(String) },
+    ]);
+  });
+
+  test("a resolution that a following tab had not handed over comes back there where it is refused", async () => {
+    const at = (hour: number) => `2026-11-30T${hour}:00:00Z`;
+    const { document: ben } = await people.event("ben", { title: "Sync", start_time: at(10) });
+    const store = shared();
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: store() });
+    const two = people.client("ann", { store: store() });
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const third = await opened(people.client("ann", { store: store(), environment }), ben.id);
+    wire.isCut = true;
+    third.set("/start_time", at(11));
+    first.set("/start_time", at(12));
+    await first.saved();
+    await one.close();
+    await until(second, (now) => now.isLive);
+    wire.isCut = false;
+    const { conflicts } = await until(third, (now) => now.conflicts.length > 0);
+    wire.isCut = true;
+    third.resolve(conflicts[0]?.id ?? "", { value: "tomorrow" });
+    expect(third.snapshot.conflicts).toEqual([]);
+    await two.close();
+    const now = await until(third, (now) => now.conflicts.length > 0);
+    expect(now.conflicts).toMatchObject([
+      { id: conflicts[0]?.id, mine: at(11), problem: expect.any(String) },
+    ]);
+  }, 30_000);
+
   test.each(["from the beginning", "later"])(
     "who asks about conflicts in a following tab, %s, is asked",
     async (when) => {

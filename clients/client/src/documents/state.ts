@@ -303,11 +303,10 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.#storedEdits = this.#edits;
       this.stored = this.view;
       this.conflicts = saved.conflicts;
-      const resolved = shifted(saved.resolved ?? [], this.replicator.flight.settled);
+      this.resolved = shifted(saved.resolved ?? [], this.replicator.flight.settled);
       this.dropAnswered();
       this.role = saved.role;
       upon?.();
-      this.resolved = resolved;
     } catch (cause) {
       this.#setAside(saved, cause, "STORE_CORRUPT", "It doesn't fit together");
       return;

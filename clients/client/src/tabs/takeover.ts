@@ -1,9 +1,14 @@
 /** From following another tab to its queue, and back. */
 
-import { fromMerge, type Unresolved } from "../documents/conflicts.js";
+import { fromMerge } from "../documents/conflicts.js";
 import { NO_EPOCH } from "../documents/replicator.js";
 import type { DocumentState } from "../documents/state.js";
 import { difference, emit, merge, type Replica } from "../kernel/index.js";
+
+/** What was asked about, and may be again. */
+type Asked = Pick<DocumentState, "conflicts" | "resolved">;
+
+const askedIn = ({ conflicts, resolved }: Asked): Asked => ({ conflicts, resolved });
 
 /** This tab has the queue now: what is stored, and upon it what this tab had not handed over; nothing if it lost it. */
 export async function takeOver(state: DocumentState, isLeading: () => boolean): Promise<void> {
@@ -11,11 +16,11 @@ export async function takeOver(state: DocumentState, isLeading: () => boolean): 
   const saved = await state.load();
   if (!isLeading()) return;
   const old = replicator.replica;
-  const own = state.leading ? state.conflicts : [];
+  const own = state.leading ? askedIn(state) : { conflicts: [], resolved: [] };
   state.leading = null;
   state.isQueued = null;
   state.stored = undefined;
-  state.conflicts = own;
+  state.conflicts = own.conflicts;
   replicator.epoch = NO_EPOCH;
   if (saved) state.goOnWith(saved, () => old && bringIn(old, state, own));
   else if (old) state.keep();
@@ -41,16 +46,17 @@ export function handOver(state: DocumentState): void {
 }
 
 /** What this tab's replica had without an answer, merged with what the other tab stored. */
-function bringIn(old: Replica, state: DocumentState, own: readonly Unresolved[]): void {
+function bringIn(old: Replica, state: DocumentState, own: Asked): void {
   const { replicator, view } = state;
   const { version } = state.confirmed;
   const { patch, conflicts } = merge(old.document, old.view, view, replicator.strategies);
-  const stored = state.conflicts;
-  state.conflicts = own; // they stand where the old view had them
+  const stored = askedIn(state);
+  Object.assign(state, own); // it stands where the old view had it
   replicator.show(old.view, view);
-  state.conflicts = [...stored, ...state.conflicts];
+  state.conflicts = [...stored.conflicts, ...state.conflicts];
+  state.resolved = [...stored.resolved, ...state.resolved];
   replicator.bringIn(patch);
   if (replicator.replica?.isSettled) replicator.flight.land(true);
   state.onConflicts(conflicts.map((one) => fromMerge(one, version)));
-  if (patch.length || own.length || conflicts.length) state.keep();
+  if (patch.length || own.conflicts.length || conflicts.length) state.keep();
 }
