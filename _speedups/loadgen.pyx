@@ -89,7 +89,10 @@ cdef enum:
     COMPRESSED = 0x40         # RSV1
 
 cdef bytes TAIL = b"\x00\x00\xff\xff"   # of a compressed message, which isn't sent
-cdef object ACCEPTED = re.compile(rb"\r\nsec-websocket-extensions:[^\r]*permessage-deflate", re.IGNORECASE)
+cdef object ACCEPTED = re.compile(
+    rb"\r\nsec-websocket-extensions:[^\r]*permessage-deflate([^\r,]*)", re.IGNORECASE
+)
+cdef bytes BY_ITSELF = b"server_no_context_takeover"  # what a server that accepts must confirm
 
 cdef enum Metric:
     DELIVERY
@@ -358,12 +361,19 @@ cdef class _Sockets(_Judge):
         cdef Py_ssize_t end = answer.find(b"\r\n\r\n")
         if end < 0:
             return 0
-        if answer.startswith(b"HTTP/1.1 101"):
-            user.phase = PHASE_OPEN
-            user.compressed = ACCEPTED.search(answer, 0, end) is not None
-            self.events.append((slot, OPENED, answer[:end], now))
-            return self.frames(slot, user, end + 4, have, now)
-        self.events.append((slot, REJECTED, answer[:end], now))
+        answer = answer[:end]
+        accepted = ACCEPTED.search(answer)
+        if not answer.startswith(b"HTTP/1.1 101"):
+            return self.reject(slot, user, answer, have, now)
+        if accepted and BY_ITSELF not in accepted[1].lower():
+            return self.reject(slot, user, b"permessage-deflate without " + BY_ITSELF, have, now)
+        user.phase = PHASE_OPEN
+        user.compressed = accepted is not None
+        self.events.append((slot, OPENED, answer, now))
+        return self.frames(slot, user, end + 4, have, now)
+
+    cdef size_t reject(self, Py_ssize_t slot, _User user, bytes why, size_t have, int64_t now) except? 0:
+        self.events.append((slot, REJECTED, why, now))
         self.end(slot, user, 1006, b"handshake refused", now)
         return have
 

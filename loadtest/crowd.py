@@ -115,7 +115,8 @@ class Crowd(Connections):
             elif kind == CLOSED:
                 self._closed(user, data[0], data[1], now)
             elif kind == REJECTED:
-                self.errors[f"handshake {data[9:12].decode(errors='replace')}"] += 1
+                why = data[9:12] if data.startswith(b"HTTP/") else data
+                self.errors[f"handshake {why.decode(errors='replace')}"] += 1
                 user.return_delay_ms = retry_after_ms(data)
 
     def _opened(self, user: User, now: int) -> None:

@@ -14,7 +14,7 @@ frames, and judges the two messages that come by the hundred thousand, `OP_BROAD
 Whatever else arrives is returned from `poll` as an event `(slot, kind, data, arrived_ns)`:
 
     OPENED      the handshake's answer (bytes)
-    REJECTED    the same, when it wasn't 101; followed by CLOSED
+    REJECTED    the same, when it wasn't 101, or else what is wrong with it; followed by CLOSED
     MESSAGE     (payload, the user's version before it)
     CLOSED      (code, reason bytes); 1006 where the peer sent none. The owner closes the descriptor.
 

@@ -21,7 +21,16 @@ from loadtest.engine.judge import (
     Event,
     Judge,
 )
-from loadtest.engine.wire import ACCEPTED, COMPRESSED, CONTROL, deflated, frame_at, inflated, masked_frame
+from loadtest.engine.wire import (
+    ACCEPTED,
+    BY_ITSELF,
+    COMPRESSED,
+    CONTROL,
+    deflated,
+    frame_at,
+    inflated,
+    masked_frame,
+)
 
 EVENTS_MAX = 256
 RECEIVE_BYTES = 1 << 18
@@ -178,12 +187,18 @@ class Sockets(Judge):
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return 0
-        if data.startswith(b"HTTP/1.1 101"):
-            user.phase = "open"
-            user.compressed = bool(ACCEPTED.search(data, 0, end))
-            self._events.append((slot, OPENED, data[:end], now))
-            return self._frames(slot, user, data, end + 4, now)
-        self._events.append((slot, REJECTED, data[:end], now))
+        answer = data[:end]
+        accepted = ACCEPTED.search(answer)
+        if not answer.startswith(b"HTTP/1.1 101"):
+            return self._reject(slot, user, answer, data, now)
+        if accepted and BY_ITSELF not in accepted[1].lower():
+            return self._reject(slot, user, b"permessage-deflate without " + BY_ITSELF, data, now)
+        user.phase, user.compressed = "open", bool(accepted)
+        self._events.append((slot, OPENED, answer, now))
+        return self._frames(slot, user, data, end + 4, now)
+
+    def _reject(self, slot: int, user: Client, why: bytes, data: bytes, now: int) -> int:
+        self._events.append((slot, REJECTED, why, now))
         self._end(slot, user, 1006, b"handshake refused", now)
         return len(data)
 

@@ -11,7 +11,8 @@ import zlib
 
 CONTROL, COMPRESSED = 8, 0x40  # opcodes from here on are of control frames; RSV1
 TAIL = b"\x00\x00\xff\xff"  # of a compressed message, which isn't sent
-ACCEPTED = re.compile(rb"\r\nsec-websocket-extensions:[^\r]*permessage-deflate", re.IGNORECASE)
+ACCEPTED = re.compile(rb"\r\nsec-websocket-extensions:[^\r]*permessage-deflate([^\r,]*)", re.IGNORECASE)
+BY_ITSELF = b"server_no_context_takeover"  # which a server that accepts must confirm (RFC 7692, 7.1.1.1)
 
 
 def deflated(payload: bytes) -> bytes:

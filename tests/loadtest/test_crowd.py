@@ -165,6 +165,13 @@ def test_who_is_put_off_comes_back_when_it_was_told_and_has_not_failed() -> None
     assert crowd.next_timer_ns() == NOW + 2500 * MS
 
 
+def test_what_is_wrong_with_a_handshake_is_an_error_in_words() -> None:
+    crowd, user = crowd_of_one()
+    user.state = "connecting"
+    crowd.handle([(0, REJECTED, b"no subprotocol", NOW), (0, CLOSED, (1006, b""), NOW)])
+    assert (crowd.errors["handshake no subprotocol"], crowd.counts["failed"]) == (1, 1)
+
+
 def test_a_lost_connection_that_comes_back_is_counted_and_said_to_resume() -> None:
     crowd, user = crowd_of_one()
     assert b"resume" not in crowd.protocol.request(crowd.target, user)

@@ -402,7 +402,10 @@ def test_more_than_the_socket_takes_waits_and_stays_in_order(bench: Bench) -> No
 
 # -------------------------------------------------------------------------------- permessage-deflate
 
-TAKEN = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Extensions: permessage-deflate; a\r\n\r\n"
+TAKEN = (
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate; Server_No_Context_Takeover\r\n\r\n"
+)
 NEWS = orjson.dumps({"type": "OP_BROADCAST", "payload": {"version": 1, "x": "y" * 300}})
 
 
@@ -470,6 +473,15 @@ def test_a_compressed_frame_that_was_not_negotiated_is_malformed(bench: Bench) -
     bench.frame(slot, packed(NEWS), first=0xC1)
     assert [event[1] for event in bench.poll()] == [CLOSED]
     assert bench.engine.fault_counts == {MALFORMED: 1}
+
+
+def test_a_server_that_keeps_its_context_is_at_fault_in_the_handshake(bench: Bench) -> None:
+    slot = bench.user(opened=False)
+    bench.ends[slot].sendall(TAKEN.replace(b"Server_", b"Client_"))
+    rejected, closed = bench.poll()
+    assert (rejected[1], closed[1]) == (REJECTED, CLOSED)
+    assert rejected[2] == b"permessage-deflate without server_no_context_takeover"
+    assert bench.engine.fault_counts == {}
 
 
 def test_each_connection_negotiates_anew(bench: Bench) -> None:
