@@ -127,7 +127,12 @@ def test_the_operations_of_a_stage_override_those_of_the_users() -> None:
 
 
 def test_who_has_compressed_connections_changes_nothing_else() -> None:
-    plain = Schedule(scenario())
-    half = Schedule(scenario(population={"documents": 10, "viewer_share": 0.5, "compressed_share": 0.5}))
-    assert (sum(plain.cast.compressed), 15 < sum(half.cast.compressed) < 45) == (0, True)
-    assert half.digest() == plain.digest()
+    people, activity = {"documents": 10, "plain_share": 0.4}, {"slow_share": 0.3}
+    none = Schedule(scenario(population=people, activity=activity))
+    half = Schedule(scenario(population={**people, "compressed_share": 0.5}, activity=activity))
+    assert (sum(none.cast.compressed), 15 < sum(half.cast.compressed) < 45) == (0, True)
+    rng = np.random.default_rng([7, 1])
+    slow, plain = rng.random(60) < 0.3, rng.random(60) < 0.4
+    for cast in (none.cast, half.cast):
+        assert (cast.slow.tolist(), cast.plain.tolist()) == (slow.tolist(), plain.tolist())
+    assert half.digest() == none.digest()
