@@ -333,18 +333,21 @@ cdef class _Sockets(_Judge):
                 return errno == EINTR
             self.end(slot, user, 1006, b"" if got == 0 else os.strerror(errno).encode(), now)
             return False
-        self.bytes_received += got
         have += got
         if user.phase != PHASE_OPEN:
             used = self.upgrade(slot, user, have, now)
         else:
+            self.got(user, got)
             used = self.frames(slot, user, 0, have, now)
-        if user.compressed:
-            self.compressed_bytes_received += got
         if user.fd < 0:
             return False
         user.keep_partial(self.buffer + used, have - used)
         return <size_t>got == room or flags & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
+
+    cdef void got(self, _User user, size_t size) noexcept:
+        self.bytes_received += size
+        if user.compressed:
+            self.compressed_bytes_received += size
 
     cdef int end(self, Py_ssize_t slot, _User user, int code, bytes reason, int64_t now) except -1:
         epoll_ctl(self.epoll, EPOLL_CTL_DEL, user.fd, NULL)
@@ -370,6 +373,7 @@ cdef class _Sockets(_Judge):
         user.phase = PHASE_OPEN
         user.compressed = accepted is not None
         self.events.append((slot, OPENED, answer, now))
+        self.got(user, have - end - 4)
         return self.frames(slot, user, end + 4, have, now)
 
     cdef size_t reject(self, Py_ssize_t slot, _User user, bytes why, size_t have, int64_t now) except? 0:

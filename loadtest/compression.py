@@ -5,7 +5,7 @@ A report's `compression`, None where nobody offered it:
     connections                  how many got it
     declined                     how many offered it to a server that didn't take it
     compressed, uncompressed     messages, received_bytes, sent_bytes, message_bytes (received, a message) of
-                                 the connections with it, and without
+                                 the connections with it, and without; handshakes are no part of the bytes
     inflated_message_bytes       what a received message of the compressed ones is when inflated
 """
 

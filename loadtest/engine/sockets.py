@@ -170,14 +170,17 @@ class Sockets(Judge):
         if not data:
             self._end(slot, user, 1006, b"", now)
             return
-        got = len(data)
-        self.bytes_received += got
-        data = user.partial + data
-        used = self._frames(slot, user, data, 0, now) if user.phase == "open" else 0
-        if user.phase in ("connecting", "upgrading"):
+        got, data = len(data), user.partial + data
+        if user.phase == "open":
+            self._got(user, got)
+            used = self._frames(slot, user, data, 0, now)
+        else:
             used = self._upgrade(slot, user, data, now)
-        self.compressed_bytes_received += got if user.compressed else 0
         user.partial = data[used:] if user.fd >= 0 else b""
+
+    def _got(self, user: Client, size: int) -> None:
+        self.bytes_received += size
+        self.compressed_bytes_received += size if user.compressed else 0
 
     def _end(self, slot: int, user: Client, code: int, reason: bytes, now: int) -> None:
         self.detach(slot)
@@ -195,6 +198,7 @@ class Sockets(Judge):
             return self._reject(slot, user, b"permessage-deflate without " + BY_ITSELF, data, now)
         user.phase, user.compressed = "open", bool(accepted)
         self._events.append((slot, OPENED, answer, now))
+        self._got(user, len(data) - end - 4)
         return self._frames(slot, user, data, end + 4, now)
 
     def _reject(self, slot: int, user: Client, why: bytes, data: bytes, now: int) -> int:
