@@ -15,6 +15,7 @@ Nothing is known here that wasn't measured (`Costs`, from a calibration) or said
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,11 @@ class Costs:
     edit_bytes: float = 0.0  # memory of a node for an edit a second
     redis_append: float = 1 / REDIS_APPENDS_PER_S
     redis_failover_s: float = REDIS_FAILOVER_S
+
+    @property
+    def floor_mean_ms(self) -> float:
+        """A p95 of the floor belongs to an exponential spread with this mean."""
+        return self.floor_ms / math.log(20)
 
     def bytes_of_node(self, workers: int) -> float:
         """The memory of a node that has nothing to do."""
@@ -245,7 +251,7 @@ def simulate(cluster: Cluster, costs: Costs, kind: str, seed: int) -> Outcome:
     utilisation = after.utilisation(costs)
     if kind == "hot":
         utilisation += cluster.hot_operations_per_s * costs.delivery * cluster.hot_readers / after.workers
-    p50, p95, p99 = (float(one) for one in np.percentile(judged, [50, 95, 99])) if len(judged) else (0.0,) * 3
+    p50, p95, p99 = _percentiles(judged, costs)
     rate = cluster.connections * cluster.operations_per_user_s / cluster.redis_masters
     return Outcome(
         p50,
@@ -264,8 +270,6 @@ def _edits(
     rng: np.random.Generator, cluster: Cluster, costs: Costs, workers: list[_Jobs], event: _Event
 ) -> tuple[Array, Array]:
     """(when it was due, delivery latency in ms) of every edit that the detailed workers took."""
-    # A p95 of the measured floor belongs to an exponential spread with this mean.
-    floor_mean_ms = costs.floor_ms / np.log(20)
     finished = [jobs.done() for jobs in workers]
     starts, latencies = [], []
     for jobs, done in zip(workers, finished, strict=True):
@@ -277,10 +281,18 @@ def _edits(
         reader = rng.integers(0, len(workers), 1)[0]
         read = arrived + _waits(workers[reader], finished[reader], arrived) + costs.delivery
         starts.append(due)
-        latencies.append(1000 * (read - due) + rng.exponential(floor_mean_ms, len(due)))
+        latencies.append(1000 * (read - due) + rng.exponential(costs.floor_mean_ms, len(due)))
     if not starts:
         return np.zeros(0), np.zeros(0)
     return np.concatenate(starts), np.concatenate(latencies)
+
+
+def _percentiles(judged: Array, costs: Costs) -> tuple[float, float, float]:
+    """p50, p95 and p99; of no edit those of the floor, since nothing is crowded."""
+    if not len(judged):
+        return costs.floor_mean_ms * math.log(2), costs.floor_ms, costs.floor_mean_ms * math.log(100)
+    p50, p95, p99 = np.percentile(judged, [50, 95, 99])
+    return float(p50), float(p95), float(p99)
 
 
 def _waits(jobs: _Jobs, done: Array, at: Array) -> Array:

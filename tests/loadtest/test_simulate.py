@@ -179,6 +179,23 @@ def test_what_cannot_be_reached_is_said():
         nodes_for(Cluster(1000, 0.1, 4, 1, 2), model(), MACHINES, Objective(p95_ms=1))
 
 
+@pytest.mark.parametrize("base", [0.0, 0.1])
+def test_a_search_ends_where_more_nodes_do_not_help(base: float):
+    """The target is nearer to the floor than what an edit itself takes, however many nodes there are."""
+    made = model()
+    made.needed[:, 0] = base  # which no number of nodes takes away
+    asked = Cluster(20_000, 0.1, 4, nodes=1, workers_a_node=2, redis_masters=4)
+    told = r"any number of nodes: the least that was simulated, with up to 6, is 5\.\d\d ms"
+    with pytest.raises(StudyError, match=told):
+        nodes_for(asked, made, MACHINES, Objective(p95_ms=5.005))
+
+
+def test_of_no_edit_the_latency_is_that_where_nothing_is_crowded():
+    found = simulate(replace(SMALL, operations_per_user_s=0), COSTS, "steady", 1)
+    assert found.p95_ms == pytest.approx(COSTS.floor_ms)
+    assert 0 < found.p50_ms < found.p95_ms < found.p99_ms
+
+
 SCARCE = replace(NODE, name="scarce", month=1.0, memory_gib=0.05)  # its workers alone take more
 
 
