@@ -153,18 +153,22 @@ class GatewayClient implements Client, Peer {
   }
 
   /** Who has the store goes by its name, unless it is another user's: nothing else of it is read before. */
-  async #adopt(): Promise<void> {
-    const meta = (await this.#keeper.unseal(META)) as unknown as Meta | undefined;
-    if (this.#isOthers(meta?.userId ?? null)) return;
-    if (meta?.clientId && !this.options.clientId) this.#meta.clientId = meta.clientId;
-    this.#meta.userId ??= meta?.userId ?? null;
+  async #adopt(isBusy?: () => boolean): Promise<void> {
+    const meta = (await this.#keeper.unseal(META, isBusy)) as unknown as Meta | undefined | null;
+    const { clientId, userId = null } = meta ?? {};
+    if (this.#isOthers(userId)) return;
+    if (clientId && !this.options.clientId) this.#meta.clientId = clientId;
+    this.#meta.userId ??= userId;
     this.#remember();
   }
 
-  /** The store may tell its name by now: the client goes by that one, if it went by another. */
+  /**
+   * The store may tell its name by now: the client goes by that one, if it went by another. What is at the server
+   * has its answer before: under another name it would be made again.
+   */
   async #adoptLate(): Promise<void> {
     const { clientId } = this;
-    await this.#adopt();
+    await this.#adopt(() => this.#registry.documents.some(({ state }) => state.replicator.isAwaiting));
     if (!this.#keeper.isOwner || this.#keeper.isSealed) return;
     if (clientId !== this.clientId) {
       this.#startOver();

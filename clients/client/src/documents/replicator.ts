@@ -176,6 +176,12 @@ export class Replicator {
     return !flight.isAsking && !(replica.inFlight && flight.isSent);
   }
 
+  /** Was something sent that may be at the server, without an answer yet? */
+  get isAwaiting(): boolean {
+    const { replica, flight } = this;
+    return !!replica?.inFlight && !flight.isFresh && !flight.isAsking;
+  }
+
   /** The submission to send now: what waits goes in flight where nothing is. It stays due until it is sent. */
   next(): Outgoing | null {
     const submission = this.isDue ? ((this.replica as Replica).inFlight ?? this.#promote()) : null;

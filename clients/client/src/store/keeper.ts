@@ -6,6 +6,8 @@ import { StoreCorruptError, StoreFullError } from "../errors.js";
 import { Timer } from "../timer.js";
 
 const RETRY_MS = 30_000;
+/** A store that stays sealed although its name can be read is tried again so soon. */
+const SOON_MS = 1_000;
 
 export class Keeper {
   #dirty = new Map<string, () => Json | undefined>();
@@ -87,10 +89,13 @@ export class Keeper {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Whose store it is: `load` for what is read before all else. */
-  async unseal(key: string): Promise<Json | undefined> {
-    const owner = await this.#load(key);
+  /** Whose store it is: `load` for what is read before all else. While somebody `isBusy` the store stays sealed. */
+  async unseal(key: string, isBusy?: () => boolean): Promise<Json | undefined> {
+    const read = await this.#load(key);
+    const owner = isBusy?.() ? null : read;
     this.#isSealed = owner === null;
+    if (this.#isSealed) this.#dirty.clear();
+    if (owner !== read) this.#readTimer.set(SOON_MS, () => this.changed.tell());
     return owner;
   }
 
@@ -105,7 +110,10 @@ export class Keeper {
       return await twice(() => this.store.read(key));
     } catch (error) {
       this.#onUnread(key, error);
-      return error instanceof StoreCorruptError ? undefined : null;
+      if (error instanceof StoreCorruptError) return undefined;
+      this.#dirty.delete(key); // made while it was read: it isn't written over it
+      this.#answer(false);
+      return null;
     }
   }
 

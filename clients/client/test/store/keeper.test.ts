@@ -100,6 +100,25 @@ test("a client that was closed while its store was full writes nothing later", a
   await next.client.close();
 });
 
+test("what can't be read isn't written over by what was made while it was read", async () => {
+  const values = new Map<string, Json>([["doc", "unread"]]);
+  const { trouble, store } = troubled(values);
+  const timers = { setTimeout, clearTimeout } as never;
+  const keeper = new Keeper({ ...memoryStore(values), read: store.read }, timers, () => {});
+  const reads = [() => keeper.load("doc"), () => keeper.unseal("client")];
+  for (const read of reads) {
+    let saved: Promise<boolean> | undefined;
+    await keeper.own(async () => {
+      const reading = read();
+      saved = keeper.save("doc", () => "new");
+      expect(await reading).toBe(null);
+    });
+    expect(await saved).toBe(false);
+    expect(values.get("doc")).toBe("unread");
+  }
+  trouble.isOn = false;
+});
+
 test("nothing is written while the newest lead reads, though one before it has read by now", async () => {
   const values = new Map<string, Json>();
   const timers = { setTimeout, clearTimeout } as never;
@@ -219,11 +238,13 @@ describe("unsent edits in a record that can't be read", () => {
     const record = structuredClone(values.get("doc/event:1"));
     const { trouble, store } = troubled(values);
     const { platform, client, document } = await told(store);
+    platform.socket.end(1006);
     document.set("/location", "Room 1");
     await expect(document.stored()).rejects.toBeInstanceOf(StoreFullError);
     trouble.isOn = false;
     await vi.advanceTimersByTimeAsync(RETRY_MS);
-    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 20_000);
+    platform.socket.admit();
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(1), 20_000);
     expect(document.snapshot.view).toEqual({ title: "Unsent", location: "Room 1" });
     await document.stored();
     expect(values.get("queue/event:1")).toBe(1);
@@ -271,10 +292,10 @@ describe("unsent edits in a record that can't be read", () => {
 
 describe("a store that can't tell whose it is", () => {
   /** A client of another name than the store's, until it has read that. */
-  function renamed(store: Store, userId?: string) {
+  function renamed(store: Store, userId?: string, jitter = 0.7) {
     const platform = new FakePlatform();
     platform.foreground.turn(false); // no PING, which nobody here would answer
-    platform.jitter = 0.7;
+    platform.jitter = jitter;
     const options = {
       getToken: () => "",
       store,
@@ -328,6 +349,7 @@ describe("a store that can't tell whose it is", () => {
     expect(name()).not.toBe(clientId);
     const told = { resource: "event", resource_type: "event", epoch: 1, role: "editor" };
     platform.socket.tell("SUBSCRIBE_ACK", { ...told, resource_id: "2", version: 7, state: { title: "Two" } });
+    platform.socket.end(1006);
     document.set("/title", "Mine");
     await settle();
     trouble.isOn = false;
@@ -342,6 +364,44 @@ describe("a store that can't tell whose it is", () => {
     await client.close();
     expect(values.get("client")).toMatchObject({ clientId });
     expect(JSON.stringify(values.get("doc/event:2"))).toContain("Mine");
+  });
+
+  test("gives it its name when what was sent under the other one has its answer: it is there once", async () => {
+    const values = new Map<string, Json>();
+    const told = { ...ID, version: 7, epoch: 1, role: "editor", state: { title: "" } };
+    const before = renamed(memoryStore(values));
+    before.client.open("event", "1");
+    await settle();
+    before.platform.socket.admit();
+    before.platform.socket.tell("SUBSCRIBE_ACK", told);
+    await before.client.close();
+    const { clientId } = values.get("client") as { clientId: string };
+
+    const { trouble, store } = nameless(values);
+    const { client, platform, name } = renamed(store, undefined, 0.3);
+    const document = client.open<{ title: string }>("event", "1");
+    await settle();
+    platform.socket.admit();
+    await settle();
+    const other = name();
+    platform.socket.tell("SUBSCRIBE_ACK", told);
+    document.setText("/title", "X");
+    await settle();
+    trouble.isOn = false;
+    await vi.advanceTimersByTimeAsync(2 * RETRY_MS);
+    expect(name()).toBe(other);
+    platform.socket.tell("OP_ACK", { ...ID, id: "op-1", version: 8 });
+    await vi.advanceTimersByTimeAsync(1_000);
+    platform.socket.admit();
+    await settle();
+    expect(name()).toBe(clientId);
+    expect(platform.socket.last("SUBSCRIBE")?.payload).toMatchObject({ version: 7 });
+    const operations = [{ op: "text", path: "/title", value: ["X"] }];
+    const change = { version: 8, client_id: other, operations };
+    platform.socket.tell("SUBSCRIBE_ACK", { ...ID, version: 8, epoch: 1, role: "editor", changes: [change] });
+    await settle();
+    expect(document.snapshot).toMatchObject({ version: 8, view: { title: "X" }, pending: 0 });
+    await client.close();
   });
 
   test("and turns out to be another user's has nothing of this one in it", async () => {
