@@ -288,6 +288,75 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben, (now) => now.view?.location === "with two");
   });
 
+  test("the tab that is seen leads though one in the background that sleeps has waited longer", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const tab = (isSeen: boolean, locks = locksOf()) => {
+      const foreground = new FakeSignal();
+      foreground.turn(isSeen);
+      const environment = { foreground, locks };
+      return {
+        foreground,
+        client: people.client("ann", { store: store(), background: "poll", environment }),
+      };
+    };
+    const one = tab(true);
+    await opened(one.client, ben.id);
+    const { acquire, ...others } = locksOf();
+    const { name } = store();
+    /** It gets the lock, and never knows. */
+    const asleep = (lock: string, options: Parameters<typeof acquire>[1]) => {
+      const lead = acquire(lock, options);
+      return lock === name ? lead.then(() => new Promise<never>(() => {})) : lead;
+    };
+    await opened(tab(false, { ...others, acquire: asleep }).client, ben.id);
+    const two = tab(true);
+    const second = await opened(two.client, ben.id);
+    one.foreground.turn(false);
+    await until(two.client.connection, (now) => now.state === "online", 10_000);
+    await until(second, (now) => now.isLive);
+    ben.set("/title", "Seen");
+    await until(second, (now) => now.view?.title === "Seen");
+  });
+
+  test("a tab in the background whose store is full keeps the lead until there is room", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync", description: "" });
+    const inner = shared()();
+    const room = { isFull: false };
+    const write: Store["write"] = (changes) =>
+      room.isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes);
+    const tab = () => {
+      const foreground = new FakeSignal();
+      const options = {
+        store: { ...inner, write },
+        background: "poll",
+        environment: { foreground },
+      } as const;
+      return { foreground, client: people.client("ann", options) };
+    };
+    const [one, two] = [tab(), tab()];
+    const first = await opened(one.client, ben.id);
+    two.foreground.turn(false);
+    const second = await opened(two.client, ben.id);
+    room.isFull = true;
+    first.setText("/description", "Mine");
+    await expect(first.stored()).rejects.toBeInstanceOf(StoreFullError);
+    await until(ben, (now) => now.view?.description === "Mine");
+    ben.setText("/description", "Mine, theirs");
+    await until(second, (now) => now.view?.description === "Mine, theirs");
+    two.foreground.turn(true);
+    first.setText("/description", "Mine, theirs, mine");
+    one.foreground.turn(false);
+    await until(two.client.connection, (now) => now.state === "polling");
+    await until(ben, (now) => now.view?.description === "Mine, theirs, mine");
+    room.isFull = false;
+    second.setText("/description", "Mine, theirs, mine, mine");
+    await until(two.client.connection, (now) => now.state === "online");
+    await until(second, (now) => now.isLive && now.pending === 0);
+    expect(second.snapshot.view?.description).toBe("Mine, theirs, mine, mine");
+    await until(ben, (now) => now.view?.description === "Mine, theirs, mine, mine");
+  });
+
   test("whether a document may be seen is told in every tab, also where that changes", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const store = shared();

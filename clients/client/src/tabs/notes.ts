@@ -40,7 +40,9 @@ export type Note =
       isSavingPower: boolean;
     }
   /** A tab that is seen would lead in place of one that saves power. */
-  | { kind: "yield"; leader: string }
+  | { kind: "yield"; leader: string; tab: string }
+  /** It has handed over: that tab may lead, whoever else waits. */
+  | { kind: "yielded"; leader: string; tab: string }
   | { kind: "standing"; leader: string; key: string; standing: Standing }
   /** A following tab's message to the leading one, as if to the server; and an answer. */
   | { kind: "say"; leader: string; tab: string; type: string; id: string; payload: Payload }

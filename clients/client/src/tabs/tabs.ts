@@ -136,10 +136,14 @@ export class Tabs {
   #ask(): void {
     this.#post({ kind: "hello" });
     this.#silence.set(SILENCE_MS, () => {
-      if (!this.#isSeen) return;
-      this.#giveUp.abort();
-      this.#seek(true);
+      if (this.#isSeen) this.#take();
     });
+  }
+
+  /** Ahead of the tabs that wait, of which one may be asleep. */
+  #take(): void {
+    this.#giveUp.abort();
+    this.#seek(true);
   }
 
   async #lead(release: () => void): Promise<void> {
@@ -164,7 +168,7 @@ export class Tabs {
   }
 
   /** Another tab took the lead while this one was asleep, or is to have it: what this one has is merged there. */
-  async #stepDown(): Promise<void> {
+  async #stepDown(yielded?: Note): Promise<void> {
     if (this.#isClosed || this.#isHandingOver) return;
     const release = this.#release;
     this.#giveUp.abort();
@@ -180,6 +184,7 @@ export class Tabs {
     } finally {
       this.#isHandingOver = false;
     }
+    if (yielded) this.#post(yielded);
     release?.();
     if (this.#isClosed) return;
     this.#seek();
@@ -210,7 +215,12 @@ export class Tabs {
     if (note.kind === "hello") this.tellLeading();
     else if (note.kind === "say" && note.leader === host.leader) host.onSay(note);
     else if (note.kind === "wish") this.events.wish(note.wish);
-    else if (note.kind === "yield" && note.leader === host.leader) void this.#stepDown();
+    else if (note.kind === "yield" && note.leader === host.leader) this.#onYield(note);
+  }
+
+  /** Not where something isn't stored: what this tab alone has could not be told from what others wrote. */
+  #onYield({ leader, tab }: Note & { kind: "yield" }): void {
+    if (!this.keeper.isFailing) void this.#stepDown({ kind: "yielded", leader, tab });
   }
 
   #onLeader(note: Note): void {
@@ -219,7 +229,9 @@ export class Tabs {
     if (note.kind === "leading") this.#follow(note);
     else if (!("leader" in note) || note.leader !== this.#leader) return;
     else if (note.kind === "standing") this.registry.onStanding(note.key, note.standing);
-    else if (note.kind === "tell" && note.tab === this.#tab) this.registry.onMessage(note.message);
+    else if (note.tab !== this.#tab) return;
+    else if (note.kind === "tell") this.registry.onMessage(note.message);
+    else if (note.kind === "yielded") this.#take();
   }
 
   #follow(note: Note & { kind: "leading" }): void {
@@ -228,7 +240,7 @@ export class Tabs {
     this.events.onLeader(meta, connection, this.#insisting(wanted));
     this.keeper.follow(isFailing);
     // Its changes would come late, and somebody looks at this one.
-    if (note.isSavingPower && this.#isSeen) this.#post({ kind: "yield", leader });
+    if (note.isSavingPower && this.#isSeen) this.#post({ kind: "yield", leader, tab: this.#tab });
     if (!isNew || this.#isClosed) return;
     this.registry.onOffline();
     this.#leader = leader;

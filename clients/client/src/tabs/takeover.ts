@@ -29,7 +29,7 @@ export async function takeOver(state: DocumentState, isLeading: () => boolean): 
 
 /**
  * Another tab has the queue now, as it is stored: what else was or will be done here stands upon all of it. Where
- * every edit is stored, what the view has beyond that others wrote: it is nothing of this tab's to hand over.
+ * every edit is stored or acknowledged, what the view has beyond that others have as well: there is nothing to hand over.
  */
 export function handOver(state: DocumentState): void {
   const { replicator, stored, role, conflicts, isStored, view } = state;
@@ -38,7 +38,7 @@ export function handOver(state: DocumentState): void {
   const { pending } = replicator.flight;
   state.leading = { version, role, pending, isStored: true, isLive: false, conflicts };
   state.conflicts = [];
-  const known = isStored ? view : stored;
+  const known = isStored || !pending ? view : stored;
   replicator.epoch = 0; // whose numbers count is seen there; it isn't new
   replicator.flight.land(true);
   const next = replicator.succeed(known, version, emit(known, difference(known, view)));

@@ -182,6 +182,21 @@ test("what others wrote after the last write isn't handed over as this tab's", a
   expect(state.replicator.flight.pending).toBe(0);
 });
 
+test("what the server acknowledged isn't handed over though it could not be stored", async () => {
+  const record = { replica: new Replica({ text: "" }, 5).toJSON(), epoch: 1, edits: 0, flying: 0 };
+  const state = following(() => ({ ...record, conflicts: [], role: "editor" }) as unknown as Json);
+  await takeOver(state, leads);
+  state.edited(() => state.replicator.edit([{ op: "text", path: "/text", value: ["mine"] }]));
+  state.replicator.next();
+  state.replicator.acknowledge(1, { version: 6 });
+  state.replicator.receive(7, [{ op: "text", path: "/text", value: [4, " and theirs"] }], "ben");
+  expect(state.isStored).toBe(false);
+  handOver(state);
+  expect(state.view).toEqual({ text: "mine and theirs" });
+  expect(state.replicator.next()).toBe(null);
+  expect(state.replicator.flight.pending).toBe(0);
+});
+
 describe("more than one edit takes", () => {
   const names = Array.from({ length: 1_001 }, (_, at) => `field${at}`);
   const record = { replica: new Replica({}, 5).toJSON(), epoch: 1, edits: 0, flying: 0 };
