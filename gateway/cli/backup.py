@@ -50,7 +50,7 @@ def backup_command(file: Path, replace: bool, keep: int | None, config: Config) 
     if contents.gaps:
         click.echo(f"history of {contents.gaps:,} resources begins after a gap: what came before is missing")
     if keep is not None:
-        backup_series.thin(file, keep)
+        backup_series.thin(target, keep)
 
 
 def _refuse(target: Path, replace: bool) -> None:

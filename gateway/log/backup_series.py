@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from gateway.log.backup_file import told
+from gateway.log.database_files import PARTS
 from gateway.redislink.keys import BACKUP_KEY
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
@@ -19,7 +20,7 @@ from gateway.runtime.clock import unix_ms
 # Beside a lone node's log: its time of change is when the newest backup was begun.
 BACKUP_MARK = "backed-up"
 # A backup, or what a killed run left of one.
-_NAMED = re.compile(r"gateway-\d{8}T\d{6}Z\.sqlite3(\W.*)?")
+_NAMED = re.compile(rf"gateway-\d{{8}}T\d{{6}}Z\.sqlite3(\.copied)?(\.part)?({'|'.join(PARTS)})")
 
 
 def file_of(folder: Path, begun_ms: int) -> Path:
@@ -27,16 +28,17 @@ def file_of(folder: Path, begun_ms: int) -> Path:
     return folder / time.strftime("gateway-%Y%m%dT%H%M%SZ.sqlite3", time.gmtime(begun_ms / 1000))
 
 
-def thin(folder: Path, keep: int) -> None:
-    """Remove what is older than the newest `keep` backups; nothing else of the directory is touched.
+def thin(made: Path, keep: int) -> None:
+    """Remove what is older than the newest `keep` backups up to the one just made, and nothing else.
 
-    Raises ConfigError.
+    Later ones are of a clock that was ahead: they don't count, until their time has come. Raises ConfigError.
     """
-    with told(f"older backups in {folder} can't be removed"):
-        files = [path for path in folder.iterdir() if _NAMED.fullmatch(path.name)]
-        newest = sorted(path.name for path in files if path.suffix == ".sqlite3")[-keep:]
+    with told(f"older backups in {made.parent} can't be removed"):
+        files = [path for path in made.parent.iterdir() if _NAMED.fullmatch(path.name)]
+        backups = [path.name for path in files if path.suffix == ".sqlite3" and path.name <= made.name]
+        oldest = min(sorted(backups)[-keep:])
         for path in files:
-            if path.name < min(newest, default=""):
+            if path.name < oldest:
                 path.unlink()
 
 

@@ -370,7 +370,8 @@ async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touch
     await filled_log(data)
     old = [f"gateway-2026{month:02}01T030000Z.sqlite3" for month in range(1, 5)]
     others = ["gateway-2025.sqlite3", "monday.sqlite3", "my-gateway-20250101T030000Z.sqlite3"]
-    killed = [f"{old[1]}.copied.part", f"{old[1]}.part-journal", f"{old[3]}.part"]
+    others += [f"{old[0]}{end}" for end in (".gz", ".gpg", ".sha256", "-keep", ".part.gz")]
+    killed = [f"{old[1]}.copied.part-wal", f"{old[1]}.part-journal", f"{old[3]}.part", f"{old[1]}.copied"]
     for name in (*old, *others, *killed):
         (backups / name).touch()
     printed = await done("backup", str(backups), "--keep", "2", "--data", str(data))
@@ -379,6 +380,21 @@ async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touch
     assert named(backups) == sorted([old[3], killed[2], *others, newest])
     await done("restore", str(backups / newest), "--data", str(tmp_path / "restored"))
     assert check(tmp_path / "restored" / DATABASE).changes == 3
+
+
+async def test_a_backup_that_was_just_made_stays_beside_those_of_a_clock_that_was_ahead(
+    tmp_path: Path,
+) -> None:
+    data, backups = tmp_path / "data", tmp_path / "backups"
+    backups.mkdir()
+    await filled_log(data)
+    old = [f"gateway-2025010{day}T030000Z.sqlite3" for day in (1, 2)]
+    ahead = [f"gateway-2999010{day}T030000Z.sqlite3" for day in (1, 2)]
+    for name in (*old, *ahead):
+        (backups / name).touch()
+    await done("backup", str(backups), "--keep", "2", "--data", str(data))
+    [made] = set(named(backups)) - {*old, *ahead}
+    assert named(backups) == sorted([old[1], made, *ahead])
 
 
 async def test_a_backup_that_fails_removes_none_and_is_not_noted(tmp_path: Path) -> None:
