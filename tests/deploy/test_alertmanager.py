@@ -91,6 +91,16 @@ def test_an_inhibition_names_alerts_that_exist_and_have_the_label(rule: dict[str
         assert kept or label == "instance"
 
 
+def test_why_a_redis_is_full_is_told_beside_it() -> None:
+    """PostgreSQL is away, and Redis fills with what waits for it."""
+    untold = [
+        named(rule["target_matchers"])
+        for rule in CONFIG["inhibit_rules"]
+        if "LogUnwritable" in named(rule["source_matchers"])
+    ]
+    assert untold and not {"ArchiveLagging", "ArchiveBlocked"} & set().union(*untold)
+
+
 async def test_what_follows_from_a_cause_is_not_told_beside_it_and_is_told_of_other_nodes(
     tmp_path: Path,
 ) -> None:
