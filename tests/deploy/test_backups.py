@@ -139,5 +139,13 @@ def test_its_pod_has_no_more_rights_than_a_nodes_and_is_not_taken_for_one() -> N
     assert volume["persistentVolumeClaim"] == {"claimName": "backups"}
 
 
+def test_its_name_fits_whatever_the_release_is_called() -> None:
+    """Kubernetes adds 11 characters for a Job: 52 are left of a label's 63. A release may have 53."""
+    for release in ("r" * 53, f"{'r' * 44}-{'s' * 8}"):
+        name = of_kind(rendered(VARIANTS["hpa"], release), "CronJob")["metadata"]["name"]
+        assert len(name) <= 52
+        assert name.endswith("r-backup")
+
+
 def test_without_the_switch_there_is_no_cron_job() -> None:
     assert not [item for item in rendered({}) if item["kind"] == "CronJob"]

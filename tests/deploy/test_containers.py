@@ -53,9 +53,9 @@ VARIANTS = {
 }
 
 
-def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
+def rendered(values: dict[str, Any], release: str = "demo") -> list[dict[str, Any]]:
     with Chart.load(CHART) as chart:
-        texts = chart.render(values=values, name="demo", namespace=NAMESPACE)
+        texts = chart.render(values=values, name=release, namespace=NAMESPACE)
     return [found for text in texts.values() for found in yaml.safe_load_all(text) if found]
 
 
