@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from gateway.cli.options import of_cluster
 from gateway.config import Config
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, GatewayError
 from gateway.log import backup_file, backup_series
 from gateway.log.backup_file import BackupReader, Contents
 from gateway.log.cluster import backup as cluster_backup
 from gateway.log.cluster.backup import Stores
 from gateway.log.sqlite import backup as sqlite_backup
 from gateway.log.sqlite.log import DATABASE, DirectoryLock
+from gateway.redislink.shards import Shards
 from gateway.runtime.clock import unix_ms
 
 
@@ -35,22 +37,61 @@ def backup_command(file: Path, replace: bool, keep: int | None, config: Config) 
     FILE is a database in the format of the embedded log, whole or not there at all; `gateway restore` reads
     it. The keys that sign tokens aren't in it, nor what is revoked, the flags and the record of acts.
 
-    With --keep, for backups by the clock, nodes publish how old the newest is.
+    With --keep, for backups by the clock, nodes publish how old the newest is, or, until one was made, the
+    first attempt.
 
     \b
     gateway backup /backups/monday.sqlite3 --data /var/lib/gateway
     gateway backup /backups --keep 14 --data /var/lib/gateway
     gateway backup /backups/monday.sqlite3 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
+    if keep is None:
+        _back_up(config, file, replace)
+    else:
+        _back_up_by_the_clock(config, file, replace, keep)
+
+
+def _back_up_by_the_clock(config: Config, folder: Path, replace: bool, keep: int) -> None:
     begun_ms = unix_ms()
-    target = file if keep is None else backup_series.file_of(file, begun_ms)
+    target = backup_series.file_of(folder, begun_ms)
+    with suppress(GatewayError):  # what is wrong is told below
+        _note(config, begun_ms, only_first=True)
+    _back_up(config, target, replace)
+    try:
+        backup_series.thin(target, keep)
+    finally:
+        _note_made(config, begun_ms, target)
+
+
+def _note_made(config: Config, begun_ms: int, target: Path) -> None:
+    try:
+        _note(config, begun_ms, only_first=False)
+    except GatewayError as error:
+        raise ConfigError(f"{target} is whole, but nodes can't be told of it: {error}") from error
+
+
+def _note(config: Config, begun_ms: int, only_first: bool) -> None:
+    """Note this time where nodes see it: of the newest backup, or `only_first` of the first."""
+
+    async def in_redis(shards: Shards) -> None:
+        await backup_series.note_in_redis(shards, begun_ms, only_first)
+
+    data_dir = Path(config.server.data_dir)
+    if config.is_cluster:
+        cluster_backup.with_servers(config, in_redis)
+    elif only_first:
+        backup_series.note_first(data_dir, begun_ms)
+    else:
+        backup_series.note(data_dir, begun_ms)
+
+
+def _back_up(config: Config, target: Path, replace: bool) -> None:
+    """Write it, and say what is in it."""
     _refuse(target, replace)
-    contents = _backed_up(config, target, None if keep is None else begun_ms)
+    contents = _written(config, target)
     click.echo(f"{_told(contents)} in {target}")
     if contents.gaps:
         click.echo(f"history of {contents.gaps:,} resources begins after a gap: what came before is missing")
-    if keep is not None:
-        backup_series.thin(target, keep)
 
 
 def _refuse(target: Path, replace: bool) -> None:
@@ -63,22 +104,13 @@ def _refuse(target: Path, replace: bool) -> None:
         raise ConfigError(f"there is no directory {target.parent}: make it, or name another file")
 
 
-def _backed_up(config: Config, target: Path, noted_ms: int | None) -> Contents:
-    """Write it, and note this time where nodes see it."""
-
+def _written(config: Config, target: Path) -> Contents:
     async def of_cluster(found: Stores) -> Contents:
-        contents = await cluster_backup.backup(found, target)
-        if noted_ms is not None:
-            await backup_series.note_in_redis(found.shards, noted_ms)
-        return contents
+        return await cluster_backup.backup(found, target)
 
     if config.is_cluster:
         return cluster_backup.with_stores(config, of_cluster)
-    data_dir = Path(config.server.data_dir)
-    contents = sqlite_backup.backup(data_dir, target)
-    if noted_ms is not None:
-        backup_series.note(data_dir, noted_ms)
-    return contents
+    return sqlite_backup.backup(Path(config.server.data_dir), target)
 
 
 @click.command("restore", short_help="Put a backup in place of what there is.")

@@ -1,6 +1,7 @@
 """Backups by the clock: files named by their time in one directory, of which the newest stay.
 
-When the newest was begun is noted where nodes see it, and tell its age. Blocking, but for Redis.
+When the newest was begun is noted where nodes see it, and tell its age; until one was made, when the
+first was tried. Blocking, but for Redis.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from pathlib import Path
 
 from gateway.log.backup_file import told
 from gateway.log.database_files import PARTS
-from gateway.redislink.keys import BACKUP_KEY
+from gateway.log.sqlite.log import DATABASE
+from gateway.redislink.keys import BACKUP_KEY, tag
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.clock import unix_ms
 
-# Beside a lone node's log: its time of change is when the newest backup was begun.
+# Beside a lone node's log: its time of change is what is noted.
 BACKUP_MARK = "backed-up"
 # A backup, or what a killed run left of one.
 _NAMED = re.compile(rf"gateway-\d{{8}}T\d{{6}}Z\.sqlite3(\.copied)?(\.part)?({'|'.join(PARTS)})")
@@ -42,10 +44,16 @@ def thin(made: Path, keep: int) -> None:
                 path.unlink()
 
 
+def note_first(data_dir: Path, begun_ms: int) -> None:
+    """Tell a lone node that its first backup is begun, unless it knows of one; raises ConfigError."""
+    if (data_dir / DATABASE).exists() and not (data_dir / BACKUP_MARK).exists():
+        note(data_dir, begun_ms)
+
+
 def note(data_dir: Path, begun_ms: int) -> None:
     """Tell a lone node of its newest backup; raises ConfigError."""
     mark = data_dir / BACKUP_MARK
-    with told(f"{mark} can't be written, so the node doesn't know of this backup"):
+    with told(f"{mark} can't be written"):
         mark.unlink(missing_ok=True)  # somebody else's can be replaced, and not changed
         mark.touch(0o600)
         os.utime(mark, (begun_ms / 1000, begun_ms / 1000))
@@ -59,9 +67,13 @@ def age_s(data_dir: Path) -> float:
         return 0
 
 
-async def note_in_redis(shards: Shards, begun_ms: int) -> None:
-    """Tell a cluster of its newest backup; raises LogUnavailable."""
-    await shards.call(Call(0, pack(("SET", BACKUP_KEY, begun_ms))))
+async def note_in_redis(shards: Shards, begun_ms: int, only_first: bool) -> None:
+    """Tell a cluster of its newest backup, or with `only_first` that it is begun, unless it knows of one.
+
+    Raises LogUnavailable.
+    """
+    function = shards.library.function("note_backup")
+    await shards.call(Call(0, pack(("FCALL", function, 2, tag(0), BACKUP_KEY, begun_ms, int(only_first)))))
 
 
 async def age_in_redis_s(shards: Shards) -> float:

@@ -17,7 +17,7 @@ touch them together.
 | `{pN}:n` | sorted set: the leases of the nodes, in the first partition of each server |
 | `{p0}:flags` | hash: the flags that were changed at run time |
 | `{p0}:revocations` | hash: what was revoked |
-| `{p0}:backup` | when the newest backup by the clock was begun, Unix ms |
+| `{p0}:backup` | when the newest backup by the clock was begun, or the first was tried, Unix ms |
 | `{pN}:b:RESOURCE` | sharded channel of the bus |
 """
 

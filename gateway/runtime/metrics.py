@@ -305,7 +305,8 @@ class Counters:
     disk_bytes: int = highest("gateway_disk_bytes", "Bytes of that disk")
     backup_age_seconds: float = highest(
         "gateway_backup_age_seconds",
-        "How long ago the newest backup by the clock (--keep) was begun; 0 where none is known",
+        "How long ago the newest backup by the clock (--keep) was begun, or where none was made the first "
+        "attempt; 0 where none is known",
     )
     loop_lag_max_seconds: float = highest(
         "gateway_loop_lag_max_seconds", "The latest that a task ran, of the last half minute"

@@ -18,6 +18,7 @@ import trio
 from gateway.errors import ConfigError
 from gateway.log import backup_file, backup_series
 from gateway.log.backup_file import write_backup
+from gateway.log.backup_series import BACKUP_MARK
 from gateway.log.sqlite import backup
 from gateway.log.sqlite.check import check
 from gateway.log.sqlite.log import DATABASE, LOCK, SqliteLog
@@ -28,7 +29,7 @@ from tests.contracts.log_contract import record
 from tests.log.sqlite.test_log import file_size_max
 from tests.log.test_damage import LETTER, become_format_1, changed, filled_log
 from tests.scraped import scraped
-from tests.servers import redis_server, shared_postgres
+from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
 RESOURCES = [f"r{number}" for number in range(8)]
@@ -397,17 +398,43 @@ async def test_a_backup_that_was_just_made_stays_beside_those_of_a_clock_that_wa
     assert named(backups) == sorted([old[1], made, *ahead])
 
 
-async def test_a_backup_that_fails_removes_none_and_is_not_noted(tmp_path: Path) -> None:
+async def test_a_backup_that_fails_removes_none_and_only_the_first_is_noted(tmp_path: Path) -> None:
     data, backups = tmp_path / "data", tmp_path / "backups"
     backups.mkdir()
     await filled_log(data)
     changed(data, LETTER)
     (backups / "gateway-20260101T030000Z.sqlite3").touch()
     (backups / "gateway-20260201T030000Z.sqlite3").touch()
-    failed = await gateway("backup", str(backups), "--keep", "1", "--data", str(data))
-    assert failed.status == 2 and "is damaged" in failed.err
+    mark, noted = data / BACKUP_MARK, []
+    for _ in range(2):
+        failed = await gateway("backup", str(backups), "--keep", "1", "--data", str(data))
+        assert failed.status == 2 and "is damaged" in failed.err
+        noted.append(mark.stat().st_mtime_ns)
     assert len(named(backups)) == 2
-    assert backup_series.age_s(data) == 0
+    assert noted[0] == noted[1], "so its age grows until one is made"
+
+
+async def test_a_directory_without_a_log_is_left_as_it_is(tmp_path: Path) -> None:
+    data, backups = tmp_path / "data", tmp_path / "backups"
+    data.mkdir()
+    backups.mkdir()
+    failed = await gateway("backup", str(backups), "--keep", "1", "--data", str(data))
+    assert failed.status == 2 and "there is no log in" in failed.err
+    assert not named(data)
+
+
+async def test_a_backup_that_nodes_cannot_be_told_of_is_there_and_said_so(tmp_path: Path) -> None:
+    data, backups = tmp_path / "data", tmp_path / "backups"
+    backups.mkdir()
+    await filled_log(data)
+    (data / BACKUP_MARK).mkdir()
+    (backups / "gateway-20250101T030000Z.sqlite3").touch()
+    made = await gateway("backup", str(backups), "--keep", "1", "--data", str(data))
+    [file] = backups.iterdir()
+    assert made.status == 2
+    assert f"{file} is whole, but nodes can't be told of it: " in made.err
+    assert len(made.err.splitlines()) == 1
+    assert backup_file.verify(file).changes == 3
 
 
 async def test_a_directory_takes_a_backup_with_a_name_or_by_the_clock(tmp_path: Path) -> None:
@@ -439,3 +466,38 @@ async def test_nodes_of_a_cluster_tell_how_old_its_backup_is_and_a_restore_leave
         await done("restore", str(file), "--replace", *cluster)
         with redis.Redis("127.0.0.1", server.port) as direct:
             assert direct.exists(BACKUP_KEY)
+
+
+async def test_a_cluster_whose_redis_is_full_is_backed_up_and_told_of_it(tmp_path: Path) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    (backups / "gateway-20250101T030000Z.sqlite3").touch()
+    with redis_server("--maxmemory-policy", "noeviction") as server:
+        cluster = ("--redis", server.url)
+        async with served(tmp_path / "data", *cluster) as node:
+            with redis.Redis("127.0.0.1", server.port) as direct:
+                direct.config_set("maxmemory", "1mb")
+                with pytest.raises(redis.OutOfMemoryError):
+                    direct.set("any", "thing")
+                await done("backup", str(backups), "--keep", "1", *cluster)
+                [made] = backups.iterdir()
+                noted_ms = int(direct.get(BACKUP_KEY))
+            assert await node.stop() == 0
+    assert made == backup_series.file_of(backups, noted_ms)
+
+
+async def test_of_a_cluster_only_the_first_attempt_that_fails_is_noted_and_each_that_is_made(
+    tmp_path: Path,
+) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    with redis_server() as server, redis.Redis("127.0.0.1", server.port) as direct:
+        cluster = ("--redis", server.url)
+        away = ("--postgres", f"postgresql://gateway@127.0.0.1:{free_port()}/gateway")
+        noted = []
+        for words in (away, away, ()):
+            tried = await gateway("backup", str(backups), "--keep", "1", *cluster, *words)
+            assert bool(tried.status) == bool(words), tried.err
+            noted.append(int(direct.get(BACKUP_KEY)))
+    assert noted[0] == noted[1] != noted[2]
+    assert named(backups) == [backup_series.file_of(backups, noted[2]).name]

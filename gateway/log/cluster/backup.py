@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -47,6 +47,7 @@ _TABLES = ", ".join(
     for table in ("change", "snapshot", "submission", "resource", "summary", "summary_due", "search_due")
 )
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -66,22 +67,36 @@ async def stores(config: Config) -> AsyncIterator[Stores]:
     try:
         if archive is not None:
             await archive.verify()
-        async with trio.open_nursery() as nursery:
-            shards = Shards(config.redis)
-            await shards.reach()
-            await nursery.start(shards.run)
+        async with _servers(config) as shards:
             yield Stores(shards, RedisLog(shards, config, archive), archive, config)
-            nursery.cancel_scope.cancel()
     finally:
         if archive is not None:
             await archive.aclose()
 
 
+@asynccontextmanager
+async def _servers(config: Config) -> AsyncIterator[Shards]:
+    async with trio.open_nursery() as nursery:
+        shards = Shards(config.redis)
+        await shards.reach()
+        await nursery.start(shards.run)
+        yield shards
+        nursery.cancel_scope.cancel()
+
+
 def with_stores(config: Config, work: Callable[[Stores], Awaitable[T]]) -> T:
     """Do `work` in a loop of its own; raises ConfigError, LogUnavailable."""
+    return _with(stores(config), work)
 
+
+def with_servers(config: Config, work: Callable[[Shards], Awaitable[T]]) -> T:
+    """The same with Redis alone, be PostgreSQL away."""
+    return _with(_servers(config), work)
+
+
+def _with(opening: AbstractAsyncContextManager[S], work: Callable[[S], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with stores(config) as found:
+        async with opening as found:
             return await work(found)
 
     try:

@@ -49,7 +49,19 @@ local function read_values(keys, args)
   return {'OK', redis.call('HGETALL', keys[2])}
 end
 
--- An emergency stop, or a revocation, works while the server is full.
+-- note_backup: ms only-first -> OK; stores when a backup was begun. Keys: meta, where. With only-first "1" what is there stays.
+local function note_backup(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  if args[2] ~= '1' or redis.call('EXISTS', keys[2]) == 0 then
+    redis.call('SET', keys[2], args[1])
+  end
+  return {'OK'}
+end
+
+-- An emergency stop, a revocation, or the note of a backup works while the server is full.
 register('set_values', set_values, FREES)
 register('put_back_values', put_back_values, FREES)
+register('note_backup', note_backup, FREES)
 register('read_values', read_values, {'no-writes'})
