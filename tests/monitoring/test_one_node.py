@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.log.backup_series import BACKUP_MARK
 from tests.cli.commands import gateway, served
 from tests.clients.webhook import webhook
 from tests.clients.wire import Refused, wire
@@ -49,7 +50,7 @@ async def test_a_backup_by_the_clock_that_was_not_made_again_is_told(tmp_path):
         await watching.until_above("sum(up)", 0)
         made = await gateway("backup", str(backups / "by-hand"), "--data", str(node.data))
         assert made.status == 0, made.err
-        assert await watching.value("gateway_backup_age_seconds") == 0
+        assert not (node.data / BACKUP_MARK).exists()
         made = await gateway("backup", str(backups), "--keep", "2", "--data", str(node.data))
         assert made.status == 0, made.err
         await watching.until_fired("BackupOld")
