@@ -115,7 +115,7 @@ cdef inline int64_t now_ns() noexcept nogil:
 cdef bytes deflated(bytes payload):
     """A message compressed by itself (RFC 7692 section 7.2.1), in little time and memory."""
     compressor = zlib.compressobj(1, zlib.DEFLATED, -12, 5)
-    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
 
 
 cdef bytes inflated(bytes payload):
