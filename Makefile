@@ -19,7 +19,7 @@ PYTEST = $(BIN)/python -m pytest
 # Tests of what is compiled.
 CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport tests/log/sqlite
 
-.PHONY: venv serve test test-all clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
+.PHONY: venv serve test test-all core clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
 
 venv: $(VENV)/.compiled
 
@@ -50,12 +50,15 @@ test-all:
 		$(MAKE) test PYTHON=$$python VENV=$(VENV)-$$(basename $$python) ARGS='$(ARGS)' || exit 1; \
 	done
 
+# The tests of the core once more, with the core as it is written, as it runs where there is no compiler.
+core: venv
+	GATEWAY_SPEEDUPS=kernels $(PYTEST) -q -n $(WORKERS) --dist loadfile $(CORE_TESTS)
+
 # Every test, and how much of gateway/ they run, their processes included; below the floor (pyproject.toml) it fails.
-# What is compiled can't be traced, so the tests of the core run once more with the core as it is written.
+# What is compiled can't be traced: that is what `core` is for.
 coverage: venv
 	$(BIN)/coverage erase
-	$(MAKE) test PYTEST='$(BIN)/coverage run -m pytest'
-	GATEWAY_SPEEDUPS=kernels $(BIN)/coverage run -m pytest -q -n $(WORKERS) --dist loadfile $(CORE_TESTS)
+	$(MAKE) test core PYTEST='$(BIN)/coverage run -m pytest'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -14,6 +14,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.log import backup_file, backup_series
 from gateway.log.backup_file import BackupReader, Contents
 from gateway.log.cluster import backup as cluster_backup
+from gateway.log.cluster import backup_note
 from gateway.log.cluster.backup import Stores
 from gateway.log.sqlite import backup as sqlite_backup
 from gateway.log.sqlite.log import DATABASE, DirectoryLock
@@ -74,7 +75,7 @@ def _note(config: Config, begun_ms: int, only_first: bool) -> None:
     """Note this time where nodes see it: of the newest backup, or `only_first` of the first."""
 
     async def in_redis(shards: Shards) -> None:
-        await backup_series.note_in_redis(shards, begun_ms, only_first)
+        await backup_note.note(shards, begun_ms, only_first)
 
     data_dir = Path(config.server.data_dir)
     if config.is_cluster:

@@ -1,7 +1,7 @@
 """Backups by the clock: files named by their time in one directory, of which the newest stay.
 
 When the newest was begun is noted where nodes see it, and tell its age; until one was made, when the
-first was tried. Blocking, but for Redis.
+first was tried: beside a lone node's log, or in Redis (`gateway.log.cluster.backup_note`). Blocking.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ from pathlib import Path
 from gateway.log.backup_file import told
 from gateway.log.database_files import PARTS
 from gateway.log.sqlite.log import DATABASE
-from gateway.redislink.keys import BACKUP_KEY, tag
-from gateway.redislink.link import pack
-from gateway.redislink.shards import Call, Shards
 from gateway.runtime.clock import unix_ms
 
 # Beside a lone node's log: its time of change is what is noted.
@@ -62,25 +59,11 @@ def note(data_dir: Path, begun_ms: int) -> None:
 def age_s(data_dir: Path) -> float:
     """Of a lone node's newest backup; 0 where none is known."""
     try:
-        return _since((data_dir / BACKUP_MARK).stat().st_mtime * 1000)
+        return since_s((data_dir / BACKUP_MARK).stat().st_mtime * 1000)
     except OSError:
         return 0
 
 
-async def note_in_redis(shards: Shards, begun_ms: int, only_first: bool) -> None:
-    """Tell a cluster of its newest backup, or with `only_first` that it is begun, unless it knows of one.
-
-    Raises LogUnavailable.
-    """
-    function = shards.library.function("note_backup")
-    await shards.call(Call(0, pack(("FCALL", function, 2, tag(0), BACKUP_KEY, begun_ms, int(only_first)))))
-
-
-async def age_in_redis_s(shards: Shards) -> float:
-    """Of a cluster's newest backup; 0 where none is known. Raises LogUnavailable."""
-    begun_ms = await shards.call(Call(0, pack(("GET", BACKUP_KEY))))
-    return 0 if begun_ms is None else _since(int(begun_ms))
-
-
-def _since(begun_ms: float) -> float:
+def since_s(begun_ms: float) -> float:
+    """How long ago that was; never less than 0."""
     return max(unix_ms() - begun_ms, 0) / 1000

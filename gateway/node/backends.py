@@ -15,7 +15,6 @@ from gateway.admission import Schemas
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.hub.retention import Policy
-from gateway.node.cluster import ClusterBackend
 from gateway.node.embedded import EmbeddedBackend
 from gateway.ports import Bus, Leases, OpLog, RateStore
 from gateway.ports.audit import AuditStore
@@ -117,5 +116,7 @@ def backend_of(config: Config, name: str) -> Backend:
     """
     check_settings(config)
     if config.is_cluster:
+        from gateway.node.cluster import ClusterBackend  # a lone node needs neither redis nor psycopg
+
         return ClusterBackend(config, name)
     return EmbeddedBackend(config)

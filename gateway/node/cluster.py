@@ -14,8 +14,8 @@ from gateway.bus.redis_rates import RedisRates
 from gateway.bus.redis_values import RedisValues
 from gateway.config import Config, SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
-from gateway.log import backup_series
 from gateway.log.archive import Archiver
+from gateway.log.cluster import backup_note
 from gateway.log.cluster.history import ClusterHistory
 from gateway.log.postgres.archive import PostgresArchive, dsn_of
 from gateway.log.postgres.audit import PostgresAudit
@@ -204,7 +204,7 @@ class ClusterBackend:
             for level, of in LEVELS.items():
                 _update(getattr(counters, level), {name: of(known) for name, known in facts.items()}, serving)
             with suppress(LogUnavailable):  # what is known stays
-                counters.backup_age_seconds = await backup_series.age_in_redis_s(self._shards)
+                counters.backup_age_seconds = await backup_note.age_s(self._shards)
             await trio.sleep(WATCH_INTERVAL_S)
 
     def _warn_of(self, name: str, known: ServerFacts) -> None:

@@ -89,10 +89,14 @@ def test_an_attacker_who_ends_is_missed_and_one_who_is_put_off_comes_back() -> N
 def test_an_overload_is_offered_and_every_edit_is_accounted_for(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for constant in ("FILL_S", "WARM_S", "HALF_S"):
-        monkeypatch.setattr(overload, constant, 0.2)
-    for constant in ("MAXIMUM_S", "AFTER_S"):
-        monkeypatch.setattr(overload, constant, 1)
+    for constant, seconds in {
+        "FILL_S": 0.2,
+        "WARM_S": 0.2,
+        "HALF_S": 0.2,
+        "MAXIMUM_S": 0.6,
+        "AFTER_S": 1,
+    }.items():
+        monkeypatch.setattr(overload, constant, seconds)
     monkeypatch.setattr(overload, "RECOVERED_S", 0)
     found = overload.measured(name == "waiting", 0.5, 2, rounds=2)
     assert found["lost"] == 0

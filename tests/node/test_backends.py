@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,13 @@ async def test_a_lone_worker_that_is_cancelled_has_its_log_until_it_is_stopped(t
             await backend.check()
         backend.stop()
     await SqliteLog(tmp_path).aclose()  # which nobody holds any more
+
+
+def test_a_lone_node_starts_without_the_clients_of_redis_and_postgresql() -> None:
+    code = "import sys, gateway.cli.serve, gateway.node.embedded; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "gateway.node.embedded" in loaded.split()
+    assert not {"redis", "psycopg", "httpx"} & set(loaded.split())
 
 
 async def test_where_searches_are_off_none_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
