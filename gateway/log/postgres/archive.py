@@ -61,6 +61,7 @@ def connect(dsn: str) -> Connection[Any]:
         keepalives_interval=1,
         keepalives_count=3,
         client_encoding="UTF8",  # bodies are sent as they are
+        prepare_threshold=None,  # a plan made while a queue was empty would be kept, and read it once a row
         application_name="gateway",
     )
     connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'".encode())

@@ -145,3 +145,17 @@ async def test_a_month_of_many_events_is_read_from_an_index() -> None:
             found = await summaries.listed(wanted)
             assert by_name or all(29 * DAY_MS <= each.start_ms < 60 * DAY_MS for each in found)
             assert len(found) == 11 if by_name else len(found) > 20
+
+
+async def test_no_plan_is_kept_that_was_made_while_a_queue_was_empty() -> None:
+    """Such a plan reads the queue once for each row, and stays until a vacuum comes by."""
+    async with opened() as (archive, summaries):
+        for version in range(1, 12):
+            await archive.store(changed("event:1", record(version)))
+            await summaries.store([Summary("event", "1", 1, version, False)])
+            await summaries.behind(3)
+        kept = await archive.run(lambda connection: connection.execute(_KEPT).fetchall(), "none")
+        assert kept == []
+
+
+_KEPT = b"SELECT statement FROM pg_prepared_statements"
