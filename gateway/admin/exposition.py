@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from gateway.admin.processes import ProcessesCollector
 from gateway.runtime import speedups
 from gateway.runtime.histogram import Histogram
 from gateway.runtime.metric import Metric
@@ -56,13 +56,13 @@ def of_one(counters: Counters, draining: bool = False) -> Scrape:
 def text(scrape: Scrape) -> bytes:
     """A scrape in the exposition format of Prometheus (0.0.4).
 
-    Takes milliseconds (counting 20,000 descriptors among them), so the event loop leaves it to a thread;
-    the size depends on the code and not on the load.
+    Takes milliseconds, so the event loop leaves it to a thread; the size depends on the code and not on the
+    load.
     """
     registry = CollectorRegistry()
     registry.register(CountersCollector(scrape.exported, scrape.draining))
     registry.register(WorkersCollector(scrape))
-    registry.register(ProcessesCollector(scrape.processes))
+    registry.register(ProcessesCollector((process.label, process.pid) for process in scrape.processes))
     registry.register(BuildCollector())
     return generate_latest(registry)
 
@@ -100,35 +100,6 @@ class WorkersCollector(Collector):
                 assert process.exported is not None
                 family.add_metric([process.label], process.exported.get(name, 0))
             yield family
-
-
-class ProcessesCollector(Collector):
-    """What the system knows of each process: CPU, memory, descriptors, when it began. Labelled `worker`."""
-
-    def __init__(self, processes: Sequence[Process]) -> None:
-        self._processes = processes
-
-    def collect(self) -> Iterator[Family]:
-        """The families of prometheus_client's own collector, one sample a process."""
-        families: dict[str, KeyedFamily] = {}
-        for process in self._processes:
-            for found in _collector(process.pid).collect():
-                if found.name not in families:
-                    families[found.name] = _labelled(found)
-                families[found.name].add_metric([process.label], found.samples[0].value)
-        yield from families.values()
-
-
-def _labelled(found: Any) -> KeyedFamily:
-    """The same family, empty, with a label."""
-    made = CounterMetricFamily if found.type == "counter" else GaugeMetricFamily
-    return made(found.name, found.documentation, labels=["worker"])
-
-
-@lru_cache(maxsize=256)
-def _collector(pid: int) -> ProcessCollector:
-    """One a process: it reads once when the machine was started, which not all kernels tell twice alike."""
-    return ProcessCollector(pid=lambda: pid, registry=None)
 
 
 class BuildCollector(Collector):

@@ -7,10 +7,8 @@ memory is estimated and CPU holds nobody back.
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from gateway.runtime import interpreter, memory
 from gateway.runtime.metrics import Counters
@@ -29,7 +27,6 @@ CPU_SHARE_TELLING = 0.02
 CPU_WINDOW_S = 30.0
 # Descriptors for what isn't a connection yet: files that are opened, requests of operators.
 DESCRIPTORS_SPARE = 64
-DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Capacity:
@@ -77,7 +74,7 @@ class Capacity:
 
     def _by_descriptors(self) -> int | None:
         try:
-            used = _descriptors_used()
+            used = interpreter.open_descriptors()
         except OSError as error:  # to count them takes one
             return 0 if error.errno in (errno.EMFILE, errno.ENFILE) else None
         return interpreter.descriptors().soft - used - DESCRIPTORS_SPARE
@@ -96,11 +93,3 @@ class Capacity:
         if connections < MEASURABLE or self.cpu_share < CPU_SHARE_TELLING:
             return None
         return int((CPU_SHARE_MAX - self.cpu_share) / (self.cpu_share / connections))
-
-
-def _descriptors_used() -> int:
-    """How many are open; raises OSError.
-
-    Linux says so since 6.2. Before, each is listed, for which a thread asks for the interpreter as often.
-    """
-    return os.stat(DESCRIPTORS).st_size or len(os.listdir(DESCRIPTORS))
