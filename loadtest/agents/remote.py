@@ -63,8 +63,8 @@ class RemoteGenerator(Generator):
                 stream = await trio.open_tcp_stream(self.address.host, self.address.port)
         except (OSError, trio.TooSlowError):
             self.failure = (
-                f"agent {self.address} can't be reached: does `loadtest agent` run and listen there, and may "
-                "this machine connect to it?"
+                f"agent {self.address} can't be reached: does `python -m loadtest agent` run and listen "
+                "there, and may this machine connect to it?"
             )
             return
         async with stream:

@@ -60,7 +60,7 @@ def agents_options(function: Any) -> Any:
             "--agents",
             "agent_hosts",
             metavar="HOST[:PORT],...",
-            help="Machines where `loadtest agent` runs: they play the users, in equal shares.",
+            help="Machines where `python -m loadtest agent` runs: they play the users, in equal shares.",
         ),
         click.option("--agents-secret-file", type=FILE, help="The agents' --secret-file."),
     )

@@ -205,7 +205,7 @@ def _load(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise click.UsageError(f"{path} is no report: {error}") from None
     if "verdict" not in report:
-        raise click.UsageError(f"{path} is no report of `loadtest run --json`")
+        raise click.UsageError(f"{path} is no report of `python -m loadtest run --json`")
     return report
 
 
@@ -280,7 +280,8 @@ def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path
     """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression."""
     stored = [] if name is None else [baseline(baselines, name)]
     if stored and not stored[0].is_file():
-        raise click.UsageError(f"there is no {stored[0]}: keep one with `loadtest baseline {name} REPORT`")
+        kept_by = f"python -m loadtest baseline {name} REPORT"
+        raise click.UsageError(f"there is no {stored[0]}: keep one with `{kept_by}`")
     if len(stored) + len(reports) != 2:
         raise click.UsageError("give two reports, or one and --baseline NAME")
     old, new = (_load(path) for path in (*stored, *reports))

@@ -22,8 +22,9 @@ class Block(NamedTuple):
 
 @cache
 def pages() -> tuple[Path, ...]:
-    """Every page for people: the repository's own, and those of docs/."""
-    return (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+    """Every page for people: the repository's own, its clients', and those of docs/."""
+    clients = sorted((ROOT / "clients").glob("*/README.md"))
+    return (*sorted(ROOT.glob("*.md")), *clients, *sorted((ROOT / "docs").rglob("*.md")))
 
 
 def blocks(page: Path, heading: str = "") -> list[Block]:
@@ -71,10 +72,22 @@ def lines(page: Path, heading: str) -> list[str]:
 
 
 def typed(page: Path) -> Iterator[str]:
-    """The commands that a page tells its reader to type: in its blocks for shells, and in indented ones."""
+    """The commands that a page tells its reader to type: all of its blocks for shells, and those of our
+    programs in its blocks without a language and in indented lines."""
+    other = re.findall(r"^    (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
     for block in blocks(page):
         if block.language in ("sh", "console"):
             yield from commands(block.text)
-    for line in re.findall(r"^    (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE):
+        elif block.language in ("", "text"):
+            other += block.text.splitlines()
+    for line in other:
         if re.match(r"(?:make|gateway|python|\.venv/bin/\S+) ", line):
             yield from commands(line)
+
+
+def named(page: Path) -> Iterator[str]:
+    """The commands of ours that a page's sentences name."""
+    for code in re.findall(
+        r"`((?:gateway|(?:python -m )?loadtest)\s[^`]+)`", FENCE.sub("", page.read_text())
+    ):
+        yield re.sub(r"\s+", " ", code)

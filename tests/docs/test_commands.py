@@ -20,7 +20,7 @@ import trio
 
 from gateway.cli import gateway
 from tests.cli.commands import COMMAND_TIMEOUT_S, ROOT, environment, served
-from tests.docs.markdown import Block, blocks, commands, pages, typed
+from tests.docs.markdown import Block, blocks, commands, named, pages, typed
 
 README = ROOT / "README.md"
 DEPLOY = ROOT / "docs" / "how-to" / "deploy.md"
@@ -37,6 +37,7 @@ MANIFESTS = {path: json.loads(path.read_text()) for path in (ROOT / "clients").g
 KNOWN = frozenset(
     (
         "sh",
+        ".",
         "export",
         "curl",
         "kill",
@@ -54,6 +55,7 @@ KNOWN = frozenset(
         "install",
         "ln",
         "runuser",
+        "sed",
         "systemctl",
         "useradd",
     )
@@ -220,6 +222,23 @@ def parsed(command: click.Command, words: list[str]) -> None:
     assert not missing, f"this needs {missing}"
 
 
+def check_named(command: str) -> None:
+    """What a sentence names of a command line, which may leave out what it needs, is there."""
+    words = command.split()
+    program: click.Command = gateway
+    if words[0] != "gateway":
+        assert words[:3] == ["python", "-m", "loadtest"], f"this is no command: {command}"
+        program, words = import_module("loadtest.cli.main").main, words[2:]
+    for word in words[1:]:
+        if isinstance(program, click.Group) and re.fullmatch(r"[a-z]+", word):
+            found = program.get_command(click.Context(program), word)
+            assert found is not None, f"there is no such command: {command}"
+            program = found
+        elif word.startswith("-"):
+            options = (name for param in program.params for name in (*param.opts, *param.secondary_opts))
+            assert word in (*options, "-h", "--help", "--version"), f"{command} has no {word}"
+
+
 def check(command: str) -> None:
     """A command line names a program, a target or a module that is there, with options that it has."""
     inner = re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", command)
@@ -237,6 +256,8 @@ def check(command: str) -> None:
         assert words[1] in targets, f"there is no target {words[1]}"
     elif words[:2] == ["k6", "run"]:
         assert (ROOT / words[-1]).is_file(), f"there is no script {words[-1]}"
+    elif program == "docker" and "exec" in words:
+        check(shlex.join(words[words.index("exec") + 2 :]))
     elif program == "npm":
         check_npm(words[1:])
     else:
@@ -248,10 +269,13 @@ def check_npm(words: list[str]) -> None:
     folders = {path.parent.relative_to(ROOT).as_posix() for path in MANIFESTS}
     scripts = {data["name"]: data.get("scripts", {}) for data in MANIFESTS.values()}
     match words:
-        case ["ci"]:
-            pass
-        case ["install", *_, place]:
-            assert place.removeprefix("../gateway/") in folders, f"there is no package at {place}"
+        case ["ci", *folder]:
+            assert not folder or (
+                folder[0] == "--prefix" and (ROOT / folder[1] / "package-lock.json").exists()
+            )
+        case ["install", *given] if places := [word for word in given if not word.startswith("-")]:
+            for place in places:
+                assert place.removeprefix("../gateway/") in folders, f"there is no package at {place}"
         case ["run", script, "-w", name]:
             assert script in scripts.get(name, {}), f"{name} has no script {script}"
         case _:
@@ -264,6 +288,28 @@ def test_every_command_of_a_page_is_one_that_exists(page):
         check(command)
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_sentence_names_is_one_that_exists(page):
+    for command in named(page):
+        if page.name != "CHANGELOG.md":  # which tells what former ones were called
+            check_named(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gateway fly",
+        "gateway audit forge",
+        "gateway serve --frobnicate",
+        "loadtest run",
+        "python -m loadtest fly",
+    ],
+)
+def test_a_command_in_a_sentence_that_does_not_exist_is_noticed(command):
+    with pytest.raises(AssertionError):
+        check_named(command)
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -273,8 +319,10 @@ def test_every_command_of_a_page_is_one_that_exists(page):
         "python -m gatewey",
         "make tea",
         "python -m loadtest run --fast x",
+        "docker exec gateway gateway fly",
         "npm install @collab/client",
         "npm install ../gateway/clients/nothing",
+        "npm install --install-links react ../gateway/clients/client",
         "npm run bild -w @collab/client",
     ],
 )
