@@ -1,6 +1,7 @@
 """The parts of the reference that are made from the code: settings, metrics, HTTP, commands, as Markdown.
 
-A page holds `<!-- generated: settings -->` where such a part goes.
+A page holds `<!-- generated: settings -->` where such a part goes, and before it, quoted, for those who read
+the page in the repository, where else to find what it has.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from gateway.http.resources import TRAVEL_READS
 from gateway.http.search import SEARCH_READS
 from gateway.runtime.metrics import METRICS, Counters
 
-MARK = re.compile(r"<!-- generated: (\w+) -->")
+MARK = re.compile(r"(?:^> .*\n\n)?<!-- generated: (\w+) -->", re.MULTILINE)
 
 
 def filled(text: str) -> str:
-    """A page's text with its marks replaced."""
+    """A page's text with its marks, and what stands in for their parts, replaced."""
     return MARK.sub(lambda mark: "\n".join(PARTS[mark[1]]()), text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def test_every_link_of_a_page_leads_somewhere(page):
         assert linked.exists(), target
         if section:
             assert section in anchors(linked), target
+
+
+def test_where_a_part_is_made_from_the_code_the_page_says_where_else_it_is(monkeypatch):
+    """In the repository such a part isn't there."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    generated = import_module("generated")
+    filled = [page for page in pages() if generated.is_filled(page)]
+    assert filled
+    for page in filled:
+        text = page.read_text()
+        told = re.findall(r"^> The .* made from the code when the site is built", text, re.MULTILINE)
+        assert len(told) == text.count("<!-- generated: "), page
+        assert "> The " not in generated.filled(text) and "| --- |" in generated.filled(text), page
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
