@@ -50,6 +50,7 @@ VARIANTS = {
     "keda": {**EVERYTHING, "autoscaling": {"kind": "keda"}, "jwksConfigMap": "keys"},
     "without PostgreSQL": {"postgres": {"dsn": ""}, "networkPolicy": {"enabled": False}},
     "Redis Cluster": {"redis": {"clusterUrl": "redis://cluster:6379"}},
+    "without passwords": {"redis": {"passwordKey": ""}, "postgres": {"passwordKey": ""}},
 }
 
 
@@ -64,12 +65,19 @@ def of_kind(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return one
 
 
-def settings_of(pod_of: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+def settings_of(workload: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
     """The ConfigMap that the pods of a Deployment or a Job read."""
-    volumes = pod_of["spec"]["template"]["spec"]["volumes"]
+    volumes = pod_of(workload)["volumes"]
     [name] = [volume["configMap"]["name"] for volume in volumes if volume["name"] == "settings"]
     [one] = [item for item in found if item["kind"] == "ConfigMap" and item["metadata"]["name"] == name]
     return one
+
+
+def pod_of(workload: dict[str, Any]) -> dict[str, Any]:
+    """What its pods are to be."""
+    spec = workload["spec"]["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else workload["spec"]
+    pod: dict[str, Any] = spec["template"]["spec"]
+    return pod
 
 
 def hooks_of(item: dict[str, Any]) -> set[str]:
@@ -178,9 +186,24 @@ def test_a_rollback_brings_the_settings_back_and_a_migration_that_fails_leaves_t
 @pytest.mark.parametrize("kind", ["Deployment", "Job", "CronJob"])
 def test_services_of_the_namespace_set_nothing(kind):
     """A Service `gateway-redis` would be told to pods as GATEWAY_REDIS_SERVICE_HOST, which is no setting."""
-    item = of_kind(rendered(VARIANTS["hpa"]), kind)
-    spec = item["spec"]["jobTemplate"]["spec"] if kind == "CronJob" else item["spec"]
-    assert spec["template"]["spec"]["enableServiceLinks"] is False
+    assert pod_of(of_kind(rendered(VARIANTS["hpa"]), kind))["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job", "CronJob"])
+def test_every_pod_may_fetch_the_image_and_runs_where_it_may(kind):
+    """The migration before an install had no secret for the registry, and waited for its image."""
+    pod = pod_of(of_kind(rendered(VARIANTS["hpa"]), kind))
+    for name in ("imagePullSecrets", "nodeSelector", "tolerations"):
+        assert pod[name] == EVERYTHING[name]
+
+
+def test_a_server_without_a_password_needs_no_key_in_the_secret():
+    """An empty one is refused: a Redis without a password couldn't be used."""
+    for variant, files in ("as it is", {"redis-password", "postgres-password"}), ("without passwords", set()):
+        found = rendered(VARIANTS[variant])
+        settings = tomllib.loads(settings_of(of_kind(found, "Deployment"), found)["data"]["gateway.toml"])
+        named = {settings[section].get("password_file") for section in ("redis", "postgres")} - {None}
+        assert named == {f"/run/secrets/gateway/{name}" for name in files}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -202,7 +225,7 @@ async def test_the_gateway_takes_the_settings_that_it_renders(variant, tmp_path)
 def test_pods_run_without_rights_and_leave_in_order():
     found = rendered({})
     deployment = of_kind(found, "Deployment")
-    pod = deployment["spec"]["template"]["spec"]
+    pod = pod_of(deployment)
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
@@ -223,14 +246,14 @@ def test_what_the_image_sets_can_be_set_by_the_chart():
     for kind in ("Deployment", "Job"):
         workload = of_kind(found, kind)
         check(workload)
-        [container] = workload["spec"]["template"]["spec"]["containers"]
+        [container] = pod_of(workload)["containers"]
         given = {variable["name"]: variable.get("value") for variable in container["env"]}
         assert given.items() >= {f"GATEWAY_{section}_{name}": "::" for section, name in preset}.items()
 
 
 def test_a_pod_that_waits_for_its_servers_is_left_alone_for_a_day():
     """Nothing listens while a node waits for a Redis or PostgreSQL that is away."""
-    [container] = of_kind(rendered({}), "Deployment")["spec"]["template"]["spec"]["containers"]
+    [container] = pod_of(of_kind(rendered({}), "Deployment"))["containers"]
     probe = container["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 86_400
 
@@ -239,6 +262,8 @@ def test_a_pod_that_waits_for_its_servers_is_left_alone_for_a_day():
     "wrong",
     [
         {"workers": 0},
+        {"redis": {"passwordKey": "../x"}},
+        {"postgres": {"passwordKey": False}},
         {"redis": {"urls": []}},
         {"redis": {"clusterUrl": "cluster:6379"}},
         {"autoscaling": {"kind": "vpa"}},

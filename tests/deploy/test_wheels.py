@@ -61,7 +61,8 @@ def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Built, by_the
 
 def test_an_upgrade_by_the_page_loses_nothing(built: Built, by_the_page: Path) -> None:
     folder = built.folder
-    beside, change_over = (block.text for block in blocks(UPGRADE, "One node") if block.language == "sh")
+    [beside] = [block.text for block in blocks(UPGRADE, "Install it beside the old one")]
+    [change_over] = [block.text for block in blocks(UPGRADE, "Change over")]
     [version] = set(re.findall(r"gateway-([\d.]+\d)", beside + change_over))
     [made] = (folder / "out" / "wheels").glob("*.whl")
     renumbered = wheels.renumbered(made, version)

@@ -16,7 +16,7 @@ from helm_python import parse_set_string
 
 from tests.cli.commands import ROOT, served
 from tests.debian import program
-from tests.deploy.test_containers import check, of_kind, rendered, settings_of
+from tests.deploy.test_containers import check, of_kind, pod_of, rendered, settings_of
 from tests.docs.markdown import blocks, lines
 from tests.docs.test_commands import programs, succeed
 from tests.docs.test_operating import ann_on
@@ -95,7 +95,7 @@ async def test_proxies_are_named(tmp_path: Path) -> None:
             assert await node.stop() == 0
 
 
-async def test_a_cluster_is_started_upgraded_and_given_another_redis(tmp_path: Path) -> None:
+async def test_a_cluster_is_started_asked_and_given_another_redis(tmp_path: Path) -> None:
     programs(tmp_path)
     with cluster() as moved:
         migrate, start = map(moved, lines(DEPLOY, "Several workers, several nodes"))
@@ -103,20 +103,31 @@ async def test_a_cluster_is_started_upgraded_and_given_another_redis(tmp_path: P
         async with served(tmp_path / "data", *after(start, "gateway", "serve")) as node:
             [ask] = lines(UPGRADE, "Several nodes")
             ask = ask.replace("http://10.0.0.7:8788", node.admin)
-            [migrate_again] = map(moved, lines(UPGRADE, "The archive"))
             [rebalance] = map(moved, lines(UPGRADE, "More or fewer Redis servers"))
             edit = """gateway edit --create event:1 '{"op": "add", "path": "/title", "value": "x"}'"""
             edit = " ".join((edit, *node.reach()))
-            printed = await succeed(tmp_path, ask, migrate_again, rebalance, edit)
+            printed = await succeed(tmp_path, ask, rebalance, edit)
             assert '"status":"ready"' in printed.replace(" ", "")
             assert "128 partitions moved" in printed and "event:1 is at version 1" in printed
+
+
+async def test_alerts_are_given_the_address_of_the_site(tmp_path: Path) -> None:
+    [line] = lines(DEPLOY, "Watch it")
+    await succeed(tmp_path, line.replace("deploy/alerts.yml", str(RULES)))
+    given, made = (yaml.safe_load(path.read_text()) for path in (RULES, tmp_path / "alerts.yml"))
+    paths, urls = (
+        [rule["annotations"].pop("runbook_url") for group in found["groups"] for rule in group["rules"]]
+        for found in (given, made)
+    )
+    assert urls == [f"https://docs.example/runbooks/{Path(path).stem}.html" for path in paths]
+    assert made == given
 
 
 # ------------------------------------------------------------------------------------- containers
 
 
 def test_what_docker_is_told_is_what_the_image_has() -> None:
-    build, run = (after(line, "docker") for line in lines(CONTAINERS, "An image"))
+    build, run, *commands = (after(line, "docker") for line in lines(CONTAINERS, "An image"))
     assert build[:2] == ["build", "-f"] and build[3:] == ["-t", "gateway", "."]
     image = (ROOT / build[2]).read_text()
     assert run[0] == "run" and run[-1] == "gateway"
@@ -125,6 +136,15 @@ def test_what_docker_is_told_is_what_the_image_has() -> None:
     [exposed] = re.findall(r"^EXPOSE (.*)$", image, re.MULTILINE)
     assert given["-p"].partition(":")[2] in exposed.split()
     assert f"{given['--tmpfs']} has to be a tmpfs" in image
+    assert commands and all(words[:3] == ["exec", given["--name"], "gateway"] for words in commands)
+
+
+def test_commands_are_run_in_a_node_of_the_compose_file() -> None:
+    up, *commands = (after(line, "docker", "compose", "-f") for line in lines(CONTAINERS, "Compose"))
+    services = yaml.safe_load((ROOT / up[0]).read_text())["services"]
+    assert up[1] == "up" and commands
+    for file, word, node, command, *_ in commands:
+        assert (file, word, command) == (up[0], "exec", "gateway") and services[node]["image"] == "gateway"
 
 
 async def test_the_secrets_of_the_compose_file_are_made_and_compose_understands_it(tmp_path: Path) -> None:
@@ -141,7 +161,7 @@ async def test_the_secrets_of_the_compose_file_are_made_and_compose_understands_
 
 
 async def test_the_secret_of_the_chart_is_made(tmp_path: Path) -> None:
-    create, _ = lines(CONTAINERS, "Kubernetes")
+    create, _ = lines(CONTAINERS, "Kubernetes")[2:]
     after(create, "kubectl", "create", "secret", "generic", "gateway")
     for name in re.findall(r"--from-file=(\S+)", create):
         (tmp_path / name).write_text("x" * 40)
@@ -151,7 +171,7 @@ async def test_the_secret_of_the_chart_is_made(tmp_path: Path) -> None:
     secret = yaml.safe_load((tmp_path / "secret.yaml").read_text())
     secret["metadata"].pop("creationTimestamp", None)  # null, which the server fills in
     check(secret)
-    pod = of_kind(rendered({}), "Deployment")["spec"]["template"]["spec"]
+    pod = pod_of(of_kind(rendered({}), "Deployment"))
     [mounted] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
     assert mounted["secretName"] == secret["metadata"]["name"]
     found = rendered({})
@@ -161,27 +181,37 @@ async def test_the_secret_of_the_chart_is_made(tmp_path: Path) -> None:
 
 
 def test_the_chart_is_rendered_with_the_values_of_the_page() -> None:
-    _, install = lines(CONTAINERS, "Kubernetes")
+    tag, push, _, install = lines(CONTAINERS, "Kubernetes")
+    [pushed] = after(push, "docker", "push")
+    assert after(tag, "docker", "tag", "gateway") == [pushed]
     name, chart, *words = after(install, "helm", "install")
     assert (name, chart) == ("gateway", "deploy/helm/gateway")
     values: dict[str, Any] = {}
     for option, value in zip(words[::2], words[1::2], strict=True):
         assert option == "--set"
-        values |= parse_set_string(value)
+        for key, part in parse_set_string(value).items():
+            values[key] = values.get(key, {}) | part if isinstance(part, dict) else part
     found = rendered(values)
     for item in found:
         check(item)
     assert of_kind(found, "Deployment")["spec"]["replicas"] == 3
+    assert {
+        container["image"]
+        for item in found
+        if item["kind"] in ("Deployment", "Job")
+        for container in pod_of(item)["containers"]
+    } == {pushed}
     settings = settings_of(of_kind(found, "Deployment"), found)["data"]["gateway.toml"]
     assert 'urls = ["redis://redis:6379"]' in settings
 
 
-def test_every_block_of_these_pages_is_typed_here_or_where_wheels_are_built() -> None:
+def test_every_block_of_these_pages_is_typed_in_this_folder_or_where_wheels_are_built() -> None:
     here = {
         DEPLOY: ("One node, nothing else", "Who may connect", "Behind load balancers",
-                 "Several workers, several nodes"),
-        CONTAINERS: ("An image", "Kubernetes"),
-        UPGRADE: ("One node", "Several nodes", "The archive", "More or fewer Redis servers"),
+                 "Several workers, several nodes", "Watch it"),
+        CONTAINERS: ("An image", "Compose", "Kubernetes"),
+        UPGRADE: ("Install it beside the old one", "The archive", "Change over", "Several nodes", "Go back",
+                  "More or fewer Redis servers"),
     }  # fmt: skip
     for page, headings in here.items():
         found = [block for heading in headings for block in blocks(page, heading) if block.language == "sh"]

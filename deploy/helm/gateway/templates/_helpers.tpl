@@ -22,6 +22,18 @@ runAsGroup: 10001
 fsGroup: 10001
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
+{{- define "gateway.placement" -}}
+{{- /* Of each pod: whence it may fetch the image, and on which machines it may run. */ -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- define "gateway.settings" -}}
 # Names as dotted keys of TOML; `gateway config --config /etc/gateway/gateway.toml` shows what is in force.
 server.workers = {{ .Values.workers }}
@@ -40,10 +52,14 @@ redis.cluster_url = {{ .Values.redis.clusterUrl | quote }}
 redis.urls = {{ .Values.redis.urls | toJson }}
 {{- end }}
 redis.durability = {{ .Values.redis.durability | quote }}
-redis.password_file = "/run/secrets/gateway/redis-password"
+{{- with .Values.redis.passwordKey }}
+redis.password_file = "/run/secrets/gateway/{{ . }}"
+{{- end }}
 {{- if .Values.postgres.dsn }}
 postgres.dsn = {{ .Values.postgres.dsn | quote }}
-postgres.password_file = "/run/secrets/gateway/postgres-password"
+{{- with .Values.postgres.passwordKey }}
+postgres.password_file = "/run/secrets/gateway/{{ . }}"
+{{- end }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 {{ $name }} = {{ include "gateway.toml" $value }}
