@@ -15,8 +15,8 @@ from gateway.log.postgres.archive import dsn_of, migrate
 def migrate_command(postgres: str | None, settings: Settings) -> None:
     """Make the archive's tables, or bring them up to date for this release.
 
-    Run it before the first start with --postgres, and before a newer release is started. What is there
-    already stays; doing it again does nothing. Two at once wait for each other.
+    Run it before the first start with --postgres; a newer release's own, before its first node is started.
+    What is there already stays; doing it again does nothing. Two at once wait for each other.
 
     \b
     gateway migrate --postgres postgresql://gateway@10.0.0.6/gateway
