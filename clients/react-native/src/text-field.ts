@@ -1,7 +1,7 @@
 /** A text that several people type into, in React Native's TextInput. */
 
 import { type Json, type SharedDocument, type ViewChange, valueAt } from "@collab/client";
-import { type Overtyped, type Retyped, retyped, useEditable, useField } from "@collab/react";
+import { type Overtyped, type Retyped, retyped, textAt, through, useEditable, useText } from "@collab/react";
 import { useEffect, useLayoutEffect, useRef, useState } from "react";
 
 export interface Selection {
@@ -34,8 +34,7 @@ export function useTextField<T = unknown>(
   path: string,
   { whole = false }: { whole?: boolean } = {},
 ): NativeTextFieldProps {
-  const [value] = useField<string, T>(document, path);
-  const text = textOf(value);
+  const text = useText(document, path);
   const editable = useEditable(document);
   const [selection, setSelection] = useState<Selection | undefined>();
   const seen = useRef<Selection | null>(null); // what the field said last; null while it has no caret
@@ -59,7 +58,8 @@ export function useTextField<T = unknown>(
         for (const { changes } of given.current) changes.push(change);
         if (!seen.current || change.origin === "local") return;
         const { start, end } = seen.current;
-        seen.current = { start: change.carry(path, start) ?? 0, end: change.carry(path, end) ?? 0 };
+        const at = through([change], path);
+        seen.current = { start: at(start), end: at(end) };
         if (seen.current.start !== start || seen.current.end !== end) setSelection(seen.current);
       }),
     [document, path],
@@ -71,7 +71,7 @@ export function useTextField<T = unknown>(
     selection,
     onChangeText(typed) {
       if (!document || !editable) return;
-      const now = textOf(valueAt(document.snapshot.view as Json, path));
+      const now = textAt(document.snapshot.view as Json, path);
       const { over, next } = nearest(given.current, path, typed, now);
       const shown = { text: typed, changes: [{ carry: carryTyped(over, path, typed, now, next) }] };
       if (next.text !== now) document[whole ? "set" : "setText"](path, next.text);
@@ -120,8 +120,7 @@ function carryTyped(
   now: string,
   next: Retyped,
 ): ViewChange["carry"] {
-  const since = [...changes];
-  const at = (offset: number) => since.reduce((at, change) => change.carry(path, at) ?? 0, offset);
+  const at = through([...changes], path);
   const end = typed.length - next.tail;
   return (_, offset) => {
     if (offset < next.start) return at(offset);
@@ -129,5 +128,3 @@ function carryTyped(
     return at(offset - typed.length + text.length) + next.text.length - now.length;
   };
 }
-
-const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");

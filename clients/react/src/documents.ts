@@ -74,6 +74,19 @@ export function useConflicts<T>(document: SharedDocument<T> | null): {
   return { conflicts, resolve };
 }
 
+/** The text at a JSON pointer; "" where there is none. */
+export function textAt(view: Json, path: string): string {
+  const text = valueAt(view, path);
+  return typeof text === "string" ? text : "";
+}
+
+/** `textAt`, of a document that a component shows. */
+export function useText<T>(document: SharedDocument<T> | null, path: string): string {
+  return useReadable<DocumentSnapshot<T>, string>(document, LOADING, (snapshot) =>
+    textAt(snapshot.view as Json, path),
+  );
+}
+
 /** One member of a document: its value, and what sets it. Renders again only when the value changes. */
 export function useField<V extends Json = Json, T = Json>(
   document: SharedDocument<T> | null,

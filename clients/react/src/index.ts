@@ -11,13 +11,22 @@ export {
 } from "./components/presence-indicators.js";
 export {
   type LiveDocument,
+  textAt,
   useConflicts,
   useEditable,
   useField,
   useRealtimeDocument,
   useRealtimeEvent,
+  useText,
 } from "./documents.js";
 export { usePresence } from "./presence.js";
 export { GatewayProvider, type GatewayProviderProps, useClient } from "./provider.js";
 export { type SyncStatus, useSyncStatus } from "./sync.js";
-export { type Overtyped, type Retyped, retyped, type TextFieldProps, useTextField } from "./text-field.js";
+export {
+  type Overtyped,
+  type Retyped,
+  retyped,
+  type TextFieldProps,
+  through,
+  useTextField,
+} from "./text-field.js";

@@ -1,6 +1,6 @@
 /** A text that several people type into, in an ordinary input or textarea. */
 
-import { type Json, type SharedDocument, type ViewChange, valueAt } from "@collab/client";
+import type { Json, SharedDocument, ViewChange } from "@collab/client";
 import {
   type ChangeEvent,
   type CompositionEvent,
@@ -10,7 +10,7 @@ import {
   useRef,
   useState,
 } from "react";
-import { isEditable, useEditable, useField } from "./documents.js";
+import { isEditable, textAt, useEditable, useText } from "./documents.js";
 
 type Field = HTMLInputElement | HTMLTextAreaElement;
 type Selection = [start: number, end: number, direction: "forward" | "backward" | "none"];
@@ -58,7 +58,7 @@ export function retyped(
   let tail = 0;
   const behind = Math.min(most, typed.length - caret);
   while (tail < behind && text.at(-1 - tail) === typed.at(-1 - tail)) tail++;
-  if ((text.charCodeAt(text.length - tail) & 0xfc00) === 0xdc00) tail--; // a character's second half
+  if (text.charCodeAt(text.length - tail) >> 10 === 0xdc00 >> 10) tail--; // a character's second half
   let start = 0;
   while (start < most - tail && text.codePointAt(start) === typed.codePointAt(start)) start++;
   const at = through(changes, path);
@@ -86,12 +86,11 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   { whole = false }: { whole?: boolean } = {},
 ): TextFieldProps<E> {
   const ref = useRef<E>(null);
-  const [value] = useField<string, T>(document, path);
+  const text = useText(document, path);
   const readOnly = !useEditable(document);
   const [draft, setDraft] = useState<string | null>(null);
   const composing = useRef<(Overtyped & { field: E }) | null>(null);
-  const moved = useRef<Selection | false | null>(null);
-  const text = textOf(value);
+  const moved = useRef<Selection | null>(null);
   const shown = draft ?? text;
 
   useEffect(
@@ -99,14 +98,10 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
       document?.onChange((change) => {
         const over = composing.current;
         if (over) over.changes.push(change);
-        else if (
-          ref.current &&
-          change.origin === "remote" &&
-          valueAt(change.before, path) !== valueAt(change.after, path)
-        ) {
-          const selection = moved.current ?? selectionOf(ref.current);
+        else if (change.origin === "remote" && textAt(change.before, path) !== textAt(change.after, path)) {
           const at = through([change], path);
-          moved.current = selection && [at(selection[0]), at(selection[1]), selection[2]];
+          const selection = moved.current ?? selectionOf(ref.current);
+          if (selection) moved.current = [at(selection[0]), at(selection[1]), selection[2]];
         }
       }),
     [document, path],
@@ -116,25 +111,26 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   useLayoutEffect(() => {
     const [field, selection] = [ref.current, moved.current];
     moved.current = null;
-    if (selection && field?.matches(":focus")) field.setSelectionRange(...selection);
+    // Not `:focus`, which nothing is in a window that isn't focused.
+    if (field && selection && (field.getRootNode() as Document).activeElement === field)
+      field.setSelectionRange(...selection);
   }, [shown]);
 
   const write = (next: string) => {
     if (document && isEditable(document.snapshot)) document[whole ? "set" : "setText"](path, next);
   };
   /** What was composed is written, but for a field that is gone; with a caret, that goes behind it. */
-  const settle = (field: E | null, caret: number | null) => {
+  const settle = (field: E | null, caret = field && field.selectionStart) => {
     const over = composing.current;
     composing.current = null;
     setDraft(null);
     if (!over || !field) return;
     const typed = field.value;
-    const now = textOf(document && valueAt(document.snapshot.view as Json, path));
+    const now = textAt(document?.snapshot.view as Json, path);
     const { text, end } = retyped(over, path, typed, caret ?? 0, now);
     if (text !== now) write(text);
     if (caret !== null && text !== typed) moved.current = [end, end, "none"];
   };
-  const end = (field: E) => settle(field, field.selectionStart);
   // biome-ignore lint/correctness/useExhaustiveDependencies: what is composed belongs to one text
   useLayoutEffect(() => {
     const leave = () => settle(ref.current, null);
@@ -146,9 +142,8 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   }, [document, path]);
   const tellCursor = () => {
     moved.current = null; // the caret is where the user has it
-    const field = ref.current;
-    const selection = field && selectionOf(field);
-    if (field?.matches(":focus"))
+    const selection = selectionOf(ref.current);
+    if (ref.current?.matches(":focus"))
       document?.presence.setCursor({ field: path.slice(1), ...(selection && placeOf(selection)) });
   };
 
@@ -162,7 +157,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
       else if (over.field === currentTarget) {
         setDraft(currentTarget.value);
         document?.presence.setTyping(true);
-      } else end(currentTarget); // the other went, and nobody composes any more
+      } else settle(currentTarget); // the other went, and nobody composes any more
       tellCursor();
     },
     onSelect: tellCursor,
@@ -172,14 +167,13 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
       composing.current = { text, changes: [], field };
       setDraft(text);
     },
-    onCompositionEnd: ({ currentTarget }) => end(currentTarget),
+    onCompositionEnd: ({ currentTarget }) => settle(currentTarget),
   };
 }
 
-export const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");
-
 /** False: an input that has none (of an address, of a number). */
-const selectionOf = (field: Field): Selection | false =>
+const selectionOf = (field: Field | null): Selection | false | null =>
+  field &&
   field.selectionStart !== null && [
     field.selectionStart,
     field.selectionEnd as number,
@@ -192,5 +186,5 @@ function placeOf([start, end, direction]: Selection): { position: number; anchor
 }
 
 /** Where an offset in the text at `path` went. */
-const through = (changes: Overtyped["changes"], path: string) => (offset: number) =>
+export const through = (changes: Overtyped["changes"], path: string) => (offset: number) =>
   changes.reduce((at, change) => change.carry(path, at) ?? 0, offset);

@@ -161,6 +161,20 @@ test("what another types and takes back at once doesn't move the caret of who ty
   expect(field.value).toBe("ab");
 });
 
+test("what others write while another window has the focus leaves the caret where it was", async () => {
+  const document = await made("1", { title: "", description: "Bring cake" });
+  const tell = told(document);
+  render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  field.focus();
+  field.setSelectionRange(5, 5);
+  vi.spyOn(field, "matches").mockImplementation((selector) => selector !== ":focus"); // what a browser says then
+  tell({ after: { title: "", description: "1. Bring cake" }, carry: (_, offset) => offset + 3 });
+  act(() => document.setText("/description", "1. Bring cake"));
+  expect(field.value).toBe("1. Bring cake");
+  expect(field.selectionStart).toBe(8);
+});
+
 test("nothing can be typed while it loads, or when it was deleted", async () => {
   const document = client.open<Event>("event", "1");
   render(<Field document={document} />, { wrapper });

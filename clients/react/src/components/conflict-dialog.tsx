@@ -51,7 +51,6 @@ function Question<T>({
   }, []);
   const side = (name: string, member: "mine" | "theirs" | "base") => {
     const value = conflict[member];
-
     return (
       <div>
         <dt>{name}</dt>

@@ -2,9 +2,8 @@
 
 import type { Presence, SharedDocument } from "@collab/client";
 import { Fragment, type ReactNode, type RefObject, useLayoutEffect, useRef } from "react";
-import { useField } from "../documents.js";
+import { useText } from "../documents.js";
 import { usePresence } from "../presence.js";
-import { textOf } from "../text-field.js";
 
 // What decides where a character of the field stands.
 const STYLES = "font letterSpacing lineHeight textAlign padding borderWidth boxSizing width height".split(
@@ -22,7 +21,7 @@ export interface CursorOverlayProps<T> {
 /** A layer over an input or textarea that shows where others are in its text. */
 export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<T>): ReactNode {
   const layer = useRef<HTMLDivElement>(null);
-  const [value] = useField<string, T>(document, path);
+  const text = useText(document, path);
   const here = usePresence(document).others.filter(({ cursor }) => cursor.field === path.slice(1));
   useLayoutEffect(() => {
     const [field, mirror] = [target.current, layer.current];
@@ -36,7 +35,7 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
   });
   return (
     <div ref={layer} className="collab-cursors" aria-hidden>
-      {pieces(textOf(value), here)}
+      {pieces(text, here)}
     </div>
   );
 }
@@ -45,13 +44,12 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
 function pieces(text: string, presences: readonly Presence[]): ReactNode {
   const spans = presences.map(({ session_id: key, user, cursor }) => {
     const { position: caret = text.length, anchor = caret } = cursor;
-    return { key, user, caret, from: Math.min(caret, anchor), to: Math.max(caret, anchor) };
+    return { key, user, caret, anchor };
   });
-  const cuts = [...new Set([0, text.length, ...spans.flatMap(({ from, to }) => [from, to])])].sort(
-    (a, b) => a - b,
-  );
+  const ends = spans.flatMap(({ caret, anchor }) => [caret, anchor]);
+  const cuts = [...new Set([0, text.length, ...ends])].sort((a, b) => a - b);
   return cuts.map((cut, index) => {
-    const selected = spans.find(({ from, to }) => from <= cut && cut < to);
+    const selected = spans.find(({ caret, anchor }) => caret <= cut !== anchor <= cut);
     const piece = text.slice(cut, cuts[index + 1]);
     return (
       <Fragment key={cut}>
