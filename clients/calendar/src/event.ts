@@ -32,12 +32,18 @@ export interface EventDocument {
   readonly attendees?: readonly Attendee[];
 }
 
-/** Makes an event that begins at the next full hour of a day; returns its id. */
+/** When an event of a day begins until somebody moves it: at the next full hour of today, which has none after 23. */
+export function firstStart(day: Date, now: Date): Date {
+  const isToday = day.toDateString() === now.toDateString();
+  const start = new Date(day);
+  start.setHours(isToday ? Math.min(now.getHours() + 1, 23) : 9, 0, 0, 0);
+  return start;
+}
+
+/** Makes an event of a day; returns its id. */
 export function createEvent(client: Client, day: Date): string {
   const id = crypto.randomUUID();
-  const start = new Date(day);
-  if (day.toDateString() === new Date().toDateString()) start.setHours(new Date().getHours() + 1, 0, 0, 0);
-  else start.setHours(9, 0, 0, 0);
+  const start = firstStart(day, new Date());
   const document = client.open<Json>("event", id);
   document.create({
     title: "",
@@ -53,33 +59,25 @@ export function createEvent(client: Client, day: Date): string {
   return id;
 }
 
-const NAMES: Readonly<Record<string, string>> = {
-  "": "the event",
-  title: "the title",
-  location: "the location",
-  description: "the description",
-  start_time: "the start",
-  end_time: "the end",
-  attendees: "who comes",
-};
-
-const FIELDS: Readonly<Record<string, string>> = {
-  title: "Title",
-  location: "Location",
-  description: "Description",
-  start_time: "Start",
-  end_time: "End",
-  attendees: "Attendees",
+/** What a member is called on the page, and within a sentence. */
+const NAMES: Readonly<Record<string, readonly [field: string, label: string]>> = {
+  "": ["Event", "the event"],
+  title: ["Title", "the title"],
+  location: ["Location", "the location"],
+  description: ["Description", "the description"],
+  start_time: ["Start", "the start"],
+  end_time: ["End", "the end"],
+  attendees: ["Attendees", "who comes"],
 };
 
 /** What the field of somebody's cursor is called on the page. */
-export const fieldOf = (field: string): string => FIELDS[field] ?? field;
+export const fieldOf = (field: string): string => NAMES[field]?.[0] ?? field;
 
 /** A member's name for people. */
 export function labelOf(path: string): string {
   if (path.endsWith("/response_status")) return "an answer";
   const member = path.split("/")[1] ?? "";
-  return NAMES[member] ?? member;
+  return NAMES[member]?.[1] ?? member;
 }
 
 /** A member's value for people. */

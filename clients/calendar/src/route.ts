@@ -1,6 +1,7 @@
 /** Where the user is, as the address says: `#/event/ID`, `#/month/2026-11`, or this month; nowhere with a mangled ID. */
 
 import { useSyncExternalStore } from "react";
+import { dayOf } from "./dates.js";
 
 export type Route =
   | { readonly page: "month"; readonly month: string }
@@ -39,5 +40,5 @@ function eventOf(argument: string): Route {
 
 /** `2026-11`, in local time. */
 export function monthOf(date: Date): string {
-  return `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}`;
+  return dayOf(date).slice(0, 7);
 }

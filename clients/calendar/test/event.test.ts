@@ -1,0 +1,24 @@
+/** An event's first time, and its members' names. */
+
+import { expect, test } from "vitest";
+import { dayOf } from "../src/dates.js";
+import { fieldOf, firstStart, labelOf } from "../src/event.js";
+
+const begins = (day: Date, now: Date) => {
+  const start = firstStart(day, now);
+  return [dayOf(start), start.getHours(), start.getMinutes()];
+};
+
+test("an event begins on its day: at nine, today at the next full hour, and at 23 where there is none", () => {
+  const midnight = new Date(2026, 0, 31);
+  expect(begins(midnight, new Date(2026, 0, 30, 14, 20))).toEqual(["2026-01-31", 9, 0]);
+  expect(begins(midnight, new Date(2026, 0, 31, 14, 20))).toEqual(["2026-01-31", 15, 0]);
+  const late = new Date(2026, 0, 31, 23, 5);
+  expect(begins(late, late)).toEqual(["2026-01-31", 23, 0]);
+});
+
+test("a member has a name on the page and one within a sentence; one that isn't known goes by its own", () => {
+  expect([fieldOf("attendees"), labelOf("/attendees/0")]).toEqual(["Attendees", "who comes"]);
+  expect([fieldOf("color"), labelOf("/color")]).toEqual(["color", "color"]);
+  expect(labelOf("")).toBe("the event");
+});
