@@ -34,6 +34,26 @@ async function openConsole({ context }: Person): Promise<Page> {
   return page;
 }
 
+test("with high contrast one sees what is on, and what was answered", async () => {
+  const [ann] = await stage.together("Lunch");
+  await ann.page.emulateMedia({ forcedColors: "active" });
+  await ann.button("Going").click();
+  await ann.page.locator("button[aria-pressed=true]").waitFor();
+  const knob = (is: "on" | "off") =>
+    ann.page
+      .locator(`.switch[aria-checked=${is === "on"}]`)
+      .first()
+      .evaluate((element) => getComputedStyle(element, "::before").backgroundImage);
+  const off = await knob("off");
+  await ann.workOffline(true);
+  const on = await knob("on");
+  for (const look of [on, off]) expect(look).toContain("gradient");
+  expect(on).not.toBe(off);
+  const outline = (button: string) =>
+    ann.button(button).evaluate((element) => getComputedStyle(element).outlineStyle);
+  expect([await outline("Going"), await outline("Maybe")]).toEqual(["solid", "none"]);
+});
+
 for (const [look, options] of LOOKS) {
   test(`no page has an accessibility violation: ${look}`, async () => {
     const start = new Date().toISOString();

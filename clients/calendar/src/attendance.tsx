@@ -67,7 +67,8 @@ function Own({ document, attendees, add }: OwnProps): ReactNode {
     else if (me !== null) add({ user_id: me, response_status });
   };
   return (
-    <fieldset aria-label="Are you coming?" disabled={me === null}>
+    <fieldset disabled={me === null}>
+      <legend>Are you coming?</legend>
       {Object.entries(ANSWERS).map(([status, text]) => (
         <button
           key={status}

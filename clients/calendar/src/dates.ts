@@ -34,7 +34,7 @@ export function instant(time: string | number): string {
 
 /** `10:00`, as it is written here. */
 export function hourOf(date: Date): string {
-  return date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  return date.toLocaleTimeString(undefined, { timeStyle: "short" });
 }
 
 /** `Mon 5 Jan`, as it is written here; with the year where it isn't this one. */
