@@ -13,7 +13,7 @@ import {
 import { isEditable, textAt, useEditable, useText } from "./documents.js";
 
 type Field = HTMLInputElement | HTMLTextAreaElement;
-type Selection = [start: number, end: number, direction: "forward" | "backward" | "none"];
+type Selection = [start: number, end: number, direction?: "forward" | "backward" | "none" | undefined];
 
 export interface TextFieldProps<E extends Field> {
   ref: RefObject<E | null>;
@@ -129,7 +129,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     const now = textAt(document?.snapshot.view as Json, path);
     const { text, end } = retyped(over, path, typed, caret ?? 0, now);
     if (text !== now) write(text);
-    if (caret !== null && text !== typed) moved.current = [end, end, "none"];
+    if (caret !== null && text !== typed) moved.current = [end, end];
   };
   // biome-ignore lint/correctness/useExhaustiveDependencies: what is composed belongs to one text
   useLayoutEffect(() => {

@@ -136,6 +136,10 @@ test("a part of the history is shown: of one person, and since a time", async ()
   rerender(<Panel document={document} query={{ userId: "ben" }} />);
   expect(shown()).toEqual([]);
   await shows(3);
+  expect(screen.queryByText("No changes.")).toBeNull();
+  rerender(<Panel document={document} query={{ userId: "cleo" }} />);
+  await screen.findByText("No changes.");
+  expect(shown()).toEqual([]);
   rerender(<Panel document={document} query={{ userId: "ann" }} />);
   await shows(2, 1);
   const [newest] = (await document.history()).entries;

@@ -24,8 +24,8 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
   const text = useText(document, path);
   const here = usePresence(document).others.filter(({ cursor }) => cursor.field === path.slice(1));
   useLayoutEffect(() => {
-    const [field, mirror] = [target.current, layer.current];
-    if (!field || !mirror) return;
+    const [field, mirror] = [target.current, layer.current as HTMLDivElement];
+    if (!field) return;
     const computed = getComputedStyle(field);
     for (const name of STYLES) mirror.style[name] = computed[name];
     const scroll = () => mirror.scrollTo(field.scrollLeft, field.scrollTop);
@@ -42,24 +42,29 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
 
 /** The text, cut where somebody's caret or selection begins or ends. */
 function pieces(text: string, presences: readonly Presence[]): ReactNode {
-  const spans = presences.map(({ session_id: key, user, cursor }) => {
-    const { position: caret = text.length, anchor = caret } = cursor;
-    return { key, user, caret, anchor };
-  });
+  const spans = presences.map(
+    ({ session_id: key, user, cursor: { position: caret = text.length, anchor = caret } }) => ({
+      key,
+      user,
+      caret,
+      anchor,
+    }),
+  );
   const ends = spans.flatMap(({ caret, anchor }) => [caret, anchor]);
-  const cuts = [...new Set([0, text.length, ...ends])].sort((a, b) => a - b);
+  const cuts = [...new Set([0, ...ends])].sort((a, b) => a - b);
   return cuts.map((cut, index) => {
     const selected = spans.find(({ caret, anchor }) => caret <= cut !== anchor <= cut);
     const piece = text.slice(cut, cuts[index + 1]);
     return (
       <Fragment key={cut}>
-        {spans
-          .filter(({ caret }) => caret === cut)
-          .map(({ key, user }) => (
-            <span key={key} className="collab-caret" style={{ borderColor: user.color }}>
-              <b style={{ backgroundColor: user.color }}>{user.name}</b>
-            </span>
-          ))}
+        {spans.map(
+          ({ key, user, caret }) =>
+            caret === cut && (
+              <span key={key} className="collab-caret" style={{ borderColor: user.color }}>
+                <b style={{ backgroundColor: user.color }}>{user.name}</b>
+              </span>
+            ),
+        )}
         {selected ? <mark style={{ backgroundColor: `${selected.user.color}55` }}>{piece}</mark> : piece}
       </Fragment>
     );

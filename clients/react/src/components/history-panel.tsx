@@ -73,6 +73,7 @@ function Changes<T>({
   return (
     <section className="collab-history" aria-label="History">
       {problem && <p role="alert">{problem}</p>}
+      {asked && !entries.length && <p>No changes.</p>}
       <ol>
         {entries.map((entry) => (
           <li key={entry.version}>
