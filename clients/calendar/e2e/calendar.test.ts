@@ -117,6 +117,41 @@ test("an end is typed in peace: one before the start is nobody's, and leaving it
   await problem.waitFor({ state: "detached" });
 });
 
+test("the tab is named after what it shows, and another page begins at its beginning", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  const isAtMain = () => ann.page.evaluate(() => document.activeElement?.localName === "main");
+  const titled = (title: RegExp) => expect.poll(() => ann.page.title(), { timeout: 20_000 }).toMatch(title);
+  await titled(/^Lunch – Calendar$/);
+  await bob.textbox("Title").fill("Brunch");
+  await titled(/^Brunch – Calendar$/);
+  await ann.page.getByRole("link", { name: "Calendar", exact: true }).click();
+  await titled(/^\S+ \d{4} – Calendar$/);
+  expect(await isAtMain()).toBe(true);
+  await ann.page.getByRole("link", { name: "Next month" }).press("Enter");
+  expect(
+    await ann.page
+      .getByRole("link", { name: "Next month" })
+      .evaluate((link) => link === document.activeElement),
+  ).toBe(true);
+  await ann.page.goBack();
+  await ann.page.getByRole("link", { name: /Brunch/ }).click();
+  await ann.page.getByRole("main", { name: "Brunch" }).waitFor();
+  expect(await isAtMain()).toBe(true);
+  await ann.page.reload();
+  await ann.textbox("Title").waitFor();
+  expect(await isAtMain()).toBe(false);
+  await ann.button("Sign out").click();
+  await titled(/^Calendar$/);
+});
+
+test("an event that is made begins with its title, which is typed at once", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.button("New event").click();
+  await ann.textbox("Title").waitFor();
+  await ann.page.keyboard.type("Lunch");
+  await ann.sees("Title", "Lunch");
+});
+
 test("a mangled address says that there is nothing, and shows the way back", async () => {
   const ann = await stage.arrive("Ann");
   for (const [mangled, said] of [
@@ -245,6 +280,7 @@ test("the way back to the month shows it at once, without a connection too, and 
   await ann.newEvent("Lunch of the team");
   await ann.workOffline(true);
   await ann.says("offline");
+  await ann.page.getByText("Who is here is seen as soon as there is a connection.").waitFor();
   await ann.page.getByRole("link", { name: "Calendar", exact: true }).click();
   await ann.page.getByRole("link", { name: /Lunch of the team/ }).waitFor();
   const note = ann.page.getByText("As it was before the connection was lost.");
@@ -259,6 +295,18 @@ test("a month that nothing is known of yet says so where there is no connection"
   await ann.page.route("**/v1/**", (route) => route.abort());
   await ann.page.reload();
   await ann.page.getByText("The events are shown as soon as there is a connection.").waitFor();
+});
+
+test("where the gateway can't be reached nobody new signs in, and is told what to do", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.button("Sign out").click();
+  await ann.page.route("**/demo/sign-in", (route) => route.abort());
+  await ann.textbox("Your name").fill("Bob");
+  await ann.button("Sign in").click();
+  await ann.page.getByRole("alert").filter({ hasText: "The gateway can’t be reached." }).waitFor();
+  await ann.textbox("Your name").fill("Ann");
+  await ann.button("Sign in").click();
+  await ann.sync.waitFor();
 });
 
 test("invisible in one tab is shown in the other, and taken back there", async () => {

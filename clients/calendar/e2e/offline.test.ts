@@ -30,6 +30,15 @@ test("after a reload without a connection the month is shown as it was, and says
   await ann.page.reload();
   await event(ann, "Lunch of the team").waitFor();
   await note(ann).waitFor();
+  await ann.page.locator(".month[aria-busy=false]").waitFor();
+});
+
+test("an event that was never opened here says why it isn't there", async () => {
+  const ann = await stage.arrive("Ann");
+  await cut(ann);
+  await ann.page.goto("about:blank");
+  await ann.page.goto(`${stage.address}/#/event/elsewhere`);
+  await ann.page.getByText("It was never opened in this browser.").waitFor();
 });
 
 test("an event made offline is in the month, after a reload too, and once when everybody knows of it", async () => {

@@ -2,12 +2,13 @@
 
 import type { Client, ClientOptions, Connection } from "@collab/client";
 import { ConnectionBadge, GatewayProvider, useClient, useSyncStatus } from "@collab/react";
-import { type FormEvent, type ReactNode, useEffect, useState } from "react";
+import { type FormEvent, type ReactNode, type RefObject, useEffect, useRef, useState } from "react";
 import { EventPage } from "./event-page.js";
 import { useEvents } from "./events.js";
+import { HEADING } from "./heading.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
-import { useRoute } from "./route.js";
+import { eventAddress, useRoute } from "./route.js";
 import { signIn, type User, useSession } from "./session.js";
 
 const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/realtime`;
@@ -79,6 +80,7 @@ function SignIn({
 
 function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
+  const main = useTurned(route.page === "event" ? eventAddress(route.id) : route.page);
   const events = useEvents(user.id); // on each page, so that the way back to a month shows it at once
   return (
     <>
@@ -94,7 +96,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
           </button>
         </span>
       </header>
-      <main>
+      <main ref={main} tabIndex={-1} aria-labelledby={HEADING}>
         {route.page === "event" && <EventPage id={route.id} key={route.id} />}
         {route.page === "month" && <MonthPage month={route.month} events={events} />}
         {route.page === "nowhere" && <Nothing text="There is nothing at this address." />}
@@ -102,6 +104,17 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
       <Problems />
     </>
   );
+}
+
+/** What is focused when another page takes the place of the one that had the focus. */
+function useTurned(page: string): RefObject<HTMLElement | null> {
+  const main = useRef<HTMLElement>(null);
+  const shown = useRef(page);
+  useEffect(() => {
+    if (page !== shown.current) main.current?.focus({ preventScroll: true });
+    shown.current = page;
+  }, [page]);
+  return main;
 }
 
 function Controls(): ReactNode {

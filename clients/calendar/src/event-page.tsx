@@ -9,11 +9,13 @@ import {
   useRealtimeEvent,
   useTextField,
 } from "@collab/react";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useLayoutEffect, useState } from "react";
 import { Attendance } from "./attendance.js";
 import { type EventDocument, fieldOf, labelOf, textOf } from "./event.js";
+import { Heading } from "./heading.js";
 import { History } from "./history.js";
 import { Nothing } from "./nothing.js";
+import { Offline } from "./offline.js";
 import { Times } from "./times.js";
 
 type Document = SharedDocument<EventDocument> | null;
@@ -21,14 +23,14 @@ type Document = SharedDocument<EventDocument> | null;
 export function EventPage({ id }: { id: string }): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
   const { document, view, status, canEdit } = event;
-  if (status === "loading") return <h1 className="note">Opening the event…</h1>;
+  if (status === "loading") return <Opening />;
   if (status === "forbidden")
     return <Nothing text="There is no such event, or this sign-in may not see it." />;
   if (view === null) return <Nothing text="There is no such event (any more)." />;
   return (
     <div className="event">
-      <h1 className="unseen">Event</h1>
-      <Form document={document} canEdit={canEdit} />
+      <Heading text={view.title || "Untitled"} className="unseen" />
+      <Form document={document} canEdit={canEdit} isNew={!view.title} />
       <aside>
         <People document={document} />
         <Undo {...event} />
@@ -39,11 +41,26 @@ export function EventPage({ id }: { id: string }): ReactNode {
   );
 }
 
-function Form({ document, canEdit }: { document: Document; canEdit: boolean }): ReactNode {
+function Opening(): ReactNode {
+  return (
+    <>
+      <Heading text="Opening the event…" className="note" />
+      <Offline text="It was never opened in this browser. It is shown as soon as there is a connection." />
+    </>
+  );
+}
+
+interface FormProps {
+  document: Document;
+  canEdit: boolean;
+  isNew: boolean;
+}
+
+function Form({ document, canEdit, isNew }: FormProps): ReactNode {
   return (
     <form className="fields" onSubmit={(event) => event.preventDefault()}>
       <fieldset disabled={!canEdit}>
-        <Line document={document} path="/title" label="Title" />
+        <Line document={document} path="/title" label="Title" isFocused={isNew} />
         <Times document={document} />
         <Line document={document} path="/location" label="Location" />
         <Text document={document} path="/description" label="Description" />
@@ -60,8 +77,13 @@ interface FieldProps {
 }
 
 /** A short text that counts as one value: two who change it at once are asked. */
-function Line({ document, path, label }: FieldProps): ReactNode {
+function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: boolean }): ReactNode {
   const field = useTextField<HTMLInputElement, EventDocument>(document, path, { whole: true });
+  const { ref } = field;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once, when it appears
+  useLayoutEffect(() => {
+    if (isFocused) ref.current?.focus();
+  }, []);
   return (
     <label>
       {label}
@@ -97,6 +119,7 @@ function People({ document }: { document: Document }): ReactNode {
       <h2>People here</h2>
       <PresenceIndicators presences={others} self={self} describe={describeOne} />
       {count > listed && <p className="note">and {count - listed} more</p>}
+      {!listed && <Offline text="Who is here is seen as soon as there is a connection." />}
     </section>
   );
 }

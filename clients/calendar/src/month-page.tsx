@@ -1,11 +1,13 @@
 /** A month and its events. */
 
-import { useClient, useSyncStatus } from "@collab/react";
+import { useClient } from "@collab/react";
 import type { ReactNode } from "react";
 import { dayOf, weeksOf } from "./dates.js";
 import { type Appearance, appearances } from "./days.js";
 import { createEvent } from "./event.js";
 import type { Events } from "./events.js";
+import { Heading } from "./heading.js";
+import { Offline } from "./offline.js";
 import { eventAddress, monthAddress, monthOf } from "./route.js";
 
 const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(undefined, { weekday: "short" }));
@@ -31,10 +33,11 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
     location.hash = eventAddress(id);
   };
   const today = new Date();
+  const isEmpty = status === "loading" && !items.length;
   return (
-    <section className="month" aria-labelledby="month-name" aria-busy={status === "loading"}>
+    <div className="month" aria-busy={isEmpty}>
       <div className="tools">
-        <h1 id="month-name">{name}</h1>
+        <Heading text={name} aria-live="polite" />
         <a href={go(-1)} className="button" aria-label="Previous month">
           ‹
         </a>
@@ -52,7 +55,13 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
           New event
         </button>
       </div>
-      <Offline isEmpty={status === "loading" && !items.length} />
+      <Offline
+        text={
+          isEmpty
+            ? "The events are shown as soon as there is a connection."
+            : "As it was before the connection was lost. What changes is shown as soon as there is one."
+        }
+      />
       <table>
         <thead>
           <tr>
@@ -79,20 +88,7 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
           ))}
         </tbody>
       </table>
-    </section>
-  );
-}
-
-/** What a month without a connection can't show. */
-function Offline({ isEmpty }: { isEmpty: boolean }): ReactNode {
-  const { state } = useSyncStatus().connection;
-  if (state !== "reconnecting" && state !== "denied") return null;
-  return (
-    <p className="note">
-      {isEmpty
-        ? "The events are shown as soon as there is a connection."
-        : "As it was before the connection was lost. What changes is shown as soon as there is one."}
-    </p>
+    </div>
   );
 }
 

@@ -1,11 +1,12 @@
 /** A page with nothing to show, and the way back. */
 
 import type { ReactNode } from "react";
+import { Heading } from "./heading.js";
 
 export function Nothing({ text }: { text: string }): ReactNode {
   return (
     <>
-      <h1>{text}</h1>
+      <Heading text={text} />
       <a href="#/">To the month</a>
     </>
   );

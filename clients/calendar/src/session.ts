@@ -35,13 +35,17 @@ async function reason(answer: Response): Promise<string> {
   return problem?.detail ?? `The gateway answered ${answer.status}.`;
 }
 
+const UNREACHABLE =
+  "The gateway can’t be reached. Try again when there is a connection, or take a name that was signed in here before.";
+
 /** Who goes by a name: as the gateway says, or said before, where it can't be reached. */
 async function idOf(name: string): Promise<string> {
   try {
     return (await signIn(name)).user_id;
   } catch (error) {
-    const before = error instanceof TypeError ? ofThisBrowser.get(known(name)) : null;
-    if (before === null) throw error; // not the network's fault, or never here before
+    if (!(error instanceof TypeError)) throw error; // the gateway answered
+    const before = ofThisBrowser.get(known(name));
+    if (before === null) throw new Error(UNREACHABLE);
     return before;
   }
 }
