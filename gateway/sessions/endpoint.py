@@ -74,6 +74,12 @@ def _resumes(target: str) -> bool:
     return "resume=1" in target.partition("?")[2].split("&")
 
 
+def _subprotocol(request: UpgradeRequest) -> str | None:
+    """The one that is spoken, where the client offers it."""
+    offered = request.headers.get("sec-websocket-protocol", "").split(",")
+    return SUBPROTOCOL if SUBPROTOCOL in (name.strip() for name in offered) else None
+
+
 def cpu_of(limits: LimitsSettings) -> tuple[float, float, float]:
     """What a user may take of a core: so much a second (0: no limit), at once, and when he is over it."""
     share = limits.user_cpu_share
@@ -169,12 +175,11 @@ class Endpoint:
         """Let a handshake in, or say why not (docs/reference/protocol.md#connecting)."""
         if request.target.partition("?")[0] != PATH:
             return Rejection(404, f"there is nothing here; connect to {PATH}", {})
+        subprotocol = _subprotocol(request)
         refused = self._refused(request)
         if refused is not None:
-            return self._turned_away.answer(request, refused)
-        offered = request.headers.get("sec-websocket-protocol", "").split(",")
-        extended = SUBPROTOCOL in (name.strip() for name in offered)
-        return Admission(SUBPROTOCOL if extended else None, partial(self._open, request, extended))
+            return self._turned_away.answer(request, refused, subprotocol)
+        return Admission(subprotocol, partial(self._open, request, subprotocol is not None))
 
     def allows_origin(self, origin: str | None) -> bool:
         """Whether a page of this origin may connect; None is no page."""

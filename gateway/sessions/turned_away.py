@@ -40,8 +40,10 @@ class TurnedAway:
         self._counters = counters
         self._seldom = Seldom(now_s)
 
-    def answer(self, request: UpgradeRequest, refused: Refused) -> Admission | Rejection:
-        """How this handshake is refused."""
+    def answer(
+        self, request: UpgradeRequest, refused: Refused, subprotocol: str | None
+    ) -> Admission | Rejection:
+        """How this handshake is refused. A page that offered a subprotocol hears no code without one."""
         origin = request.headers.get("origin", "")
         self._log(origin, refused)
         if not origin or self.leaving >= LEAVING_MAX:
@@ -52,7 +54,7 @@ class TurnedAway:
             connection.close(refused.code, refused.reason)
             return _Leaving(self)
 
-        return Admission(None, opened)
+        return Admission(subprotocol, opened)
 
     def _log(self, origin: str, refused: Refused) -> None:
         if not self._seldom.is_news(origin):

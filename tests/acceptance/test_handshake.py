@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
+from gateway.wire.messages import SUBPROTOCOL
 from tests.clients.desk import signed_in
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.transports import TRANSPORTS
@@ -59,15 +60,25 @@ async def test_a_foreign_page_is_let_in_to_read_why_it_must_leave(tmp_path: Path
     settings = {"server__transport": transport, "server__origins": "https://calendar.test"}
     with gateway(tmp_path, **settings) as node:
         for origin in ("https://evil.test", "null", "https://evil.test"):
-            assert await close_of(node, request(origin=origin)) == (4403, b"origin")
+            assert await close_of(node, page(origin)) == (4403, b"origin")
+
+
+def page(origin: str) -> bytes:
+    """The handshake of a page's client."""
+    return request(origin=origin, sec_websocket_protocol=SUBPROTOCOL)
 
 
 async def close_of(node: Gateway, sent: bytes) -> tuple[int | None, bytes]:
-    """The code and reason of the close frame that follows an accepted handshake at once."""
+    """The code and reason of the close frame that follows an accepted handshake at once.
+
+    A browser reads them only where a subprotocol that was offered is agreed to.
+    """
     async with dialled(node) as client:
         await client.send(sent)
         with trio.fail_after(30):
-            assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+            head = (await client.head()).lower()
+            assert head.startswith(b"http/1.1 101 ")
+            assert f"sec-websocket-protocol: {SUBPROTOCOL}".encode() in head
             frame = await client.receive()
         return frame.code, frame.payload[2:]
 
@@ -80,8 +91,7 @@ async def test_a_full_node_answers_503_with_retry_after(tmp_path: Path, transpor
             status, head = await status_of(node, request())
             assert status == 503
             assert b"retry-after: " in head.lower()
-            page = request(origin="https://calendar.test")
-            code, reason = await close_of(node, page)
+            code, reason = await close_of(node, page("https://calendar.test"))
             assert code == 4503
             assert int(reason.removeprefix(b"retry_after_ms=")) >= 5000
             await bob.ask("PING")

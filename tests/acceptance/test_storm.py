@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from gateway.sessions import accepting
+from gateway.wire.messages import SUBPROTOCOL
 from tests.http.node import TRANSPORTS, Served, served
 from tests.scraped import scraped
 from tests.transport.wire import CLOSE, Gone, RawClient, request
@@ -88,7 +89,8 @@ async def test_who_resumes_comes_first_and_who_is_put_off_comes_in_when_it_was_t
 async def test_a_page_that_is_put_off_is_told_by_the_close_code(tmp_path, transport):
     async with served(tmp_path, transport, server={"origins": ("https://example.org",)}) as node:
         await until_put_off(node, "/realtime")
-        head, page = await knock(node, origin="https://example.org")
+        head, page = await knock(node, origin="https://example.org", sec_websocket_protocol=SUBPROTOCOL)
+        assert f"sec-websocket-protocol: {SUBPROTOCOL}".encode() in head.lower()
         assert head.startswith(b"HTTP/1.1 101 ")
         closing = await page.receive()
         assert (closing.opcode, closing.code) == (CLOSE, 4503)

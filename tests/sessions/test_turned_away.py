@@ -32,9 +32,10 @@ def asked(origin: str | None) -> UpgradeRequest:
 def test_a_page_is_closed_with_a_code_and_another_client_gets_the_status() -> None:
     counters = Counters()
     away = TurnedAway(counters, Clock())
-    assert away.answer(asked(None), REFUSED) is REFUSED.rejection
-    admission = away.answer(asked("https://evil.test"), REFUSED)
+    assert away.answer(asked(None), REFUSED, None) is REFUSED.rejection
+    admission = away.answer(asked("https://evil.test"), REFUSED, "collab.v1")
     assert isinstance(admission, Admission)
+    assert admission.subprotocol == "collab.v1"
     reader = Reader()
     session = admission.open(reader)
     assert reader.closed_with == 4403
@@ -49,10 +50,10 @@ def test_only_so_many_are_let_in_to_be_closed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(turned_away, "LEAVING_MAX", 2)
     away = TurnedAway(Counters(), Clock())
     for _ in range(2):
-        admission = away.answer(asked("https://evil.test"), REFUSED)
+        admission = away.answer(asked("https://evil.test"), REFUSED, None)
         assert isinstance(admission, Admission)
         admission.open(Reader())
-    assert away.answer(asked("https://evil.test"), REFUSED) is REFUSED.rejection
+    assert away.answer(asked("https://evil.test"), REFUSED, None) is REFUSED.rejection
 
 
 def test_each_origin_is_logged_once_a_minute_and_the_memory_of_it_is_bounded(
@@ -62,13 +63,13 @@ def test_each_origin_is_logged_once_a_minute_and_the_memory_of_it_is_bounded(
     clock = Clock()
     away = TurnedAway(Counters(), clock)
     for origin in ("https://a.test", "https://a.test", "https://b.test", None, None):
-        away.answer(asked(origin), REFUSED)
+        away.answer(asked(origin), REFUSED, None)
     assert len(caplog.records) == 3
     clock.now_s += 61
-    away.answer(asked("https://a.test"), REFUSED)
+    away.answer(asked("https://a.test"), REFUSED, None)
     assert len(caplog.records) == 4
-    away.answer(asked("x" * 10_000), REFUSED)
+    away.answer(asked("x" * 10_000), REFUSED, None)
     assert len(caplog.records[-1].getMessage()) < 400
     for number in range(2 * seldom.REMEMBERED_MAX):
-        away.answer(asked(f"https://{number}.test"), REFUSED)
+        away.answer(asked(f"https://{number}.test"), REFUSED, None)
     assert len(away._seldom) <= seldom.REMEMBERED_MAX

@@ -54,6 +54,21 @@ test(
   5 * MINUTE_MS,
 );
 
+test("a page whose address may not connect can read why", async () => {
+  const ann = await stage.arrive("Ann");
+  const elsewhere = "http://elsewhere.test/";
+  await ann.context.route(elsewhere, (route) => route.fulfill({ contentType: "text/html", body: "" }));
+  await ann.page.goto(elsewhere);
+  const closing = await ann.page.evaluate(
+    (url) =>
+      new Promise((resolve) => {
+        new WebSocket(url, ["collab.v1"]).onclose = ({ code, reason }) => resolve([code, reason]);
+      }),
+    stage.gateway.url,
+  );
+  expect(closing).toEqual([4403, "origin"]);
+});
+
 /** From now on signing in gives this person tokens of a few seconds; gives how many, and how many sockets were opened. */
 async function withShortTokens(
   person: Person,
