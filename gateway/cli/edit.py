@@ -10,9 +10,10 @@ import click
 import orjson
 import trio
 
+from gateway import ot
 from gateway.cli.client import Resource, submit
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
-from gateway.errors import Refusal
+from gateway.errors import PatchError, Refusal
 from gateway.wire.messages import check_containers, check_integers, rewritten
 
 
@@ -62,11 +63,12 @@ def edit_command(
 
 
 def _read(text: str) -> Any:
-    """JSON as the gateway reads it; raises ValueError, Refusal."""
+    """JSON as the gateway reads it; raises ValueError, Refusal, PatchError."""
     raw = text.encode()
     check_containers(raw)
     value = orjson.loads(raw)
     check_integers(raw)
+    ot.check_value(value, ot.UNLIMITED.depth_max)
     rewritten(value)  # some of what can be read is too deep to be sent
     return value
 
@@ -77,8 +79,8 @@ def _operations(text: str) -> list[dict[str, Any]]:
         patch = _read(text)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="PATCH") from None
-    except Refusal as refusal:
-        raise click.BadParameter(refusal.message, param_hint="PATCH") from None
+    except (Refusal, PatchError) as error:
+        raise click.BadParameter(str(error), param_hint="PATCH") from None
     operations = [patch] if isinstance(patch, dict) else patch
     if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
         shape = 'an operation like {"op": "replace", "path": "/title", "value": "Lunch"}, or a list of them'

@@ -27,9 +27,10 @@ FIELD_LENGTH_MAX = 256
 # before anything is parsed, in strings too. A document of a megabyte with 20,000 rows has some 40,000.
 CONTAINERS_MAX = 65_536
 
-# orjson reads an integer literal beyond 64 bits as a float, silently; only so long a run can be one.
+# orjson reads an integer literal beyond 64 bits as a float, silently. Of those below 1e21 `ot` refuses the float;
+# only so long a run can be one from there on (with 21 digits, 999999999999999999999 is read as 1e21).
 # Digits are looked for as zeros, and all else as spaces.
-_LONG_DIGITS = b"0" * 19
+_LONG_DIGITS = b"0" * 21
 _DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _DIGITS = re.compile(rb"[0-9]+")
 
@@ -204,9 +205,9 @@ def _check_integers(patch: list[dict[str, Any]], raw: bytes) -> None:
 
 
 def check_integers(raw: bytes) -> None:
-    """Refuse JSON with an integer of 19 digits or more (INVALID_OPERATION): it was read as a float.
+    """Refuse JSON with an integer of 21 digits or more (INVALID_OPERATION): it was read as any float.
 
-    What other readers lose digits of, and is shorter, `ot` refuses.
+    What other readers lose digits of, and is shorter, `ot` refuses where it is a value.
     """
     looked_at = quotes = 0
     digits = raw.translate(_DIGITS_AS_ZEROS)

@@ -185,6 +185,8 @@ async def test_an_edit_goes_by_the_rules_of_an_op(tmp_path, transport):
         assert (ahead.status_code, ahead.json()["code"]) == (404, "VERSION_AHEAD")
         wrong = await node.client.post(EDITS, json=retitled("x", 2) | {"operations": [{"op": "add"}]})
         assert (wrong.status_code, wrong.json()["code"]) == (422, "INVALID_OPERATION")
+        traced = await node.client.post(EDITS, json=retitled("Lunch", 1, seq=1, trace_id=1234567890123456789))
+        assert traced.json()["duplicate"] is True
         typed = await node.client.post(EDITS, json=retitled("x", 2) | {"version": "2"})
         assert (typed.status_code, typed.json()["code"]) == (400, "INVALID_MESSAGE")
         failed = [{"op": "test", "path": "/title", "value": "Launch"}]

@@ -56,6 +56,30 @@ async def test_an_edit_that_is_not_right_is_refused_and_the_connection_stays(aut
         assert (client.reader.closed_with, client.session.unacknowledged) == (None, 0)
 
 
+@pytest.mark.parametrize("digits", range(16, 24))
+async def test_an_integer_that_a_float_can_not_hold_is_refused_where_it_is_a_value(autojump_clock, digits):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        for number in ("9" * digits, "-" + "9" * digits):
+            value = {"op": "add", "path": "/x", "value": ["NUMBER"]}
+            payload = {"resource_id": "1", "version": 1, "operation": value}
+            message = orjson.dumps({"type": "OP", "payload": payload}).replace(b'"NUMBER"', number.encode())
+            refused = one(await client.raw(message), "ERROR")
+            assert refused["code"] == "INVALID_OPERATION"
+            assert "send it as a string" in refused["message"]
+
+
+async def test_an_integer_that_nothing_reads_is_of_any_size(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        payload = {"resource_id": "1", "version": 1, "operation": {"op": "add", "path": "/x", "value": [1.5]}}
+        payload |= {"trace_id": 12345678901234567890}
+        message = {"type": "OP", "timestamp": 1764412800000000000, "payload": payload}
+        said = await client.raw(orjson.dumps(message))
+        await client.session.settled(0)
+        assert one(said + client.reader.take(), "OP_ACK")["version"] == 2
+
+
 @pytest.mark.parametrize("seq", [{}, {"seq": 1}])
 async def test_an_edit_that_nests_deeper_than_json_is_written_is_too_large(autojump_clock, seq):
     async with desk() as found:

@@ -145,11 +145,11 @@ def test_an_overload_is_answered_as_its_refusal_would_be():
 @pytest.mark.parametrize(
     "value",
     [
-        b'"1234567890123456789"',
-        b'["a\\\\", "\\" 1234567890123456789, ", 1.1234567890123456789]',
+        b'"123456789012345678901"',
+        b'["a\\\\", "\\" 123456789012345678901, ", 1.123456789012345678901]',
         b"1e0000000000000000000001",
         b"-1.5E-0000000000000000000001",
-        b"12345678901234567890.5",
+        b"123456789012345678901.5",
     ],
 )
 def test_long_runs_of_digits_that_are_no_integers_pass(value: bytes) -> None:
@@ -157,7 +157,8 @@ def test_long_runs_of_digits_that_are_no_integers_pass(value: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"1234567890123456789", b'["x", {"\\"": -99999999999999999999}]', b"[1,\n1" + b"0" * 40 + b"]"]
+    "value",
+    [b"123456789012345678901", b'["x", {"\\"": -999999999999999999999}]', b"[1,\n1" + b"0" * 40 + b"]"],
 )
 def test_an_integer_that_was_read_as_a_float_is_refused(value: bytes) -> None:
     with pytest.raises(Refusal, match="send it as a string"):

@@ -35,7 +35,8 @@ def check_integer(value: int) -> int:
 
 
 def inexact() -> KernelError:
-    return KernelError(INVALID, "an integer lies beyond +-(2^53-1), where JSON readers lose digits")
+    text = "an integer lies beyond +-(2^53-1), where JSON readers lose digits; send it as a string"
+    return KernelError(INVALID, text)
 
 
 def machine_integer(value: int) -> int:
