@@ -50,6 +50,7 @@ def auth(session: ClientSession, message: Message, raw: bytes) -> None:
     version = messages.optional_integer_of(payload, "protocol", low=1)
     if version not in (None, PROTOCOL_VERSION):
         raise messages.invalid(f"payload.protocol {version} isn't spoken here; {PROTOCOL_VERSION} is.")
+    user_id = messages.optional_text_of(payload, "user_id")
     token = messages.optional_text_of(payload, "token", session.shared.config.auth.token_bytes_max)
     if token is None and session.identity is None:
         raise Refusal("UNAUTHENTICATED", "payload.token is missing: a JWT.")
@@ -58,7 +59,9 @@ def auth(session: ClientSession, message: Message, raw: bytes) -> None:
     if client_id is not None and session.client_id not in (None, client_id):
         raise messages.invalid("payload.client_id can't change; open another connection for another client.")
     if token is not None:
-        present_token(session, token, messages.optional_text_of(payload, "user_id"))
+        present_token(session, token, user_id)
+    else:
+        _check_sub(session.known_identity(), user_id)
     if version is not None:
         session.extend()
     if client_id is not None and session.client_id is None:
@@ -88,8 +91,7 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
 def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
     shared = session.shared
     identity = shared.authenticator.verify(token, shared.wall_ms() / 1000)
-    if user_id not in (None, identity.user_id):
-        raise Refusal("UNAUTHENTICATED", "payload.user_id is not the token's sub.")
+    _check_sub(identity, user_id)
     if session.identity is not None and session.identity.user_id != identity.user_id:
         raise Refusal("UNAUTHENTICATED", "The new token is another user's; open another connection for it.")
     closing = shared.features.closing(identity)
@@ -103,6 +105,12 @@ def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
         shared.counters.variant_sessions[shared.features.variant_of(identity)] += 1
     session.authenticated(identity)
     review_roles(session, identity)
+
+
+def _check_sub(identity: Identity, user_id: str | None) -> None:
+    """Refuse a `user_id` that isn't the token's."""
+    if user_id not in (None, identity.user_id):
+        raise Refusal("UNAUTHENTICATED", "payload.user_id is not the token's sub.")
 
 
 def review_roles(session: ClientSession, identity: Identity) -> None:

@@ -37,6 +37,17 @@ async def test_a_bearer_token_needs_no_auth_and_is_acknowledged_unasked(autojump
         assert client.session.identity.user_id == "ann"
         payload = one(await client.say("AUTH", client_id="c1"), "AUTH_ACK")
         assert payload["client_id"] == "c1"
+        one(await client.say("AUTH", user_id="ann"), "AUTH_ACK")
+
+
+@pytest.mark.parametrize(("user_id", "code"), [("bob", "UNAUTHENTICATED"), (5, "INVALID_MESSAGE")])
+async def test_a_user_id_is_the_bearer_tokens_too(autojump_clock, user_id, code):
+    async with desk() as found:
+        client = await found.client(None, authorization="Bearer ann")
+        said = await client.say("AUTH", client_id="c1", user_id=user_id)
+        assert one(said, "ERROR")["code"] == code
+        assert client.session.client_id is None
+        assert client.reader.closed_with == (4401 if code == "UNAUTHENTICATED" else None)
 
 
 @pytest.mark.parametrize(
