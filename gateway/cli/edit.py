@@ -7,14 +7,13 @@ import sys
 from typing import Any
 
 import click
-import orjson
 import trio
 
 from gateway import ot
 from gateway.cli.client import Resource, submit
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 from gateway.errors import PatchError, Refusal
-from gateway.wire.messages import check_containers, check_integers, rewritten
+from gateway.wire.messages import check_integers, parsed, rewritten
 
 
 @click.command("edit", short_help="Apply a JSON Patch to a resource.")
@@ -65,8 +64,7 @@ def edit_command(
 def _read(text: str) -> Any:
     """JSON as the gateway reads it; raises ValueError, Refusal, PatchError."""
     raw = text.encode()
-    check_containers(raw)
-    value = orjson.loads(raw)
+    value = parsed(raw)
     check_integers(raw)
     ot.check_value(value, ot.UNLIMITED.depth_max)
     rewritten(value)  # some of what can be read is too deep to be sent

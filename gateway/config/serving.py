@@ -172,7 +172,7 @@ class LimitsSettings(Section):
         most=64 * 1024 * MIB,
     )
     patch_operations_max: int = tunable(1000, "Operations in one patch", least=1, most=100_000)
-    depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=200)
+    depth_max: int = tunable(64, "Nesting of a document", least=4, most=200)
     document_bytes_max: int = tunable(MIB, "Largest document", unit="bytes", least=64, most=256 * MIB)
     html_bytes_max: int = tunable(
         64 * KIB, "One string that a schema declares HTML", unit="bytes", least=64, most=MIB

@@ -22,7 +22,7 @@ from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
 from gateway.ports.audit import DONE, NOT_ALLOWED, AuditLog
-from gateway.wire.messages import RESOURCE_ID, check_containers, check_integers
+from gateway.wire.messages import RESOURCE_ID, check_integers, parsed
 
 BODY_TIMEOUT_S = 30.0
 INTEGER_MAX = (1 << 53) - 1
@@ -210,9 +210,8 @@ async def json_body(
         raise Problem(413, f"{what[0].upper()}{what[1:]} has at most {bytes_max:,} bytes.", code="TOO_LARGE")
     if before is not None:
         await before(len(body))
-    check_containers(body)
     try:
-        value = orjson.loads(body)
+        value = parsed(body)
     except ValueError as error:
         raise Problem(400, f"The body must be {what}, as JSON: {error}.", code="INVALID_MESSAGE") from None
     await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each

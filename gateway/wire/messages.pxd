@@ -13,6 +13,8 @@ cdef class Message:
 
 
 cpdef check_containers(bytes text)
+cpdef object parsed(bytes text)
+cdef object _too_deep()
 cdef object _parse(bytes payload)
 @cython.locals(message=dict)
 cpdef Message decode(bytes payload)

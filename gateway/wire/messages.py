@@ -27,12 +27,16 @@ FIELD_LENGTH_MAX = 256
 # before anything is parsed, in strings too. A document of a megabyte with 20,000 rows has some 40,000.
 CONTAINERS_MAX = 65_536
 
-# orjson reads an integer literal beyond 64 bits as a float, silently. Of those below 1e21 `ot` refuses the float;
-# only so long a run can be one from there on (with 21 digits, 999999999999999999999 is read as 1e21).
+# orjson reads an integer literal beyond 64 bits as a float, silently. Where that is below 1e21 `ot` refuses
+# the float; only so long a run can be one beyond (999999999999999999999, of 21 digits, is read as 1e21).
 # Digits are looked for as zeros, and all else as spaces.
 _LONG_DIGITS = b"0" * 21
 _DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _DIGITS = re.compile(rb"[0-9]+")
+
+
+# What orjson says of JSON that nests deeper than it reads, 1,024 levels.
+_TOO_DEEP = "depth limit exceeded"
 
 
 class Message:
@@ -63,18 +67,35 @@ def check_containers(text: bytes) -> None:
         raise Refusal("TOO_LARGE", f"{what} {found:,}. Send it in parts.")
 
 
-def _parse(payload: bytes) -> Any:
-    check_containers(payload)
+def parsed(text: bytes) -> Any:
+    """JSON that somebody sent; raises ValueError, and Refusal TOO_LARGE where it is too much, or too deep."""
+    check_containers(text)
     try:
-        return orjson.loads(payload)
-    except (ValueError, RecursionError) as error:
+        return orjson.loads(text)
+    except ValueError as error:
+        if _TOO_DEEP in str(error):
+            raise _too_deep() from None
+        raise
+
+
+def _too_deep() -> Refusal:
+    return Refusal("TOO_LARGE", "This nests far deeper than limits.depth_max; send it flatter.")
+
+
+def _parse(payload: bytes) -> Any:
+    try:
+        return parsed(payload)
+    except ValueError as error:
         raise invalid(
             f"Not JSON that can be read: {str(error)[:120]}. Send one JSON object a frame."
         ) from None
 
 
 def decode(payload: bytes) -> Message:
-    """Read one frame's text; raises Refusal INVALID_MESSAGE (its `details["ref"]` is set where known)."""
+    """Read one frame's text; raises Refusal: TOO_LARGE, INVALID_MESSAGE.
+
+    Its `details["ref"]` is set where known.
+    """
     value = _parse(payload)
     if not isinstance(value, dict):
         raise invalid("A message is a JSON object: {type, id?, timestamp?, payload?}.")
@@ -284,7 +305,7 @@ def rewritten(value: object, option: int = 0) -> bytes:
     try:
         return orjson.dumps(value, option=option)
     except orjson.JSONEncodeError:
-        raise Refusal("TOO_LARGE", "This nests far deeper than limits.depth_max; send it flatter.") from None
+        raise _too_deep() from None
 
 
 def overloaded_payload(ref: str | None, name: dict[str, str]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ REFUSALS = frozenset(
     }
 )
 INVALID = frozenset({"INVALID_MESSAGE"})
+TOO_DEEP = frozenset({"TOO_LARGE"})
+LEVELS_READ = 1024
 
 
 class Hostile(NamedTuple):
@@ -116,7 +118,7 @@ class Generator:
         opening, closing = self._rng.choice([("[", "]"), ('{"a":', "}")])
         inner = opening * levels + "1" + closing * levels
         if self._rng.random() < 0.5:
-            return Hostile(frame(TEXT, inner.encode()))
+            return Hostile(frame(TEXT, inner.encode()), TOO_DEEP if levels > LEVELS_READ else INVALID)
         ident = self._next_id()
         text = f'{{"type": "PING", "id": "{ident}", "payload": {{"x": {inner}}}}}'
         return Hostile(frame(TEXT, text.encode()), REFUSALS, None, may_pass=True)

@@ -394,8 +394,9 @@ async def test_beyond_its_bound_a_connection_is_refused_and_the_others_go_on(tmp
 
 async def test_a_body_that_is_too_large_is_refused_and_the_answer_arrives(tmp_path, transport):
     async with served(tmp_path, transport, limits={"document_bytes_max": 4096}) as node:
-        refused = await node.client.put(EVENT, content=b'"' + b"x" * 500_000 + b'"')
-        assert (refused.status_code, refused.json()["code"]) == (413, "TOO_LARGE")
+        for content in (b'"' + b"x" * 500_000 + b'"', b"[" * 1100 + b"]" * 1100):
+            refused = await node.client.put(EVENT, content=content)
+            assert (refused.status_code, refused.json()["code"]) == (413, "TOO_LARGE")
 
 
 @pytest.mark.parametrize("revoked", [{}, {"grant": "event:*", "role": "viewer"}], ids=["user", "grant"])

@@ -25,7 +25,6 @@ def test_a_message_needs_its_type_alone():
     ("payload", "word"),
     [
         (b"\xff", "JSON"),
-        (b"[" * 2000, "JSON"),
         (b'"text"', "object"),
         (b'{"type": 5}', "type"),
         (b'{"type": "X", "id": ""}', "id"),
@@ -36,6 +35,15 @@ def test_a_message_needs_its_type_alone():
 )
 def test_what_is_no_message_is_refused_with_what_is_wrong(payload, word):
     assert word in refused(messages.decode, payload).message
+
+
+def test_what_nests_deeper_than_is_read_is_too_large():
+    deep = b'{"type": "PING", "payload": {"x": %s%s}}'
+    levels = 1022  # beside the message and its payload
+    assert messages.decode(deep % (b"[" * levels, b"]" * levels)).type == "PING"
+    with pytest.raises(Refusal, match="flatter") as caught:
+        messages.decode(deep % (b"[" * (levels + 1), b"]" * (levels + 1)))
+    assert caught.value.code == "TOO_LARGE"
 
 
 def test_a_refused_message_is_referred_to_by_its_id():
