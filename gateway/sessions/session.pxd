@@ -50,6 +50,8 @@ cdef class ClientSession:
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)
     cpdef turn_away(self, Room room, object ref)
     cpdef Py_ssize_t send(self, object kind, object payload, Room room=*, object message_id=*) except -1
+    cdef Room _room_of(self, object payload)
+    cdef object _stamp_ms(self, Room room)
     cdef _count_variant(self, object counts)
     cpdef worked(self, long long units)
     cdef object _handler(self, Message message)

@@ -191,8 +191,9 @@ class ClientSession:
         if subscription is not None:
             return subscription.room.state_message(acks)
         if self._connection is not None:
+            stamp_ms = self._stamp_ms(self.shared.hub.get(topic))
             for ack in acks:
-                self._connection.send(kept_acknowledgement(ack, topic, self.shared.wall_ms()))
+                self._connection.send(kept_acknowledgement(ack, topic, stamp_ms))
         return None
 
     def presence_state(self, topic: str) -> bytes | None:
@@ -297,7 +298,7 @@ class ClientSession:
         counters.operations_refused["UNAVAILABLE"] += 1
         counters.errors["UNAVAILABLE"] += 1
         self._count_variant(counters.variant_errors)
-        self.send("ERROR", messages.overloaded_payload(ref, room.name()))
+        self.send("ERROR", messages.overloaded_payload(ref, room.name()), room)
         if self._connection is not None:
             self._connection.rest()
 
@@ -348,13 +349,25 @@ class ClientSession:
     def send(
         self, kind: str, payload: Mapping[str, Any], room: Room | None = None, message_id: str | None = None
     ) -> int:
-        """Send one message; `room`: the one that it is about, whose time it carries. Returns its bytes."""
+        """Send one message. Returns its bytes.
+
+        `room` is the one that it is about, whose time it carries; None: the one that the payload names.
+        """
         if self._connection is None:
             return 0
-        timestamp_ms = self.shared.wall_ms() if room is None else room.stamp_ms()
-        message = messages.encode(kind, payload, timestamp_ms, message_id)
+        about = self._room_of(payload) if room is None else room
+        message = messages.encode(kind, payload, self._stamp_ms(about), message_id)
         self._connection.send(message)
         return len(message)
+
+    def _room_of(self, payload: Mapping[str, Any]) -> Room | None:
+        """The room of the resource that a payload names, where it is open."""
+        ident = payload.get("resource_id")
+        return None if ident is None else self.shared.hub.get(f"{payload.get('resource_type')}:{ident}")
+
+    def _stamp_ms(self, room: Room | None) -> int:
+        """The present time; of a room, never less than its resource was stamped with before."""
+        return self.shared.wall_ms() if room is None else room.stamp_ms()
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection; the transport calls `closed` when it is done."""

@@ -80,7 +80,7 @@ class Wire:
         assert isinstance(message["payload"], dict)
         check_received(message)
         resource = f"{message['payload'].get('resource_type')}:{message['payload'].get('resource_id')}"
-        if not resource.startswith("None") and message["type"] != "ERROR":
+        if not resource.startswith("None"):
             last = self._stamps.get(resource, 0)
             assert message["timestamp"] >= last, f"the time of {resource} went back: {message}"
             self._stamps[resource] = message["timestamp"]

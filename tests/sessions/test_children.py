@@ -50,6 +50,19 @@ async def test_children_come_then_what_becomes_of_them(autojump_clock):
         assert one(await bob.say("UNSUBSCRIBE", **WORK), "ERROR")["code"] == "NOT_SUBSCRIBED"
 
 
+async def test_what_is_told_of_a_calendars_children_bears_the_calendars_time(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann"), await found.client("bob")
+        room = await found.hub.open("calendar:work")
+        ahead_ms = room.history.stamp(room.wall_ms() + 3_600_000)
+        await bob.say("SUBSCRIBE", **WORK)
+        await create(ann)
+        await ann.say("OP", resource_id="9", version=1, operation={"op": "remove", "path": "/calendar_id"})
+        await trio.sleep(0.1)
+        told = [(message["type"], message["timestamp"]) for message in bob.reader.messages]
+        assert told == [("CHILD_CHANGED", ahead_ms), ("CHILD_REMOVED", ahead_ms)]
+
+
 async def test_of_many_children_the_first_come_and_where_a_list_goes_on(autojump_clock, monkeypatch):
     monkeypatch.setattr(children, "ITEMS_MAX", 2)
     async with desk() as found:

@@ -196,6 +196,22 @@ async def test_acknowledgements_that_were_kept_come_though_the_resource_is_left(
         ]
 
 
+async def test_whatever_is_told_of_a_resource_bears_its_time(autojump_clock):
+    """Another node's clock is ahead, or this one's was set back."""
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        session, room = client.session, found.room()
+        ahead_ms = room.history.stamp(room.wall_ms() + 3_600_000)
+        for kind in ("OP", "UNSUBSCRIBE", "OP"):  # refused, done, refused
+            payload = {"resource": "event", "resource_type": "event", "resource_id": "1"}
+            session.receive(orjson.dumps({"type": kind, "payload": payload}))
+        session.turn_away(room, None)
+        session.resync("event:1", (Ack("m7", 3, 12),))
+        told = [(message["type"], message["timestamp"]) for message in client.reader.messages]
+        kinds = ["ERROR", "UNSUBSCRIBE_ACK", "ERROR", "ERROR", "OP_ACK"]
+        assert told == [(kind, ahead_ms) for kind in kinds]
+
+
 async def test_an_id_in_two_types_needs_its_type(autojump_clock):
     async with desk() as found:
         client = await found.client(subscribed=True)
