@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -15,6 +14,7 @@ from gateway.http import problems
 from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.bodies import Bodies
 from gateway.http.charging import Charged
+from gateway.http.cors import Cors
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.names import NameRoutes
@@ -23,11 +23,6 @@ from gateway.http.openapi import description
 from gateway.http.requests import HttpContext, json_response
 from gateway.http.resources import ResourceRoutes
 from gateway.http.search import SearchRoutes
-
-METHODS = ("GET", "PUT", "POST", "DELETE")
-REQUEST_HEADERS = ("Authorization", "Content-Type", "If-Match", "If-None-Match")
-ANSWER_HEADERS = ("ETag", "Link", "Retry-After")
-PREFLIGHT_MAX_AGE_S = 600
 
 
 def application(
@@ -42,7 +37,7 @@ def application(
     address may do, `bodies_bytes_max` what all requests hold; `pages` are served beside."""
     app = Starlette(routes=[*routes(context, evaluate), *pages], exception_handlers=problems.HANDLERS)
     bounded = Bodies(visited(app), bodies_bytes_max)
-    return RequestId(SecurityHeaders(_Cors(Charged(bounded, context.resources), allows_origin)))
+    return RequestId(SecurityHeaders(Cors(Charged(bounded, context.resources), allows_origin)))
 
 
 def routes(context: HttpContext, evaluate: Evaluate) -> list[Route]:
@@ -68,21 +63,3 @@ def resource_routes(context: HttpContext, purges: bool = False) -> list[Route]:
         *NameRoutes(context).routes(),
         *SearchRoutes(context).routes(),
     ]
-
-
-class _Cors(CORSMiddleware):
-    """Cross-origin requests of the pages that may open a WebSocket here (the Fetch standard, section 3.2)."""
-
-    def __init__(self, app: ASGIApp, allows_origin: Callable[[str], bool]) -> None:
-        super().__init__(
-            app,
-            allow_methods=METHODS,
-            allow_headers=REQUEST_HEADERS,
-            expose_headers=ANSWER_HEADERS,
-            max_age=PREFLIGHT_MAX_AGE_S,
-        )
-        self._allows_origin = allows_origin
-
-    def is_allowed_origin(self, origin: str) -> bool:
-        """By the same list as a handshake's."""
-        return self._allows_origin(origin)

@@ -19,9 +19,14 @@ OTHERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-
 REQUEST_ID = "x-request-id"
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def secure(headers: MutableHeaders, policy: str = NOTHING) -> None:
+    """Say what a browser must not do with an answer, as far as its headers don't say it themselves."""
+    for name, value in {"Content-Security-Policy": policy, **OTHERS}.items():
+        headers.setdefault(name, value)
 
 
 class SecurityHeaders:
@@ -30,14 +35,12 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, policy: str = NOTHING) -> None:
         self._app = app
-        self._headers = {"Content-Security-Policy": policy, **OTHERS}
+        self._policy = policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                secure(MutableHeaders(scope=message), self._policy)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -33,6 +33,7 @@ from gateway.config import Config, FeaturesSettings, TracingSettings, changed_se
 from gateway.config.section import names_of
 from gateway.errors import ConfigError
 from gateway.http import server
+from gateway.http.places import Places
 from gateway.http.requests import HttpContext
 from gateway.http.visiting import Visited
 from gateway.hub.hub import Hub
@@ -347,7 +348,7 @@ class Node:
             self.metrics,
             config.limits.http_pending_bytes_max,
         )
-        self.endpoint.http_places = self.http
+        self.endpoint.http_places = Places(self.http, self.endpoint.allows_origin)
         try:
             await trio.sleep_forever()
         finally:

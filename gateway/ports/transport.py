@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import trio
 
+from gateway.errors import Refusal
 from gateway.ports.values import Ack, Own
 
 
@@ -106,17 +107,18 @@ class Session(Protocol):
 
 
 class UpgradeRequest(NamedTuple):
-    """A WebSocket handshake: request target, lower-cased header names, the client's address. `proxied`: a
-    proxy brought it, whose connection other clients' requests may follow on."""
+    """A WebSocket handshake, or another request: target, lower-cased header names, the client's address.
+    `proxied`: a proxy brought it, whose connection other clients' requests may follow on."""
 
     target: str
     headers: Mapping[str, str]
     remote: str
     proxied: bool = False
+    method: str = "GET"
 
 
 class Rejection(NamedTuple):
-    """An HTTP answer that refuses a handshake."""
+    """An HTTP answer that refuses a request; `message` is plain text, unless the headers say otherwise."""
 
     status: int
     message: str
@@ -146,6 +148,10 @@ class HttpPlaces(Protocol):
 
         None: all are taken.
         """
+        ...
+
+    def refuse(self, request: UpgradeRequest, refusal: Refusal) -> Rejection:
+        """The answer to a request that gets no place: one that its client understands."""
         ...
 
 

@@ -64,9 +64,15 @@ def _try_later(text: str, wait_ms: int = FULL_RETRY_AFTER_S * 1000) -> Refused:
 
 
 def _wait(too_many: TooMany) -> Rejection:
-    """Refuse who has to wait."""
+    """Refuse the handshake of who has to wait."""
     after = {"Retry-After": str(math.ceil(too_many.wait_s))}
     return Rejection(429, f"{too_many.text}; wait", after)
+
+
+def _too_many_requests() -> Refusal:
+    """Refuse a request that there is no place for."""
+    text = "This node answers too many HTTP connections; try again later."
+    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=FULL_RETRY_AFTER_S * 1000)
 
 
 def _resumes(target: str) -> bool:
@@ -164,11 +170,11 @@ class Endpoint:
             return None
         crowded = None if request.proxied else self.visitors.crowded(request.remote)
         if crowded:
-            return _wait(crowded)
+            text, wait_ms = f"{crowded.text}; wait.", math.ceil(crowded.wait_s * 1000)
+            return self.http_places.refuse(request, Refusal("RATE_LIMITED", text, retry_after_ms=wait_ms))
         service = self.http_places.take()
         if service is None:
-            text = "this node answers too many HTTP connections; try again later"
-            return Rejection(503, text, {"Retry-After": str(FULL_RETRY_AFTER_S)})
+            return self.http_places.refuse(request, _too_many_requests())
         return service if request.proxied else Visit(service, self.visitors, request.remote)
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:

@@ -141,9 +141,10 @@ def parse(head: bytes, remote: str) -> Handshake | Rejection:
     headers = collector.headers
     if collector.repeated is not None:
         return bad_request(f"the header {collector.repeated} is there more than once")
-    request = UpgradeRequest(collector.target.decode("latin-1"), headers, remote)
+    method = parser.get_method().decode("latin-1")
+    request = UpgradeRequest(collector.target.decode("latin-1"), headers, remote, method=method)
     key = headers.get("sec-websocket-key", "")
-    return Handshake(request, key, _problem(parser.get_method(), parser.get_http_version(), headers, key))
+    return Handshake(request, key, _problem(method, parser.get_http_version(), headers, key))
 
 
 class _Collector:
@@ -181,8 +182,8 @@ def tokens(headers: Mapping[str, str], name: str) -> list[str]:
     return [token for token in (item.strip() for item in headers.get(name, "").split(",")) if token]
 
 
-def _problem(method: bytes, version: str, headers: Mapping[str, str], key: str) -> Rejection | None:
-    if method != b"GET":
+def _problem(method: str, version: str, headers: Mapping[str, str], key: str) -> Rejection | None:
+    if method != "GET":
         return Rejection(405, "a WebSocket is opened by GET", {"Allow": "GET"})
     if version != "1.1":
         return bad_request("a WebSocket needs HTTP/1.1")
@@ -224,7 +225,7 @@ def acceptance(key: str, subprotocol: str | None, extensions: str = "") -> bytes
 
 
 def refusal(rejection: Rejection) -> bytes:
-    """The whole HTTP answer to a refused handshake; the connection is closed after it."""
+    """The whole HTTP answer to a refused request; the connection is closed after it."""
     body = (rejection.message + "\n").encode()
     headers = {
         "Content-Type": "text/plain; charset=utf-8",

@@ -16,6 +16,7 @@ from tests.http.node import TRANSPORTS, served
 
 EVENT = "/v1/resources/event/42"
 EDITS = f"{EVENT}/operations"
+PAGE = "https://calendar.test"
 
 pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -376,20 +377,48 @@ async def test_http2_is_not_spoken(tmp_path, transport):
 
 
 async def test_beyond_its_bound_a_connection_is_refused_and_the_others_go_on(tmp_path, transport):
-    async with served(tmp_path, transport, server={"http_connections_max": 2}) as node:
+    server = {"http_connections_max": 2, "origins": (PAGE,)}
+    async with served(tmp_path, transport, server=server) as node:
+        node.client.headers["Origin"] = PAGE
         held = [await node.dial() for _ in range(2)]
         for bare in held:
             await bare.send(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
             await bare.stream.receive_some()
         refused = await node.client.get(EVENT)
-        assert refused.status_code == 503
-        assert refused.headers["retry-after"]
+        assert_readable(refused, 503, "UNAVAILABLE")
         held[0].stream.socket.close()
         with trio.fail_after(10):
             while node.node.metrics.http_connections == 2:  # noqa: ASYNC110  (a counter)
                 await trio.sleep(0.01)
         assert (await node.client.get(EVENT)).status_code == 404
         held[1].stream.socket.close()
+
+
+async def test_an_address_with_too_many_connections_is_told_so_as_by_any_answer(tmp_path, transport):
+    server, limits = {"origins": (PAGE,)}, {"connections_per_address_max": 1}
+    async with served(tmp_path, transport, server=server, limits=limits) as node:
+        node.client.headers["Origin"] = PAGE
+        held = await node.dial()
+        await held.send(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        await held.stream.receive_some()
+        assert_readable(await node.client.get(EVENT), 429, "RATE_LIMITED")
+        preflight = {"Access-Control-Request-Method": "GET"}
+        allowed = await node.client.options(EVENT, headers=preflight)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, PAGE)
+        foreign = await node.client.get(EVENT, headers={"Origin": "https://evil.test"})
+        assert "access-control-allow-origin" not in foreign.headers
+        held.stream.socket.close()
+
+
+def assert_readable(answer: httpx.Response, status: int, code: str) -> None:
+    """A problem that a page can read, the client knows the gateway by, and that says when to come again."""
+    told, headers = answer.json(), answer.headers
+    assert headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, told["status"], told["code"]) == (status, status, code)
+    assert int(headers["retry-after"]) * 1000 == told["retry_after_ms"] > 0
+    assert headers["access-control-allow-origin"] == PAGE
+    assert "Retry-After" in headers["access-control-expose-headers"]
+    assert headers["x-content-type-options"] == "nosniff"
 
 
 async def test_a_body_that_is_too_large_is_refused_and_the_answer_arrives(tmp_path, transport):
