@@ -26,10 +26,11 @@ class Revision(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A committed write: the resource's new version and its epoch."""
+    """A committed write: the resource's new version and epoch. `created`: there was no document before."""
 
     version: int
     epoch: int
+    created: bool = False
 
 
 class Expected(NamedTuple):

@@ -206,7 +206,7 @@ class ResourceRoutes:
         expected = await expected_of(request, self._resources, target.type, target.id)
         with refusals_noted(self._context, request, target):
             written = await self._resources.put(target.identity, target.type, target.id, document, expected)
-        return _written(target, written, 201 if written.version == 1 else 200)
+        return _written(target, written, 201 if written.created else 200)
 
     async def delete(self, request: Request) -> Response:
         """Delete the document; an operator may erase its history too."""

@@ -325,4 +325,5 @@ class HubResources(RequestCharges):
         submission.may_delete = document is None
         epoch = room.epoch
         room.submit(submission)
-        return Written(await author.version(), epoch)
+        version = await author.version()
+        return Written(version, epoch, submission.creates)

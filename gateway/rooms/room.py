@@ -325,6 +325,7 @@ class Room:
         rebased, losses = self._rebased(submission, window, document, version - 1, budget)
         admitted = self._admitted(document, rebased, budget)
         operations, after, submission.sanitised, is_left_out = admitted
+        submission.creates = document is None and after is not None
         if window or submission.began is not None or is_left_out:
             met = met_by(submission.began, self._concurrent(submission), window, losses)
             self._find_conflicts(submission, met, is_left_out, document, version - 1, budget)

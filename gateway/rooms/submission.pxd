@@ -20,6 +20,7 @@ cdef class Submission:
     cdef readonly Py_ssize_t size
     cdef public object ref
     cdef public bint on_nothing
+    cdef public bint creates
     cdef public bint may_delete
     cdef public bint needs_document
     cdef public object expected

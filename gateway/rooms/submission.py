@@ -62,6 +62,7 @@ class Submission:
     The rest is set where it is needed: `ref` is the id that its message had; `on_nothing`: at its base there
     was no document; `may_delete`: it may leave none behind; `expected`: the only head that it may stand on;
     `needs_document`: it may stand on none at which there is no document;
+    `creates`: there was no document when it was staged last, and is one then;
     `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes;
     `sanitised`: paths whose values were made safe; `refuses`: it is refused rather than merged where it has
     `conflicts`, which are those found when it was staged last, as JSON, and their `kinds`; `began`: where its
@@ -69,7 +70,7 @@ class Submission:
     """
 
     __slots__ = (
-        "arrived_s", "author", "base", "began", "client_id", "conflicts", "digest",
+        "arrived_s", "author", "base", "began", "client_id", "conflicts", "creates", "digest",
         "expected", "kinds", "may_delete", "needs_document", "on_nothing", "op_id", "operations",
         "patch", "ref", "refuses", "sanitised", "seq", "size", "undoes", "units", "user_id",
     )  # fmt: skip
@@ -97,6 +98,7 @@ class Submission:
         self.size = size
         self.ref: str | None = None
         self.on_nothing = False
+        self.creates = False
         self.may_delete = False
         self.needs_document = False
         self.expected: int | None = None

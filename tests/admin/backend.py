@@ -138,9 +138,9 @@ class LogResources:
     ) -> Written:
         opening, records = await self._open(resource_type, resource_id)
         head = len(records)
+        is_there = (await self.read(resource_type, resource_id, None)).document != b"null"
         if expected is not None:
-            found = await self.read(resource_type, resource_id, None)
-            expected.check(head, opening.epoch, found.document != b"null")
+            expected.check(head, opening.epoch, is_there)
         timestamp = int(time.time() * 1000)
         body = orjson.dumps(
             {
@@ -155,7 +155,7 @@ class LogResources:
         record = Record(head + 1, body, identity.user_id, "admin", None, "", timestamp, None)
         resource = f"{resource_type}:{resource_id}"
         await self.log.append([Batch(resource, opening.epoch, head, f"{head}", [record])])
-        return Written(head + 1, opening.epoch)
+        return Written(head + 1, opening.epoch, not is_there)
 
 
 class NodeState:

@@ -104,7 +104,7 @@ async def test_if_none_match_creates_only():
         assert (await node.client.put(EVENT, json={"n": 1}, headers=create_only)).status_code == 201
         problem(await node.client.put(EVENT, json={"n": 2}, headers=create_only), 412)
         await node.client.delete(EVENT)
-        assert (await node.client.put(EVENT, json={"n": 3}, headers=create_only)).status_code == 200
+        assert (await node.client.put(EVENT, json={"n": 3}, headers=create_only)).status_code == 201
 
 
 async def test_a_deleted_document_is_gone_but_its_history_stays_until_it_is_purged():

@@ -271,6 +271,15 @@ async def test_put_and_delete_keep_to_if_match(tmp_path, transport):
         assert (await node.client.delete(EVENT, headers={"If-Match": '"3"'})).status_code == 200
 
 
+async def test_a_put_says_whether_there_was_a_document_before(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        assert (await node.client.put(EVENT, json={})).status_code == 201
+        assert (await node.client.put(EVENT, json={"title": "x"})).status_code == 200
+        assert (await node.client.delete(EVENT)).status_code == 200
+        assert (await node.client.put(EVENT, json={})).status_code == 201
+        assert (await node.client.put(EVENT, json={"title": "x"})).status_code == 200
+
+
 async def test_if_match_of_anything_takes_something_that_is_there(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         anything = {"If-Match": "*"}
