@@ -27,8 +27,7 @@ from gateway.admin.openapi import description
 from gateway.admin.port import State
 from gateway.admin.revocations import RevocationControl, RevocationRoutes
 from gateway.errors import LogUnavailable
-from gateway.http import problems
-from gateway.http.app import resource_routes
+from gateway.http.app import resource_routes, routed
 from gateway.http.bodies import Bodies
 from gateway.http.headers import NOTHING, RequestId, SecurityHeaders
 from gateway.http.requests import HttpContext, json_response
@@ -67,7 +66,7 @@ def application(context: AdminContext) -> Starlette:
 
 def guarded(routes: Sequence[Route], bodies_bytes_max: Callable[[], int], policy: str = NOTHING) -> Starlette:
     """The application of an operators' port: its requests hold at most so many bytes of bodies."""
-    app = Starlette(routes=routes, exception_handlers=problems.HANDLERS)
+    app = routed(routes)
     app.add_middleware(Bodies, bytes_max=bodies_bytes_max)
     app.add_middleware(SecurityHeaders, policy=policy)
     app.add_middleware(RequestId)

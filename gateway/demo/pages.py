@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.routing import Route
 
 from gateway.http.problems import Problem
 from gateway.http.requests import json_body, json_response
 
 STATIC = Path(__file__).parent / "static"
+PAGE = "index.html"
 # Nothing of the page comes from elsewhere, and nothing of it can be framed.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -57,15 +57,6 @@ class StaticFile(NamedTuple):
     cache: str
 
 
-class _Rest(Route):
-    """Files may be anywhere, but that says nothing of what else is offered where there is none."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """None for another method, so that the answer isn't 405."""
-        match, child = super().matches(scope)
-        return (match, child) if match is Match.FULL else (Match.NONE, {})
-
-
 class Demo:
     """See the module's docstring."""
 
@@ -77,21 +68,23 @@ class Demo:
         """The page's, behind everything else."""
         return [
             Route("/demo/sign-in", self.sign_in, methods=["POST"]),
-            Route("/", self.file, methods=["GET"]),
-            _Rest("/{path:path}", self.file, methods=["GET"]),
+            Route("/", self.page, methods=["GET"]),
+            *(Route(f"/{path}", self.file, methods=["GET"]) for path in self._files),
         ]
+
+    async def page(self, request: Request) -> Response:
+        """The page itself."""
+        if PAGE not in self._files:
+            raise Problem(404, "The demo's page isn't built: `npm run build` in clients/calendar makes it.")
+        return self._sent(request, PAGE)
 
     async def file(self, request: Request) -> Response:
         """A file of the page."""
+        return self._sent(request, request.scope["path"].removeprefix("/"))
+
+    def _sent(self, request: Request, path: str) -> Response:
         self._check_host(request)
-        path = request.path_params.get("path", "index.html")
-        found = self._files.get(path)
-        if found is None:
-            if path == "index.html":
-                raise Problem(
-                    404, "The demo's page isn't built: `npm run build` in clients/calendar makes it."
-                )
-            raise Problem(404, f"Nothing is served at {request.url.path}; / is the demo's page.")
+        found = self._files[path]
         headers = {"Cache-Control": found.cache, "ETag": found.etag}
         if path.endswith(".html"):
             # A policy knows no IPv6 address.

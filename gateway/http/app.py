@@ -35,9 +35,15 @@ def application(
 ) -> ASGIApp:
     """The ASGI application. `allows_origin`: which web pages may read answers; `visited` bounds what an
     address may do, `bodies_bytes_max` what all requests hold; `pages` are served beside."""
-    app = Starlette(routes=[*routes(context, evaluate), *pages], exception_handlers=problems.HANDLERS)
-    bounded = Bodies(visited(app), bodies_bytes_max)
+    bounded = Bodies(visited(routed([*routes(context, evaluate), *pages])), bodies_bytes_max)
     return RequestId(SecurityHeaders(Cors(Charged(bounded, context.resources), allows_origin)))
+
+
+def routed(routes: Sequence[BaseRoute]) -> Starlette:
+    """What answers at these paths and at no others: one slash more isn't sent elsewhere."""
+    app = Starlette(routes=routes, exception_handlers=problems.HANDLERS)
+    app.router.redirect_slashes = False
+    return app
 
 
 def routes(context: HttpContext, evaluate: Evaluate) -> list[Route]:

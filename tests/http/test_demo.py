@@ -58,6 +58,15 @@ async def test_what_nobody_serves_is_not_found_whatever_the_method(built):
                 assert (answer.status_code, answer.json()["status"]) == (404, 404)
 
 
+async def test_a_method_that_a_path_does_not_have_is_told_those_that_it_has(built):
+    async with served(built, "fast", server={"demo": "on"}) as node:
+        offered = {"/v1/resources/event/42/operations": "POST", "/demo/sign-in": "POST", "/v1/search": "GET"}
+        for path, method in offered.items():
+            answer = await node.client.request("GET" if method == "POST" else "POST", path)
+            assert answer.status_code == 405, path
+            assert method in answer.headers["allow"].split(", ")
+
+
 async def test_who_signs_in_gets_a_short_token_that_edits_and_connects(built):
     async with served(built, "fast", server={"demo": "on"}) as node:
         signed = (await sign_in(node, " Ann ")).json()

@@ -403,6 +403,14 @@ async def test_beyond_its_bound_a_connection_is_refused_and_the_others_go_on(tmp
         held[1].stream.socket.close()
 
 
+async def test_a_path_with_a_slash_too_many_is_another_one(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        for port in (node.port, node.admin_port):
+            for method in ("GET", "PUT"):
+                answer = await node.client.request(method, f"http://127.0.0.1:{port}{EVENT}/", json={})
+                assert (answer.status_code, "location" in answer.headers) == (404, False)
+
+
 async def test_an_address_with_too_many_connections_is_told_so_as_by_any_answer(tmp_path, transport):
     server, limits = {"origins": (PAGE,)}, {"connections_per_address_max": 1}
     async with served(tmp_path, transport, server=server, limits=limits) as node:
