@@ -101,14 +101,12 @@ class Demo:
         asked = await json_body(request, BODY_BYTES_MAX, "an object with a name")
         name = asked.get("name") if isinstance(asked, dict) else None
         if not isinstance(name, str) or not name.strip() or len(name) > NAME_LENGTH_MAX:
-            raise Problem(
-                400, f"name must be a string of 1 to {NAME_LENGTH_MAX} characters.", code="INVALID_MESSAGE"
-            )
+            raise Problem(400, f"name must be a string of 1 to {NAME_LENGTH_MAX} characters.")
         context, name = self._context, name.strip()
         try:
             made = context.sign(name, name, GRANTS, TOKEN_TTL_S)
         except ValueError as error:
-            raise Problem(400, f"{error}.", code="INVALID_MESSAGE") from None
+            raise Problem(400, f"{error}.") from None
         fields = {"token": made, "user_id": name, "name": name, "notice": NOTICE}
         return json_response({**fields, "expires_at": int(context.now_s() + TOKEN_TTL_S) * 1000})
 

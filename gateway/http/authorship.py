@@ -151,17 +151,14 @@ def _lines(blame: Blame, path: str) -> list[Line]:
 def _wanted(body: Any) -> dict[str, Any]:
     """What a body asks to restore; the members that an edit has are checked as an edit's."""
     if not isinstance(body, dict) or not set(body) <= set(MEMBERS):
-        raise Problem(400, f"The body is an object of {', '.join(MEMBERS)}.", code="INVALID_MESSAGE")
+        raise Problem(400, f"The body is an object of {', '.join(MEMBERS)}.")
     version, name, path = body.get("version"), body.get("named"), body.get("path", "")
     if "named" in body and ("version" in body or not isinstance(name, str)):
-        raise Problem(
-            400, "named is the name of the version, in the place of version.", code="INVALID_MESSAGE"
-        )
+        raise Problem(400, "named is the name of the version, in the place of version.")
     if name is None and (type(version) is not int or version < 1):
-        text = "version must be the one to bring back: a whole number of at least 1."
-        raise Problem(400, text, code="INVALID_MESSAGE")
+        raise Problem(400, "version must be the one to bring back: a whole number of at least 1.")
     if not isinstance(path, str):
-        raise Problem(400, 'path must be a JSON Pointer such as "/title".', code="INVALID_MESSAGE")
+        raise Problem(400, 'path must be a JSON Pointer such as "/title".')
     return body
 
 
@@ -169,4 +166,4 @@ def _patch(head: Revision, old: Revision, path: str) -> list[dict[str, Any]]:
     try:
         return restoring(orjson.loads(head.document), orjson.loads(old.document), path)
     except CannotRestore as error:
-        raise Problem(422, str(error), code="INVALID_OPERATION") from None
+        raise Problem(422, str(error)) from None

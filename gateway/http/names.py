@@ -72,8 +72,7 @@ class NameRoutes:
         target = await still_granted(self._context, request, target, "editor")
         version = wanted.get("version") if isinstance(wanted, dict) and set(wanted) <= {"version"} else None
         if type(version) is not int or version < 1:
-            text = 'The body is an object such as {"version": 17}.'
-            raise Problem(400, text, code="INVALID_MESSAGE")
+            raise Problem(400, 'The body is an object such as {"version": 17}.')
         with refusals_noted(self._context, request, target):
             found = await self._resources.name_version(target.identity, target.type, target.id, name, version)
         return json_response({**target.named, **found._asdict()})

@@ -31,31 +31,42 @@ STATUSES = {
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
 }
+# The code of what has one of these statuses, and says no other code.
+CODES = {400: "INVALID_MESSAGE", 405: "INVALID_MESSAGE", 408: "UNAVAILABLE", 422: "INVALID_OPERATION"}
 RETRY_AFTER_S = 1
 TOLD_LATE_S = 0.5
 
 
 class Problem(Exception):
-    """An answer other than success: status, a sentence that says the way out, further members, headers."""
+    """An answer other than success: status, a sentence that says the way out, error code, further members,
+    headers. A 404 has no code where what is asked for isn't there."""
 
     def __init__(
-        self, status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+        **members: Any,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.code = code or CODES.get(status)
         self.members = members
         self.headers = headers or {}
 
 
 def response(problem: Problem) -> Response:
     """`application/problem+json`; members that are None are left out."""
+    members = {"code": problem.code, **problem.members}
     body = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": problem.detail,
-        **{name: value for name, value in problem.members.items() if value is not None},
+        **{name: value for name, value in members.items() if value is not None},
     }
     headers = {"Cache-Control": "no-store", **problem.headers}
     return Response(orjson.dumps(body), problem.status, headers, media_type="application/problem+json")
@@ -101,13 +112,14 @@ async def on_log_unavailable(request: Request, error: Exception) -> Response:
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """The framework's own: an unknown path, a method that a path doesn't have."""
     assert isinstance(error, HTTPException)
-    detail = error.detail
+    detail, code = error.detail, None
     if error.status_code == 404:
+        code = "INVALID_MESSAGE"
         detail = f"Nothing is served at {request.url.path}; /openapi.json lists what is."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         detail = f"{request.method} isn't offered at {request.url.path}; use one of {allowed}."
-    return response(Problem(error.status_code, detail, headers=dict(error.headers or {})))
+    return response(Problem(error.status_code, detail, code=code, headers=dict(error.headers or {})))
 
 
 async def on_bug(request: Request, error: Exception) -> Response:

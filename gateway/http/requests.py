@@ -25,6 +25,7 @@ from gateway.ports.audit import DONE, NOT_ALLOWED, AuditLog
 from gateway.wire.messages import RESOURCE_ID, check_integers, parsed
 
 BODY_TIMEOUT_S = 30.0
+TOO_SLOW = 408
 INTEGER_MAX = (1 << 53) - 1
 
 
@@ -86,9 +87,8 @@ def type_of(context: HttpContext, request: Request) -> str:
     resource_type: str = request.path_params["type"]
     types = context.resources.types()
     if resource_type not in types:
-        raise Problem(
-            404, f"There is no resource type {resource_type!r}; this node serves {', '.join(types)}."
-        )
+        detail = f"There is no resource type {resource_type!r}; this node serves {', '.join(types)}."
+        raise Problem(404, detail, code="INVALID_MESSAGE")
     return resource_type
 
 
@@ -213,7 +213,7 @@ async def json_body(
     try:
         value = parsed(body)
     except ValueError as error:
-        raise Problem(400, f"The body must be {what}, as JSON: {error}.", code="INVALID_MESSAGE") from None
+        raise Problem(400, f"The body must be {what}, as JSON: {error}.") from None
     await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each
     check_integers(body)
     await trio.lowlevel.checkpoint()
@@ -231,7 +231,7 @@ async def body_of(request: Request, bytes_max: int) -> bytes:
                     if len(received) > bytes_max:
                         break
     except trio.TooSlowError:
-        raise Problem(408, f"The body didn't arrive in {BODY_TIMEOUT_S:g} s.") from None
+        raise Problem(TOO_SLOW, f"The body didn't arrive in {BODY_TIMEOUT_S:g} s.", outcome="none") from None
     except ClientDisconnect:
         raise Problem(400, "The body ended early.") from None
     del received[bytes_max + 1 :]

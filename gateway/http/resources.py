@@ -24,6 +24,7 @@ from gateway.http.port import Revision, Written
 from gateway.http.preconditions import etag, expected_of, is_known
 from gateway.http.problems import Problem
 from gateway.http.requests import (
+    TOO_SLOW,
     HttpContext,
     Target,
     flag,
@@ -78,7 +79,8 @@ class ResourceRoutes:
         try:
             yield
         except Problem as problem:
-            self._resources.refused(problem.members.get("code", "INVALID_MESSAGE"))
+            if problem.status != TOO_SLOW:  # it never came
+                self._resources.refused(problem.code or "INVALID_MESSAGE")
             raise
 
     # ------------------------------------------------------------------------------------------ reading
@@ -184,13 +186,11 @@ class ResourceRoutes:
         payload = await json_body(request, self._context.message_bytes_max, "the payload of an OP")
         target = await still_granted(self._context, request, target, "editor")
         if not isinstance(payload, dict):
-            raise Problem(400, "The body must be the payload of an OP: an object.", code="INVALID_MESSAGE")
+            raise Problem(400, "The body must be the payload of an OP: an object.")
         named = {"resource_type": target.type, "resource_id": target.id}
         for name, value in named.items():
             if payload.get(name, value) != value:
-                raise Problem(
-                    400, f"{name} must be {value!r}, as in the path, or left out.", code="INVALID_MESSAGE"
-                )
+                raise Problem(400, f"{name} must be {value!r}, as in the path, or left out.")
         done = await self._resources.submit(target.identity, target.type, target.id, {**payload, **named})
         return json_response(done.payload, headers=etag(done.payload["version"], done.epoch))
 

@@ -189,6 +189,15 @@ async def test_without_a_good_token_nothing_is_said_about_a_resource():
             assert response.headers["www-authenticate"].startswith("Bearer")
 
 
+CODES = {
+    400: "INVALID_MESSAGE",
+    404: "INVALID_MESSAGE",
+    405: "INVALID_MESSAGE",
+    413: "TOO_LARGE",
+    422: "INVALID_OPERATION",
+}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "options", "status", "hint"),
     [
@@ -211,8 +220,13 @@ async def test_without_a_good_token_nothing_is_said_about_a_resource():
 )
 async def test_a_wrong_request_is_answered_by_a_problem_with_the_way_out(method, path, options, status, hint):
     async with backend() as node:
-        response = await node.client.request(method, path, **options)
-        assert hint in problem(response, status)["detail"]
+        told = problem(await node.client.request(method, path, **options), status)
+        assert (hint in told["detail"], told["code"]) == (True, CODES[status])
+
+
+async def test_what_is_not_there_has_no_code():
+    async with backend() as node:
+        assert "code" not in problem(await node.client.get(EVENT), 404)
 
 
 async def test_a_log_that_is_away_is_a_problem_that_says_when_to_try_again():

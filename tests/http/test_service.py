@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from gateway.cli.client import Resource, View
+from gateway.http import requests
 from gateway.http.problems import TOLD_LATE_S
 from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
 from gateway.node import request_charges
@@ -131,6 +132,27 @@ async def test_who_is_refused_before_the_whole_request_came_is_told_that_the_con
         for _ in range(20):  # its body is another packet than its headers
             whole = await node.client.put(EVENT, json={}, headers=node.bearer(event="viewer"))
             assert (whole.status_code, "connection" in whole.headers) == (403, False)
+
+
+async def test_a_body_that_does_not_arrive_can_be_sent_again_and_is_no_refusal(
+    tmp_path, transport, monkeypatch
+):
+    monkeypatch.setattr(requests, "BODY_TIMEOUT_S", 0.01)
+    async with served(tmp_path, transport) as node:
+        bare = await node.dial()
+        token = node.token({"*": "admin"})
+        await bare.send(
+            f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n".encode()
+        )
+        received = b""
+        with trio.fail_after(10):
+            while piece := await bare.stream.receive_some():
+                received += piece
+        head, _, body = received.partition(b"\r\n\r\n")
+        told = orjson.loads(body)
+        assert (head.split()[1], told["code"], told["outcome"]) == (b"408", "UNAVAILABLE", "none")
+        assert not node.node.metrics.operations_refused
 
 
 async def test_a_long_poll_ends_when_the_node_drains(tmp_path, transport):
