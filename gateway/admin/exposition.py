@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from gateway.runtime import speedups
 from gateway.runtime.histogram import Histogram
 from gateway.runtime.metric import Metric
 from gateway.runtime.metrics import METRICS, Counters
+from gateway.runtime.version import gateway_version
 
 KeyedFamily = CounterMetricFamily | GaugeMetricFamily
 Family = KeyedFamily | HistogramMetricFamily
@@ -114,14 +114,6 @@ class BuildCollector(Collector):
         python = ".".join(map(str, sys.version_info[:3]))
         family.add_metric([gateway_version(), python, kernels], 1)
         yield family
-
-
-def gateway_version() -> str:
-    """The version of the installed package."""
-    try:
-        return version("collab-gateway")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 class CountersCollector(Collector):

@@ -22,6 +22,7 @@ from gateway.http.requests import (
     note_act,
     whole_number,
 )
+from gateway.http.shapes import TRACE_S_MAX
 from gateway.wire.messages import is_resource_id
 
 NODE_PATH = "/v1/node"
@@ -33,7 +34,7 @@ OF_ALL = {NODE_PATH: ("GET",), SESSIONS_PATH: ("GET",), TRACE_PATH: ("GET", "POS
 REPEATED = "gateway.repeated"
 BODY_BYTES_MAX = 4 << 10
 SESSIONS_DEFAULT, SESSIONS_MAX = 100, 1000
-TRACE_S_DEFAULT, TRACE_S_MAX = 60.0, 3600.0
+TRACE_S_DEFAULT = 60.0
 
 
 class LiveTrace(Protocol):

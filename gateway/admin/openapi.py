@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gateway.admin import audit, console_pages, draining, flags, insight, revocations
 from gateway.http.openapi import content, described, document, json_body, parameter, problems, resource_paths
-from gateway.http.shapes import STRING, VERSION, JsonObject
+from gateway.http.shapes import STRING, VERSION, JsonObject, limit
 
 NOT_READY = "Draining, no log, no more connections, no keys for tokens, or no worker: see `status`"
 
@@ -121,7 +121,7 @@ def _sessions() -> JsonObject:
     operation["parameters"] = [
         parameter("query", "user_id", STRING, "Of this user"),
         parameter("query", "resource", STRING, "Who sees this: TYPE:ID"),
-        parameter("query", "limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "Of each worker"),
+        parameter("query", "limit", limit(insight.SESSIONS_DEFAULT, insight.SESSIONS_MAX), "Of each worker"),
     ]
     return operation
 
@@ -148,7 +148,6 @@ def _audit() -> JsonObject:
     )
     text = {"type": "string", "minLength": 1, "maxLength": audit.TEXT_MAX}
     number = {"type": "integer", "minimum": 0}
-    limit = {"type": "integer", "minimum": 1, "maximum": audit.LIMIT_MAX, "default": audit.LIMIT_DEFAULT}
     operation["parameters"] = [
         parameter("query", "act", text, "Only of this kind, such as `purge`"),
         parameter("query", "actor", text, "Only of this user"),
@@ -158,6 +157,6 @@ def _audit() -> JsonObject:
         parameter("query", "until", STRING, "Before this instant"),
         parameter("query", "before", {**number, "minimum": 1}, "Older than the record of this number"),
         parameter("query", "after", number, "From the one behind this number on, the oldest first"),
-        parameter("query", "limit", limit, "Records a page"),
+        parameter("query", "limit", limit(audit.LIMIT_DEFAULT, audit.LIMIT_MAX), "Records a page"),
     ]
     return operation

@@ -16,7 +16,7 @@ from gateway.history.pointers import parts, related
 from gateway.history.words import summary
 from gateway.http.port import Resources, Revision
 from gateway.http.problems import Problem
-from gateway.http.requests import Target, flag, instant_ms, known_parameters, whole_number
+from gateway.http.requests import Target, flag, instant_ms, known_parameters, user_id, whole_number
 from gateway.runtime.timeslice import Slices, turns
 
 HISTORY_DEFAULT = 100
@@ -51,14 +51,11 @@ class Page(NamedTuple):
     def of(cls, request: Request) -> Page:
         """What a request asks for."""
         known_parameters(request, PARAMETERS)
-        user_id = request.query_params.get("user_id")
-        if user_id is not None and not 1 <= len(user_id) <= 256:
-            raise Problem(400, "user_id must be 1 to 256 characters.")
         return cls(
             whole_number(request, "from", least=1) or 1,
             whole_number(request, "limit", least=1, most=HISTORY_MAX) or HISTORY_DEFAULT,
             whole_number(request, "before", least=1),
-            user_id,
+            user_id(request),
             instant_ms(request, "since"),
             instant_ms(request, "until"),
             pointer(request),

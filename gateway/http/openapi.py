@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
-from gateway.http.search import LIMIT_DEFAULT, LIMIT_MAX, QUERY_LENGTH_MAX
-from gateway.http.shapes import ETAG, ETAG_OF_FLAGS, SCHEMAS, STRING, VERSION, JsonObject
-
-VERSION_NAME: JsonObject = {"type": "string", "pattern": "^[^/]{1,100}$"}
-RESOURCE_ID: JsonObject = {"type": "string", "pattern": "^[A-Za-z0-9._~:@-]{1,128}$"}
+from gateway.http import lists, search
+from gateway.http.history import HISTORY_DEFAULT, HISTORY_MAX
+from gateway.http.shapes import (
+    ETAG,
+    ETAG_OF_FLAGS,
+    KIND,
+    RESOURCE_ID,
+    SCHEMAS,
+    STRING,
+    USER_ID,
+    VERSION,
+    VERSION_NAME,
+    JsonObject,
+    limit,
+)
+from gateway.http.waiting import WAIT_MAX_S
+from gateway.runtime.version import gateway_version
 
 
 def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:
@@ -29,7 +40,7 @@ def document(title: str, text: str, paths: JsonObject) -> JsonObject:
     """An OpenAPI document of these paths."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": _version(), "description": text},
+        "info": {"title": title, "version": gateway_version(), "description": text},
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
@@ -109,13 +120,6 @@ def resource_paths(resource_types: Sequence[str], document_bytes_max: int, purge
     }
 
 
-def _version() -> str:
-    try:
-        return version("collab-gateway")
-    except PackageNotFoundError:
-        return "0"
-
-
 def content(media_type: str, schema: str, text: str) -> JsonObject:
     return {
         "description": text,
@@ -171,7 +175,7 @@ def _read() -> JsonObject:
         parameter(
             "query",
             "wait",
-            {"type": "integer", "minimum": 0, "maximum": 30},
+            {"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S},
             "Seconds to wait for something new, with `since`",
         ),
         parameter("header", "If-None-Match", STRING, "304 if this is its ETag still"),
@@ -190,7 +194,7 @@ def _list() -> JsonObject:
         parameter(
             "query",
             "limit",
-            {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+            limit(lists.LIMIT_DEFAULT, lists.LIMIT_MAX),
             "Summaries in a page; it may hold fewer: follow `next`",
         ),
     ]
@@ -238,7 +242,7 @@ def _history() -> JsonObject:
     operation["parameters"] = [
         parameter("query", "from", {**whole, "default": 1}, "First version"),
         parameter("query", "before", whole, "Only versions below this one"),
-        parameter("query", "user_id", {"type": "string", "minLength": 1, "maxLength": 256}, "Of this user"),
+        parameter("query", "user_id", USER_ID, "Of this user"),
         parameter("query", "since", STRING, "From this instant on: RFC 3339 or Unix ms"),
         parameter("query", "until", STRING, "Before this instant"),
         parameter("query", "path", STRING, "That write this place or what is in it: a JSON Pointer"),
@@ -246,7 +250,7 @@ def _history() -> JsonObject:
         parameter(
             "query",
             "limit",
-            {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+            limit(HISTORY_DEFAULT, HISTORY_MAX),
             "Changes in a page; it may hold fewer: follow `next`",
         ),
     ]
@@ -263,22 +267,22 @@ def _blame() -> JsonObject:
 
 
 def _search(resource_types: Sequence[str]) -> JsonObject:
-    words = {"type": "string", "maxLength": QUERY_LENGTH_MAX}
-    whole = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
+    counted = f"With how many there are, at most {search.COUNT_MAX:,}"
+    words = {"type": "string", "maxLength": search.QUERY_LENGTH_MAX}
     return {
         "summary": "Documents and changes that match, newest first",
         "description": "Finds what the token may read, and nothing else.",
         "security": [{"token": []}],
         "parameters": [
             parameter("query", "q", words, 'Words that must all occur; "several as one" in quotation marks'),
-            parameter("query", "kind", {"enum": ["document", "change"]}, "Only these"),
+            parameter("query", "kind", KIND, "Only these"),
             parameter("query", "type", {"enum": list(resource_types)}, "Only resources of this type"),
-            parameter("query", "user_id", {"type": "string", "minLength": 1, "maxLength": 256}, "By whom"),
+            parameter("query", "user_id", USER_ID, "By whom"),
             parameter("query", "since", STRING, "From this instant on: RFC 3339 or Unix ms"),
             parameter("query", "until", STRING, "Before this instant"),
             parameter("query", "after", STRING, "Where the page goes on: as `next` has it"),
-            parameter("query", "limit", whole, "Found in a page"),
-            parameter("query", "count", {"type": "boolean"}, "With how many there are, at most 10,000"),
+            parameter("query", "limit", limit(search.LIMIT_DEFAULT, search.LIMIT_MAX), "Found in a page"),
+            parameter("query", "count", {"type": "boolean"}, counted),
         ],
         "responses": {
             "200": content("application/json", "FoundPage", "A page of what was found"),

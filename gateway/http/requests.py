@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gateway.admission import at_least
+from gateway.admission.tokens import USER_ID_LENGTH_MAX
 from gateway.errors import Refusal
 from gateway.http.charging import USER
 from gateway.http.port import Resources
@@ -191,6 +192,14 @@ def instant_ms(request: Request, name: str) -> int | None:
             400,
             f"{name} must be an instant such as 2030-01-31T09:00:00Z, or Unix ms; it was {text[:40]}.",
         ) from None
+
+
+def user_id(request: Request) -> str | None:
+    """The query parameter `user_id`; None where it is missing."""
+    found = request.query_params.get("user_id")
+    if found is not None and not 1 <= len(found) <= USER_ID_LENGTH_MAX:
+        raise Problem(400, f"user_id must be 1 to {USER_ID_LENGTH_MAX} characters.")
+    return found
 
 
 def flag(request: Request, name: str) -> bool:

@@ -21,6 +21,7 @@ from gateway.http.requests import (
     instant_ms,
     known_parameters,
     page_response,
+    user_id,
     user_of,
     whole_number,
 )
@@ -101,7 +102,7 @@ class SearchRoutes:
             whole_number(request, "limit", least=1, most=LIMIT_MAX) or LIMIT_DEFAULT,
             _kind(request),
             self._types(request),
-            _user(request),
+            user_id(request),
             instant_ms(request, "since"),
             instant_ms(request, "until"),
             _after(request),
@@ -133,13 +134,6 @@ def _kind(request: Request) -> Kind | None:
         if kind == wanted:
             return kind
     raise Problem(400, f"kind must be one of {', '.join(KINDS)}.")
-
-
-def _user(request: Request) -> str | None:
-    user_id = request.query_params.get("user_id")
-    if user_id is not None and not 1 <= len(user_id) <= 256:
-        raise Problem(400, "user_id must be 1 to 256 characters.")
-    return user_id
 
 
 def _after(request: Request) -> SearchPlace | None:

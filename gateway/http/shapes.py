@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.admission.tokens import USER_ID_LENGTH_MAX
+from gateway.ports.search import KINDS
+from gateway.wire.messages import CLIENT_ID_LENGTH_MAX, RESOURCE_ID_PATTERN
+from gateway.wire.version_names import LENGTH_MAX
+
 JsonObject = dict[str, Any]
+
+# For how long something can be traced.
+TRACE_S_MAX = 3600
 
 
 def shape(properties: Mapping[str, Any], *optional: str) -> JsonObject:
@@ -13,7 +21,17 @@ def shape(properties: Mapping[str, Any], *optional: str) -> JsonObject:
     return {"type": "object", "properties": dict(properties), "required": required}
 
 
+def limit(default: int, most: int) -> JsonObject:
+    """How many there are in a page."""
+    return {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+
+
 STRING = {"type": "string"}
+USER_ID = {"type": "string", "minLength": 1, "maxLength": USER_ID_LENGTH_MAX}
+CLIENT_ID = {"type": "string", "minLength": 1, "maxLength": CLIENT_ID_LENGTH_MAX}
+RESOURCE_ID = {"type": "string", "pattern": f"^{RESOURCE_ID_PATTERN}$"}
+VERSION_NAME = {"type": "string", "pattern": f"^[^/]{{1,{LENGTH_MAX}}}$"}
+KIND = {"enum": list(KINDS)}
 VERSION = {"type": "integer", "minimum": 0}
 ETAG: JsonObject = {"ETag": {"schema": STRING, "description": 'Version and epoch: `"17.1764124800000"`'}}
 ETAG_OF_FLAGS: JsonObject = {"ETag": {"schema": STRING, "description": "Another one when a flag changes"}}
@@ -95,7 +113,7 @@ SCHEMAS: JsonObject = {
             "operations": {"type": "array", "items": {"type": "object"}, "description": "A JSON Patch"},
             "operation": {"type": "object", "description": "One operation, instead of several"},
             "version": {**VERSION, "description": "The version that the author saw"},
-            "client_id": {"type": "string", "minLength": 1, "maxLength": 128},
+            "client_id": CLIENT_ID,
             "seq": {"type": "integer", "minimum": 1, "description": "Makes a resend safe"},
             "epoch": VERSION,
             "on_conflict": {"enum": ["merge", "refuse"]},
@@ -147,7 +165,7 @@ SCHEMAS: JsonObject = {
             "version": {"type": "integer", "minimum": 1, "description": "The version to bring back"},
             "named": {**STRING, "description": "Its name, in the place of `version`"},
             "path": {"type": "string", "description": "One member of it: a JSON Pointer. The whole without"},
-            "client_id": {"type": "string", "minLength": 1, "maxLength": 128},
+            "client_id": CLIENT_ID,
             "seq": {"type": "integer", "minimum": 1, "description": "Makes a resend safe"},
             "epoch": VERSION,
             "on_conflict": {"enum": ["merge", "refuse"]},
@@ -164,7 +182,7 @@ SCHEMAS: JsonObject = {
     ),
     "FoundEntry": shape(
         {
-            "kind": {"enum": ["document", "change"]},
+            "kind": KIND,
             **NAMED,
             "version": VERSION,
             "user_id": {**STRING, "description": "Who made that version"},
@@ -249,12 +267,12 @@ SCHEMAS: JsonObject = {
         {
             "user_id": STRING,
             "resource": {"type": "string", "description": "TYPE:ID"},
-            "for_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
+            "for_s": {"type": "number", "exclusiveMinimum": 0, "maximum": TRACE_S_MAX},
         },
         *("user_id", "resource", "for_s"),
     ),
     "TakenBack": shape({"taken_back": STRING}),
-    "Disconnected": shape({"user_id": {"type": "string", "minLength": 1, "maxLength": 256}}),
+    "Disconnected": shape({"user_id": USER_ID}),
     "AuditPage": shape(
         {
             "records": {"type": "array", "items": {"$ref": "#/components/schemas/AuditRecord"}},

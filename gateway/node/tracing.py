@@ -16,7 +16,6 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib.metadata import version
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -28,6 +27,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, T
 from gateway.config import TracingSettings
 from gateway.config.urls import http_url
 from gateway.ports import Batch, Committed, Outcome
+from gateway.runtime.version import gateway_version
 from gateway.wire import announcement
 
 SCOPE = "gateway"
@@ -44,7 +44,7 @@ class OtelTracer:
         resource = Resource.create(
             {
                 "service.name": settings.service_name,
-                "service.version": version("collab-gateway"),
+                "service.version": gateway_version(),
                 "service.instance.id": node,
             }
         )

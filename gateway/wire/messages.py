@@ -18,7 +18,8 @@ from gateway.errors import OVERLOADED, Refusal, retry_after_ms
 
 SUBPROTOCOL = "collab.v1"
 INTEGER_MAX = 2**53 - 1
-RESOURCE_ID = re.compile(r"[A-Za-z0-9._~:@-]{1,128}\Z")
+RESOURCE_ID_PATTERN = "[A-Za-z0-9._~:@-]{1,128}"
+RESOURCE_ID = re.compile(rf"{RESOURCE_ID_PATTERN}\Z")
 CLIENT_ID_LENGTH_MAX = 128
 MESSAGE_ID_LENGTH_MAX = 128
 FIELD_LENGTH_MAX = 256
