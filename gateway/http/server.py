@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import h11
 import trio
@@ -237,7 +238,8 @@ async def serve(
     async with trio.open_nursery() as connections:
         try:
             async with trio.open_nursery() as accepting:
-                await accepting.start(_accept, listener, connected, connections)
+                accept = partial(trio.serve_listeners, connected, [listener], handler_nursery=connections)
+                await accepting.start(accept)
                 task_status.started((host, port))
                 await until()
                 accepting.cancel_scope.cancel()
@@ -245,17 +247,6 @@ async def serve(
         finally:
             server.close()
             connections.cancel_scope.cancel()
-
-
-async def _accept(
-    listener: trio.SocketListener,
-    connected: Callable[[trio.SocketStream], Awaitable[None]],
-    connections: trio.Nursery,
-    *,
-    task_status: trio.TaskStatus[None],
-) -> None:
-    task_status.started()
-    await trio.serve_listeners(connected, [listener], handler_nursery=connections)
 
 
 def _hypercorn_config() -> HypercornConfig:
