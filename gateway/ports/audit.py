@@ -62,6 +62,21 @@ class AuditRecord(NamedTuple):
         number, previous, said = (_member(named, name) for name in ("number", "previous", "digest"))
         return cls(number, previous, said, entry)
 
+    @property
+    def row(self) -> tuple[object, ...]:
+        """As a table of COLUMNS has it; the details are JSON."""
+        *chain, (*told, details) = self
+        return *chain, *told, orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> AuditRecord:
+        """What `row` made; raises KeyError, TypeError, ValueError where it is anything else."""
+        *told, details = row
+        return cls.of(dict(zip(COLUMNS, (*told, orjson.loads(details)), strict=True)))
+
+
+COLUMNS = ("number", "previous", "digest", *AuditEntry._fields)
+
 
 def _member(named: Mapping[str, Any], name: str) -> Any:
     wanted = {"number": int, "stamp_ms": int, "details": dict}.get(name, str)

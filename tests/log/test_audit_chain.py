@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ports.audit import DONE, FIRST, AuditEntry, AuditRecord, ChainCheck, chained, retained
+from gateway.ports.audit import COLUMNS, DONE, FIRST, AuditEntry, AuditRecord, ChainCheck, chained, retained
 
 COUNT = 6
 TEXTS = st.sampled_from(["", "ann", "event:1", "会議", "ann\0", "\U0001f600"])
@@ -96,5 +96,6 @@ def test_only_the_right_record_explains_what_is_gone() -> None:
 def test_what_is_no_record_is_not_taken_for_one(member: dict[str, object]) -> None:
     [record] = chained(0, FIRST, [AuditEntry(1, "n1", "purge", "ann", "event:1", DONE, {})])
     assert AuditRecord.of(record.named) == record
+    assert AuditRecord.of_row(record.row) == record and len(record.row) == len(COLUMNS)
     with pytest.raises(TypeError):
         AuditRecord.of({**record.named, **member})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from psycopg import Connection
 
 from gateway.log.postgres.archive import PostgresArchive, clean
 from gateway.ports.audit import (
+    COLUMNS,
     FIRST,
     AuditEntry,
     AuditRecord,
@@ -23,8 +23,7 @@ from gateway.ports.audit import (
 # An arbitrary number: who appends holds this lock until his transaction ends.
 CHAIN_LOCK = 0x61756469
 _LOCK = f"SELECT pg_advisory_xact_lock({CHAIN_LOCK})".encode()
-_NAMES = ("number", "previous", "digest", *AuditEntry._fields)
-_COLUMNS = ", ".join(_NAMES)
+_COLUMNS = ", ".join(COLUMNS)
 _NEWEST = b"SELECT number, digest FROM gateway.audit ORDER BY number DESC LIMIT 1"
 _ADD = f"INSERT INTO gateway.audit ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)".encode()
 _BETWEEN = f"SELECT {_COLUMNS} FROM gateway.audit WHERE stamp_ms BETWEEN %s AND %s ORDER BY number".encode()
@@ -62,7 +61,7 @@ class PostgresAudit:
         rows = await self._archive.run(
             lambda connection: connection.execute(statement, values).fetchall(), "none"
         )
-        return [_record(row) for row in rows]
+        return [AuditRecord.of_row(row) for row in rows]
 
     async def retain(self, since_ms: int, node: str, now_ms: int) -> int:
         """See the port."""
@@ -73,7 +72,7 @@ class PostgresAudit:
                 row = connection.execute(_LAST_OLD, (since_ms,)).fetchone()
                 if row is None:
                     return 0
-                through = _record(row)
+                through = AuditRecord.of_row(row)
                 count = connection.execute(
                     b"DELETE FROM gateway.audit WHERE number <= %s", (through.number,)
                 ).rowcount
@@ -96,25 +95,15 @@ def _clean(value: Any) -> Any:
 
 
 def _between(connection: Connection[Any], since_ms: int, until_ms: int) -> list[AuditRecord]:
-    return [_record(row) for row in connection.execute(_BETWEEN, (since_ms, until_ms)).fetchall()]
+    return [AuditRecord.of_row(row) for row in connection.execute(_BETWEEN, (since_ms, until_ms)).fetchall()]
 
 
 def _chain(connection: Connection[Any], entries: Sequence[AuditEntry]) -> list[AuditRecord]:
     number, previous = connection.execute(_NEWEST).fetchone() or (0, FIRST)
     made = chained(number, previous, entries)
     with connection.cursor() as cursor:
-        cursor.executemany(_ADD, [_row(record) for record in made])
+        cursor.executemany(_ADD, [record.row for record in made])
     return made
-
-
-def _row(record: AuditRecord) -> tuple[object, ...]:
-    *first, details = record.entry
-    return *record[:3], *first, orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _record(row: Sequence[Any]) -> AuditRecord:
-    *named, details = row
-    return AuditRecord.of({**dict(zip(_NAMES, named, strict=False)), "details": orjson.loads(details)})
 
 
 def query(wanted: AuditSearch) -> str:

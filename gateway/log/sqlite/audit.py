@@ -8,13 +8,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from gateway.log.database_thread import DatabaseThread, made_ready
 from gateway.log.sqlite.store import transaction
 from gateway.ports.audit import (
+    COLUMNS,
     FIRST,
     AuditEntry,
     AuditRecord,
@@ -40,8 +38,7 @@ PRAGMA user_version = 1;
 """
 _ADD = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEWEST = "SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1"
-_NAMES = ("number", "previous", "digest", *AuditEntry._fields)
-_COLUMNS = ", ".join(_NAMES)
+_COLUMNS = ", ".join(COLUMNS)
 _BETWEEN = f"SELECT {_COLUMNS} FROM audit WHERE stamp_ms BETWEEN ? AND ? ORDER BY number"
 
 
@@ -59,7 +56,7 @@ class SqliteAudit:
         """See the port."""
         statement, values = query(wanted)
         rows = await self._database.run(lambda connection: connection.execute(statement, values).fetchall())
-        return [_record(row) for row in rows]
+        return [AuditRecord.of_row(row) for row in rows]
 
     async def retain(self, since_ms: int, node: str, now_ms: int) -> int:
         """See the port."""
@@ -86,13 +83,13 @@ def _append(connection: sqlite3.Connection, entries: Sequence[AuditEntry], tried
 
 
 def _between(connection: sqlite3.Connection, since_ms: int, until_ms: int) -> list[AuditRecord]:
-    return [_record(row) for row in connection.execute(_BETWEEN, (since_ms, until_ms))]
+    return [AuditRecord.of_row(row) for row in connection.execute(_BETWEEN, (since_ms, until_ms))]
 
 
 def _chain(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
     number, previous = connection.execute(_NEWEST).fetchone() or (0, FIRST)
     made = chained(number, previous, entries)
-    connection.executemany(_ADD, [_row(record) for record in made])
+    connection.executemany(_ADD, [record.row for record in made])
     return made
 
 
@@ -110,20 +107,10 @@ def _retain(connection: sqlite3.Connection, since_ms: int, node: str, now_ms: in
         ).fetchone()
         if row is None:
             return 0
-        through = _record(row)
+        through = AuditRecord.of_row(row)
         count = connection.execute("DELETE FROM audit WHERE number <= ?", (through.number,)).rowcount
         _chain(connection, [retained(through, count, since_ms, node, now_ms)])
         return count
-
-
-def _row(record: AuditRecord) -> tuple[object, ...]:
-    *first, details = record.entry
-    return *record[:3], *first, orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _record(row: Sequence[Any]) -> AuditRecord:
-    *named, details = row
-    return AuditRecord.of({**dict(zip(_NAMES, named, strict=False)), "details": orjson.loads(details)})
 
 
 def query(wanted: AuditSearch) -> tuple[str, dict[str, object]]:
