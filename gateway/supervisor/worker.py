@@ -47,7 +47,7 @@ class Worker:
         """Serve until drained."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, nursery)
-            nursery.start_soon(self._obey_signals)
+            nursery.start_soon(self._obey_signals, nursery.cancel_scope)
             await self._serve()
             nursery.cancel_scope.cancel()
 
@@ -57,12 +57,18 @@ class Worker:
             self._application = self._node.admin_application(addresses.websocket[0])
             await self._tell({"type": "ready", "addresses": addresses.websocket})
 
-    async def _obey_signals(self) -> None:
+    def _end(self, scope: trio.CancelScope) -> None:
+        """Drain; who still waits for servers has nothing to drain, and ends at once."""
+        self._node.drain()
+        if self._application is None:
+            scope.cancel()
+
+    async def _obey_signals(self, scope: trio.CancelScope) -> None:
         # Ctrl-C in a terminal reaches the supervisor too, which drains us in order.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
                 if number == signal.SIGTERM:
-                    self._node.drain()
+                    self._end(scope)
 
     async def _listen(self, nursery: trio.Nursery) -> None:
         while (frame := await self._channel.receive()) is not None:
@@ -73,13 +79,11 @@ class Worker:
             elif frame.header["type"] == "note":
                 self._node.note(frame.header["act"], frame.header["subject"], **frame.header["details"])
             else:
-                self._node.drain()
+                self._end(nursery.cancel_scope)
         logger.warning("the supervisor is gone: draining")
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)  # what it couldn't clear away
-        self._node.drain()
-        if self._application is None:  # it waits for its servers, and there is nothing to drain
-            nursery.cancel_scope.cancel()
+        self._end(nursery.cancel_scope)
 
     async def _respond(self, frame: Frame) -> None:
         assert self._application is not None, "asked before it was ready"

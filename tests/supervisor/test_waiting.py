@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import trio
 
@@ -52,6 +53,15 @@ async def test_workers_that_wait_end_with_a_supervisor_that_is_killed(tmp_path: 
         command.process.kill()
         await command.ended()
         assert "the supervisor is gone" in await command.errors()  # which ends with the last of them
+
+
+async def test_a_worker_that_waits_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    words = serving(tmp_path, "--redis", f"redis://127.0.0.1:{free_port()}", "--workers", "2")
+    async with running(*words) as command:
+        await command.log.told("waiting for Redis", times=2)
+        psutil.Process(command.process.pid).children()[0].terminate()
+        assert await command.ended() == 2
+        assert "a worker didn't start (status 0)" in await command.errors()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
