@@ -113,6 +113,7 @@ class GatewayClient implements Client, Peer {
       meta: () => this.#meta,
       connection: () => this.connection.snapshot,
       isSavingPower: () => this.#server.isSavingPower,
+      onSeen: () => this.#server.onSeen(),
       wanted: () => this.#wanted,
       onLeader: (meta, connection, wanted) => {
         if (this.#isOthers(meta.userId)) return;

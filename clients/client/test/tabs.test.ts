@@ -9,11 +9,12 @@ import {
   type Locks,
   memoryStore,
   type Problem,
+  type Socket,
   type Store,
   StoreFullError,
 } from "@collab/client";
-import { describe, expect, test } from "vitest";
-import { locksOf } from "../src/tabs/platform.js";
+import { describe, expect, test, vi } from "vitest";
+import { broadcastChannel, locksOf } from "../src/tabs/platform.js";
 import { FakeSignal } from "./support/fake.js";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -116,6 +117,35 @@ function gatedWrites(key: string, text: string) {
     },
   });
   return { isWriting, goOn, slow };
+}
+
+/** A clock on which what takes a while comes soon. */
+const hasty = (soon: number): Partial<Environment> => ({
+  now: () => performance.now() / soon,
+  setTimeout: (callback, ms) => setTimeout(callback, ms * soon),
+  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
+});
+
+/** Sockets that tell what is said on them, of which the newest can be closed as the server closes an idle one. */
+function watchedSockets() {
+  const said: string[] = [];
+  let newest: WebSocket | null = null;
+  const webSocket: Environment["webSocket"] = (url, protocols) => {
+    const socket = new WebSocket(url, protocols);
+    const send = socket.send.bind(socket);
+    socket.send = (text) => {
+      said.push(JSON.parse(String(text)).type);
+      send(text);
+    };
+    newest = socket;
+    return socket as Socket;
+  };
+  const endIdle = () => {
+    const socket = newest as WebSocket;
+    (socket as Socket).onclose?.({ code: 4408, reason: "" });
+    socket.close();
+  };
+  return { said, webSocket, endIdle };
 }
 
 /** Waits until following tabs have said so many messages of a type. */
@@ -240,14 +270,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const store = shared();
     const { wire, environment } = cuttable();
     await opened(people.client("ann", { store: store(), environment }), ben.id);
-    const soon = 0.05;
-    const two = people.client("ann", {
-      store: store(),
-      environment: {
-        setTimeout: (callback: () => void, ms: number) => setTimeout(callback, ms * soon),
-        clearTimeout: (timer: unknown) => clearTimeout(timer as NodeJS.Timeout),
-      },
-    });
+    const two = people.client("ann", { store: store(), environment: hasty(0.05) });
     const second = await opened(two, ben.id);
     await until(second, (now) => now.isLive);
     wire.isCut = true;
@@ -255,6 +278,45 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(other, (now) => now.view?.title === "Lunch");
     ben.set("/title", "Later");
     await until(second, (now) => now.view?.title === "Later");
+  });
+
+  test("a tab in the background that leads stays connected while another is seen, and comes back for it", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const foreground = new FakeSignal();
+    const { said, webSocket, endIdle } = watchedSockets();
+    const one = people.client("ann", { store: store(), environment: { foreground, webSocket } });
+    await until(one.connection, (now) => now.state === "online");
+    foreground.turn(false);
+    const two = people.client("ann", { store: store(), environment: hasty(0.05) });
+    const second = await opened(two, ben.id);
+    await vi.waitFor(() => expect(said).toContain("PING"), 20_000);
+    endIdle();
+    await until(second, (now) => !now.isLive);
+    await until(two.connection, (now) => now.state === "online");
+    await until(second, (now) => now.isLive);
+    ben.set("/title", "Later");
+    await until(second, (now) => now.view?.title === "Later");
+  });
+
+  test("a tab in the background that leads hears that another is seen though others write all the time", async () => {
+    const { document: ben } = await people.event("ben", { description: "" });
+    const store = shared();
+    const foreground = new FakeSignal();
+    const { said, webSocket } = watchedSockets();
+    const one = people.client("ann", { store: store(), environment: { foreground, webSocket } });
+    await until(one.connection, (now) => now.state === "online");
+    foreground.turn(false);
+    await opened(people.client("ann", { store: store(), environment: hasty(0.02) }), ben.id);
+    said.length = 0;
+    let written = "";
+    for (let key = 0; key < 60 && !said.includes("PING"); key++) {
+      written += "x";
+      ben.setText("/description", written);
+      await ben.saved();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(said).toContain("PING");
   });
 
   test("a tab that is seen leads in place of one in the background that polls to save power, and back", async () => {

@@ -132,6 +132,12 @@ export class ServerConnection {
     }
   }
 
+  /** The user looks at another tab, which has all from this one: it is there as if it were seen. */
+  onSeen(): void {
+    if (this.#phase === "online") this.#link?.probe();
+    else if (this.environment.now() - this.#wholeAt > POLL_MS) this.nudge();
+  }
+
   // ---------------------------------------------------------------------------------------------- phases
 
   #enter(phase: Phase, state: ConnectionState, reason: ConnectionReason | null, retryAt?: number): void {

@@ -12,7 +12,7 @@ export interface LinkEvents {
 }
 
 const OPEN_TIMEOUT_MS = 15_000;
-/** Without a word for so long, the server is asked for one ... */
+/** Without a word for so long, from it or to it, the server is asked for one ... */
 const QUIET_MS = 20_000;
 /** ... and without an answer the connection counts as lost. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -26,6 +26,7 @@ export class Link {
   #timer: Timer;
   #sent = 0;
   #heardAt: number | null = null; // null: an answer is awaited
+  #saidAt = 0; // who only reads says nothing, and counts as idle
 
   constructor(
     url: string,
@@ -54,12 +55,14 @@ export class Link {
 
   /** Sends a message and gives its id; on a socket that is closing it goes nowhere, and `onClosed` follows. */
   send(type: string, payload: Payload, id: string = String(++this.#sent)): string {
+    this.#saidAt = this.environment.now();
     this.#socket?.send(JSON.stringify({ type, id, timestamp: Date.now(), payload }));
     return id;
   }
 
   /** Make the server show that it is there. */
   probe(): void {
+    if (this.#heardAt === null) return; // asked again and again it would never count as lost
     this.#heardAt = null;
     this.send("PING", {});
     this.#timer.set(ANSWER_TIMEOUT_MS, () => this.#lost());
@@ -104,7 +107,7 @@ export class Link {
 
   /** In the background no PING is sent: an idle client is closed after a while (4408), which saves both ends. */
   #onQuiet(): void {
-    const left = (this.#heardAt ?? 0) + QUIET_MS - this.environment.now();
+    const left = Math.min(this.#heardAt ?? 0, this.#saidAt) + QUIET_MS - this.environment.now();
     const isAsleep = this.environment.foreground?.isOn() === false;
     if (left <= 0 && !isAsleep) this.probe();
     else this.#timer.set(left > 0 ? left : QUIET_MS, () => this.#onQuiet());

@@ -26,8 +26,8 @@ export interface Wish {
 }
 
 export type Note =
-  /** Who leads? */
-  | { kind: "hello" }
+  /** Who leads? And the user looks at this tab, or doesn't. */
+  | { kind: "hello"; isSeen: boolean }
   /** This tab does; told when it begins, when it is asked, when its connection or store changes, and to answer a wish. */
   | {
       kind: "leading";

@@ -21,7 +21,7 @@ export { takeOver };
 
 /** So long may the leading tab be silent where an answer is awaited: then it is asked, and then it is replaced. */
 const SILENCE_MS = 3_000;
-/** Without a word for so long it is asked whether it is there. */
+/** So often it is asked whether it is there, and told whether somebody looks at this one. */
 const QUIET_MS = 20_000;
 /** After its end, what a tab said last may come so late. */
 const LAST_WORDS_MS = 1_000;
@@ -38,6 +38,8 @@ export interface TabEvents {
   onLeader(meta: Meta, connection: Connection, wanted: Required<Wish>): void;
   connection(): Connection;
   isSavingPower(): boolean;
+  /** The user looks at a tab that follows. */
+  onSeen(): void;
   /** What a tab that takes the lead goes by. */
   wanted(): Required<Wish>;
   wish(wish: Wish): void;
@@ -54,6 +56,7 @@ export class Tabs {
   #isClosed = false;
   #isHandingOver = false;
   #silence: Timer;
+  #askedAt = 0;
   #release: (() => void) | null = null;
   #decided: () => void = () => {};
   #unsubscribe: (() => void) | undefined;
@@ -134,10 +137,17 @@ export class Tabs {
 
   /** The leading tab has to show that it lives: one that was put to sleep (on phones they are) can't lead. */
   #ask(): void {
-    this.#post({ kind: "hello" });
+    this.#askedAt = this.environment.now();
+    this.#post({ kind: "hello", isSeen: this.#isSeen });
     this.#silence.set(SILENCE_MS, () => {
       if (this.#isSeen) this.#take();
     });
+  }
+
+  /** The leading tab is there. It is asked all the same: it may be in the background, and others' changes all that it hears. */
+  #askLater(): void {
+    const wait = Math.max(0, this.#askedAt + QUIET_MS - this.environment.now());
+    this.#silence.set(wait, () => this.isLeading || this.#ask());
   }
 
   /** Ahead of the tabs that wait, of which one may be asleep. */
@@ -212,10 +222,15 @@ export class Tabs {
   }
 
   #onFollower(note: Note, host: TabHost): void {
-    if (note.kind === "hello") this.tellLeading();
+    if (note.kind === "hello") this.#onHello(note.isSeen);
     else if (note.kind === "say" && note.leader === host.leader) host.onSay(note);
     else if (note.kind === "wish") this.events.wish(note.wish);
     else if (note.kind === "yield" && note.leader === host.leader) this.#onYield(note);
+  }
+
+  #onHello(isSeen: boolean): void {
+    if (isSeen) this.events.onSeen();
+    this.tellLeading();
   }
 
   /** Not where something isn't stored: what this tab alone has could not be told from what others wrote. */
@@ -225,7 +240,7 @@ export class Tabs {
 
   #onLeader(note: Note): void {
     const isLeadings = note.kind === "leading" || note.kind === "tell" || note.kind === "standing";
-    if (isLeadings) this.#silence.set(QUIET_MS, () => this.isLeading || this.#ask());
+    if (isLeadings) this.#askLater();
     if (note.kind === "leading") this.#follow(note);
     else if (!("leader" in note) || note.leader !== this.#leader) return;
     else if (note.kind === "standing") this.registry.onStanding(note.key, note.standing);

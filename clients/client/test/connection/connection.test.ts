@@ -2,6 +2,8 @@
 
 import { type Client, type ClientOptions, createClient, memoryStore } from "@collab/client";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { ServerConnection } from "../../src/connection/connection.js";
+import { environmentOf } from "../../src/environment.js";
 import { FakePlatform } from "../support/fake.js";
 
 const MINUTE = 60_000;
@@ -115,6 +117,15 @@ describe("a lost connection", () => {
     expect(platform.socket.last("PING")).toBeDefined();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(state()).toBe("reconnecting");
+  });
+
+  test("isn't lost by somebody who reads what others write all the time: the server hears of them", async () => {
+    await online();
+    for (let told = 0; told < 6; told++) {
+      platform.socket.tell("PRESENCE_LEAVE", { resource: "event", resource_id: "1", session_id: "s" });
+      await vi.advanceTimersByTimeAsync(5_000);
+    }
+    expect(platform.socket.last("PING")).toBeDefined();
   });
 
   test("is asked for a sign of life when the user comes back", async () => {
@@ -324,6 +335,34 @@ describe("polling", () => {
     expect(platform.requests.length).toBeGreaterThan(0);
     platform.socket.admit();
     expect(state()).toBe("online");
+  });
+
+  test("in the background is as often as in the foreground while another tab is seen", async () => {
+    const rounds: boolean[] = [];
+    const peer = {
+      onOnline: () => {},
+      onOffline: () => {},
+      onMessage: () => {},
+      onDenied: () => {},
+      poll: async (_isOn: () => boolean, isWhole: boolean) => {
+        rounds.push(isWhole);
+      },
+    };
+    const options = { url: "ws://gateway/realtime", getToken: () => "" };
+    await start();
+    platform = new FakePlatform();
+    platform.foreground.turn(false);
+    const server = new ServerConnection(options, () => "ann", environmentOf(platform.environment()), peer);
+    server.connect();
+    while (!rounds.length) await vi.advanceTimersByTimeAsync(1_000); // its sockets never open
+    await vi.advanceTimersByTimeAsync(MINUTE);
+    expect(rounds).toEqual([true]);
+    for (let asked = 0; asked < 3; asked++) {
+      server.onSeen();
+      await vi.advanceTimersByTimeAsync(20_000);
+    }
+    expect(rounds).toEqual([true, true, true]);
+    server.close();
   });
 
   test("saves power in the background where it is asked to", async () => {
