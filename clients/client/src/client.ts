@@ -290,6 +290,7 @@ class GatewayClient implements Client, Peer {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    await this.#tabs?.handIn();
     this.#tabs?.abandon();
     await this.#started;
     this.#server.close();

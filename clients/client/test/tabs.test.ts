@@ -231,6 +231,31 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(second.snapshot.view).toEqual(ben.snapshot.view);
   });
 
+  test("what a following tab hasn't handed over when it is closed goes to the leading one before", async () => {
+    const { document: ben } = await people.event("ben", { description: "" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const typed = "Hello";
+    for (let end = 1; end <= typed.length; end++) second.setText("/description", typed.slice(0, end));
+    await two.close();
+    await until(ben, (now) => now.view?.description === typed);
+  });
+
+  test("a following tab is closed though the leading one doesn't answer", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const { wire, environment } = cuttable();
+    await opened(people.client("ann", { store: store(), environment }), ben.id);
+    const two = people.client("ann", { store: store() });
+    const second = await opened(two, ben.id);
+    wire.isCut = true;
+    second.set("/title", "Unheard");
+    await two.close();
+    expect(second.snapshot.status).toBe("closed");
+  });
+
   test("a leading tab that was put to sleep is replaced, and follows when it wakes up", async () => {
     const { document: ben } = await people.event("ben", { tags: [] });
     const store = shared();

@@ -303,6 +303,19 @@ export class Tabs {
     if (!this.isLeading) this.#post({ kind: "wish", wish });
   }
 
+  /** What the leading tab doesn't have yet goes to it, if it answers: a tab that follows stores nothing. */
+  async handIn(): Promise<void> {
+    if (this.isLeading || this.#isClosed) return;
+    const limit = new Timer(this.environment);
+    const late = new Promise<void>((resolve) => limit.set(SILENCE_MS, resolve));
+    const all = this.registry.documents.map(async (document) => {
+      document.wire.outbox.request(false);
+      await document.until(() => !document.state.replicator.flight.pending || !!this.#host);
+    });
+    await Promise.race([Promise.all(all), late]);
+    limit.end();
+  }
+
   /** Neither to lead nor to follow is wanted any more; what others say from now on, the next leading tab answers. */
   abandon(): void {
     this.#isClosed = true;
