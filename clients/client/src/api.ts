@@ -160,7 +160,8 @@ export interface DocumentOptions {
   /**
    * What becomes of an edit that takes the place of something its author had not seen. `merge` (default):
    * committed, and listed in `conflicts`. `ask`: held back until `resolve` is called. Where a document is open
-   * already, it goes on as the last `open` that said so wanted: `ask` is taken back by `merge`, not by leaving it out.
+   * already, it goes on as the last `open` that said so wanted: `ask` is taken back by `merge`, not by leaving it out. It
+   * is kept with the edits that wait.
    */
   onConflict?: "merge" | "ask";
 }

@@ -46,7 +46,7 @@ export class Registry {
       void this.attach(document);
     }
     held.holders++;
-    Object.assign(held.item.options, options);
+    Object.assign(held.item.state.options, options);
     return held.item;
   }
 

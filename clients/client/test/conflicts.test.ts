@@ -85,6 +85,37 @@ test.each([
   expect(ben.snapshot.conflicts).toEqual([]);
 });
 
+test("what was made to be asked about is, also where the page was loaded anew before it was sent", async () => {
+  const values = new Map<string, Json>();
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { client } = await people.join("ben", ann.id, { store: memoryStore(values) });
+  const ben = client.open<Event>("event", ann.id, { onConflict: "ask" });
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.set("/title", "Ben's");
+  await client.close();
+  ann.set("/title", "Ann's");
+  await ann.saved();
+
+  const next = people.client("ben", { store: memoryStore(values) });
+  const again = next.open<Event>("event", ann.id);
+  const { conflicts } = await until(again, (now) => now.conflicts.length > 0);
+  expect(conflicts).toMatchObject([{ kind: "refused", mine: "Ben's", theirs: "Ann's" }]);
+  expect(ann.snapshot.view?.title).toBe("Ann's");
+
+  next.disconnect();
+  await until(next.connection, (now) => now.isPaused);
+  again.resolve((conflicts[0] as Conflict).id, "mine");
+  await next.close();
+  const last = people.client("ben", { store: memoryStore(values) });
+  const resolved = last.open<Event>("event", ann.id);
+  await until(ann, (now) => now.view?.title === "Ben's");
+  await until(resolved, (now) => now.pending === 0);
+  expect(resolved.snapshot.conflicts).toEqual([]);
+  await last.close();
+  expect(values.get(`doc/event:${ann.id}`)).not.toHaveProperty("onConflict"); // for another it wasn't asked for
+});
+
 test.each(["merge", "ask"] as const)(
   "a merge that the server refuses leaves the choice (%s)",
   async (onConflict) => {

@@ -994,6 +994,28 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     },
   );
 
+  test("who asks about conflicts in a following tab no more isn't asked", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync", location: "" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    await until(one.connection, (now) => now.state === "online");
+    const second = two.open<Event>("event", ben.id, { onConflict: "ask" });
+    await second.ready();
+    second.set("/location", "Room 1");
+    await second.saved();
+    two.open<Event>("event", ben.id, { onConflict: "merge" });
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    second.set("/title", "Mine");
+    await second.stored();
+    ben.set("/title", "Theirs");
+    await ben.saved();
+    one.connect();
+    const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
+    expect(conflicts).toMatchObject([{ kind: "overwrote", mine: "Mine", theirs: "Theirs" }]);
+    await until(ben, (now) => now.view?.title === "Mine");
+  });
+
   test("who finds another user's store takes nothing of it, writes nothing to it, and is in no tab's way", async () => {
     const values = new Map<string, Json>();
     const store = shared(values);

@@ -2,7 +2,6 @@
 
 import type {
   Conflict,
-  DocumentOptions,
   DocumentSnapshot,
   HistoryPage,
   HistoryQuery,
@@ -23,7 +22,6 @@ import { Bursts, isTyping } from "./typing.js";
 import { DocumentWire } from "./wire.js";
 
 export class Document<T = Json> implements SharedDocument<T> {
-  readonly options: DocumentOptions = {};
   readonly state: DocumentState;
   readonly wire: DocumentWire;
   readonly subscribe: (listener: () => void) => () => void;
@@ -37,7 +35,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     readonly close: () => void,
   ) {
     this.state = new DocumentState(type, id, context);
-    this.wire = new DocumentWire(this.state, this.options);
+    this.wire = new DocumentWire(this.state);
     this.subscribe = this.state.cell.subscribe;
   }
 

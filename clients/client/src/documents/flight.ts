@@ -1,5 +1,13 @@
 /** How many edits wait, are in flight and have their answer, and what the one in flight waits for. */
 
+/** As a record has it. */
+export interface SavedFlight {
+  edits: number;
+  flying: number;
+  /** The user said that what is in flight goes over the conflicts up to this version. */
+  forcedUpTo?: number;
+}
+
 export class Flight {
   /** Edits without an answer; the first `flying` of them are in flight. */
   pending = 0;
@@ -18,10 +26,12 @@ export class Flight {
   isFresh = false;
 
   /** What a record has comes before what is here, for which somebody may be waiting. */
-  restore(pending: number, flying: number): void {
+  restore({ edits, flying, forcedUpTo }: SavedFlight): void {
     this.ground();
-    this.pending += pending;
-    this.settled -= pending;
+    this.isForced = forcedUpTo !== undefined;
+    this.answeredUpTo = forcedUpTo ?? 0;
+    this.pending += edits;
+    this.settled -= edits;
     this.flying = flying;
   }
 
@@ -37,6 +47,11 @@ export class Flight {
     this.settled += done;
     this.pending -= done;
     this.ground();
+  }
+
+  save(): SavedFlight {
+    const { pending: edits, flying, isForced, answeredUpTo } = this;
+    return { edits, flying, ...(isForced && { forcedUpTo: answeredUpTo }) };
   }
 
   /** What was in flight waits again. */

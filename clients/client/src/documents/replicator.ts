@@ -22,7 +22,7 @@ import {
 } from "../kernel/index.js";
 import type { Answer, Change, Missing } from "../wire.js";
 import { fromMerge, fromWire, type Unresolved } from "./conflicts.js";
-import { Flight } from "./flight.js";
+import { Flight, type SavedFlight } from "./flight.js";
 import { write } from "./pieces.js";
 
 /** The oldest base that a server takes, in versions; behind it, states are merged. */
@@ -31,13 +31,11 @@ const REBASE_VERSIONS_MAX = 10_000;
 export const NO_EPOCH = -1;
 
 /** A replicator as JSON. */
-export interface SavedReplicator {
+export interface SavedReplicator extends SavedFlight {
   replica: SavedReplica;
   /** Whose numbers it has. */
   clientId: string;
   epoch: number;
-  edits: number;
-  flying: number;
 }
 
 /** Why an edit can't be committed. */
@@ -79,14 +77,13 @@ export class Replicator {
     this.replace(saved.replica);
     this.epoch = saved.clientId === this.clientId() ? saved.epoch : NO_EPOCH;
     this.#before = null;
-    this.flight.restore(saved.edits, saved.flying);
+    this.flight.restore(saved);
   }
 
   save(): SavedReplicator | null {
     if (!this.replica) return null;
     const { epoch, flight } = this;
-    const [replica, clientId] = [this.replica.toJSON(), this.clientId()];
-    return { replica, clientId, epoch, edits: flight.pending, flying: flight.flying };
+    return { replica: this.replica.toJSON(), clientId: this.clientId(), epoch, ...flight.save() };
   }
 
   /** Nothing is known of the document: edits start from nothing, and from no history. */

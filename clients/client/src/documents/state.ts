@@ -1,6 +1,15 @@
 /** What is known of one document, as its snapshot tells it and its record keeps it. */
 
-import type { DocumentSnapshot, DocumentStatus, Json, Patch, ProblemCode, Role, ViewChange } from "../api.js";
+import type {
+  DocumentOptions,
+  DocumentSnapshot,
+  DocumentStatus,
+  Json,
+  Patch,
+  ProblemCode,
+  Role,
+  ViewChange,
+} from "../api.js";
 import { Cell, Listeners } from "../cell.js";
 import { EditError, RequestError } from "../errors.js";
 import { equal, type Operations } from "../kernel/index.js";
@@ -24,10 +33,13 @@ type Saved = SavedReplicator & {
   conflicts: readonly Unresolved[];
   resolved?: readonly Resolved[];
   role: Role | null;
+  /** What the edits that wait in it were made with. */
+  onConflict?: "merge" | "ask";
 };
 
 export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly key: string;
+  readonly options: DocumentOptions = {};
   readonly cell: Cell<DocumentSnapshot<Json>>;
   readonly replicator: Replicator;
   readonly presence: Room;
@@ -270,11 +282,13 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     if (!saved) return undefined;
     const { conflicts, role } = this;
     const resolved = shifted(this.resolved, -this.replicator.flight.settled);
-    const record: Saved = { ...saved, conflicts, resolved, role };
+    const { onConflict } = this.options;
+    const asked = saved.edits && onConflict && { onConflict };
+    const record: Saved = { ...saved, conflicts, resolved, role, ...asked };
     return record as unknown as Json;
   }
 
-  /** What the store has, and upon it what was made here before that was known. */
+  /** What the store has, and upon it what was made here before that was known, and has its answer where it was sent. */
   async restore(): Promise<void> {
     const saved = await this.load();
     if (!saved || this.stored !== undefined) {
@@ -306,6 +320,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.resolved = shifted(saved.resolved ?? [], this.replicator.flight.settled);
       this.dropAnswered();
       this.role = saved.role;
+      if (saved.onConflict) this.options.onConflict ??= saved.onConflict;
       upon?.();
     } catch (cause) {
       this.#setAside(saved, cause, "STORE_CORRUPT", "It doesn't fit together");

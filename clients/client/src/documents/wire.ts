@@ -1,6 +1,6 @@
 /** One document on the wire: what is subscribed, what each message means, and what goes out when. */
 
-import type { DocumentOptions, Json, Patch, Role } from "../api.js";
+import type { Json, Patch, Role } from "../api.js";
 import { GapError, type Outgoing, PatchError } from "../kernel/index.js";
 import type { Answer, Change, Message, Missing, Payload } from "../wire.js";
 import type { Sender } from "./context.js";
@@ -25,10 +25,7 @@ export class DocumentWire {
   /** As the last SUBSCRIBE said. */
   #visible = true;
 
-  constructor(
-    private readonly state: DocumentState,
-    private readonly options: DocumentOptions,
-  ) {
+  constructor(private readonly state: DocumentState) {
     const { environment, typingIntervalMs } = state.context;
     this.outbox = new Outbox(environment, typingIntervalMs, () => void this.#flush());
   }
@@ -47,7 +44,8 @@ export class DocumentWire {
 
   /** A tab that leads is told with a SUBSCRIBE too: it may have edits to send that this one made. */
   #onConflict(): Payload {
-    return this.options.onConflict === "ask" ? { on_conflict: "refuse" } : {};
+    const { onConflict } = this.state.options;
+    return onConflict ? { on_conflict: onConflict === "ask" ? "refuse" : "merge" } : {};
   }
 
   /** A subscription is on its way, alone or with others'. */

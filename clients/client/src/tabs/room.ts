@@ -60,7 +60,8 @@ export class TabRoom {
   }
 
   async onSay(tab: string, type: string, id: string, payload: Payload): Promise<void> {
-    if (payload.on_conflict) this.document.options.onConflict = "ask";
+    const { on_conflict: wanted } = payload;
+    if (wanted) this.document.state.options.onConflict = wanted === "refuse" ? "ask" : "merge";
     if (type === "SUBSCRIBE") await this.#subscribe(tab, id, payload);
     else if (type === "OP") this.#edit(tab, id, payload);
     else if (type === "RESOLVE")
