@@ -48,6 +48,25 @@ function cuttable() {
   return { wire, environment: { channel } };
 }
 
+/** A channel of which what came over it can be told again. */
+function retold() {
+  const notes: { kind: string; key?: string }[] = [];
+  let own: Channel | null = null;
+  const channel = (name: string): Channel => {
+    const inner = broadcastChannel(name);
+    const outer: Channel = { onmessage: null, post: inner.post, close: inner.close };
+    inner.onmessage = (note) => {
+      notes.push(note as { kind: string });
+      outer.onmessage?.(note);
+    };
+    own = outer;
+    return outer;
+  };
+  const heardOf = (kind: string, key?: string) =>
+    notes.filter((note) => note.kind === kind && note.key === key).at(-1) as unknown as Json;
+  return { heardOf, tell: (note: Json) => own?.onmessage?.(note), environment: { channel } };
+}
+
 /** A tab that is ended without a word to its client: its locks come free, and its channel is silent. */
 class MortalTab {
   readonly environment: Partial<Environment>;
@@ -1086,6 +1105,28 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await second.saved();
     await until(ben, (now) => now.view?.location === "Room 1");
     channel.close();
+  });
+
+  test("a tab that takes the lead doesn't follow the one before it while it reads", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const { document: other } = await people.event("ben", { title: "Lunch" });
+    const { isReading, goOn, slow } = gated(`doc/event:${other.id}`);
+    const store = shared();
+    const one = people.client("ann", { store: store() });
+    await opened(one, ben.id);
+    const { heardOf, tell, environment } = retold();
+    const two = people.client("ann", { store: slow(store()), environment });
+    const second = await opened(two, ben.id);
+    await opened(two, other.id);
+    await one.close();
+    await isReading;
+    const { standing, ...note } = heardOf("standing", `event:${ben.id}`) as { standing: object };
+    tell(heardOf("leading"));
+    tell({ ...note, standing: { ...standing, pending: 1 } } as Json);
+    goOn();
+    second.set("/title", "Led");
+    await second.saved();
+    expect(two.sync.snapshot).toMatchObject({ pending: 0, state: "saved" });
   });
 
   test("what a tab that led before tells late is nothing to those that follow another", async () => {

@@ -216,7 +216,8 @@ export class Tabs {
   }
 
   #onNote(note: Note): void {
-    if (this.#isHandingOver) return; // it is asked again afterwards
+    // It is asked again afterwards, or tells that it leads.
+    if (this.#isHandingOver || (this.isLeading && !this.#host)) return;
     if (this.#host) this.#onFollower(note, this.#host);
     else this.#onLeader(note);
   }
