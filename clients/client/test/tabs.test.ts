@@ -425,6 +425,43 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(second, (now) => now.view?.title === "Seen");
   });
 
+  test("a tab that yields the lead gives it to no other that waits", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const { name } = store();
+    const leads: string[] = [];
+    const tab = (isSeen: boolean, called: string) => {
+      const foreground = new FakeSignal();
+      foreground.turn(isSeen);
+      const { acquire, steal } = locksOf();
+      const noted = (lock: string, lead: Promise<() => void>) =>
+        lead.then((release) => {
+          if (lock === name) leads.push(called);
+          return release;
+        });
+      const locks: Locks = {
+        acquire: (lock, options) => noted(lock, acquire(lock, options)),
+        steal: (lock, options) => noted(lock, steal(lock, options)),
+      };
+      const environment = { foreground, locks };
+      return {
+        foreground,
+        client: people.client("ann", { store: store(), background: "poll", environment }),
+      };
+    };
+    const one = tab(true, "one");
+    await opened(one.client, ben.id);
+    await opened(tab(false, "hidden").client, ben.id);
+    const two = tab(true, "two");
+    const second = await opened(two.client, ben.id);
+    one.foreground.turn(false);
+    await vi.waitFor(() => expect(leads).toContain("two"), 20_000);
+    expect(leads).toEqual(["one", "two"]);
+    await until(second, (now) => now.isLive && now.pending === 0);
+    await two.client.close();
+    await vi.waitFor(() => expect(leads).toHaveLength(3), 20_000);
+  });
+
   test("a tab in the background whose store is full keeps the lead until there is room", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync", description: "" });
     const inner = shared()();

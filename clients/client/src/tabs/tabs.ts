@@ -120,7 +120,9 @@ export class Tabs {
   /** Waits for the lock, or takes it. */
   #seek(isStealing = false): void {
     const { signal } = (this.#giveUp = new AbortController());
+    let held: (() => void) | null = null;
     const onLost = () => {
+      if (held !== this.#release) return; // it was yielded before
       this.#release = null;
       void this.#stepDown();
     };
@@ -129,7 +131,10 @@ export class Tabs {
       : this.#locks.acquire(this.name, { signal, onLost });
     wanted
       .then(
-        (release) => (signal.aborted ? release() : this.#lead(release)),
+        (release) => {
+          held = release;
+          return signal.aborted ? release() : this.#lead(release);
+        },
         () => {}, // not wanted any more before it was this tab's turn
       )
       .then(() => this.#isClosed && this.#decided());
@@ -194,11 +199,16 @@ export class Tabs {
     } finally {
       this.#isHandingOver = false;
     }
-    if (yielded) this.#post(yielded);
-    release?.();
+    if (yielded && release) this.#yield(yielded, release);
     if (this.#isClosed) return;
     this.#seek();
     this.#ask();
+  }
+
+  /** The lock is there to be taken: released, it would go to a tab that has waited, and that may be asleep. */
+  #yield(yielded: Note, release: () => void): void {
+    this.#post(yielded);
+    this.environment.setTimeout(release, SILENCE_MS); // it may have ended meanwhile
   }
 
   #post(note: Note): void {
