@@ -169,7 +169,7 @@ class GatewayClient implements Client, Peer {
    */
   async #adoptLate(): Promise<void> {
     const { clientId } = this;
-    await this.#adopt(() => this.#registry.documents.some(({ state }) => state.replicator.isAwaiting));
+    await this.#adopt(() => this.#registry.documents.some(({ state }) => state.isAwaiting));
     if (!this.#keeper.isOwner || this.#keeper.isSealed) return;
     if (clientId !== this.clientId) {
       this.#startOver();

@@ -124,9 +124,14 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.refresh();
   }
 
-  /** What the store has; null where that can't be read now. */
-  async load(): Promise<Saved | undefined | null> {
-    const saved = await this.context.keeper.load(`doc/${this.key}`);
+  /** May what was sent still be answered? */
+  get isAwaiting(): boolean {
+    return !this.denial && this.replicator.isAwaiting;
+  }
+
+  /** What the store has; null where that can't be read now, or somebody `isBusy`. */
+  async load(isBusy?: () => boolean): Promise<Saved | undefined | null> {
+    const saved = await this.context.keeper.load(`doc/${this.key}`, isBusy);
     this.isUnread = saved === null;
     return saved as unknown as Saved | undefined | null;
   }
@@ -290,7 +295,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   /** What the store has, and upon it what was made here before that was known, and has its answer where it was sent. */
   async restore(): Promise<void> {
-    const saved = await this.load();
+    const saved = await this.load(() => this.isAwaiting);
     if (!saved || this.stored !== undefined) {
       void this.store(); // there is nothing, or it was taken over from another tab
     } else if (this.replicator.replica) {

@@ -9,9 +9,15 @@ const RETRY_MS = 30_000;
 /** A store that stays sealed although its name can be read is tried again so soon. */
 const SOON_MS = 1_000;
 
+/** Who waits for what is saved under a key, or for all that is being written. */
+interface Waiting {
+  key: string | undefined;
+  tell(isStored: boolean): void;
+}
+
 export class Keeper {
   #dirty = new Map<string, () => Json | undefined>();
-  #waiting: ((isStored: boolean) => void)[] = [];
+  #waiting: Waiting[] = [];
   #isWriting = false;
   /** False in a tab that follows another: nothing is read or written, and nothing counts as stored by it. */
   isOwner = false;
@@ -85,36 +91,42 @@ export class Keeper {
     if (this.#isWriting) await this.#written();
   }
 
-  #written(): Promise<boolean> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  #written(key?: string): Promise<boolean> {
+    return new Promise((tell) => this.#waiting.push({ key, tell }));
   }
 
-  /** Whose store it is: `load` for what is read before all else. While somebody `isBusy` the store stays sealed. */
+  /** Whose store it is: `load` for what is read before all else. The store stays sealed while that can't be read. */
   async unseal(key: string, isBusy?: () => boolean): Promise<Json | undefined> {
-    const read = await this.#load(key);
-    const owner = isBusy?.() ? null : read;
+    const owner = await this.#load(key, isBusy);
     this.#isSealed = owner === null;
-    if (this.#isSealed) this.#dirty.clear();
-    if (owner !== read) this.#readTimer.set(SOON_MS, () => this.changed.tell());
+    if (this.#isSealed) {
+      this.#dirty.clear();
+      this.#answer(false);
+    }
     return owner;
   }
 
-  /** What is stored, as it was saved; undefined where there is nothing or it is corrupt, null where it can't be read now. */
-  async load(key: string): Promise<Json | undefined> {
-    return this.isSealed ? null : this.#load(key);
+  /**
+   * What is stored, as it was saved; undefined where there is nothing or it is corrupt, null where it can't be read now:
+   * the store doesn't answer, or somebody `isBusy` with what was made without it.
+   */
+  async load(key: string, isBusy?: () => boolean): Promise<Json | undefined> {
+    return this.isSealed ? null : this.#load(key, isBusy);
   }
 
-  async #load(key: string): Promise<Json | undefined> {
+  async #load(key: string, isBusy?: () => boolean): Promise<Json | undefined> {
     if (!this.isOwner) return undefined;
     try {
-      return await twice(() => this.store.read(key));
+      const read = await twice(() => this.store.read(key));
+      if (!isBusy?.()) return read;
+      this.#readTimer.set(SOON_MS, () => this.changed.tell());
     } catch (error) {
       this.#onUnread(key, error);
       if (error instanceof StoreCorruptError) return undefined;
-      this.#dirty.delete(key); // made while it was read: it isn't written over it
-      this.#answer(false);
-      return null;
     }
+    this.#dirty.delete(key); // made while it was read: it isn't written over it
+    this.#answer(false, key);
+    return null;
   }
 
   /** Keys that are stored; none where the store doesn't answer. */
@@ -137,7 +149,7 @@ export class Keeper {
   save(key: string, state: () => Json | undefined): Promise<boolean> {
     if (!this.isOwner || this.#isSealed) return Promise.resolve(false);
     this.#dirty.set(key, state);
-    const done = this.#written();
+    const done = this.#written(key);
     if (!this.#isWriting && !this.#reading) void this.#write();
     return done;
   }
@@ -160,7 +172,7 @@ export class Keeper {
       this.#dirty = new Map();
       this.#waiting = [];
       const isStored = await this.#writeAll(states);
-      for (const done of waiting) done(isStored);
+      for (const { tell } of waiting) tell(isStored);
       if (!isStored) break;
     }
     this.#isWriting = false;
@@ -168,8 +180,11 @@ export class Keeper {
     this.#answer(this.isOwner && !this.#isFailing);
   }
 
-  #answer(isStored: boolean): void {
-    for (const done of this.#waiting.splice(0)) done(isStored);
+  /** To those that wait for what is saved under a key, or all. */
+  #answer(isStored: boolean, key?: string): void {
+    const all = this.#waiting;
+    this.#waiting = all.filter((one) => key !== undefined && one.key !== key);
+    for (const one of all) if (!this.#waiting.includes(one)) one.tell(isStored);
   }
 
   async #writeAll(states: Map<string, () => Json | undefined>): Promise<boolean> {

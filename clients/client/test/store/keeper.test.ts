@@ -119,6 +119,20 @@ test("what can't be read isn't written over by what was made while it was read",
   trouble.isOn = false;
 });
 
+test("what is stored counts as such though another record can't be read meanwhile", async () => {
+  const values = new Map<string, Json>();
+  const { store } = troubled(values);
+  const timers = { setTimeout, clearTimeout } as never;
+  const keeper = new Keeper({ ...memoryStore(values), read: store.read }, timers, () => {});
+  let saved: Promise<boolean> | undefined;
+  await keeper.own(async () => {
+    saved = keeper.save("other", () => "new");
+    expect(await keeper.load("doc")).toBe(null);
+  });
+  expect(await saved).toBe(true);
+  expect(values.get("other")).toBe("new");
+});
+
 test("nothing is written while the newest lead reads, though one before it has read by now", async () => {
   const values = new Map<string, Json>();
   const timers = { setTimeout, clearTimeout } as never;
@@ -272,6 +286,27 @@ describe("unsent edits in a record that can't be read", () => {
     await client.close();
   });
 
+  test("are looked for when what was sent has its answer: it is there once", async () => {
+    const values = await withEdit();
+    const inner = memoryStore(values);
+    let isReadable = false;
+    const read = (key: string) =>
+      isReadable || !key.startsWith("doc/") ? inner.read(key) : Promise.reject(new Error("not now"));
+    const { platform, client, document } = await told({ ...inner, read });
+    document.setText("/title", "Theirs, mine");
+    await settle();
+    expect(platform.socket.last("OP")?.id).toBe("op-1");
+    isReadable = true;
+    await vi.advanceTimersByTimeAsync(2 * RETRY_MS);
+    expect(subscribed(platform)).toBe(1);
+    expect(document.snapshot.view).toEqual({ title: "Theirs, mine" });
+    platform.socket.tell("OP_ACK", { ...ID, id: "op-1", version: 8 });
+    await vi.advanceTimersByTimeAsync(1_000);
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 20_000);
+    expect(document.snapshot.pending).toBe(1);
+    await client.close();
+  });
+
   test("may be there: what is made offline meanwhile counts as unsaved, until it is known that there are none", async () => {
     const values = new Map<string, Json>();
     const inner = memoryStore(values);
@@ -401,6 +436,29 @@ describe("a store that can't tell whose it is", () => {
     platform.socket.tell("SUBSCRIBE_ACK", { ...ID, version: 8, epoch: 1, role: "editor", changes: [change] });
     await settle();
     expect(document.snapshot).toMatchObject({ version: 8, view: { title: "X" }, pending: 0 });
+    await client.close();
+  });
+
+  test("gives it its name though what was sent may not be edited any more, so has no answer", async () => {
+    const { clientId } = (await withEdit().then((values) => values.get("client"))) as { clientId: string };
+    const { trouble, store } = nameless(new Map<string, Json>([["client", { clientId }]]));
+    const { client, platform, name } = renamed(store, undefined, 0.3);
+    const document = client.open<{ title: string }>("event", "1");
+    await settle();
+    platform.socket.admit();
+    const state = { title: "" };
+    platform.socket.tell("SUBSCRIBE_ACK", { ...ID, version: 7, epoch: 1, role: "editor", state });
+    await settle();
+    document.setText("/title", "X");
+    await settle();
+    expect(platform.socket.last("OP")).toBeDefined();
+    platform.socket.tell("ERROR", { ...ID, code: "FORBIDDEN", message: "No.", ref: null });
+    expect(name()).not.toBe(clientId);
+    trouble.isOn = false;
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    platform.socket.admit();
+    await settle();
+    expect(name()).toBe(clientId);
     await client.close();
   });
 
