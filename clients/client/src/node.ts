@@ -33,7 +33,7 @@ export function fileStore(directory: string): Store {
       return done;
     },
     keys: async (prefix) => {
-      const files = await readdir(directory).catch(() => []);
+      const files = (await readdir(directory).catch(absent)) ?? [];
       const keys = files.filter((file) => file.endsWith(END)).map((file) => file.slice(0, -END.length));
       return keys.map(decodeURIComponent).filter((key) => key.startsWith(prefix));
     },
@@ -43,14 +43,14 @@ export function fileStore(directory: string): Store {
   };
 }
 
+/** What was never written isn't there; of what can't be read nobody knows. */
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT") throw error;
+}
+
 async function readOne(path: string): Promise<Json | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+  const text = await readFile(path, "utf8").catch(absent);
+  if (text === undefined) return undefined;
   try {
     return JSON.parse(text) as Json;
   } catch (error) {

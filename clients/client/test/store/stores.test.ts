@@ -103,6 +103,13 @@ test("a file that isn't JSON is told, and set aside", async () => {
   expect(readdirSync(folder)).toEqual(["doc.json.corrupt"]);
 });
 
+test("a directory that can't be listed isn't empty", async () => {
+  expect(await fileStore(join(directory, "never written")).keys("")).toEqual([]);
+  const file = join(directory, "file");
+  writeFileSync(file, "");
+  await expect(fileStore(file).keys("")).rejects.toMatchObject({ code: "ENOTDIR" });
+});
+
 test("a full IndexedDB is told as such", async () => {
   const store = indexedDbStore(`store ${++count}`);
   await store.write(new Map([["a", 1]]));
