@@ -206,6 +206,21 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(second.presence, (now) => now.others[0]?.user_id === "ben");
   });
 
+  test("what another tab edits is told as remote, in the leading one as well", async () => {
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, (await people.event("ben", { title: "Sync" })).document.id);
+    const second = await opened(two, first.id);
+    const told: string[] = [];
+    for (const [name, document] of Object.entries({ first, second }))
+      document.onChange(({ origin }) => told.push(`${name} ${origin}`));
+    second.set("/title", "From the second tab");
+    await until(first, (now) => now.view?.title === "From the second tab");
+    first.set("/title", "From the first tab");
+    await until(second, (now) => now.view?.title === "From the first tab");
+    expect(told).toEqual(["second local", "first remote", "first local", "second remote"]);
+  });
+
   test("offline they see each other's edits, and those go out once", async () => {
     const { document: ben } = await people.event("ben", { description: "", tags: [] });
     const store = shared();

@@ -49,14 +49,15 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   // --------------------------------------------------------------------------------------------- edits
 
-  edit(operations: PatchOperation | Patch): void {
+  /** What is edited in another tab isn't this one's own. */
+  edit(operations: PatchOperation | Patch, isOwn = true): void {
     const patch = (Array.isArray(operations) ? operations : [operations]) as Patch;
     if (!patch.length) return;
     this.#checkEditable();
     const joins = this.#bursts.joins(patch, this.context.environment.now());
     const isTyped = joins || isTyping(patch);
     try {
-      this.#edited(() => this.state.replicator.edit(patch, joins), isTyped);
+      this.#edited(() => this.state.replicator.edit(patch, joins), isTyped, isOwn);
     } catch (error) {
       if (!(error instanceof PatchError)) throw error;
       this.#bursts.end();
@@ -77,8 +78,8 @@ export class Document<T = Json> implements SharedDocument<T> {
     return new EditError("CLOSED", `${this.state.key} was closed: open it again.`);
   }
 
-  #edited(work: () => void, isTyped = false): void {
-    this.state.edited(work);
+  #edited(work: () => void, isTyped = false, isOwn = true): void {
+    this.state.edited(work, isOwn);
     this.wire.outbox.request(isTyped);
     if (!this.state.isLive) this.context.nudge();
     this.state.refresh();

@@ -200,8 +200,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   // ------------------------------------------------------------------------------------------- changes
 
   /** Something of the user's that changes the view, and is to be kept and sent. */
-  edited(work: () => void): void {
-    this.#isEditing = true;
+  edited(work: () => void, isOwn = true): void {
+    this.#isEditing = isOwn;
     try {
       work();
     } finally {

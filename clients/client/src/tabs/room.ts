@@ -143,7 +143,7 @@ export class TabRoom {
     const merged = emit(view, operations, true);
     this.#acting = { tab, id };
     try {
-      if (merged.length) this.document.edit(merged);
+      if (merged.length) this.document.edit(merged, false);
       this.document.wire.outbox.request(false); // the tab has waited for more typing already
       // A change that others left nothing of takes its version all the same, as the server has it.
       if (this.#acting) this.#onView(view, [], null);
