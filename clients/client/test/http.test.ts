@@ -84,6 +84,12 @@ test("the past can be read, searched by who and when, and brought back", async (
   await until(ben, (now) => now.view?.title === "12");
 });
 
+test("what isn't loaded yet can't be brought back, as it can't be edited", async () => {
+  const { document: ann } = await people.event("ann");
+  const unread = people.client("ben", { connect: false }).open("event", ann.id);
+  await expect(unread.restore(1)).rejects.toMatchObject({ name: "EditError", code: "NOT_READY" });
+});
+
 test("a history whose beginning isn't kept is told from there on", async () => {
   const { client, document } = await people.event("ann", { title: "0" });
   for (let edit = 1; edit <= 12; edit++) {

@@ -27,11 +27,12 @@ function known<V>(
 
 /** What a change did to the text at a pointer: as it was edited, or where that isn't told by one edit, by comparing, once. */
 export function deltaOf(operations: Operations, path: string, before: Json, after: Json): Delta {
-  const found = known(
-    known(deltas, before as object, new WeakMap()),
-    after as object,
-    new Map<string, Delta>(),
-  );
+  const made = new Map<string, Delta>();
+  // A document that is a text itself is no key.
+  const found =
+    typeof before === "string"
+      ? made
+      : known(known(deltas, before as object, new WeakMap()), after as object, made);
   const [only] = operations;
   const isTold = operations.length === 1 && only?.[0] === "txt" && formatPointer(only[1]) === path;
   const delta =

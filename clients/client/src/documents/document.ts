@@ -267,6 +267,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   async restore(version: number): Promise<void> {
+    this.#checkEditable();
     const { document } = await this.at(version);
     this.edit(this.state.replicator.patchTo(document as Json));
   }

@@ -1,7 +1,7 @@
 /** What a change did to a text, which each cursor in it asks. */
 
 import { expect, test } from "vitest";
-import { deltaOf } from "../../src/documents/change.js";
+import { deltaOf, viewChange } from "../../src/documents/change.js";
 
 const written = (text: string) => ({ text, note: text });
 
@@ -24,4 +24,9 @@ test("where an edit tells it, it isn't compared", () => {
   const told = deltaOf([["txt", ["text"], [1, "a"]]], "/text", before, after);
   expect(told).toEqual([1, "a"]);
   expect(deltaOf([], "/text", before, after)).toBe(told);
+});
+
+test("in a document that is a text itself it is told as well", () => {
+  const { carry } = viewChange("one two", [], "one, two", "remote");
+  expect(carry("", 7)).toBe(8);
 });
