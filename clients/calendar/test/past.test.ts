@@ -38,7 +38,7 @@ test("a version is asked for once, however often it is needed", async () => {
 test("what couldn't be asked for is asked for again", async () => {
   const { document, line } = await changed();
   line.isDown = true;
-  await expect(eventAt(document, 1)).rejects.toThrow("fetch failed");
+  await expect(eventAt(document, 1)).rejects.toThrow("can't be reached");
   line.isDown = false;
   expect(await eventAt(document, 1)).toEqual({ title: "Lunch" });
 });

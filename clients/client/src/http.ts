@@ -85,12 +85,11 @@ export class HttpApi {
         authorization: `Bearer ${await Promise.race([this.#tokenNow(), late])}`,
       };
       if (body !== undefined) headers["content-type"] = "application/json";
-      const response = await this.environment.fetch(this.#base + path + text(query), {
-        method,
-        headers,
-        signal: aborter.signal,
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
+      const request: RequestInit = { method, headers, signal: aborter.signal };
+      if (body !== undefined) request.body = JSON.stringify(body);
+      const response = await this.environment
+        .fetch(this.#base + path + text(query), request)
+        .catch((cause) => Promise.reject(new Error("The gateway can't be reached.", { cause })));
       return { response, content: (await response.json().catch(() => null)) ?? {} };
     } finally {
       this.environment.clearTimeout(timer);

@@ -199,6 +199,16 @@ test("a document that isn't there, and one that isn't granted, are told over HTT
   expect(await mine.at(0)).toEqual({ version: 0, document: null });
 });
 
+test("that nobody answers is told in words for people, and why beside", async () => {
+  const cause = new TypeError("Failed to fetch");
+  const client = people.client("ann", {
+    connect: false,
+    environment: { fetch: () => Promise.reject(cause) },
+  });
+  const message = "The gateway can't be reached.";
+  await expect(client.list("event")).rejects.toMatchObject({ message, cause });
+});
+
 test("an answer that ends within its body is none", async () => {
   const stalling = createServer((_, response) => {
     response.writeHead(200, { "content-type": "application/json" });
