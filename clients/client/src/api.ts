@@ -271,7 +271,7 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   /** Every edit so far is in the durable store. */
   stored(): Promise<void>;
 
-  /** Where it can't be written, for what it was made in is gone, `onProblem` is told and the conflict stays. */
+  /** Where it can't be written, for what it was made in is gone, the conflict stays and its `problem` says why. */
   resolve(conflictId: string, resolution: Resolution): void;
 
   /** The document as it was: at a version, or at a time. */
