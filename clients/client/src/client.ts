@@ -57,6 +57,7 @@ class GatewayClient implements Client, Peer {
   #tabs: Tabs | null = null; // null: nobody else has the store
   #problems = new Listeners<[Problem]>();
   #wanted: Required<Wish>; // whichever tab takes the lead
+  #leading: Sync | null = null; // of the tab that does, if this one follows
   #isClosed = false;
   #started: Promise<void>;
 
@@ -80,6 +81,7 @@ class GatewayClient implements Client, Peer {
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
     const { isVisible } = this.#wanted;
     this.connection = new Cell<Connection>({ ...this.#server.state.snapshot, isVisible });
+    this.sync.subscribe(() => this.#tabs?.tellLeading());
     this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
     this.#started = this.#start(store.name);
   }
@@ -115,10 +117,12 @@ class GatewayClient implements Client, Peer {
       isSavingPower: () => this.#server.isSavingPower,
       onSeen: () => this.#server.onSeen(),
       wanted: () => this.#wanted,
-      onLeader: (meta, connection, wanted) => {
+      sync: () => this.sync.snapshot,
+      onLeader: (meta, connection, wanted, sync) => {
         if (this.#isOthers(meta.userId)) return;
         this.#meta = meta;
         this.#wanted = wanted;
+        this.#leading = sync;
         this.#onConnection(connection);
       },
       wish: (wish) => this.#onWish(wish),
@@ -181,6 +185,7 @@ class GatewayClient implements Client, Peer {
 
   /** The store is this client's, and what the last one left in it. */
   async #lead(): Promise<void> {
+    this.#leading = null;
     await this.#openQueued();
     if (!this.#keeper.isOwner) return; // another tab has taken the lead meanwhile
     if (this.#wanted.isOnline) this.#server.connect();
@@ -202,7 +207,7 @@ class GatewayClient implements Client, Peer {
     this.#tell({ code: "STORE_OTHER_USER", message });
     this.#tabs?.abandon();
     this.#tabs?.close();
-    this.#tabs = null;
+    this.#tabs = this.#leading = null;
     for (const { state } of this.#registry.documents) state.leading = null;
     this.#registry.onOffline();
     this.#keeper.leave();
@@ -349,16 +354,18 @@ class GatewayClient implements Client, Peer {
     this.#problems.tell(problem);
   }
 
+  /** Of a tab that follows only what it hasn't handed over counts beside what the leading one tells. */
   #refresh(): void {
-    const all = this.#registry.documents.map((document) => document.snapshot);
-    const pending = all.reduce((sum, one) => sum + one.pending, 0);
+    const { pending: waits = 0, isStored = true } = this.#leading ?? {};
+    const all = this.#registry.documents;
+    const pending = all.reduce((sum, { state }) => sum + state.replicator.flight.pending, waits);
     const { state } = this.connection.snapshot;
     const isConnected = state === "online" || state === "polling";
-    const isUnsaved = this.#keeper.isFailing || this.#registry.documents.some(({ state }) => state.isUnread);
+    const isUnsaved = this.#keeper.isFailing || all.some(({ state }) => state.isUnread);
     const waiting = isConnected ? "saving" : isUnsaved ? "unsaved" : "offline";
     this.sync.update({
       pending,
-      isStored: all.every((one) => one.isStored),
+      isStored: isStored && all.every(({ snapshot }) => snapshot.isStored),
       state: pending ? waiting : isConnected ? "saved" : "offline",
     });
   }

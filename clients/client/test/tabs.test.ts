@@ -244,6 +244,26 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(new Set(ben.snapshot.view?.tags).size).toBe(20);
   });
 
+  test("what waits in the leading tab counts in every tab, also where its document isn't open", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    await until(two.connection, (now) => now.state === "online");
+    one.disconnect();
+    first.set("/title", "Waits");
+    await until(two.sync, (now) => now.pending === 1 && now.isStored && now.state === "offline");
+    const other = two.open<Event>("event", people.newId());
+    other.create({ title: "Waits too" });
+    await until(one.sync, (now) => now.pending === 2);
+    await until(two.sync, (now) => now.pending === 2 && now.isStored);
+    await one.close();
+    await until(two.sync, (now) => now.pending === 2 && now.isStored && now.state === "offline");
+    two.connect();
+    await until(two.sync, (now) => now.pending === 0 && now.state === "saved");
+    await until(ben, (now) => now.view?.title === "Waits");
+  });
+
   test("when the leading tab closes, another goes on with its queue", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync", tags: [] });
     const store = shared();

@@ -1,6 +1,6 @@
 /** What the tabs of one store tell each other on their channel. */
 
-import type { Conflict, Connection, Role } from "../api.js";
+import type { Conflict, Connection, Role, Sync } from "../api.js";
 import type { Message, Payload } from "../wire.js";
 
 /** What one store's client is called, and whose it is. */
@@ -28,12 +28,14 @@ export interface Wish {
 export type Note =
   /** Who leads? And the user looks at this tab, or doesn't. */
   | { kind: "hello"; isSeen: boolean }
-  /** This tab does; told when it begins, when it is asked, when its connection or store changes, and to answer a wish. */
+  /** This tab does; told when it begins, when it is asked, when its connection, store or `sync` changes, and to answer a wish. */
   | {
       kind: "leading";
       leader: string;
       meta: Meta;
       connection: Connection;
+      /** Of all its documents, also those that a following tab doesn't have open. */
+      sync: Sync;
       wanted: Required<Wish>;
       isFailing: boolean;
       /** It is in the background, where it only polls. */

@@ -6,7 +6,7 @@
  * Each tab has a lock of its own, too: when a following one ends, however that is, the leading one gets it.
  */
 
-import type { Channel, Connection, Environment, Json, Locks } from "../api.js";
+import type { Channel, Connection, Environment, Json, Locks, Sync } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
@@ -35,8 +35,9 @@ export interface TabEvents {
   /** It is another's: no connection of one's own. */
   stepDown(): void;
   meta(): Meta;
-  onLeader(meta: Meta, connection: Connection, wanted: Required<Wish>): void;
+  onLeader(meta: Meta, connection: Connection, wanted: Required<Wish>, sync: Sync): void;
   connection(): Connection;
+  sync(): Sync;
   isSavingPower(): boolean;
   /** The user looks at a tab that follows. */
   onSeen(): void;
@@ -221,8 +222,8 @@ export class Tabs {
     const { leader } = this.#host;
     const { isFailing } = this.keeper;
     const [meta, connection, wanted] = [this.events.meta(), this.events.connection(), this.events.wanted()];
-    const isSavingPower = this.events.isSavingPower();
-    this.#post({ kind: "leading", leader, meta, connection, wanted, isFailing, isSavingPower });
+    const [sync, isSavingPower] = [this.events.sync(), this.events.isSavingPower()];
+    this.#post({ kind: "leading", leader, meta, connection, sync, wanted, isFailing, isSavingPower });
   }
 
   #onNote(note: Note): void {
@@ -261,9 +262,9 @@ export class Tabs {
   }
 
   #follow(note: Note & { kind: "leading" }): void {
-    const { leader, meta, connection, wanted, isFailing } = note;
+    const { leader, meta, connection, sync, wanted, isFailing } = note;
     const isNew = leader !== this.#leader;
-    this.events.onLeader(meta, connection, this.#insisting(wanted));
+    this.events.onLeader(meta, connection, this.#insisting(wanted), sync);
     this.keeper.follow(isFailing);
     // Its changes would come late, and somebody looks at this one.
     if (note.isSavingPower && this.#isSeen) this.#post({ kind: "yield", leader, tab: this.#tab });
