@@ -73,7 +73,7 @@ export interface Client {
   setVisible(visible: boolean): void;
   /** What went wrong and is nobody's answer: refused edits, a full or corrupt store, a denied connection. */
   onProblem(listener: (problem: Problem) => void): () => void;
-  /** Everything so far is acknowledged by the server. */
+  /** Everything so far of the documents that are open here is acknowledged by the server. */
   saved(): Promise<void>;
   /** Ends the connection and releases the store; edits that were kept are sent by the next client. */
   close(): Promise<void>;
