@@ -183,7 +183,7 @@ def without_taking(
     rest = list(operations)
     while rest:
         # Two, where an item is taken out and put in again.
-        parts = (rest[:count] for count in (1, 2))
+        parts = (rest[:count] for count in range(1, min(len(rest), 2) + 1))
         kept = next((part for part in parts if _may_be(document, part, strategies, budget)), None)
         if kept:
             allowed += kept

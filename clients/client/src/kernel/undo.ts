@@ -102,14 +102,14 @@ function withoutTaking(
   let rest = operations;
   while (rest.length) {
     // Two, where an item is taken out and put in again.
-    const one = rest.slice(0, 1);
-    const kept = [one, rest.slice(0, 2)].find((part) => isKeeping(view, part, strategies));
+    const parts = rest.slice(0, 2).map((_, at) => rest.slice(0, at + 1));
+    const kept = parts.find((part) => isKeeping(view, part, strategies));
     if (kept) {
       allowed.push(...kept);
       view = apply(view, kept);
       rest = rest.slice(kept.length);
     } else {
-      const { earlier, later } = transform(rest.slice(1), invert(view, one));
+      const { earlier, later } = transform(rest.slice(1), invert(view, rest.slice(0, 1)));
       rest = earlier;
       staying.push(...later);
     }
