@@ -6,7 +6,10 @@ class KernelError(ValueError):
     code: str
     message: str
     index: int | None
-    def __init__(self, code: str, message: str, index: int | None = None) -> None: ...
+    test: int | None
+    def __init__(
+        self, code: str, message: str, index: int | None = None, test: int | None = None
+    ) -> None: ...
 
 class Budget:
     units: int

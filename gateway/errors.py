@@ -43,12 +43,14 @@ class PatchError(GatewayError):
 
     `code` is one of docs/reference/protocol.md#errors (`INVALID_OPERATION`, `CONFLICT`, `TOO_LARGE`);
     `index` is the failing operation's position in the patch, or None where the whole patch is at fault.
+    Where a `test` came to fail past concurrent edits, `test` says which of the patch's tests it is, from 0.
     """
 
-    def __init__(self, code: str, message: str, index: int | None = None) -> None:
+    def __init__(self, code: str, message: str, index: int | None = None, test: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.index = index
+        self.test = test
 
 
 class Refusal(GatewayError):

@@ -52,7 +52,7 @@ def budget(units: int = UNBOUNDED_UNITS) -> Budget:
 
 
 def _patch_error(error: Any) -> PatchError:
-    return PatchError(error.code, error.message, error.index)
+    return PatchError(error.code, error.message, error.index, error.test)
 
 
 def apply_patch(
@@ -115,8 +115,8 @@ def lower(
 def apply(document: Any, operations: Operations, budget: Budget | None = None) -> Any:
     """The document after `operations`, path-copied; `budget.kept_bytes` grows by what the copies take.
 
-    Raises PatchError: `CONFLICT` when a `tst` fails or lost its target, `INVALID_OPERATION` when an operation
-    doesn't fit the document (never for what `transform` yields).
+    Raises PatchError: `CONFLICT` when a `tst` fails or lost its target (`test` says which one),
+    `INVALID_OPERATION` when an operation doesn't fit the document (never for what `transform` yields).
     """
     try:
         return _kernel.apply(document, operations, budget)

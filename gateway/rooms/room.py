@@ -92,6 +92,12 @@ def locate(refusal: Refusal, patch: list[dict[str, Any]], index: int | None = No
             details["path"] = path
 
 
+def _index_of_test(patch: list[dict[str, Any]], test: int) -> int:
+    """Where the patch has its test number `test`: edits keep theirs, in order, past all others."""
+    tests = [index for index, operation in enumerate(patch) if operation["op"] == "test"]
+    return tests[test]
+
+
 def _nothing() -> None:
     """Called for each change of a room that is kept."""
 
@@ -330,7 +336,7 @@ class Room:
             met = met_by(submission.began, self._concurrent(submission), window, losses)
             self._find_conflicts(submission, met, is_left_out, document, version - 1, budget)
         if after is None and document is not None and not submission.may_delete:
-            raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
+            raise Refusal("FORBIDDEN", "Only an admin can delete the resource.", path="")
         self._check_growth(document, operations, after, budget)
         patch = ot.emit(document, operations, False, budget)
         record = record_of(submission, version, patch, stamp_ms)
@@ -373,7 +379,8 @@ class Room:
         if not window and submission.began is None:
             return submission.operations, 0
         if submission.on_nothing and document is not None:
-            raise self._conflict("The resource was created by somebody else meanwhile.", document, version)
+            text = "The resource was created by somebody else meanwhile."
+            raise self._conflict(text, document, version, path="")
         operations, losses = ot.rebase_losses(submission.operations, window, budget)
         if operations != submission.operations:
             self._shared.counters.operations_transformed += 1
@@ -402,9 +409,7 @@ class Room:
         submission.conflicts, submission.kinds, has_others = found
         if has_others and submission.refuses:
             text = "Others changed what this edit changes: see conflicts. To insist, send it with force."
-            refusal = self._conflict(text, document, version)
-            refusal.details["conflicts"] = orjson.loads(found.json)
-            raise refusal
+            raise self._conflict(text, document, version, conflicts=orjson.loads(found.json))
 
     def _bytes_max(self) -> int:
         """Of the document; unbounded is what the gateway keeps for itself, which no client can name."""
@@ -462,18 +467,21 @@ class Room:
     def refusal_of(
         self, error: PatchError, patch: list[dict[str, Any]], document: Any, version: int
     ) -> Refusal:
-        """The ERROR for a patch that can't be carried out on this document."""
-        where = "" if error.index is None else f" (operation {error.index})"
-        if error.code == "CONFLICT":
-            refusal = self._conflict(f"{error}{where}", document, version)
-        else:
-            refusal = Refusal(error.code, f"{error}{where}")
-        locate(refusal, patch, error.index)
+        """The ERROR for a patch that can't be carried out on this document.
+
+        A CONFLICT that names no operation has met too many others: none of the patch is to blame.
+        """
+        index = error.index if error.test is None else _index_of_test(patch, error.test)
+        text = f"{error}" if index is None else f"{error} (operation {index})"
+        is_conflict = error.code == "CONFLICT"
+        refusal = self._conflict(text, document, version) if is_conflict else Refusal(error.code, text)
+        if index is not None or not is_conflict:
+            locate(refusal, patch, index)
         return refusal
 
-    def _conflict(self, text: str, document: Any, version: int) -> Refusal:
+    def _conflict(self, text: str, document: Any, version: int, **details: Any) -> Refusal:
         self._shared.counters.conflicts[REFUSED] += 1
-        return Refusal("CONFLICT", text, server_state=document, version=version)
+        return Refusal("CONFLICT", text, server_state=document, version=version, **details)
 
     def _refuse(self, submission: Submission, refusal: Refusal) -> None:
         self._release(submission)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -115,6 +117,46 @@ def test_what_was_created_meanwhile_is_not_created_again():
     assert refusal.details["server_state"] == EVENT
 
 
+def test_what_was_created_meanwhile_names_the_creation_in_a_patch_of_several():
+    table = Table()
+    second = Author("bob")
+    table.edit(Author("ann"), CREATE)
+    table.edit(second, [*CREATE, *titled("b")])
+    table.prepared()
+    assert where(second) == [("CONFLICT", 0, "")]
+
+
+def test_the_deletion_is_named_that_needs_leave(table):
+    editor = Author("ann")
+    table.edit(editor, [*titled("a"), {"op": "add", "path": "", "value": None}])
+    assert table.room.prepare() is None
+    assert where(editor) == [("FORBIDDEN", 1, "")]
+
+
+def test_an_edit_that_meets_too_many_others_has_no_operation_to_blame(table):
+    typed = [{"op": "text", "path": "/description", "value": ["x"]}]
+    table.room.receive([record(2 + n, typed, by="bob") for n in range(50)])
+    ann = Author("ann")
+    table.edit(ann, typed, base=1, units=5_000)
+    assert table.room.prepare() is None
+    assert where(ann) == [("CONFLICT", None, None)]
+
+
+@pytest.mark.parametrize("theirs", ["taken", None])
+def test_a_test_that_others_had_fail_is_named(table, theirs):
+    there = {"op": "test", "path": "/description", "value": "abc"}
+    table.edit(Author("bob"), [{"op": "add", "path": "/location", "value": "here"}])
+    table.prepared()
+    table.room.settle(Committed())
+    gone = {"op": "remove", "path": "/location"}
+    table.room.receive([record(3, [gone if theirs is None else replaced("/location", theirs)], by="bob")])
+    ann = Author("ann")
+    tested = {"op": "test", "path": "/location", "value": "here"}
+    table.edit(ann, [there, *titled("a"), tested, replaced("/location", "mine")], base=2)
+    assert table.room.prepare() is None
+    assert where(ann) == [("CONFLICT", 2, "/location")]
+
+
 def test_an_edit_that_expects_another_head_is_a_conflict(table):
     ann = Author("ann")
     table.edit(Author("bob"), titled("b"))
@@ -159,6 +201,16 @@ def test_a_bug_in_one_edit_is_its_authors_alone(table, caplog):
     assert [refusal.code for refusal in ann.refusals] == ["INTERNAL"]
     assert bob.versions == [2]
     assert "bug" in caplog.text
+
+
+def replaced(path: str, value: Any) -> dict[str, Any]:
+    return {"op": "replace", "path": path, "value": value}
+
+
+def where(author: Author) -> list[tuple[str, int | None, str | None]]:
+    """What an author was refused: the code, and which operation is said to be at fault."""
+    refusals = author.refusals
+    return [(one.code, one.details.get("index"), one.details.get("path")) for one in refusals]
 
 
 # -------------------------------------------------------------------------------------- back-pressure

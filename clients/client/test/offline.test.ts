@@ -5,7 +5,8 @@ import { expect, test } from "vitest";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
 
-const people = new People();
+// The least work that an edit may be: one that meets some hundreds of others is too much.
+const people = new People({ "limits.edit_work_max": 1_000_000 });
 
 test("edits made offline arrive, merged with what others did meanwhile", async () => {
   const { document: ann } = await people.event("ann", { title: "Sync", description: "Bring cake." });
@@ -24,6 +25,31 @@ test("edits made offline arrive, merged with what others did meanwhile", async (
   await until(ann, (now) => now.view?.location === "Room 2");
   expect(ann.snapshot.view).toEqual(merged);
 });
+
+test("what was typed offline in many places stays, however much was typed there meanwhile", async () => {
+  const places = Array.from({ length: 20 }, (_, index) => `place ${index}.`);
+  const event = { description: places.join(" ") };
+  const { document: ann } = await people.event("ann", event, { typingIntervalMs: 0 });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  const problems: unknown[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  for (const place of places) {
+    const text = ben.snapshot.view?.description ?? "";
+    ben.setText("/description", text.replace(place, `${place} Ben.`));
+  }
+  for (let edit = 0; edit < 250; edit++) {
+    ann.edit({ op: "text", path: "/description", value: ["x"] });
+    await ann.saved();
+  }
+  client.connect();
+  await ben.saved();
+  const description = "x".repeat(250) + places.map((place) => `${place} Ben.`).join(" ");
+  expect(ben.snapshot.view).toEqual({ description });
+  await until(ann, (now) => now.view?.description === description);
+  expect(problems).toEqual([]);
+}, 60_000);
 
 test("a client that is closed offline with 150 edits has them all, once, when it is opened again", async () => {
   const values = new Map<string, Json>();
@@ -70,6 +96,26 @@ test("what was kept is sent although nobody opens the document again", async () 
   await first.close();
   people.client("ben", { store: memoryStore(values) });
   await until(ann, (now) => now.view?.title === "From the train");
+});
+
+test("an event that somebody else made meanwhile stays, and what was made offline is told", async () => {
+  const id = people.newId();
+  const { client, document: ben } = await people.join("ben", id);
+  const problems: unknown[] = [];
+  client.onProblem(({ code, operations }) => problems.push({ code, count: operations?.length }));
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.create({ title: "Ben's" });
+  ben.set("/location", "Room 1");
+  const { document: ann } = await people.join("ann", id);
+  ann.create({ title: "Ann's" });
+  await ann.saved();
+  client.connect();
+  await expect(ben.saved()).rejects.toMatchObject({ code: "CONFLICT" });
+  ann.set("/description", "by Ann");
+  await until(ben, (now) => now.view?.description === "by Ann");
+  expect(ben.snapshot.view).toEqual({ title: "Ann's", description: "by Ann" });
+  expect(problems).toEqual([{ code: "EDIT_REFUSED", count: 2 }]);
 });
 
 test("an event that is made offline is there when the network is", async () => {

@@ -121,15 +121,25 @@ def apply(document: Any, operations: Any, budget: Budget | None) -> Any:
     own = own_of(operations)
     index = 0
     count = len(operations)
-    while index < count:
-        end = texts_upto(document, operations, index)
-        if end > index + 1:
-            document = apply_texts(document, operations, index, end, own, draws)
-            index = end
-        else:
-            document = apply_one(document, operations[index], own, draws)
-            index += 1
+    try:
+        while index < count:
+            end = texts_upto(document, operations, index)
+            if end > index + 1:
+                document = apply_texts(document, operations, index, end, own, draws)
+                index = end
+            else:
+                document = apply_one(document, operations[index], own, draws)
+                index += 1
+    except KernelError as error:
+        if operations[index][0] == TST:
+            error.test = tests_in(operations[:index])
+        raise
     return document
+
+
+def tests_in(operations: Any) -> int:
+    """How many of the operations are tests."""
+    return sum(operation[0] == TST for operation in operations)
 
 
 def texts_upto(document: Any, operations: Any, first: int) -> int:

@@ -1,7 +1,7 @@
 /** What to do about an error of the server that answers the submission in flight. */
 
 import type { Patch } from "../api.js";
-import type { Replica } from "../kernel/index.js";
+import type { Replica, SavedReplica } from "../kernel/index.js";
 import type { WireConflict } from "../wire.js";
 import { fromWire } from "./conflicts.js";
 import { NO_EPOCH, type Refusal, type Replicator } from "./replicator.js";
@@ -57,30 +57,39 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
 
 function asked(found: WireConflict[], head: number | undefined, replicator: Replicator): Verdict {
   const replica = replicator.replica as Replica;
-  const { document, version, inFlight, buffer } = replica.toJSON();
+  const { document, version, buffer } = replica.toJSON();
+  const { edits, submission } = refusedOf(replicator);
   replicator.flight.isAsking = true;
   replicator.flight.answeredUpTo = Math.max(...found.map((one) => one.version ?? 0));
-  const { edits = [], submission } = inFlight ?? {};
-  const told = { patch: submission?.patch ?? [], reported: found };
+  const told = { patch: submission.patch, reported: found };
   const about = { ...told, document, version: head ?? version, operations: edits.flat(), buffer };
   const all = found.map((one) => fromWire(one, version, about, replica.view));
   replicator.events.onConflicts(all.map((one) => ({ ...one, kind: "refused" })));
   return { next: "asked" };
 }
 
-/** An operation is to blame; or else the edit met too many others to be merged, and goes on the head instead. */
-function crowded(error: ServerError, replicator: Replicator): Verdict {
-  const { inFlight, version } = replicator.replica as Replica;
-  const head = error.version ?? version;
-  if (error.index != null || (inFlight?.baseVersion ?? head) >= head) return withdrawn(replicator);
-  replicator.requeue();
-  return { next: "again" };
+/**
+ * A test is to blame; or a document that somebody else made, and all of it was made upon mine; or else the edit
+ * met too many others to be merged, and goes on the head instead.
+ */
+function crowded({ index, version = 0 }: ServerError, replicator: Replicator): Verdict {
+  const { patch, baseVersion } = refusedOf(replicator).submission;
+  if (index == null && baseVersion < version) return again(replicator);
+  return withdrawn(replicator, index == null || patch[index]?.op === "test");
 }
 
 /** A refused edit leaves the view. Of several half goes first, until the one to blame is alone. */
-function withdrawn(replicator: Replicator): Verdict {
-  const count = (replicator.replica as Replica).toJSON().inFlight?.edits.length ?? 0;
-  if (count < 2) return { next: "refused", operations: replicator.withdraw() };
-  replicator.requeue(Math.ceil(count / 2));
+function withdrawn(replicator: Replicator, isOne = true): Verdict {
+  const count = refusedOf(replicator).edits.length;
+  if (isOne && count > 1) return again(replicator, Math.ceil(count / 2));
+  return { next: "refused", operations: replicator.withdraw() };
+}
+
+function again(replicator: Replicator, editsMax?: number): Verdict {
+  replicator.requeue(editsMax);
   return { next: "again" };
 }
+
+/** What an error answers is in flight. */
+const refusedOf = (replicator: Replicator) =>
+  (replicator.replica as Replica).toJSON().inFlight as NonNullable<SavedReplica["inFlight"]>;

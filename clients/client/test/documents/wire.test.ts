@@ -641,6 +641,40 @@ describe("a refusal", () => {
     expect(problems).toMatchObject([{ code: "EDIT_REFUSED" }]);
   });
 
+  test("of a document that somebody else made meanwhile takes along what was made upon mine", async () => {
+    await start(null);
+    platform.socket.end(1006);
+    document.create({ title: "Mine" });
+    document.set("/location", "Room 1");
+    const operations = [{ op: "add", path: "", value: { title: "Theirs" } }];
+    await reconnect({ version: 6, changes: [{ client_id: "b", version: 6, operations }] });
+    expect(op()?.payload).toMatchObject({ version: 5, operations: [{ path: "" }, { path: "/location" }] });
+    const told = { code: "CONFLICT", message: "made meanwhile", index: 0, path: "", version: 6 };
+    tell("ERROR", { ...told, ref: "op-1" });
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: { title: "Theirs" }, pending: 0 });
+    expect(ops()).toHaveLength(1);
+    expect(problems).toMatchObject([{ code: "EDIT_REFUSED", operations: op()?.payload.operations }]);
+  });
+
+  test("for a test that failed leaves the edits beside it", async () => {
+    await start({ title: "Sync", location: "Room 1" });
+    document.edit([
+      { op: "test", path: "/title", value: "Sync" },
+      { op: "replace", path: "/title", value: "Mine" },
+    ]);
+    document.set("/location", "Room 2");
+    await settle();
+    const operations = [{ op: "replace", path: "/title", value: "Theirs" }];
+    tell("OP_BROADCAST", { client_id: "b", version: 6, operations });
+    const told = { code: "CONFLICT", message: "a test failed", index: 0, path: "/title", version: 6 };
+    tell("ERROR", { ...told, ref: "op-1" });
+    await settle();
+    expect(document.snapshot.view).toEqual({ title: "Theirs", location: "Room 2" });
+    expect(op()?.payload.operations).toEqual([{ op: "replace", path: "/location", value: "Room 2" }]);
+    expect(problems).toMatchObject([{ code: "EDIT_REFUSED" }]);
+  });
+
   test("for a base that is too old is answered by merging the states", async () => {
     await start({ title: "Sync", description: "cake" });
     document.setText("/description", "cake and tea");
