@@ -145,7 +145,7 @@ class Replica:
         if patch is None:  # as it was sent; the prediction may be less, where a merged state hid what it does
             patch = self._only_patch(version)
         predicted = settle(self.document, self._in_flight.operations)
-        committed = lower(self.document, patch, None, UNLIMITED)
+        committed = settle(self.document, lower(self.document, patch, None, UNLIMITED))
         self._in_flight = None
         if committed != predicted:
             detour = [*invert(self.document, predicted), *committed]

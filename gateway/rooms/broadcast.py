@@ -52,11 +52,11 @@ def _broadcast(entry: Entry, payload: dict[str, Any], stamp_ms: int) -> bytes:
 
 
 def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str], stamp_ms: int) -> bytes:
-    """The OP_ACK of a committed submission, with its operations where they aren't the submitted ones."""
+    """The OP_ACK of a committed submission, with its operations where they do something else than it did."""
     payload: dict[str, Any] = dict(name)
     payload["version"] = entry.record.version
     payload["id"] = submission.op_id
-    if submission.undoes is not None or entry.patch != submission.patch:
+    if submission.differs:
         payload["operations"] = operations_of(entry, submission.author.extended)
     if submission.conflicts:
         payload["conflicts"] = orjson.Fragment(submission.conflicts)

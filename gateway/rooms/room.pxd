@@ -9,7 +9,7 @@ from gateway.rooms.audience cimport Audience
 from gateway.rooms.conflicts cimport Met, found_conflicts, met_by
 from gateway.rooms.history cimport History
 from gateway.rooms.roster cimport Roster
-from gateway.rooms.submission cimport Staged, Submission, record_of
+from gateway.rooms.submission cimport Staged, Submission, differs_in_effect, record_of
 from gateway.rooms.context cimport RoomContext
 from gateway.ports.values cimport Ack, Record
 from gateway.rooms.window cimport Entry, Kept
@@ -46,7 +46,7 @@ cdef class Room:
     cpdef object prepare(self)
     @cython.locals(units=longlong)
     cdef Staged _stage(self, Submission submission, object document, object version, object stamp_ms)
-    @cython.locals(patch=list, record=Record, window=list)
+    @cython.locals(patch=list, record=Record, window=list, entry=Entry)
     cdef Entry _committable(self, Submission submission, object document, object version, object stamp_ms,
                             object budget)
     @cython.locals(shared=RoomContext)

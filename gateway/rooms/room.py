@@ -44,7 +44,7 @@ from gateway.rooms.context import RoomContext
 from gateway.rooms.cursors import carry
 from gateway.rooms.history import History
 from gateway.rooms.roster import Presence, Roster
-from gateway.rooms.submission import Staged, Submission, record_of
+from gateway.rooms.submission import Staged, Submission, differs_in_effect, record_of
 from gateway.rooms.window import Entry, Kept
 from gateway.wire import messages
 
@@ -340,7 +340,9 @@ class Room:
         self._check_growth(document, operations, after, budget)
         patch = ot.emit(document, operations, False, budget)
         record = record_of(submission, version, patch, stamp_ms)
-        return Entry(record, submission.op_id, patch, operations, document, after)
+        entry = Entry(record, submission.op_id, patch, operations, document, after)
+        submission.differs = differs_in_effect(submission, entry, budget)
+        return entry
 
     def _admitted(self, document: Any, rebased: ot.Operations, budget: ot.Budget) -> Any:
         """What the rules make of it; the time is taken of each batch's first edit."""

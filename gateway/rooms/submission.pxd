@@ -2,6 +2,8 @@
 
 cimport cython
 
+cimport gateway.ot.api as ot
+
 from gateway.ports.values cimport Record
 from gateway.rooms.window cimport Entry
 
@@ -19,6 +21,7 @@ cdef class Submission:
     cdef readonly double arrived_s
     cdef readonly Py_ssize_t size
     cdef public object ref
+    cdef public bint differs
     cdef public bint on_nothing
     cdef public bint creates
     cdef public bint may_delete
@@ -42,5 +45,7 @@ cdef class Staged:
     cdef readonly Entry entry
 
 
+cpdef bint differs_in_effect(Submission submission, Entry entry, object budget) except -1
+cdef bint is_as_lowered(Submission submission, Entry entry) except -1
 @cython.locals(change=dict)
 cpdef Record record_of(Submission submission, object version, list patch, object timestamp_ms)

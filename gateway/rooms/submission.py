@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import orjson
 
 from gateway import ot
-from gateway.errors import Refusal
+from gateway.errors import PatchError, Refusal
 from gateway.ot.kernel.budget import UNBOUNDED_UNITS
+from gateway.ot.kernel.documents import TST
 from gateway.ports import Connection
 from gateway.ports.values import Record
 from gateway.rooms.window import Entry
@@ -66,11 +67,12 @@ class Submission:
     `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes;
     `sanitised`: paths whose values were made safe; `refuses`: it is refused rather than merged where it has
     `conflicts`, which are those found when it was staged last, as JSON, and their `kinds`; `began`: where its
-    patch began, if that isn't `base` (a `rooms.conflicts.Began`); `units`: the work that it may still cause.
+    patch began, if that isn't `base` (a `rooms.conflicts.Began`); `units`: the work that it may still cause;
+    `differs`: what it became when it was staged last does something else than its patch.
     """
 
     __slots__ = (
-        "arrived_s", "author", "base", "began", "client_id", "conflicts", "creates", "digest",
+        "arrived_s", "author", "base", "began", "client_id", "conflicts", "creates", "differs", "digest",
         "expected", "kinds", "may_delete", "needs_document", "on_nothing", "op_id", "operations",
         "patch", "ref", "refuses", "sanitised", "seq", "size", "undoes", "units", "user_id",
     )  # fmt: skip
@@ -97,6 +99,7 @@ class Submission:
         self.arrived_s = arrived_s
         self.size = size
         self.ref: str | None = None
+        self.differs = False
         self.on_nothing = False
         self.creates = False
         self.may_delete = False
@@ -121,6 +124,35 @@ class Staged:
     def __init__(self, submission: Submission, entry: Entry) -> None:
         self.submission = submission
         self.entry = entry
+
+
+def differs_in_effect(submission: Submission, entry: Entry, budget: ot.Budget) -> bool:
+    """Does a change do something else than the patch that it is of, as it was sent? Its author is told then.
+
+    An index for `-`, a `test` that is left out and a text's delta for its new value are no difference. Where
+    others' edits changed it, that both lead to one document isn't enough: the operations have to be the same,
+    or the author's next edits might come to stand on another item of the same value.
+    """
+    if submission.undoes is not None:
+        return True
+    if entry.patch == submission.patch:
+        return False
+    before = entry.before
+    try:
+        literal = ot.lower(before, submission.patch, None, ot.UNLIMITED, budget)
+        if is_as_lowered(submission, entry):
+            return not ot.identical(ot.apply(before, literal, budget), entry.after)
+        return not ot.identical(ot.emit(before, literal, False, budget), entry.patch)
+    except PatchError:
+        return True
+
+
+def is_as_lowered(submission: Submission, entry: Entry) -> bool:
+    """Is a change what its author's patch was at its base, tests apart?"""
+    if submission.began is not None:
+        return False
+    lowered = [operation for operation in submission.operations if operation[0] != TST]
+    return lowered == list(entry.operations)
 
 
 def record_of(submission: Submission, version: int, patch: ot.Patch, timestamp_ms: int) -> Record:

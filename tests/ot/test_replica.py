@@ -214,6 +214,16 @@ def test_a_committed_test_that_a_merged_state_seemed_to_fail() -> None:
     assert mine.view == mine.document == {"l": [], "t": "y", "n": 1}
 
 
+def test_an_edit_with_a_test_can_be_undone_after_an_answer_that_names_no_patch() -> None:
+    mine = replica()
+    mine.edit([{"op": "test", "path": "/t", "value": "x"}, replace("/t", "y")])
+    mine.edit([replace("/t", "z")])
+    assert mine.acknowledged(1, 8) == ot.Outgoing(2, 8, [replace("/t", "z")])
+    assert mine.acknowledged(2, 9) is None
+    mine.undo()
+    assert mine.view["t"] == "y"
+
+
 def test_which_of_two_patches_got_through_is_not_guessed() -> None:
     mine = replica()
     mine.edit([add("/l/0", "mine")])

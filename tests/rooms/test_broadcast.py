@@ -56,14 +56,12 @@ def test_a_change_that_merged_away_is_a_noop_for_plain_clients():
     assert operations_of(entry, False) == []
 
 
-def test_an_acknowledgement_has_operations_only_where_they_are_not_the_submitted_ones():
+def test_an_acknowledgement_has_operations_only_where_they_differ_in_effect():
     entry = entry_of(EVENT, record(2, titled("a")))
-    assert "operations" not in payload(acknowledgement(entry, submission(titled("a")), NAME, START_MS))
-    other = payload(acknowledgement(entry, submission(titled("b")), NAME, START_MS))
-    assert other["operations"] == titled("a")
-    undo = submission(titled("a"))
-    undo.undoes = 1
-    assert payload(acknowledgement(entry, undo, NAME, START_MS))["operations"] == titled("a")
+    own = submission(titled("b"))
+    assert "operations" not in payload(acknowledgement(entry, own, NAME, START_MS))
+    own.differs = True
+    assert payload(acknowledgement(entry, own, NAME, START_MS))["operations"] == titled("a")
 
 
 def test_an_audience_gets_each_form_once_and_its_author_nothing_twice():

@@ -238,9 +238,9 @@ export class Replica {
     }
     this.#expect(version);
     if (!patch && flying.resubmitted) throw new GapError(); // of which of them?
-    const predicted = settle(this.document, flying.edits.flat());
-    const committed = lower(this.document, patch ?? flying.submission.patch, {}, null);
     const before = this.document;
+    const predicted = settle(before, flying.edits.flat());
+    const committed = settle(before, lower(before, patch ?? flying.submission.patch, {}, null));
     const document = apply(before, committed);
     let tell: (() => void) | undefined;
     if (!isSame(committed, predicted)) {

@@ -226,6 +226,17 @@ describe("a replica", () => {
     expect(replica.view).toMatchObject({ title: "Cocoa", text: "abcd" });
   });
 
+  it("can undo an edit with a test after an answer that names no patch", () => {
+    const replica = new Replica(event(), 0);
+    replica.edit([{ op: "test", path: "/title", value: "Tea" }, ...titled("Coffee")]);
+    replica.next();
+    replica.edit(titled("Cocoa"));
+    replica.acknowledged(1, 1);
+    expect(replica.next()).toEqual({ seq: 2, baseVersion: 1, patch: titled("Cocoa") });
+    replica.undo();
+    expect(replica.view).toMatchObject({ title: "Coffee" });
+  });
+
   it("merges a whole state into what waits", () => {
     const replica = new Replica(event(), 0);
     replica.edit(typed(3, "d"));
