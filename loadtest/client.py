@@ -21,6 +21,7 @@ from trio_websocket import (
 )
 
 from loadtest import content
+from loadtest.errors import words
 
 Result = TypeVar("Result")
 MESSAGE_BYTES_MAX = 1 << 26
@@ -173,4 +174,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionClosed) and error.reason is not None:
         return f"it closes with {error.reason.code} {error.reason.reason or error.reason.name}"
     cause = error.__cause__ or error.__context__  # a handshake that failed hides why
-    return str(error) or (str(cause) if cause is not None else "") or repr(error)
+    return words(error, str(cause or ""))

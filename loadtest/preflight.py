@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import trio
 
 from loadtest.client import ClientError, connect
+from loadtest.errors import words
 from loadtest.users import token
 
 TIMEOUT_S = 10.0
@@ -81,7 +82,7 @@ def _ask_admin(admin_url: str) -> None:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        raise PreflightError(f"{admin_url}: the admin HTTP doesn't answer: {error or repr(error)}") from None
+        raise PreflightError(f"{admin_url}: the admin HTTP doesn't answer: {words(error)}") from None
     finally:
         connection.close()
     if status != 200:

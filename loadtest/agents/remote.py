@@ -11,6 +11,7 @@ import trio
 from loadtest.agents.address import Address
 from loadtest.agents.channel import Channel, ChannelError, meet
 from loadtest.agents.serve import machine, versions
+from loadtest.errors import words
 from loadtest.generators import Generator
 
 CONNECT_TIMEOUT_S = 10.0
@@ -72,7 +73,7 @@ class RemoteGenerator(Generator):
                 with trio.fail_after(CONNECT_TIMEOUT_S):
                     await self._greet(stream)
             except (ChannelError, trio.TooSlowError) as error:
-                self.failure = f"agent {self.address} turned us away ({error or 'no answer'}): " + (
+                self.failure = f"agent {self.address} turned us away ({words(error, 'no answer')}): " + (
                     "is --agents-secret-file the same as its --secret-file?"
                 )
             if not self.failure:

@@ -25,6 +25,7 @@ import trio
 
 from loadtest.agents.address import Address, AgentError
 from loadtest.agents.channel import FIRST_BYTES_MAX, Channel, ChannelError, meet
+from loadtest.errors import words
 from loadtest.generators import WorkerProcess
 
 GREETING_TIMEOUT_S = 10.0
@@ -77,7 +78,7 @@ class Agent:
         try:
             await self._greet(stream, peer)
         except (ChannelError, trio.TooSlowError) as error:
-            self._say(f"{peer}: {error or 'said nothing'}")
+            self._say(f"{peer}: {words(error, 'said nothing')}")
         finally:
             self._places.release_on_behalf_of(stream)
 

@@ -21,6 +21,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from loadtest import content
 from loadtest.client import MESSAGE_BYTES_MAX, REQUEST_TIMEOUT_S, ClientError, Unreachable
 from loadtest.engine import Engine
+from loadtest.errors import words
 from loadtest.protocols.authors import Author, AuthorsProtocol, NoHistory, Reading, judge_authors
 from loadtest.protocols.lib0 import Decoder, ranges, state_vector, var_bytes, var_uint
 from loadtest.protocols.port import States
@@ -325,7 +326,7 @@ async def connected(target: Target, document: int) -> AsyncIterator[tuple[WebSoc
             whole = await answer(socket, SYNC, STEP_2)
             yield socket, name, whole.bytes()
     except (HandshakeError, OSError, ConnectionClosed) as error:
-        raise Unreachable(f"{target.url}: {error or error!r}") from None
+        raise Unreachable(f"{target.url}: {words(error)}") from None
 
 
 class Keeper(NoHistory):

@@ -23,6 +23,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from loadtest import content
 from loadtest.client import MESSAGE_BYTES_MAX, REQUEST_TIMEOUT_S, ClientError, Unreachable
 from loadtest.engine import Engine
+from loadtest.errors import words
 from loadtest.protocols import json0, json1
 from loadtest.protocols.port import Protocol, States
 from loadtest.replica import ReplicaError, digest
@@ -289,7 +290,7 @@ async def connected(url: str, client_id: str) -> AsyncIterator[Client]:
             await client.request({"a": "hs", "id": client_id, "protocol": 1, "protocolMinor": 2})
             yield client
     except (HandshakeError, OSError, ConnectionClosed) as error:
-        raise Unreachable(f"{url}: {error or error!r}") from None
+        raise Unreachable(f"{url}: {words(error)}") from None
 
 
 class Keeper:

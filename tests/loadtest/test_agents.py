@@ -19,10 +19,10 @@ import trio
 import trio.testing
 from click.testing import CliRunner
 
-from loadtest.agents import remote
+from loadtest.agents import remote, serve
 from loadtest.agents.address import Address, AgentError, Agents, address_of, addresses_of, read_secret
 from loadtest.agents.channel import FIRST_BYTES_MAX, MAGIC, ChannelError, meet
-from loadtest.agents.remote import MS, Comparison, best
+from loadtest.agents.remote import MS, Comparison, RemoteGenerator, best
 from loadtest.cli import main
 from loadtest.coordinator import run
 from loadtest.options import Action, Options, Progress, RunError
@@ -197,6 +197,29 @@ async def test_who_is_not_there_is_named() -> None:
     address = Address("127.0.0.1", 9)
     with pytest.raises(RunError, match=f"agent {address} can't be reached"):
         await run(options(scenario(), [address]))
+
+
+async def test_an_agent_that_never_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "CONNECT_TIMEOUT_S", 1.0)
+    address, listeners = await serve.listen(Address("127.0.0.1", 0))
+    generator = RemoteGenerator({}, address, SECRET)
+    await generator.run()
+    await listeners[0].aclose()
+    assert generator.failure.startswith(f"agent {address} turned us away (no answer): ")
+
+
+async def test_an_agent_tells_who_came_and_said_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "GREETING_TIMEOUT_S", 0.2)
+    said: list[str] = []
+    address, listeners = await serve.listen(Address("127.0.0.1", 0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve.Agent(SECRET, said.append).serve, listeners)
+        async with await trio.open_tcp_stream(address.host, address.port) as stream:
+            port = stream.socket.getsockname()[1]
+            async for _ in stream:
+                pass
+        nursery.cancel_scope.cancel()
+    assert said == [f"127.0.0.1:{port}: said nothing"]
 
 
 async def test_other_versions_are_named(three: Any, monkeypatch: pytest.MonkeyPatch) -> None:
