@@ -133,7 +133,7 @@ async def on_link(shards: Shards, calls: list[list[Call]]) -> int:
     return sum(map(len, calls))
 
 
-def append_arguments(shards: Shards, codec: Codec, batch: Batch) -> list[object]:
+def append_arguments(codec: Codec, batch: Batch) -> list[object]:
     """The append call's parts, which redis-py packs itself."""
     from hiredis import Reader
 
@@ -146,7 +146,7 @@ def append_arguments(shards: Shards, codec: Codec, batch: Batch) -> list[object]
 async def with_redis_py(shards: Shards, rooms: Rooms, rounds: int, name: str, results: list[Result]) -> None:
     codec = Codec(shards.library, shards.config.partitions, shards.origin)
     batches = [
-        [append_arguments(shards, codec, rooms.batch(room)) for room in range(len(rooms.names))]
+        [append_arguments(codec, rooms.batch(room)) for room in range(len(rooms.names))]
         for _ in range(rounds)
     ]
     client = redis.Redis(**shards.table.owners[0].client_options())

@@ -100,7 +100,7 @@ def _ranks(document: Array, documents: int) -> Array:
 
 
 class Schedule:
-    """The schedule of a scenario, of the whole run; `mine` selects the users of some documents."""
+    """The schedule of a scenario, of the whole run."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario

@@ -26,10 +26,10 @@ and another process.
 Where a share of the connections has permessage-deflate, what that costs and saves is part of each cost: a
 model is for the share that was measured.
 
-Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
-non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
-for the machine that was measured and say nothing about another. `usl` is Gunther's Universal Scalability
-Law, X(n) = n / (1 + sigma (n - 1) + kappa n (n - 1)).
+Costs can't be negative, so the least squares are over the coefficients of 0 and more (see `fits`).
+Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold for the machine
+that was measured and say nothing about another. `usl` is Gunther's Universal Scalability Law,
+X(n) = n / (1 + sigma (n - 1) + kappa n (n - 1)).
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
         drain_connections_per_s=drain_rate,
         drain_s=drain_s,
         extrapolated=_extrapolated(model, load, workers.value, exceeded),
-        assumed=_assumed(wanted, workers_a_node, operations),
+        assumed=_assumed(wanted, workers_a_node),
     )
 
 
@@ -271,7 +271,7 @@ def _extrapolated(
     return tuple(marks)
 
 
-def _assumed(wanted: Wanted, workers_a_node: int, operations: float) -> tuple[str, ...]:
+def _assumed(wanted: Wanted, workers_a_node: int) -> tuple[str, ...]:
     marks = []
     if wanted.sigma is None and workers_a_node > 1:
         marks.append(

@@ -164,11 +164,11 @@ class Sockets(Judge):
             data = os.read(user.fd, RECEIVE_BYTES)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EINTR):
-                self._end(slot, user, 1006, os.strerror(error.errno or 0).encode(), time.monotonic_ns())
+                self._end(slot, 1006, os.strerror(error.errno or 0).encode(), time.monotonic_ns())
             return
         now = time.monotonic_ns()
         if not data:
-            self._end(slot, user, 1006, b"", now)
+            self._end(slot, 1006, b"", now)
             return
         got, data = len(data), user.partial + data
         if user.phase == "open":
@@ -182,7 +182,7 @@ class Sockets(Judge):
         self.bytes_received += size
         self.compressed_bytes_received += size if user.compressed else 0
 
-    def _end(self, slot: int, user: Client, code: int, reason: bytes, now: int) -> None:
+    def _end(self, slot: int, code: int, reason: bytes, now: int) -> None:
         self.detach(slot)
         self._events.append((slot, CLOSED, (code, reason), now))
 
@@ -193,17 +193,17 @@ class Sockets(Judge):
         answer = data[:end]
         accepted = ACCEPTED.search(answer)
         if not answer.startswith(b"HTTP/1.1 101"):
-            return self._reject(slot, user, answer, data, now)
+            return self._reject(slot, answer, data, now)
         if accepted and BY_ITSELF not in accepted[1].lower():
-            return self._reject(slot, user, b"permessage-deflate without " + BY_ITSELF, data, now)
+            return self._reject(slot, b"permessage-deflate without " + BY_ITSELF, data, now)
         user.phase, user.compressed = "open", bool(accepted)
         self._events.append((slot, OPENED, answer, now))
         self._got(user, len(data) - end - 4)
         return self._frames(slot, user, data, end + 4, now)
 
-    def _reject(self, slot: int, user: Client, why: bytes, data: bytes, now: int) -> int:
+    def _reject(self, slot: int, why: bytes, data: bytes, now: int) -> int:
         self._events.append((slot, REJECTED, why, now))
-        self._end(slot, user, 1006, b"handshake refused", now)
+        self._end(slot, 1006, b"handshake refused", now)
         return len(data)
 
     def _frames(self, slot: int, user: Client, data: bytes, at: int, now: int) -> int:
@@ -224,7 +224,7 @@ class Sockets(Judge):
 
     def _broken(self, slot: int, user: Client, code: int, reason: bytes, now: int) -> None:
         self._fault(MALFORMED, slot, user, -1)
-        self._end(slot, user, code, reason, now)
+        self._end(slot, code, reason, now)
 
     def _frame(self, slot: int, user: Client, first: int, payload: bytes, now: int) -> None:
         opcode, inflates = first & 15, bool(first & COMPRESSED)
@@ -236,7 +236,7 @@ class Sockets(Judge):
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
             if code != 1005:
                 self._send_frame(user, 8, payload[:2])
-            self._end(slot, user, code, payload[2:], now)
+            self._end(slot, code, payload[2:], now)
         elif opcode == self.opcode:
             user.fragments, user.inflates = [payload], inflates
         elif opcode == 0 and user.fragments is not None:

@@ -149,11 +149,10 @@ def _type(text: Any, components: list[Any]) -> None:
 
 
 class Session:
-    """What a user remembers. `ends` are the clocks behind each of its edits."""
+    """What a user remembers. `author` is its number in Yjs, `ends` are the clocks behind its edits."""
 
-    def __init__(self, client: int, copy: Copy | None) -> None:
-        self.author: Author = client
-        self.client = client
+    def __init__(self, author: int, copy: Copy | None) -> None:
+        self.author = author
         self.copy = copy
         self.reading = Reading()
         self.clocks: dict[int, int] = {}
@@ -219,7 +218,7 @@ class Hocuspocus(AuthorsProtocol):
             session.copy.feed([update])
         for client, clock, length in ranges(update):
             end = clock + length
-            if step == UPDATE and client != session.client and user.state == "live":
+            if step == UPDATE and client != session.author and user.state == "live":
                 self._deliver(crowd.engine, user, client, clock, end, now)
             session.clocks[client] = max(end, session.clocks.get(client, 0))
         if step == STEP_2 and user.state == "joining":
@@ -254,12 +253,12 @@ class Hocuspocus(AuthorsProtocol):
         informed = EDIT_KINDS[kind] in ("description", "attendees")
         update = session.copy.write(user.edited(kind, index, session.copy.document if informed else None))
         session.clock = max(
-            (clock + length for client, clock, length in ranges(update) if client == session.client),
+            (clock + length for client, clock, length in ranges(update) if client == session.author),
             default=session.clock,
         )
         session.ends.append(session.clock)
         number = engine.next_number(user.slot)
-        self.books[user.document].submit(session.client, number)
+        self.books[user.document].submit(session.author, number)
         return number, sync(var_bytes(user.resource_id.encode()), UPDATE, update)
 
     def sending(self, user: User, number: int) -> None:
@@ -273,7 +272,7 @@ class Hocuspocus(AuthorsProtocol):
         if not saved:
             crowd.refused(user, number)
             return
-        key = self.books[user.document].acknowledge(session.client, number)
+        key = self.books[user.document].acknowledge(session.author, number)
         crowd.acknowledged(user, number, key, now)
 
     # ---------------------------------------------------------------------------------------- the server
@@ -295,7 +294,7 @@ class Hocuspocus(AuthorsProtocol):
         document = users[0].document if users else -1
         clocks = self.stored.get(document, {})
         stored: dict[Author, int] = {
-            session.client: bisect_right(session.ends, clocks.get(session.client, 0))
+            session.author: bisect_right(session.ends, clocks.get(session.author, 0))
             for session in self.sessions.values()
         }
         return judge_authors(evidence, users, self.books[document], stored)

@@ -6,8 +6,8 @@ is a class with a `name`; `loadtest run --protocol NAME`, or `--protocol my_serv
 in a variable PROTOCOL of that file.
 
 `crowd` in what follows is the crowd that the user belongs to (see `loadtest.crowd.Crowd`): an adapter tells
-it what a message meant (`joined`, `caught_up`, `refused`) and uses its `engine` for the order and the time of
-changes (`deliver`, `step`, `acknowledge`).
+it what a message meant (`joined`, `acknowledged`, `refused`) and uses its `engine` for the order and the time
+of changes (`deliver`, `step`).
 """
 
 from __future__ import annotations
@@ -160,7 +160,3 @@ class Protocol(ABC):
     def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
         """Compare all there is about one document."""
         return judge_document(evidence)
-
-    def notes(self) -> Sequence[str]:
-        """What a verdict over this protocol can't know, in words."""
-        return ()
