@@ -231,11 +231,7 @@ class Run:
 
     async def _observe(self) -> None:
         """A sample a second, full ones at the end of each stage; notice a server that died."""
-        ends = []
-        end_s = 0.0
-        for stage in self.scenario.stages:
-            end_s += stage.duration_s
-            ends.append(end_s - 0.3)
+        ends = [end_s - 0.3 for end_s in self.scenario.ends_s]
         while True:
             await trio.sleep(1.0 - self._now_s() % 1.0 if self._now_s() > 0 else 0.2)
             full = bool(ends) and self._now_s() + 0.5 >= ends[0]

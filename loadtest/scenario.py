@@ -16,8 +16,10 @@ import re
 import tomllib
 import types
 import typing
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -124,8 +126,17 @@ class Scenario:
     seed: int = 1  # of the schedule
 
     @property
+    def ends_s(self) -> tuple[float, ...]:
+        """When each stage is over."""
+        return tuple(accumulate(stage.duration_s for stage in self.stages))
+
+    @property
     def duration_s(self) -> float:
-        return sum(stage.duration_s for stage in self.stages)
+        return self.ends_s[-1]
+
+    def stage_at(self, at_s: float) -> int:
+        """The number of the stage at a time; what comes after the last one is of that."""
+        return min(bisect_right(self.ends_s, at_s), len(self.stages) - 1)
 
     @property
     def users(self) -> int:

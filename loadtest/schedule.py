@@ -106,21 +106,16 @@ class Schedule:
         self.scenario = scenario
         self.cast = Cast.of(scenario)
         self.editors = np.flatnonzero(~self.cast.viewer)
-        ends = np.cumsum([stage.duration_s for stage in scenario.stages])
-        self._ends = ends
-        self._starts = np.concatenate(([0.0], ends[:-1]))
+        self._ends = np.array(scenario.ends_s, float)
+        self._starts = np.concatenate(([0.0], self._ends[:-1]))
         self._targets = np.array([stage.connections for stage in scenario.stages], float)
         weights = np.array([scenario.activity.mix.get(kind, 0.0) for kind in EDIT_KINDS])
         self._mix = weights / weights.sum()
         self.slices = int(np.ceil(scenario.duration_s / SLICE_S - 1e-9))
 
-    def stage_at(self, at_s: float) -> int:
-        """The number of the stage at a time (the last one at the very end)."""
-        return min(int(np.searchsorted(self._ends, at_s, side="right")), len(self._ends) - 1)
-
     def connections_at(self, at_s: float) -> float:
         """How many users are meant to be connected: linear within a stage."""
-        number = self.stage_at(at_s)
+        number = self.scenario.stage_at(at_s)
         before = self._targets[number - 1] if number else 0.0
         span = self._ends[number] - self._starts[number]
         share = min((at_s - self._starts[number]) / span, 1.0) if span > 0 else 1.0
@@ -128,7 +123,7 @@ class Schedule:
 
     def _rates_at(self, at_s: float) -> tuple[float, float]:
         """(edits, presence updates) a second of all users."""
-        stage: Stage = self.scenario.stages[self.stage_at(at_s)]
+        stage: Stage = self.scenario.stages[self.scenario.stage_at(at_s)]
         activity, connected = self.scenario.activity, self.connections_at(at_s)
         edits = stage.operations_per_s
         if edits is None:

@@ -7,7 +7,6 @@ environment (see `loadtest run --help`).
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -114,10 +113,9 @@ def _between(samples: Sequence[Mapping[str, Any]], start_s: float, end_s: float)
 def _stages(
     scenario: Scenario, intervals: Sequence[Data], late: Sequence[Data], samples: Sequence[Data]
 ) -> list[Data]:
-    stages = []
-    start_s, connections = 0.0, 0
-    for number, stage in enumerate(scenario.stages):
-        end_s = start_s + stage.duration_s
+    stages, connections = [], 0
+    for number, (start_s, end_s) in enumerate(itertools.pairwise((0.0, *scenario.ends_s))):
+        stage = scenario.stages[number]
         own, its_late = (
             [one for one in many if _stage_of(scenario, one) == number] for many in (intervals, late)
         )
@@ -140,7 +138,6 @@ def _stages(
                 "histograms": {k: v for k, v in total.encoded().items() if k in ("delivery", "ack")},
             }
         )
-        start_s = end_s
     return stages
 
 
@@ -171,9 +168,8 @@ def _middle_s(interval: Mapping[str, Any]) -> float:
 
 
 def _stage_of(scenario: Scenario, interval: Mapping[str, Any]) -> int:
-    """The number of the stage that an interval is of; what comes after the last one is of that."""
-    ends = list(itertools.accumulate(stage.duration_s for stage in scenario.stages))
-    return min(bisect_right(ends, _middle_s(interval)), len(ends) - 1)
+    """The number of the stage that an interval is of."""
+    return scenario.stage_at(_middle_s(interval))
 
 
 def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,11 +31,8 @@ def sparkline(values: list[float], width: int = 32) -> str:
 
 
 def _stage_name(scenario: Scenario, at_s: float) -> str:
-    ends = itertools.accumulate(stage.duration_s for stage in scenario.stages)
-    return next(
-        (stage.name for stage, end in zip(scenario.stages, ends, strict=True) if at_s < end),
-        "answers to come",
-    )
+    over = at_s >= scenario.duration_s
+    return "answers to come" if over else scenario.stages[scenario.stage_at(at_s)].name
 
 
 def _grid() -> Table:

@@ -61,7 +61,7 @@ class State:
         one = summed([interval])
         self._total.add(interval)
         at_s = (interval["number"] + 1) * INTERVAL_S
-        if _stage(scenario, at_s - INTERVAL_S / 2)["measured"]:
+        if scenario.stages[scenario.stage_at(at_s - INTERVAL_S / 2)].measured:
             self._measured.add(interval)
         delivery = one.histograms["delivery"].summary_ms()
         self._series.append(
@@ -105,22 +105,17 @@ class State:
 
 
 def _stages(scenario: Scenario) -> list[dict[str, Any]]:
-    starts = itertools.accumulate((stage.duration_s for stage in scenario.stages), initial=0.0)
+    spans = itertools.pairwise((0.0, *scenario.ends_s))
     return [
         {
             "name": stage.name,
-            "from_s": start,
-            "until_s": start + stage.duration_s,
+            "from_s": start_s,
+            "until_s": end_s,
             "measured": stage.measured,
             "connections": stage.connections,
         }
-        for stage, start in zip(scenario.stages, starts, strict=False)
+        for stage, (start_s, end_s) in zip(scenario.stages, spans, strict=True)
     ]
-
-
-def _stage(scenario: Scenario, at_s: float) -> dict[str, Any]:
-    found = _stages(scenario)
-    return next((one for one in found if at_s < one["until_s"]), found[-1])
 
 
 def _server(progress: Progress) -> dict[str, Any]:

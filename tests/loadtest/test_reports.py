@@ -256,6 +256,8 @@ def test_the_live_view_shows_rates_percentiles_and_the_verdict_so_far() -> None:
         assert wanted in said
     progress.intervals[-1]["counts"]["gaps"] = 2
     assert "2 gaps" in printed(view(progress))
+    progress.at_s = 10.2
+    assert "running: answers to come  10 of 10 s" in printed(view(progress))
 
 
 def test_a_sparkline_rises_with_its_values() -> None:

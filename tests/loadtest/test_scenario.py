@@ -126,3 +126,10 @@ def test_every_key_is_documented_by_name_default_and_meaning() -> None:
     assert found["[targets]", "delivery_p95_ms"].default == "none"
     assert found["[population]", "documents"].default == "required"
     assert found["[generator]", "drain_s"].default == "10.0"
+
+
+def test_a_moment_is_of_a_stage_and_what_comes_afterwards_of_the_last_one() -> None:
+    stages = [{"name": name, "duration_s": s, "connections": 2} for name, s in (("a", 1), ("b", 0), ("c", 2))]
+    scenario = parse({**MINIMAL, "stages": stages})
+    assert (scenario.ends_s, scenario.duration_s) == ((1.0, 1.0, 3.0), 3.0)
+    assert [scenario.stage_at(at_s) for at_s in (0.0, 0.9, 1.0, 2.9, 3.0, 9.0)] == [0, 0, 2, 2, 2, 2]
