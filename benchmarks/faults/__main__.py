@@ -34,12 +34,13 @@ from benchmarks.faults.bystanders import Bystanders, told
 from benchmarks.faults.cluster import Cluster, Shape, running
 from benchmarks.faults.drills import DRILLS, Drill
 from benchmarks.faults.table import summary, table
-from loadtest import scenario as scenarios
+from loadtest.cli.options import scenario_of
 from loadtest.coordinator import run
 from loadtest.observe import scrape
 from loadtest.options import Action, Options, RunError
 from loadtest.report.page import render
 from loadtest.report.terminal import LiveView, print_report
+from loadtest.scenario import Scenario
 
 KEPT_METRICS = (
     "gateway_archive",
@@ -67,7 +68,7 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_W
 class Wanted:
     """How the drills are run."""
 
-    scenario: scenarios.Scenario
+    scenario: Scenario
     at_s: float  # of the drill
     profile: Path | None
     profile_s: float
@@ -131,13 +132,6 @@ def _py_spy() -> str:
     if found is None:
         raise click.UsageError("--profile needs py-spy: pip install py-spy")
     return found
-
-
-def _scenario(name: str, scale: float, rate_scale: float, duration_scale: float) -> scenarios.Scenario:
-    try:
-        return scenarios.load(name).scaled(scale, duration_scale, rate_scale)
-    except scenarios.ScenarioError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _shaped(drill: Drill, archive: bool, settings: Sequence[str]) -> Drill:
@@ -207,7 +201,7 @@ def main(
         _py_spy()
     summaries = []
     for drill in _chosen(names):
-        loaded = _scenario(scenario or drill.scenario, scale, rate_scale, duration_scale)
+        loaded = scenario_of(scenario or drill.scenario, scale, duration_scale, rate_scale)
         if processes:
             loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
         at = (drill.at_s if at_s is None else at_s) * duration_scale

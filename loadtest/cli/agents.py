@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import trio
-from rich.console import Console
 
 from loadtest.agents.address import PORT, Address, AgentError, Agents, address_of, addresses_of, read_secret
 from loadtest.agents.serve import Agent, listen
-
-console = Console(highlight=False)
-FILE = click.Path(dir_okay=False, path_type=Path)
+from loadtest.cli.options import FILE, console, together
 
 
 @click.command("agent")
@@ -53,20 +49,16 @@ async def _serve(address: Address, agent: Agent) -> None:
         nursery.cancel_scope.cancel()
 
 
-def agents_options(function: Any) -> Any:
-    """--agents and --agents-secret-file; see `taken_agents`."""
-    options: tuple[Callable[[Any], Any], ...] = (
-        click.option(
-            "--agents",
-            "agent_hosts",
-            metavar="HOST[:PORT],...",
-            help="Machines where `python -m loadtest agent` runs: they play the users, in equal shares.",
-        ),
-        click.option("--agents-secret-file", type=FILE, help="The agents' --secret-file."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+# See `taken_agents`.
+agents_options = together(
+    click.option(
+        "--agents",
+        "agent_hosts",
+        metavar="HOST[:PORT],...",
+        help="Machines where `python -m loadtest agent` runs: they play the users, in equal shares.",
+    ),
+    click.option("--agents-secret-file", type=FILE, help="The agents' --secret-file."),
+)
 
 
 def taken_agents(options: dict[str, Any]) -> Agents | None:

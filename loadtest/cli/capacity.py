@@ -9,27 +9,32 @@ from typing import Any
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 
-from loadtest import scenario as scenarios
 from loadtest.capacity.fits import Estimate, FitError
-from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl
+from loadtest.capacity.model import CPU_TERMS, CostModel, fit_usl
 from loadtest.capacity.plan import Answer, PlanError, Wanted, check, monthly, plan
 from loadtest.capacity.prices import PriceError, Prices, load_prices
-from loadtest.capacity.sweep import merged_points, sweep
+from loadtest.capacity.sweep import sweep
 from loadtest.cli.agents import agents_options, taken_agents
 from loadtest.cli.errors import no_run
-from loadtest.cli.outputs import writable
+from loadtest.cli.options import (
+    FILE,
+    READABLE,
+    console,
+    model_of,
+    points_in,
+    scenario_of,
+    server_options,
+    together,
+)
+from loadtest.cli.outputs import keep, writable
 from loadtest.cli.watch import Watch, watched
 from loadtest.coordinator import run
 from loadtest.options import Options
 from loadtest.report.figures import cores, milliseconds, number, size
 from loadtest.scenario import Scenario
 
-console = Console(highlight=False)
-FILE = click.Path(dir_okay=False, path_type=Path)
-READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Row = tuple[str, str, str]
 
 
@@ -64,11 +69,7 @@ Row = tuple[str, str, str]
     "--scale", default=1.0, show_default=True, help="The scenario's users and documents, times this."
 )
 @click.option("--rate-scale", default=1.0, show_default=True, help="Its rates of edits, times this.")
-@click.option(
-    "--url", help="The gateway under test; without it each step starts one. ws://HOST:PORT/realtime"
-)
-@click.option("--admin-url", help="Its admin HTTP, for whole histories. http://HOST:PORT")
-@click.option("--token-secret-file", type=READABLE, help="The secret that signs tokens: DATA/jwt-secret.")
+@server_options("each step starts one", admin_for="whole histories")
 @agents_options
 @click.option("--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer it; 0 is a free port.")
 @click.option("--json", "json_file", type=FILE, help="Write the calibration, for `plan`.")
@@ -79,7 +80,7 @@ def sweep_command(
     json_file: Path | None,
     url: str | None,
     admin_url: str | None,
-    token_secret_file: Path | None,
+    secret: bytes | None,
     web: str | None,
     **options: Any,
 ) -> None:
@@ -90,13 +91,7 @@ def sweep_command(
 
     Exit status: 0; 2 where it was ended early (Ctrl-C), with the points of the runs before and no knee.
     """
-    try:
-        base = scenarios.load(scenario).scaled(scale, rates=rate_scale)
-    except scenarios.ScenarioError as error:
-        raise click.UsageError(str(error)) from None
-
-    secret = token_secret_file.read_bytes().strip() if token_secret_file else None
-    agents = taken_agents(options)
+    base, agents = scenario_of(scenario, scale, rates=rate_scale), taken_agents(options)
     writable(json_file)
 
     async def all_steps(watch: Watch) -> dict[str, Any]:
@@ -119,40 +114,33 @@ def sweep_command(
         reached = "none" if knee["value"] is None else number(knee["value"])
         console.print(f"knee: {reached} {options['vary']}; beyond it: {knee['why']}", style="bold")
     if json_file:
-        json_file.write_text(json.dumps(calibration))
-        console.print(f"calibration: {json_file}", style="dim")
+        keep(calibration, json_file)
     raise SystemExit(0 if knee else 2)
 
 
-def _wanted_options(function: Any) -> Any:
-    options = (
-        click.option("--connections", type=float, required=True, help="Concurrent connections."),
-        click.option("--ops-per-user-s", "operations_per_user_s", type=float, required=True, help="Edits."),
-        click.option("--viewers", type=float, required=True, help="How many others see an edit."),
-        click.option("--p95-ms", default=200.0, show_default=True, help="Delivery target."),
-        click.option("--survive", default=1, show_default=True, help="Nodes that may fail at once."),
-        click.option("--cores-a-node", default=2, show_default=True),
-        click.option("--node-memory-gib", default=4.0, show_default=True),
-        click.option(
-            "--connections-a-worker", default=19_000, show_default=True, help="Its connections_max."
-        ),
-        click.option(
-            "--scaling",
-            multiple=True,
-            metavar="WORKERS=THROUGHPUT",
-            help="Measured on one node; three or more of them fit the Universal Scalability Law.",
-        ),
-        click.option("--redis-appends-per-s", default=80_000.0, show_default=True, help="Of one master."),
-        click.option(
-            "--documents", type=float, help="Changed within 48 h.  [default: connections / (viewers + 1)]"
-        ),
-        click.option("--change-bytes", default=170.0, show_default=True, help="Of a change, on average."),
-        click.option("--document-bytes", default=1024.0, show_default=True, help="Of a document."),
-        click.option("--archive-days", default=30.0, show_default=True, help="How long changes are kept."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+_wanted_options = together(
+    click.option("--connections", type=float, required=True, help="Concurrent connections."),
+    click.option("--ops-per-user-s", "operations_per_user_s", type=float, required=True, help="Edits."),
+    click.option("--viewers", type=float, required=True, help="How many others see an edit."),
+    click.option("--p95-ms", default=200.0, show_default=True, help="Delivery target."),
+    click.option("--survive", default=1, show_default=True, help="Nodes that may fail at once."),
+    click.option("--cores-a-node", default=2, show_default=True),
+    click.option("--node-memory-gib", default=4.0, show_default=True),
+    click.option("--connections-a-worker", default=19_000, show_default=True, help="Its connections_max."),
+    click.option(
+        "--scaling",
+        multiple=True,
+        metavar="WORKERS=THROUGHPUT",
+        help="Measured on one node; three or more of them fit the Universal Scalability Law.",
+    ),
+    click.option("--redis-appends-per-s", default=80_000.0, show_default=True, help="Of one master."),
+    click.option(
+        "--documents", type=float, help="Changed within 48 h.  [default: connections / (viewers + 1)]"
+    ),
+    click.option("--change-bytes", default=170.0, show_default=True, help="Of a change, on average."),
+    click.option("--document-bytes", default=1024.0, show_default=True, help="Of a document."),
+    click.option("--archive-days", default=30.0, show_default=True, help="How long changes are kept."),
+)
 
 
 @click.command("plan")
@@ -175,10 +163,7 @@ def plan_command(
     confidence intervals. What goes beyond the measurements, and what is assumed, is said.
     """
     writable(json_file)
-    try:
-        model = fit(merged_points([json.loads(path.read_text()) for path in calibrations]))
-    except (FitError, ValueError, KeyError) as error:
-        raise click.UsageError(f"no model can be made of this: {error}") from None
+    model = model_of(calibrations)
     try:
         wanted, listed = Wanted(**options, **_scaling(scaling)), load_prices(prices)
         answer = plan(model, wanted, listed.redis[0])
@@ -191,7 +176,7 @@ def plan_command(
         money, bill = None, [("a month", "unknown", f"{error}: give a list that does (--prices)")]
     _print_model(model)
     _print_answer(answer, model.compression(), bill)
-    rows = check(model, merged_points([json.loads(path.read_text()) for path in checks]))
+    rows = check(model, points_in(checks))
     if rows:
         _print_check(rows)
     if json_file:

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from loadtest import scenario as scenarios
 from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
+from loadtest.cli.options import FILE, FOLDER, READABLE, console, scenario_of, server_options
 from loadtest.cli.outputs import (
     baseline,
     collector,
@@ -40,11 +40,7 @@ from loadtest.report.terminal import LiveView, print_report
 from loadtest.server import GATEWAY
 
 EXIT = {"pass": 0, "fail": 1, "invalid": 2}
-console = Console(highlight=False)
-FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
 BASELINES = Path("baselines")
-READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class Share(click.ParamType[tuple[int, int]]):
@@ -102,21 +98,9 @@ def _list_keys() -> None:
     console.print(table)
 
 
-def _scenario(
-    name: str, scale: float, duration_scale: float, rate_scale: float, seed: int | None
-) -> scenarios.Scenario:
-    try:
-        loaded = scenarios.load(name).scaled(scale, duration_scale, rate_scale)
-    except scenarios.ScenarioError as error:
-        raise click.UsageError(str(error)) from None
-    return loaded if seed is None else replace(loaded, seed=seed)
-
-
 @main.command("run")
 @click.argument("scenario")
-@click.option("--url", help="The gateway under test; without it one is started here. ws://HOST:PORT/realtime")
-@click.option("--admin-url", help="Its admin HTTP, for metrics and whole histories. http://HOST:PORT")
-@click.option("--token-secret-file", type=READABLE, help="The secret that signs tokens: DATA/jwt-secret.")
+@server_options("one is started here", admin_for="metrics and whole histories")
 @output_options
 @click.option(
     "--target",
@@ -162,7 +146,6 @@ def run_command(
     duration_scale: float,
     seed: int | None,
     processes: int | None,
-    token_secret_file: Path | None,
     targets: tuple[str, ...],
     server_command: str | None,
     web: str | None,
@@ -183,19 +166,20 @@ def run_command(
     generator.{cpu_s,lag_p99_ms,missed}, stages[], environment.
     """
     files, otlp, agents = taken(options), collector(options), taken_agents(options)
-    loaded = with_targets(_scenario(scenario, scale, duration_scale, rate_scale, seed), targets)
+    loaded = with_targets(scenario_of(scenario, scale, duration_scale, rate_scale), targets)
+    if seed is not None:
+        loaded = replace(loaded, seed=seed)
     if processes:
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
-    secret = token_secret_file.read_bytes().strip() if token_secret_file else None
     command = shlex.split(server_command) if server_command else GATEWAY
     with no_run(), watched(web, console) as watch, LiveView(console) as live:
-        wanted = Options(loaded, secret=secret, server_command=command, agents=agents, **options)
+        wanted = Options(loaded, server_command=command, agents=agents, **options)
         wanted.control, wanted.on_progress = watch.control, both(live.show, watch.state.show)
         report = trio.run(run, wanted)
         watch.over(report)
     print_report(report, console)
-    save(report, files, console)
-    send(report, otlp, console)
+    save(report, files)
+    send(report, otlp)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
 
@@ -228,8 +212,8 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
     except MergeError as error:
         raise click.UsageError(str(error)) from None
     print_report(report, console)
-    save(report, files, console)
-    send(report, otlp, console)
+    save(report, files)
+    send(report, otlp)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
 
@@ -239,7 +223,7 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
 def html_command(report: Path, page: Path) -> None:
     """Turn the JSON REPORT of a run into an HTML PAGE."""
     writable(page)
-    save(_load(report), {"html": page}, console)
+    save(_load(report), {"html": page})
 
 
 @main.command("export")
@@ -248,8 +232,8 @@ def html_command(report: Path, page: Path) -> None:
 def export_command(report: Path, **options: Any) -> None:
     """Write the JSON REPORT of a run in other forms, or send its samples."""
     files, otlp, loaded = taken(options), collector(options), _load(report)
-    save(loaded, files, console)
-    send(loaded, otlp, console)
+    save(loaded, files)
+    send(loaded, otlp)
 
 
 @main.command("baseline")

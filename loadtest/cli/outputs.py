@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from loadtest.cli.errors import no_run
+from loadtest.cli.options import FILE, console, together
 from loadtest.preflight import check_files
 from loadtest.report.exports import junit, markdown, samples_csv
 from loadtest.report.otlp import OtlpError, endpoint, export
 from loadtest.report.page import render
 from loadtest.scenario import Scenario, ScenarioError, parse
 
-FILE = click.Path(dir_okay=False, path_type=Path)
 FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "json": ("the report as JSON", json.dumps),
     "html": ("the report as one HTML page with pictures", render),
@@ -30,12 +29,14 @@ FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
 NAME = re.compile(r"[\w.-]{1,80}")
 
 
-def output_options(function: Any) -> Any:
-    """--json, --html, --junit, --csv, --markdown, --otlp."""
-    function = click.option("--otlp", metavar="URL", help="Send the samples to an OTLP collector.")(function)
-    for form, (what, _) in reversed(list(FORMS.items())):
-        function = click.option(f"--{form}", f"{form}_file", type=FILE, help=f"Write {what}.")(function)
-    return function
+# --json, --html, --junit, --csv, --markdown, --otlp: see `taken` and `collector`.
+output_options = together(
+    *(
+        click.option(f"--{form}", f"{form}_file", type=FILE, help=f"Write {what}.")
+        for form, (what, _) in FORMS.items()
+    ),
+    click.option("--otlp", metavar="URL", help="Send the samples to an OTLP collector."),
+)
 
 
 def taken(options: dict[str, Any]) -> dict[str, Path]:
@@ -60,7 +61,7 @@ def collector(options: dict[str, Any]) -> str | None:
         raise click.UsageError(str(error)) from None
 
 
-def send(report: Mapping[str, Any], url: str | None, console: Console) -> None:
+def send(report: Mapping[str, Any], url: str | None) -> None:
     """Send the samples to a collector; one that doesn't take them is told, and changes no verdict."""
     if url is None:
         return
@@ -72,11 +73,17 @@ def send(report: Mapping[str, Any], url: str | None, console: Console) -> None:
         console.print(f"samples: {url}", style="dim")
 
 
-def save(report: Mapping[str, Any], files: Mapping[str, Path], console: Console) -> None:
+def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
     """Write a report in each form."""
     for form, path in files.items():
         path.write_text(FORMS[form][1](report))
         console.print(f"report: {path}", style="dim")
+
+
+def keep(calibration: Mapping[str, Any], path: Path) -> None:
+    """Write a calibration."""
+    path.write_text(json.dumps(calibration))
+    console.print(f"calibration: {path}", style="dim")
 
 
 def with_targets(scenario: Scenario, wanted: Sequence[str]) -> Scenario:

@@ -10,16 +10,13 @@ from typing import Any
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 
 from loadtest.capacity.calibrate import calibrate
-from loadtest.capacity.fits import FitError
-from loadtest.capacity.model import fit
 from loadtest.capacity.prices import PriceError, load_prices
-from loadtest.capacity.sweep import merged_points
 from loadtest.cli.errors import no_run
-from loadtest.cli.outputs import writable
+from loadtest.cli.options import FILE, READABLE, console, model_of
+from loadtest.cli.outputs import keep, writable
 from loadtest.coordinator import run
 from loadtest.options import Options
 from loadtest.scenario import Scenario
@@ -27,10 +24,6 @@ from loadtest.simulate import study as studies
 from loadtest.simulate.cluster import Cluster
 from loadtest.simulate.page import event_rows, plan_rows, render, stated_text
 from loadtest.simulate.study import Objective, StudyError
-
-console = Console(highlight=False)
-FILE = click.Path(dir_okay=False, path_type=Path)
-READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("calibrate")
@@ -60,8 +53,7 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
 
     with no_run():
         found = trio.run(all_runs)
-    json_file.write_text(json.dumps(found))
-    console.print(f"calibration: {json_file}", style="dim")
+    keep(found, json_file)
 
 
 @click.command("simulate")
@@ -103,8 +95,6 @@ def simulate_command(
     writable(json_file, html_file)
     try:
         found = _study(calibrations, prices, nodes, redis_masters, plan_name, with_day, wanted)
-    except (FitError, ValueError, KeyError) as error:
-        raise click.UsageError(f"no model can be made of this: {error}") from None
     except (StudyError, PriceError) as error:
         raise click.ClickException(str(error)) from None
     _print(found)
@@ -124,7 +114,7 @@ def _study(
     with_day: bool,
     wanted: Mapping[str, Any],
 ) -> dict[str, Any]:
-    model = fit(merged_points([json.loads(path.read_text()) for path in calibrations]))
+    model = model_of(calibrations)
     prices = load_prices(prices_name)
     objective = Objective(
         wanted["p95_ms"], wanted["survive"], wanted["connections_a_worker"], wanted["seeds"]
