@@ -11,7 +11,6 @@ Each program writes its figures to out/benchmarks/NAME.json (BENCHMARKS_OUT name
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -41,16 +40,7 @@ COLUMNS: Mapping[str, tuple[str, str, float]] = {
     "memory": ("RSS an idle connection, KB", "rss_bytes", 1000),
 }
 PANELS_A_ROW = 4
-ORDER = (
-    transports.FLOOR,
-    transports.FAST,
-    node.NAME,
-    transports.PICOWS,
-    transports.NPM_WS,
-    transports.TRIO_WEBSOCKET,
-    transports.WEBSOCKETS,
-    transports.PORTABLE,
-)
+ORDER = (transports.FLOOR, transports.FAST, node.NAME, *transports.OTHERS, transports.PORTABLE)
 OURS = (transports.FAST, node.NAME, "compiled")
 # Panels of the picture that compare kernels: a case of benchmarks.ot, and its title.
 CASES: Mapping[str, str] = {
@@ -151,9 +141,7 @@ def render(into: Path | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--only", choices=(*PROGRAMS, *APART), action="append")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--into", type=Path)

@@ -10,7 +10,6 @@ the token, most of it in PyJWT, is told apart: measured alone, in the benchmark'
 
 from __future__ import annotations
 
-import argparse
 import select
 import socket
 import sys
@@ -23,15 +22,7 @@ from benchmarks import measure, node, transports
 from gateway.admission import TokenVerifier
 from gateway.config import Config
 
-PEERS = (
-    transports.FLOOR,
-    node.NAME,
-    transports.FAST,
-    transports.PICOWS,
-    transports.NPM_WS,
-    transports.TRIO_WEBSOCKET,
-    transports.WEBSOCKETS,
-)
+PEERS = (transports.FLOOR, node.NAME, transports.FAST, *transports.OTHERS)
 BATCH = 100
 
 
@@ -83,7 +74,7 @@ def _await(client: socket.socket, wanted: bytes) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accept", description=__doc__)
+    parser = measure.parser(__doc__)
     parser.add_argument("--connections", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)

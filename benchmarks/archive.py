@@ -8,13 +8,13 @@ Redis and PostgreSQL run on the same machine, PostgreSQL with its default durabi
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 
 import psutil
 import trio
 
+from benchmarks import measure
 from benchmarks.log import ROOMS, Workload
 from gateway.config import Config
 from gateway.log.archive import Archiver, Transfer
@@ -118,9 +118,7 @@ RUNS: dict[str, Callable[[], object]] = {"store": store, "drain": drain}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("run", choices=RUNS)
     trio.run(RUNS[parser.parse_args().run])  # type: ignore[arg-type]  # each is an async function
 

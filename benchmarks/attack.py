@@ -501,11 +501,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.attack",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--attackers", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
     parser.add_argument("--nice", type=int, default=NICE, help=f"of each attacker (default {NICE})")

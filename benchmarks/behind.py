@@ -42,17 +42,11 @@ BESIDE_S = 8.0
 TITLE = "CPU of an edit by how far behind its base is, embedded log, microseconds"
 
 
-async def taken(editor: Editor, message: bytes) -> None:
-    work = editor.session.receive(message)
-    if work is not None:
-        await work
-
-
 async def edited(core: Core, editor: Editor, behind: int) -> float:
     """One edit, until it is committed; CPU seconds."""
     message = editor.edit(core.version(editor) - behind)
     before_s = time.process_time()
-    await taken(editor, message)
+    await editor.send(message)
     await core.hub.idle()
     return time.process_time() - before_s
 
@@ -61,17 +55,14 @@ async def fill(core: Core, editor: Editor, changes: int) -> None:
     """Change the title so often, many at once."""
     for _ in range(0, changes, TOGETHER):
         for _ in range(TOGETHER):
-            await taken(editor, editor.edit(core.version(editor)))
+            await editor.send(editor.edit(core.version(editor)))
         await core.hub.idle()
 
 
 async def measured(folder: str, edits: int) -> dict[str, dict[str, float]]:
     """Each distance: the first edit, and the median of those after it."""
     log = SqliteLog(Path(folder) / "data")
-    core = Core(folder, log)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(core.bus.run)
-        await nursery.start(core.hub.run)
+    async with Core.running(folder, log) as core:
         writer, editor = (await core.editors())[:2]
         await fill(core, writer, max(DISTANCES) + edits * len(DISTANCES))
         assert core.version(editor) > max(DISTANCES), core.version(editor)
@@ -81,7 +72,6 @@ async def measured(folder: str, edits: int) -> dict[str, dict[str, float]]:
             first, *others = [await edited(core, editor, behind) for _ in range(edits + 1)]
             assert core.counters.operations_committed - before == edits + 1, "an edit was refused"
             results[str(behind)] = {"first": first * 1e6, "each": statistics.median(others) * 1e6}
-        nursery.cancel_scope.cancel()
     await log.aclose()
     return results
 
@@ -126,9 +116,7 @@ def beside(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--edits", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--beside", action="store_true", help="what others notice of ten such clients")

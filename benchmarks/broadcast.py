@@ -8,21 +8,10 @@ full. CPU is the server process's own, from the scheduler's accounting; medians 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks import measure, transports
-
-PEERS = (
-    transports.FLOOR,
-    transports.FAST,
-    transports.PICOWS,
-    transports.NPM_WS,
-    transports.TRIO_WEBSOCKET,
-    transports.WEBSOCKETS,
-    transports.PORTABLE,
-)
 
 
 def measured(name: str, clients: int, rounds: int, size: int) -> dict[str, float]:
@@ -43,14 +32,14 @@ def measured(name: str, clients: int, rounds: int, size: int) -> dict[str, float
 
 
 def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.broadcast", description=__doc__)
+    parser = measure.parser(__doc__)
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--size", type=int, default=200, help="bytes of a message")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)
     found = measure.repeated(
-        transports.present(PEERS),
+        transports.present(transports.PEERS),
         options.repeats,
         lambda name: measured(name, options.clients, options.rounds, options.size),
     )

@@ -37,7 +37,7 @@ EDITED = 20
 SETTINGS: Mapping[str, Any] = {
     "limits__accept_cpu_share": 1,
     "limits__connections_per_address_max": 0,
-    "server__connections_max": node.CONNECTIONS_MAX,
+    "server__connections_max": measure.CONNECTIONS_MAX,
     "timeouts__ping_interval_s": 3600,
     "timeouts__idle_timeout_s": 3600,
 }
@@ -154,9 +154,7 @@ def table(found: Mapping[str, Any], title: str) -> str:
 
 
 def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--connections", type=int, default=15_000)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=3)

@@ -5,7 +5,6 @@ python -m benchmarks.echo_server --transport fast --port 9001
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ import trio
 
 from _speedups import frames
 from _speedups.fanout import Frame
+from benchmarks import measure
 from gateway.config import Config
 from gateway.ports import Ack, Admission, Connection, HttpService, Rejection, Transport, UpgradeRequest
 from gateway.runtime.interpreter import raise_descriptors, runtime
@@ -22,7 +22,6 @@ from gateway.transport.fast_connection import FastConnection
 from gateway.transport.portable import PortableTransport
 
 MESSAGE_BYTES_MAX = 32 << 20
-CONNECTIONS_MAX = 19_000
 
 
 class EchoSession:
@@ -92,7 +91,7 @@ def configuration(port: int, flush_interval_max_ms: float, compression: bool) ->
             "flush_interval_max_ms": flush_interval_max_ms,
             "compression": compression,
             "compression_bytes_min": 0,  # conformance suites expect every message compressed, or none
-            "connections_max": CONNECTIONS_MAX,
+            "connections_max": measure.CONNECTIONS_MAX,
         },
         limits={
             "message_bytes_max": MESSAGE_BYTES_MAX,
@@ -115,14 +114,14 @@ async def serve(name: str, config: Config, counters: Counters) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.echo_server", description=__doc__)
+    parser = measure.parser(__doc__)
     parser.add_argument("--transport", choices=("fast", "portable"), default="fast")
     parser.add_argument("--port", type=int, default=9001, help="0 takes a free one")
     parser.add_argument("--flush-interval-max-ms", type=float, default=20.0)
     parser.add_argument("--no-compression", action="store_true")
     options = parser.parse_args(arguments)
     config = configuration(options.port, options.flush_interval_max_ms, not options.no_compression)
-    raise_descriptors(CONNECTIONS_MAX)
+    raise_descriptors(measure.CONNECTIONS_MAX)
     counters = Counters()
     try:
         with runtime(counters) as tuned:

@@ -10,16 +10,15 @@ Microseconds an edit; writes out/benchmarks/edit.json.
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import json
 import pstats
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import trio
 import trio.lowlevel
@@ -102,10 +101,14 @@ class Editor:
     resource_id: str
     seq: int = 0
 
-    async def say(self, kind: str, **payload: object) -> None:
-        work = self.session.receive(json.dumps({"type": kind, "payload": payload}).encode())
+    async def send(self, message: bytes) -> None:
+        """Have the session take it, however long that is put off."""
+        work = self.session.receive(message)
         if work is not None:
             await work
+
+    async def say(self, kind: str, **payload: object) -> None:
+        await self.send(json.dumps({"type": kind, "payload": payload}).encode())
 
     def edit(self, version: int) -> bytes:
         """The next edit's message: it sets the title."""
@@ -123,21 +126,19 @@ class Editor:
 
 
 class Core:
-    """A node's core without sockets: the hub, and who admits its sessions. `log` None: one in memory."""
+    """A node's core without sockets, of so many rooms: the hub, and who admits its sessions."""
 
-    def __init__(self, folder: str, log: OpLog | None = None) -> None:
-        secret_file = Path(folder) / "secret"
-        secret_file.write_text(node.SECRET)
-        secret_file.chmod(0o600)
+    def __init__(self, folder: str, log: OpLog, rooms: int) -> None:
+        self._rooms = rooms
         config = Config().with_(
             limits={"operations_per_minute": 0, "user_cpu_share": 1, "accept_cpu_share": 1},
-            auth={"secret_file": str(secret_file)},
+            auth={"secret_file": node.secret_file(folder)},
         )
         self.counters = Counters()
         self.bus = LoneBus()
         self.hub = Hub(
             config,
-            log or MemoryLog(),
+            log,
             self.bus,
             Schemas(config),
             self.counters,
@@ -145,20 +146,32 @@ class Core:
             unix_ms,
             time.monotonic,
         )
-        self._gate = Endpoint(
-            "node", config, self.hub, self.counters, TokenVerifier(config), Features(config), ROOMS * EDITORS
+        verifier, features = TokenVerifier(config), Features(config)
+        self._endpoint = Endpoint(
+            "node", config, self.hub, self.counters, verifier, features, rooms * EDITORS
         )
 
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, folder: str, log: OpLog | None = None, rooms: int = ROOMS) -> AsyncIterator[Core]:
+        """One whose hub and bus run; without a `log` its changes are in memory."""
+        core = cls(folder, log or MemoryLog(), rooms)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(core.bus.run)
+            await nursery.start(core.hub.run)
+            yield core
+            nursery.cancel_scope.cancel()
+
     async def editors(self) -> list[Editor]:
-        """`EDITORS` for each of `ROOMS` rooms, subscribed; the rooms' documents exist."""
+        """`EDITORS` for each room, subscribed; the rooms' documents exist."""
         found = []
-        for number in range(ROOMS * EDITORS):
+        for number in range(self._rooms * EDITORS):
             room, place = divmod(number, EDITORS)
             headers = {
                 "authorization": f"Bearer {node.token(f'user-{number}')}",
                 "sec-websocket-protocol": "collab.v1",
             }
-            admitted = self._gate.admit(UpgradeRequest("/realtime", headers, "in memory"))
+            admitted = self._endpoint.admit(UpgradeRequest("/realtime", headers, "in memory"))
             assert isinstance(admitted, Admission), admitted
             editor = Editor(admitted.open(Nowhere()), f"client-{number}", f"room-{room}")
             await editor.say("AUTH", client_id=editor.client_id)
@@ -222,10 +235,7 @@ def turn(editors: Sequence[Editor], together: int) -> list[Editor]:
 
 async def measured(folder: str, edits: int, together: int, profiler: cProfile.Profile | None) -> Cost:
     """One run on a core of its own."""
-    core = Core(folder)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(core.bus.run)
-        await nursery.start(core.hub.run)
+    async with Core.running(folder) as core:
         editors = await core.editors()
         await edited(core, editors, edits // 5, together)
         before = core.counters.operations_committed
@@ -235,14 +245,11 @@ async def measured(folder: str, edits: int, together: int, profiler: cProfile.Pr
         if profiler is not None:
             profiler.disable()
         assert core.counters.operations_committed - before == cost.edits, "an edit was refused"
-        nursery.cancel_scope.cancel()
     return cost
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--edits", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--profile", action="store_true", help="print where the time of one run goes")

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 import trio
 
-from benchmarks.measure import end, percentile, save, table
+from benchmarks.measure import end, quantiles, save, table
 from benchmarks.node import secret_file
 from gateway.admission import create_secret, issue
 from gateway.cli.client import GatewayAccess, GatewayLink
+from gateway.errors import ClientError
 from gateway.log.postgres.archive import migrate
 from tests.cli.commands import READY
 from tests.servers import postgres_server, redis_server
@@ -124,23 +125,19 @@ def placed(shape: str, *words: str) -> Iterator[Place]:
 
 
 async def answer(link: GatewayLink, kind: str) -> Any:
-    """The payload of the next message of a kind; others are passed over, an ERROR is raised."""
+    """The payload of the next message of a kind; others are passed over. Raises ClientError at an ERROR."""
     while True:
         message = await link.receive()
         if message["type"] == "ERROR":
-            raise RuntimeError(message["payload"])
+            raise ClientError(str(message["payload"]))
         if message["type"] == kind:
             return message["payload"]
 
 
 def summary(took_ms: Sequence[float]) -> dict[str, float]:
     """What is shown of many durations."""
-    ordered = sorted(took_ms)
-    return {
-        "median_ms": round(percentile(ordered, 0.5), 2),
-        "p95_ms": round(percentile(ordered, 0.95), 2),
-        "max_ms": round(ordered[-1], 2),
-    }
+    p50, p95, longest = quantiles(took_ms).values()
+    return {"median_ms": round(p50, 2), "p95_ms": round(p95, 2), "max_ms": round(longest, 2)}
 
 
 def shown(title: str, results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:

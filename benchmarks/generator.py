@@ -11,7 +11,6 @@ above --most-us, where one is given.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import Any
 
 import trio
 
+from benchmarks import measure
 from benchmarks.measure import save
 from loadtest.coordinator import run
 from loadtest.options import Options
@@ -62,11 +62,7 @@ def said(one: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.generator",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--rate-scale", type=float, default=FLOOR)
     parser.add_argument("--hold-s", type=float, default=8.0)
     parser.add_argument("--repeats", type=int, default=3)

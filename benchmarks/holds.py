@@ -10,7 +10,6 @@ due to its PONG; writes out/benchmarks/holds.json.
 
 from __future__ import annotations
 
-import argparse
 import socket
 import sys
 import time
@@ -61,9 +60,7 @@ def held(connections: int, seconds: float) -> tuple[dict[str, float], float]:
 
 
 def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--connections", type=int, default=15_000)
     parser.add_argument("--seconds", type=float, default=90.0)
     options = parser.parse_args(arguments)

@@ -9,13 +9,13 @@ Fails when a key isn't seen, or anybody is RATE_LIMITED.
 
 from __future__ import annotations
 
-import argparse
 import time
 from functools import partial
 
 import httpx
 import trio
 
+from benchmarks import measure
 from benchmarks.gateways import SHAPES, Gateway, Place, answer, compared, summary, told
 from gateway.cli.client import GatewayLink, connected
 
@@ -78,7 +78,7 @@ async def measured(place: Place, keys: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = measure.parser(__doc__)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--shape", choices=SHAPES, action="append")
     options = parser.parse_args()

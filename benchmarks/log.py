@@ -9,7 +9,6 @@ The log writes to a temporary directory; set TMPDIR to choose the disk.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import NamedTuple
 
 import trio
 
+from benchmarks import measure
 from benchmarks.measure import percentile
 from gateway.log.sqlite.log import SqliteLog
 from gateway.log.sqlite.store import prepare
@@ -70,7 +70,7 @@ class Cost(NamedTuple):
     records_a_second: float
 
 
-async def measure(log: SqliteLog, workload: Workload, rooms: int, each: int, commits: int) -> Cost:
+async def measured(log: SqliteLog, workload: Workload, rooms: int, each: int, commits: int) -> Cost:
     """The cost of group commits of `each` records in each of `rooms` rooms, without making the batches."""
     standing = (await log.open("event:none")).epoch
     times, cpu_s = [], 0.0
@@ -102,9 +102,9 @@ async def sqlite() -> None:
     print(f"{'rooms':>5} {'each':>5} {'CPU us/record':>14} {'median ms':>10} {'p99 ms':>8} {'records/s':>10}")
     with fresh_log() as directory:
         log, workload = SqliteLog(directory), Workload()
-        await measure(log, workload, ROOMS, 5, 50)
+        await measured(log, workload, ROOMS, 5, 50)
         for rooms, each in SHAPES:
-            cost = await measure(log, workload, rooms, each, 300)
+            cost = await measured(log, workload, rooms, each, 300)
             print(
                 f"{rooms:>5} {each:>5} {cost.cpu_us:>14.1f} {cost.median_ms:>10.2f} {cost.p99_ms:>8.2f} "
                 f"{cost.records_a_second:>10,.0f}"
@@ -184,9 +184,7 @@ RUNS: dict[str, Callable[[], object]] = {"sqlite": sqlite, "busy": busy, "read":
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("run", choices=RUNS)
     trio.run(RUNS[parser.parse_args().run])  # type: ignore[arg-type]  # each is an async function
 

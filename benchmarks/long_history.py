@@ -8,7 +8,6 @@ resource is opened from the disk. Milliseconds at the client; writes out/benchma
 
 from __future__ import annotations
 
-import argparse
 import random
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import trio
 
+from benchmarks import measure
 from benchmarks.gateways import UNLIMITED, answer, served, summary
 from benchmarks.measure import save
 from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
@@ -130,7 +130,7 @@ def run(changes: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = measure.parser(__doc__)
     parser.add_argument("--changes", type=int, default=10_000)
     options = parser.parse_args()
     results = run(options.changes)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
 import platform
+import re
 import select
 import socket
 import statistics
@@ -20,12 +22,22 @@ from typing import Any
 
 OUT = Path(os.environ.get("BENCHMARKS_OUT", "out/benchmarks"))
 RECEIVE_BYTES = 1 << 18
+CONNECTIONS_MAX = 19_000  # of a server that is measured
 TIMEOUT_S = 60.0
 
+COMMAND = re.compile(r"python -m benchmarks[\w.]*")
 REQUEST = (
     "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
 )
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """Of a program whose module says this of itself, with the command that runs it."""
+    command = COMMAND.search(doc)
+    return argparse.ArgumentParser(
+        prog=command and command[0], description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def request(target: str = "/", token: str | None = None) -> bytes:

@@ -10,7 +10,6 @@ with pings switched off (what the sweeps and the loop cost), and with one a conn
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,14 +18,7 @@ from benchmarks import measure, node, transports
 from benchmarks.measure import Herd, Server
 from gateway.runtime.interpreter import raise_descriptors
 
-PEERS = (
-    transports.FAST,
-    transports.PICOWS,
-    transports.NPM_WS,
-    transports.TRIO_WEBSOCKET,
-    transports.WEBSOCKETS,
-    transports.PORTABLE,
-)
+PEERS = (transports.FAST, *transports.OTHERS, transports.PORTABLE)
 PEER_CONNECTIONS = 3000
 SUBSCRIBERS = 6
 WARM = 100
@@ -79,7 +71,7 @@ def peer_memory(name: str) -> dict[str, float]:
 
 
 def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser = measure.parser(__doc__)
     parser.add_argument("--connections", type=int, default=15_000)
     parser.add_argument("--idle-s", type=float, default=35.0)
     options = parser.parse_args(arguments)

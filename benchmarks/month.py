@@ -15,7 +15,6 @@ at a time; milliseconds at the client. Embedded, both nodes are the same.
 
 from __future__ import annotations
 
-import argparse
 import random
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks import measure
 from benchmarks.gateways import SHAPES, UNLIMITED, Gateway, Place, answer, compared, summary, told
 from gateway.cli.client import GatewayLink, connected
 from gateway.log.postgres.archive import PostgresArchive
@@ -162,7 +162,7 @@ async def measured(place: Place, events: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = measure.parser(__doc__)
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--shape", choices=SHAPES, action="append")
     options = parser.parse_args()

@@ -13,7 +13,7 @@ from pathlib import Path
 import jwt
 import trio
 
-from benchmarks.measure import Server, request
+from benchmarks.measure import CONNECTIONS_MAX, Server, request
 from gateway.config import Config
 from gateway.node import Node
 from gateway.runtime.interpreter import raise_descriptors
@@ -23,7 +23,6 @@ __all__ = ["NAME", "PATH", "requests", "started", "token"]
 
 NAME = "gateway node, JWT"
 SECRET = "a secret of the benchmarks, long enough for HS256 and known to everybody"
-CONNECTIONS_MAX = 19_000
 
 
 def token(user: str, role: str = "editor") -> str:

@@ -9,7 +9,6 @@ Python >= 3.12: name such an interpreter by `--also PYTHON`, after
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import statistics
@@ -207,9 +206,7 @@ def cell(row: dict[str, float], column: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--json", help="write the figures there, - for standard output instead of the table")
     parser.add_argument("--also", metavar="PYTHON", help="an interpreter (>= 3.12) with fastjsonpatch")
     parser.add_argument("--apply-only", action="store_true", help="no transforms")

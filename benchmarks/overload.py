@@ -26,7 +26,6 @@ bounded; nothing lost.
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import json
 import re
@@ -494,11 +493,7 @@ RSS = ("rss_overload", "rss_after")
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.overload",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--clients", choices=("heedless", "waiting"), action="append")
     parser.add_argument("--seconds", type=float, default=10.0, help="of overload (default 10)")
     parser.add_argument("--documents", type=int, default=200)

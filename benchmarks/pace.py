@@ -11,7 +11,6 @@ microseconds an edit, latency from an edit's arrival to its broadcast. Writes ou
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from functools import partial
@@ -19,7 +18,8 @@ from pathlib import Path
 
 import trio
 
-from benchmarks import edit, measure
+from benchmarks import measure
+from benchmarks.edit import EDITORS, Core, Editor
 from gateway.log.sqlite.log import PACING, SqliteLog
 from gateway.ports import Pacing
 from gateway.runtime import interpreter
@@ -29,13 +29,11 @@ ROOMS = 200
 RATES = (400, 2000)
 TICK_S = 0.001
 WARM_S = 1.0
-TITLE = f"Edits at a given rate, {ROOMS} rooms of {edit.EDITORS} editors, embedded log on disk"
+TITLE = f"Edits at a given rate, {ROOMS} rooms of {EDITORS} editors, embedded log on disk"
 VARIANTS = {"at once": Pacing(), "gathered": PACING}
 
 
-async def driven(
-    core: edit.Core, editors: list[edit.Editor], rate: int, seconds: float
-) -> tuple[float, float]:
+async def driven(core: Core, editors: list[Editor], rate: int, seconds: float) -> tuple[float, float]:
     """Edit at this rate for so long; until all is committed, and the CPU that making the messages took."""
     began_s, sent, making_s = trio.current_time(), 0, 0.0
     while (gone_s := trio.current_time() - began_s) < seconds:
@@ -45,9 +43,7 @@ async def driven(
             before_s = time.thread_time()
             message = editor.edit(core.version(editor))
             making_s += time.thread_time() - before_s
-            work = editor.session.receive(message)
-            if work is not None:
-                await work
+            await editor.send(message)
         await trio.sleep(TICK_S)
     await core.hub.idle()
     return trio.current_time() - began_s, making_s
@@ -56,10 +52,7 @@ async def driven(
 async def measured(folder: str, pacing: Pacing, rate: int, seconds: float) -> dict[str, float]:
     log = SqliteLog(Path(folder) / "data")
     log.pacing = pacing
-    core = edit.Core(folder, log)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(core.bus.run)
-        await nursery.start(core.hub.run)
+    async with Core.running(folder, log, ROOMS) as core:
         editors = await core.editors()
         await driven(core, editors, rate, WARM_S)
         counters = core.counters
@@ -76,7 +69,6 @@ async def measured(folder: str, pacing: Pacing, rate: int, seconds: float) -> di
             "appends_a_second": (counters.commit_seconds.count - appends) / took_s,
             "latency_ms": (latency.sum - latency_s) / (latency.count - latencies) * 1000,
         }
-        nursery.cancel_scope.cancel()
     await log.aclose()
     return found
 
@@ -88,14 +80,11 @@ def once(variant: str, rate: int, seconds: float) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--rate", type=int, action="append", help="edits a second")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    edit.ROOMS = ROOMS
     rows, results = [], {}
     for rate in options.rate or RATES:
         found = measure.repeated(

@@ -19,7 +19,6 @@ the control took more, it counts less. What was used as it ran stands beside it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -441,11 +440,7 @@ def _number(value: float) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.predictions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--calibrate", choices=("embedded", "cluster"), action="append")
     parser.add_argument("--only", choices=[case.name for case in CASES], action="append")
     options = parser.parse_args()

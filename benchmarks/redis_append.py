@@ -15,7 +15,6 @@ A Redis server is started on loopback unless `--url` names one.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from typing import NamedTuple
 import redis
 import trio
 
+from benchmarks import measure
 from gateway.config import Config
 from gateway.log.redis.codec import Codec
 from gateway.log.redis.log import RedisLog
@@ -191,7 +191,7 @@ async def run(url: str, rounds: int) -> list[Result]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = measure.parser(__doc__)
     parser.add_argument("--url", help="a Redis server to use (its data stays)")
     parser.add_argument("--rounds", type=int, default=200, help="appends to each resource (default 200)")
     options = parser.parse_args()

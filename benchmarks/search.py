@@ -368,11 +368,7 @@ def enough(text: str) -> int:
 
 def main(arguments: Sequence[str]) -> None:
     """The program."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("what", nargs="?", choices=("index", "edits", "server"), default="index")
     parser.add_argument("--changes", type=enough, default=1_000_000, help="so many are indexed (1,000,000)")
     parser.add_argument("--rate", type=int, default=2000, help="index: changes a second beside (2,000)")

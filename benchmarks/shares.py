@@ -10,7 +10,6 @@ before its ACKs. In turn; microseconds of CPU an edit, medians. Writes out/bench
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -100,11 +99,7 @@ def table(rate: float, found: dict[str, list[float]]) -> str:
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.shares",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--rate", type=float, action="append", help="edits a second")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--repeats", type=int, default=3)

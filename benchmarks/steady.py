@@ -11,7 +11,6 @@ documents as many versions as there were OP_ACKs. Writes out/benchmarks/steady.j
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -81,11 +80,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.steady",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--rate", type=float, default=10_000.0, help="edits a second (default 10,000)")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--documents", type=int, default=200)

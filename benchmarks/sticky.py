@@ -133,9 +133,7 @@ def _cpu_s(pids: Sequence[int]) -> float:
 
 
 def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--documents", type=int, default=20)
     parser.add_argument("--people", type=int, default=6, help="in each document")
     parser.add_argument("--seconds", type=float, default=20.0)

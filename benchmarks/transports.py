@@ -20,14 +20,13 @@ from pathlib import Path
 import trio
 
 from benchmarks.echo_server import EchoSession, configuration, transport_of
-from benchmarks.measure import Server
+from benchmarks.measure import CONNECTIONS_MAX, Server
 from gateway.ports import Admission, Connection, Group, Own, Rejection, UpgradeRequest
 from gateway.runtime.interpreter import raise_descriptors, runtime
 from gateway.runtime.metrics import Counters
 
 HERE = Path(__file__).parent
 PREFIX = b"!all "
-CONNECTIONS_MAX = 19_000
 
 FAST = "gateway fast"
 PORTABLE = "gateway portable"
@@ -36,6 +35,8 @@ PICOWS = "picows + uvloop"
 WEBSOCKETS = "websockets on trio"
 TRIO_WEBSOCKET = "trio-websocket"
 NPM_WS = "ws (node)"
+OTHERS = (PICOWS, NPM_WS, TRIO_WEBSOCKET, WEBSOCKETS)  # of other projects
+PEERS = (FLOOR, FAST, *OTHERS, PORTABLE)
 
 
 class PublishSession(EchoSession):

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from benchmarks.faults.cluster import Cluster
+from benchmarks.gateways import answer
 from benchmarks.measure import percentile
 from gateway.cli.client import GatewayAccess, GatewayLink, connected
 from gateway.errors import ClientError, Unreachable
@@ -38,7 +39,7 @@ class Pair:
             async with connected(access, f"{name}-a") as author, connected(access, f"{name}-b") as reader:
                 for link in (author, reader):
                     await link.send("SUBSCRIBE", self.resource)
-                    await _until(link, "SUBSCRIBE_ACK")
+                    await answer(link, "SUBSCRIBE_ACK")
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read, reader)
                     await self._write(author)
@@ -53,25 +54,16 @@ class Pair:
             edit = {**self.resource, "version": self._version, "operation": operation}
             self._written_s[number] = trio.current_time()
             await author.send("OP", edit)
-            self._version = (await _until(author, "OP_ACK"))["version"]
+            self._version = (await answer(author, "OP_ACK"))["version"]
             await trio.sleep(PAUSE_S)
 
     async def _read(self, reader: GatewayLink) -> None:
         while True:
-            change = await _until(reader, "OP_BROADCAST")
+            change = await answer(reader, "OP_BROADCAST")
             operations = change.get("operations") or [change["operation"]]
             written_s = self._written_s.pop(int(operations[0]["value"]["title"]), None)
             if written_s is not None:
                 self.took_ms.append((written_s, 1000 * (trio.current_time() - written_s)))
-
-
-async def _until(link: GatewayLink, kind: str) -> Any:
-    while True:
-        message = await link.receive()
-        if message["type"] == kind:
-            return message["payload"]
-        if message["type"] == "ERROR":
-            raise ClientError(str(message["payload"]))
 
 
 class Bystanders:

@@ -21,7 +21,6 @@ which none of them has.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import math
 import statistics
@@ -210,11 +209,7 @@ def _number(value: float | None, unit: float = 1.0) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.peers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--only", choices=PEERS, action="append")
     parser.add_argument("--rate", type=float, action="append", help="edits a second, instead of all")
     parser.add_argument("--hold-s", type=float, default=6.0)

@@ -176,6 +176,11 @@ def test_figures_of_many_values_and_of_several_runs() -> None:
     assert measure.medians(runs) == {"a": 3, "b": {"c": [2, 3]}}
 
 
+def test_a_program_is_called_as_its_module_says() -> None:
+    assert measure.parser(edit.__doc__).prog == "python -m benchmarks.edit"
+    assert measure.parser(program.__doc__).prog == "python -m benchmarks"
+
+
 def test_what_was_measured_becomes_one_table_and_one_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
