@@ -17,7 +17,17 @@ from urllib.parse import urlsplit
 
 import trio
 
-from loadtest.client import Client, ClientError, NotNow, Patience, Refused, Unreachable, connect, patiently
+from loadtest.client import (
+    Client,
+    ClientError,
+    NotNow,
+    Patience,
+    Refused,
+    Unreachable,
+    connect,
+    in_parts,
+    patiently,
+)
 from loadtest.users import Target
 
 PAGE = 1000
@@ -146,10 +156,7 @@ class Keeper:
         """
         reading = _Reading(self, self._target)
         with reading.silence:
-            async with trio.open_nursery() as nursery:
-                for start in range(0, len(documents), DOCUMENTS_A_CLIENT):
-                    part = documents[start : start + DOCUMENTS_A_CLIENT]
-                    nursery.start_soon(reading.one_client, part, f"{self.user_id}-from-{start}")
+            await in_parts(documents, DOCUMENTS_A_CLIENT, PARALLEL, reading.one_client)
         problems = [f"audit: {problem}" for problem in reading.problems]
         if len(reading.found) < len(documents):
             unread = len(documents) - len(reading.found)
@@ -185,7 +192,6 @@ class _Reading:
 
     def __init__(self, keeper: Keeper, target: Target) -> None:
         self._keeper, self._target = keeper, target
-        self._limiter = trio.CapacityLimiter(PARALLEL)
         self.silence = trio.CancelScope()
         self._progress()
         self.found: dict[int, tuple[int, Any]] = {}
@@ -194,25 +200,23 @@ class _Reading:
     def _progress(self) -> None:
         self.silence.deadline = trio.current_time() + AUDIT_TIMEOUT_S
 
-    async def one_client(self, part: Sequence[int], user_id: str) -> None:
+    async def one_client(self, part: Sequence[int]) -> None:
         """Read these documents, with as many connections as that takes."""
+        user_id = f"{self._keeper.user_id}-from-{part[0]}"
         token = self._target.token(user_id)
-        async with self._limiter:
-            waiting, patience = deque(part), Patience(CONNECT_PATIENCE_S)
-            while waiting:
-                try:
-                    async with connect(
-                        self._target.url, token, user_id, self._target.resource_type
-                    ) as client:
-                        try:
-                            await self._read(client, waiting)
-                        finally:
-                            patience.renew()  # until now the server was there
-                except ClientError as error:
-                    again = isinstance(error, NotNow) and await patience.waited(error)
-                    if waiting and not again:
-                        self.problems.append(str(error))
-                        return
+        waiting, patience = deque(part), Patience(CONNECT_PATIENCE_S)
+        while waiting:
+            try:
+                async with connect(self._target.url, token, user_id, self._target.resource_type) as client:
+                    try:
+                        await self._read(client, waiting)
+                    finally:
+                        patience.renew()  # until now the server was there
+            except ClientError as error:
+                again = isinstance(error, NotNow) and await patience.waited(error)
+                if waiting and not again:
+                    self.problems.append(str(error))
+                    return
 
     async def _read(self, client: Client, waiting: deque[int]) -> None:
         """Read what waits, whatever becomes of the others; raises Unreachable."""

@@ -5,7 +5,7 @@ One request at a time, on trio-websocket; what arrives in between is skipped.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -144,6 +144,21 @@ class Client:
         await self.unsubscribe(resource_id)
 
 
+async def in_parts(
+    documents: Sequence[int], size: int, parallel: int, work: Callable[[Sequence[int]], Awaitable[None]]
+) -> None:
+    """Have parts of so many documents worked on, so many parts at a time."""
+    limiter = trio.CapacityLimiter(parallel)
+
+    async def one(part: Sequence[int]) -> None:
+        async with limiter:
+            await work(part)
+
+    async with trio.open_nursery() as nursery:
+        for start in range(0, len(documents), size):
+            nursery.start_soon(one, documents[start : start + size])
+
+
 async def answering(host: str, port: int) -> tuple[int, Any]:
     """(family, address) of a server: of all its host's addresses one that answers; raises Unreachable."""
     try:
@@ -156,13 +171,21 @@ async def answering(host: str, port: int) -> tuple[int, Any]:
 @asynccontextmanager
 async def connect(url: str, token: str, user_id: str, resource_type: str) -> AsyncIterator[Client]:
     """An authenticated client; raises Unreachable when the server can't be reached, or has no room."""
+    async with opened(url, "collab.v1") as socket:
+        client = Client(socket, resource_type)
+        auth = {"token": token, "client_id": f"{user_id}-client", "user_id": user_id}
+        await client.request("AUTH", auth, "AUTH_ACK")
+        yield client
+
+
+@asynccontextmanager
+async def opened(url: str, *subprotocols: str) -> AsyncIterator[WebSocketConnection]:
+    """A WebSocket to a server; raises Unreachable where there is none, or none any more."""
     try:
-        manager = open_websocket_url(url, subprotocols=["collab.v1"], max_message_size=MESSAGE_BYTES_MAX)
-        async with manager as socket:
-            client = Client(socket, resource_type)
-            auth = {"token": token, "client_id": f"{user_id}-client", "user_id": user_id}
-            await client.request("AUTH", auth, "AUTH_ACK")
-            yield client
+        async with open_websocket_url(
+            url, subprotocols=subprotocols, max_message_size=MESSAGE_BYTES_MAX
+        ) as socket:
+            yield socket
     except (HandshakeError, OSError, ConnectionClosed) as error:
         raise Unreachable(f"{url}: {_reason(error)}") from None
 

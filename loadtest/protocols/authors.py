@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import trio
 
 from loadtest.engine import DUPLICATE, GAP, REORDERED, Engine
 from loadtest.protocols.port import Protocol
@@ -150,19 +148,3 @@ class AuthorsProtocol(Protocol):
 
     def fault_text(self, kind: int, user: User, expected: int, got: int) -> str:
         return f"{user.resource_id}: {user.user_id} expected edit {expected} of an author and got {got}"
-
-
-class NoHistory:
-    """A keeper of servers that have no versions to read."""
-
-    def __init__(self) -> None:
-        self.changes: dict[int, list[dict[str, Any]]] = {}
-        self.after: dict[int, int] = {}
-
-    def head(self, document: int) -> int:
-        """There are no versions."""
-        return 0
-
-    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
-        """There is nothing to keep up with."""
-        await trio.sleep_forever()

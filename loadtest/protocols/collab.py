@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import trio
 
 from loadtest import content
 from loadtest.audit import Keeper
-from loadtest.client import connect
+from loadtest.client import connect, in_parts
 from loadtest.engine import Engine
 from loadtest.protocols.port import Protocol
 from loadtest.replica import Replica
@@ -143,20 +142,15 @@ class Collab(Protocol):
             user.replica.feed(engine.take_spool(user.slot))
 
     async def set_up(self, target: Target, documents: Sequence[int]) -> None:
-        limiter = trio.CapacityLimiter(SETUP_PARALLEL)
-
         async def make(part: Sequence[int]) -> None:
-            async with limiter:
-                user_id = f"setup-{target.run}-{part[0]}"
-                token = target.token(user_id)
-                async with connect(target.url, token, user_id, target.resource_type) as client:
-                    for document in part:
-                        resource_id = target.resource_id(document)
-                        await client.create(resource_id, content.document(document), f"{user_id}-client")
+            user_id = f"setup-{target.run}-{part[0]}"
+            token = target.token(user_id)
+            async with connect(target.url, token, user_id, target.resource_type) as client:
+                for document in part:
+                    resource_id = target.resource_id(document)
+                    await client.create(resource_id, content.document(document), f"{user_id}-client")
 
-        async with trio.open_nursery() as nursery:
-            for start in range(0, len(documents), SETUP_DOCUMENTS):
-                nursery.start_soon(make, documents[start : start + SETUP_DOCUMENTS])
+        await in_parts(documents, SETUP_DOCUMENTS, SETUP_PARALLEL, make)
 
     def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
         return Keeper(target, admin_url, part)

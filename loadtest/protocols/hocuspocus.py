@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pycrdt
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
+from trio_websocket import WebSocketConnection
 
 from loadtest import content
-from loadtest.client import MESSAGE_BYTES_MAX, REQUEST_TIMEOUT_S, ClientError, Unreachable
+from loadtest.client import REQUEST_TIMEOUT_S, ClientError, opened
 from loadtest.engine import Engine
-from loadtest.errors import words
-from loadtest.protocols.authors import Author, AuthorsProtocol, NoHistory, Reading, judge_authors
+from loadtest.protocols.authors import Author, AuthorsProtocol, Reading, judge_authors
 from loadtest.protocols.lib0 import Decoder, ranges, state_vector, var_bytes, var_uint
-from loadtest.protocols.port import States
+from loadtest.protocols.port import ReadAfterwards, States
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
 from loadtest.verdict import Evidence, Findings
@@ -318,17 +317,14 @@ async def answer(socket: WebSocketConnection, kind: int, step: int | None = None
 async def connected(target: Target, document: int) -> AsyncIterator[tuple[WebSocketConnection, bytes, bytes]]:
     """(socket, the document's name as a prefix, its whole state as an update); raises ClientError."""
     name = var_bytes(target.resource_id(document).encode())
-    try:
-        async with open_websocket_url(target.url, max_message_size=MESSAGE_BYTES_MAX) as socket:
-            await socket.send_message(authentication(name))
-            await socket.send_message(sync(name, STEP_1, state_vector({})))
-            whole = await answer(socket, SYNC, STEP_2)
-            yield socket, name, whole.bytes()
-    except (HandshakeError, OSError, ConnectionClosed) as error:
-        raise Unreachable(f"{target.url}: {words(error)}") from None
+    async with opened(target.url) as socket:
+        await socket.send_message(authentication(name))
+        await socket.send_message(sync(name, STEP_1, state_vector({})))
+        whole = await answer(socket, SYNC, STEP_2)
+        yield socket, name, whole.bytes()
 
 
-class Keeper(NoHistory):
+class Keeper(ReadAfterwards):
     """Final documents as somebody who comes gets them. Yjs keeps no history but the state itself."""
 
     def __init__(self, target: Target, protocol: Hocuspocus) -> None:

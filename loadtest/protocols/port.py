@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from typing import Protocol as TypingProtocol
 
+import trio
+
 from loadtest.engine import MALFORMED, TWICE_ACKNOWLEDGED, Engine
 from loadtest.users import Target, User, handshake
 from loadtest.verdict import Evidence, Findings, judge_document
@@ -46,6 +48,23 @@ class Keeper(TypingProtocol):
     async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:
         """(version, document) of each as a fresh reader gets it, histories read to the end; what went
         wrong."""
+
+
+class ReadAfterwards:
+    """A keeper that reads nothing during a run: either all is read afterwards, or there is no history."""
+
+    def __init__(self) -> None:
+        self.changes: dict[int, list[dict[str, Any]]] = {}
+        self.after: dict[int, int] = {}
+
+    def head(self, document: int) -> int:
+        """The newest version that was read; 0 where there are none."""
+        kept = self.changes.get(document)
+        return kept[-1]["version"] if kept else 0
+
+    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
+        """There is nothing to keep up with."""
+        await trio.sleep_forever()
 
 
 class UserReplica(TypingProtocol):

@@ -15,8 +15,8 @@ import orjson
 
 from loadtest import content
 from loadtest.engine import Engine
-from loadtest.protocols.authors import AuthorsProtocol, NoHistory, Reading, judge_authors
-from loadtest.protocols.port import States
+from loadtest.protocols.authors import AuthorsProtocol, Reading, judge_authors
+from loadtest.protocols.port import ReadAfterwards, States
 from loadtest.replica import ReplicaError, apply
 from loadtest.users import Target, User
 from loadtest.verdict import Evidence, Findings
@@ -125,7 +125,7 @@ class SocketIO(AuthorsProtocol):
         return judge_authors(evidence, users, self.books[users[0].document if users else -1], None)
 
 
-class Keeper(NoHistory):
+class Keeper(ReadAfterwards):
     """A room keeps neither history nor document."""
 
     async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from loadtest import content
-from loadtest.client import MESSAGE_BYTES_MAX, REQUEST_TIMEOUT_S, ClientError, Unreachable
+from loadtest.client import REQUEST_TIMEOUT_S, ClientError, Unreachable, in_parts, opened
 from loadtest.engine import Engine
-from loadtest.errors import words
 from loadtest.protocols import json0, json1
-from loadtest.protocols.port import Protocol, States
+from loadtest.protocols.port import Protocol, ReadAfterwards, States
 from loadtest.replica import ReplicaError, digest
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
@@ -220,17 +219,13 @@ class ShareDB(Protocol):
         return Replica(user.client_id, self.kind.apply)
 
     async def set_up(self, target: Target, documents: Sequence[int]) -> None:
-        limiter = trio.CapacityLimiter(PARALLEL)
-
         async def make(part: Sequence[int]) -> None:
-            async with limiter, connected(target.url, f"setup-{target.run}-{part[0]}") as client:
+            async with connected(target.url, f"setup-{target.run}-{part[0]}") as client:
                 for seq, document in enumerate(part, 1):
                     made = {"type": self.kind.URI, "data": content.document(document)}
                     await client.create(target.resource_id(document), made, seq)
 
-        async with trio.open_nursery() as nursery:
-            for start in range(0, len(documents), DOCUMENTS_A_CLIENT):
-                nursery.start_soon(make, documents[start : start + DOCUMENTS_A_CLIENT])
+        await in_parts(documents, DOCUMENTS_A_CLIENT, PARALLEL, make)
 
     def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
         return Keeper(target, part)
@@ -284,31 +279,18 @@ class Client:
 @asynccontextmanager
 async def connected(url: str, client_id: str) -> AsyncIterator[Client]:
     """A client after its handshake; raises Unreachable."""
-    try:
-        async with open_websocket_url(url, max_message_size=MESSAGE_BYTES_MAX) as socket:
-            client = Client(socket)
-            await client.request({"a": "hs", "id": client_id, "protocol": 1, "protocolMinor": 2})
-            yield client
-    except (HandshakeError, OSError, ConnectionClosed) as error:
-        raise Unreachable(f"{url}: {words(error)}") from None
+    async with opened(url) as socket:
+        client = Client(socket)
+        await client.request({"a": "hs", "id": client_id, "protocol": 1, "protocolMinor": 2})
+        yield client
 
 
-class Keeper:
+class Keeper(ReadAfterwards):
     """Histories, which ShareDB gives from any version, and snapshots."""
 
     def __init__(self, target: Target, part: int) -> None:
+        super().__init__()
         self._target, self._part = target, part
-        self.changes: dict[int, list[Change]] = {}
-        self.after: dict[int, int] = {}
-
-    def head(self, document: int) -> int:
-        """The newest version that was read."""
-        kept = self.changes.get(document)
-        return kept[-1]["version"] if kept else 0
-
-    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
-        """Nothing to do: histories are read as a whole afterwards."""
-        await trio.sleep_forever()
 
     async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:
         """See `loadtest.protocols.port.Keeper`."""

@@ -7,10 +7,11 @@ import time
 import pytest
 
 from loadtest import client as module
-from loadtest import content
+from loadtest import content, protocols
 from loadtest.client import ClientError, connect
 from loadtest.server import embedded
 from loadtest.users import Target
+from tests.servers import free_port
 
 TIGHT = {"limits.operations_per_minute": 600, "limits.operations_burst": 1}
 
@@ -22,6 +23,14 @@ async def make(documents: int, settings: dict[str, int]) -> None:
             for number in range(documents):
                 await client.create(target.resource_id(number), content.document(number), "ann-client")
                 assert (await client.subscribe(target.resource_id(number)))["version"] == 1
+
+
+@pytest.mark.parametrize("name", ["collab", "sharedb", "yjs"])
+async def test_why_a_server_can_not_be_reached_is_told_whatever_it_speaks(name: str) -> None:
+    url = f"ws://127.0.0.1:{free_port()}"
+    keeper = protocols.find(name).keeper(Target(url, b"s" * 32, int(time.time()) + 600, "run", "event"), None, 0)
+    _, problems = await keeper.final_states([0])
+    assert f"audit: {url}: all attempts to connect to 127.0.0.1" in problems[0]
 
 
 async def test_documents_are_made_later_where_the_server_says_so() -> None:
