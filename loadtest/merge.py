@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from loadtest.compression import compression_of
 from loadtest.histogram import merged
-from loadtest.recorder import Sum
+from loadtest.recorder import CONNECTING, Sum
 from loadtest.scenario import parse
-from loadtest.summary import outages_of
+from loadtest.summary import outages_of, told
 from loadtest.verdict import Findings, conclude
 
 Data = dict[str, Any]
 APART_S_MAX = 1.0
+MEASURED = ("delivery", "ack", "presence", "lag", "loop")  # histograms of the measured stages
 CONNECTIONS = ("connections", "connections_first", "connections_last")  # of a stage
 
 
@@ -49,9 +49,9 @@ def _sum_of(reports: Sequence[Data], histograms: str = "histograms") -> Sum:
         total.counts.update(one["counts"])
         total.cpu_s += one["generator"]["cpu_s"]
         total.peak += one["connections"]["peak"]
-    for name in ("delivery", "ack", "presence", "lag", "loop"):
+    for name in MEASURED:
         total.histograms[name] = merged([one.get(histograms) or one["histograms"] for one in reports], name)
-    for name in ("connect", "sync"):
+    for name in CONNECTING:
         total.histograms[name] = merged([one["connect_histograms"] for one in reports], name)
     return total
 
@@ -73,7 +73,7 @@ def _stage(parts: Sequence[Data]) -> Data:
         "rates": _added([part["rates"] for part in parts]),
         "latency_ms": {**first["latency_ms"], **{n: total.latency_ms()[n] for n in ("delivery", "ack")}},
         "histograms": total.encoded(),
-        "counts": dict(sum((Counter(part["counts"]) for part in parts), Counter())),
+        "counts": dict(told(parts, "counts")),
         "generator": _worst([part["generator"] for part in parts]),
     }
 
@@ -115,7 +115,7 @@ def merge(reports: Sequence[Data]) -> Data:
     outages = outages_of(scenario, series)
     calm = _sum_of(ordered, "calm_histograms")
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
-    errors = sum((Counter(one["errors"]) for one in ordered), Counter[str]())
+    errors = told(ordered, "errors")
     verdict = conclude(scenario, total, calm, findings, outages=outages, errors=errors, lacking=lacking)
     connections = _added([one["connections"] for one in ordered])
     return {
@@ -133,12 +133,12 @@ def merge(reports: Sequence[Data]) -> Data:
         "stages": [_stage(parts) for parts in zip(*(one["stages"] for one in ordered), strict=True)],
         "counts": dict(total.counts),
         "errors": dict(errors),
-        "closes": dict(sum((Counter(one["closes"]) for one in ordered), Counter())),
+        "closes": dict(told(ordered, "closes")),
         "series": series,
         "outages": [one.document() for one in outages],
-        "histograms": {k: v for k, v in total.encoded().items() if k not in ("connect", "sync")},
+        "histograms": total.encoded(MEASURED),
         "calm_histograms": calm.encoded() if any(one.get("calm_histograms") for one in ordered) else {},
-        "connect_histograms": {k: v for k, v in total.encoded().items() if k in ("connect", "sync")},
+        "connect_histograms": total.encoded(CONNECTING),
         "curves": {name: total.histograms[name].curve() for name in ("delivery", "ack")},
         "findings": findings.document(),
     }

@@ -181,6 +181,14 @@ class Observer:
         return found
 
 
+def cores(before: Mapping[str, Any], after: Mapping[str, Any]) -> float | None:
+    """The CPU that the server used from one sample to another; None where one of them doesn't know it."""
+    if None in (before["cpu_s"], after["cpu_s"]):
+        return None
+    used_s, span_s = after["cpu_s"] - before["cpu_s"], after["at_s"] - before["at_s"]
+    return float(used_s / max(span_s, 0.01))
+
+
 def increase(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float:
     """By how much a counter grew (from 0, where the server is a new one)."""
     grown = after.get(name, 0.0) - before.get(name, 0.0)

@@ -19,8 +19,9 @@ from loadtest.engine import FAULTS, METRICS, Engine
 from loadtest.histogram import Latencies
 
 INTERVAL_S = 0.5
-HISTOGRAMS = (*METRICS, "connect", "sync", "loop")
-FELT = ("delivery", "ack", "connect", "sync", "presence")  # by users
+CONNECTING = ("connect", "sync")
+HISTOGRAMS = (*METRICS, *CONNECTING, "loop")
+FELT = ("delivery", "ack", *CONNECTING, "presence")  # by users
 ENGINE_COUNTS = (
     *("scheduled", "missed", "sent", "deliveries", "acks", "presences", "messages"),
     *("bytes_received", "bytes_sent", "reads"),
@@ -88,9 +89,13 @@ class Sum:
         """Percentiles of everything that users feel."""
         return {name: self.histograms[name].summary_ms() for name in FELT}
 
-    def encoded(self) -> dict[str, str]:
-        """The histograms in HdrHistogram's interchange form; empty ones are left out."""
-        return {name: one.encode() for name, one in self.histograms.items() if one.total}
+    def lag_p99_ms(self) -> float:
+        """How late the generator was: its edits or its loop, whichever was later."""
+        return max(self.histograms[name].percentile_us(99) for name in ("lag", "loop")) / 1000
+
+    def encoded(self, names: Sequence[str] = HISTOGRAMS) -> dict[str, str]:
+        """These histograms in HdrHistogram's interchange form; empty ones are left out."""
+        return {name: one.encode() for name, one in self.histograms.items() if name in names and one.total}
 
 
 def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from loadtest import observe
 from loadtest.compression import compression_of
 from loadtest.environment import environment
 from loadtest.outages import Outage, find_outages
-from loadtest.recorder import INTERVAL_S, Sum, summed
+from loadtest.recorder import CONNECTING, INTERVAL_S, Sum, summed
 from loadtest.scenario import Scenario
 from loadtest.verdict import Findings, conclude
 
@@ -41,11 +41,10 @@ def _rates(total: Sum) -> Data:
 
 def _generator(total: Sum) -> Data:
     seconds = max(total.intervals * INTERVAL_S, INTERVAL_S)
-    histograms = total.histograms
     return {
         "cpu_s": total.cpu_s,
         "cpu_cores": total.cpu_s / seconds,
-        "lag_p99_ms": max(histograms[name].percentile_us(99) for name in ("lag", "loop")) / 1000,
+        "lag_p99_ms": total.lag_p99_ms(),
         "missed": total.counts["missed"],
     }
 
@@ -135,7 +134,7 @@ def _stages(
                 "server": _server(_between(samples, start_s, end_s)),
                 "generator": _generator(total),
                 "counts": dict(total.counts),
-                "histograms": {k: v for k, v in total.encoded().items() if k in ("delivery", "ack")},
+                "histograms": total.encoded(("delivery", "ack")),
             }
         )
     return stages
@@ -158,8 +157,8 @@ def _whole(intervals: Iterable[Data], late: Iterable[Data]) -> Sum:
     return total
 
 
-def _told(results: Sequence[Data], name: str) -> Counter[str]:
-    """A member of the workers' results, added up."""
+def told(results: Sequence[Data], name: str) -> Counter[str]:
+    """A member that counts things, added up over several results."""
     return sum((Counter(result[name]) for result in results), Counter())
 
 
@@ -231,11 +230,12 @@ def _server_series(samples: Sequence[Data]) -> list[Data]:
     points = []
     for before, after in itertools.pairwise(samples):
         span_s = after["at_s"] - before["at_s"]
-        if span_s > 0.1 and None not in (after["cpu_s"], before["cpu_s"]):
+        used = observe.cores(before, after)
+        if span_s > 0.1 and used is not None:
             points.append(
                 {
                     "at_s": after["at_s"],
-                    "cpu_cores": (after["cpu_s"] - before["cpu_s"]) / span_s,
+                    "cpu_cores": used,
                     "rss_bytes": after["rss_bytes"],
                     "connections": after["connections"],
                 }
@@ -270,7 +270,7 @@ def summarise(
     judged = _measured(scenario, intervals), _measured(scenario, late)
     measured, calm = _felt(*judged), _felt(*(_calm(scenario, each, outages) for each in judged))
     whole = _whole(intervals, late)
-    errors, closes = _told(results, "errors"), _told(results, "closes")
+    errors, closes = told(results, "errors"), told(results, "closes")
     others = _others_cores(scenario, intervals, samples)
     verdict = conclude(
         scenario, whole, calm, findings, server_died, others, outages, errors, ended_early, lacking
@@ -289,7 +289,7 @@ def summarise(
         "verdict": verdict.document(),
         "ended_early": ended_early,
         "rates": _rates(measured),
-        "latency_ms": {**measured.latency_ms(), **_all_of(whole, ("connect", "sync"))},
+        "latency_ms": {**measured.latency_ms(), **_all_of(whole, CONNECTING)},
         "outages": [one.document() for one in outages],
         "disruptions": list(disruptions),
         "connections": _connections(whole),
@@ -304,7 +304,7 @@ def summarise(
         "server_series": _server_series(samples),
         "histograms": measured.encoded(),
         "calm_histograms": calm.encoded() if outages else {},
-        "connect_histograms": {k: v for k, v in whole.encoded().items() if k in ("connect", "sync")},
+        "connect_histograms": whole.encoded(CONNECTING),
         "curves": {name: measured.histograms[name].curve() for name in ("delivery", "ack")},
         "findings": findings.document(),
         "environment": {**environment(), "seed": scenario.seed, "scenario": scenario.document()},

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from loadtest import observe
 from loadtest.options import Progress
 from loadtest.protocols import OURS
 from loadtest.recorder import INTERVAL_S, summed
@@ -82,17 +83,12 @@ def _now_table(progress: Progress) -> Table:
         one = recent.histograms[metric].summary_ms()
         values = "  ".join(f"{name} {milliseconds(one[name])}" for name in ("p50", "p95", "p99", "max"))
         table.add_row(f"{metric} time", "", values)
-    table.add_row("generator", cores(recent.cpu_s / seconds), f"late p99 {milliseconds(_lag_ms(recent))}")
+    table.add_row("generator", cores(recent.cpu_s / seconds), f"late p99 {milliseconds(recent.lag_p99_ms())}")
     samples = progress.samples[-2:]
-    if len(samples) == 2 and None not in (samples[0]["cpu_s"], samples[1]["cpu_s"]):
-        span_s = max(samples[1]["at_s"] - samples[0]["at_s"], 0.01)
-        used = (samples[1]["cpu_s"] - samples[0]["cpu_s"]) / span_s
+    used = observe.cores(*samples) if len(samples) == 2 else None
+    if used is not None:
         table.add_row("server", cores(max(used, 0.0)), f"RSS {size(samples[1]['rss_bytes'])}")
     return table
-
-
-def _lag_ms(total: Any) -> float:
-    return float(max(total.histograms[name].percentile_us(99) for name in ("lag", "loop"))) / 1000
 
 
 def _faults_line(progress: Progress) -> Text:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from loadtest.observe import cores
 from loadtest.options import Progress
 from loadtest.recorder import INTERVAL_S, Sum, summed
 from loadtest.scenario import Scenario
@@ -122,6 +123,4 @@ def _server(progress: Progress) -> dict[str, Any]:
     known = [one for one in progress.samples if one["cpu_s"] is not None]
     if len(known) < 2:
         return {}
-    before, last = known[-2:]
-    span_s = max(last["at_s"] - before["at_s"], 0.01)
-    return {"cores": max(last["cpu_s"] - before["cpu_s"], 0) / span_s, "rss_bytes": last["rss_bytes"]}
+    return {"cores": max(cores(*known[-2:]) or 0.0, 0.0), "rss_bytes": known[-1]["rss_bytes"]}

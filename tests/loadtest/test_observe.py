@@ -13,6 +13,7 @@ from loadtest.observe import (
     Observer,
     Pids,
     appends,
+    cores,
     increase,
     memory_of_a_connection,
     parse_metrics,
@@ -53,6 +54,12 @@ def test_a_step_has_the_time_between_two_scrapes() -> None:
 
 def test_a_counter_that_began_again_counts_from_nothing() -> None:
     assert increase({"x": 50}, {"x": 7}, "x") == 7
+
+
+def test_cores_are_what_was_used_between_two_samples_that_know_it() -> None:
+    samples = [{"at_s": at_s, "cpu_s": cpu_s} for at_s, cpu_s in ((1.0, 4.0), (3.0, 5.0), (4.0, None))]
+    assert cores(*samples[:2]) == 0.5
+    assert cores(*samples[1:]) is None
 
 
 def test_the_slabs_of_a_socket_add_up() -> None:
