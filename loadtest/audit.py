@@ -9,8 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,16 +46,6 @@ Progress = Callable[[], None]  # called after each page that was read
 
 class Trimmed(ClientError):
     """The server doesn't keep a history from where it was asked for."""
-
-
-@contextmanager
-def _connection(url: str) -> Iterator[http.client.HTTPConnection]:
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=30)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def _retry_after_s(header: str | None) -> float:
@@ -104,7 +94,9 @@ async def _pages(
 
 async def history(admin_url: str, token: str, path: str, progress: Progress = _ignored) -> list[Change]:
     """A history from its first change, or the oldest that the server keeps; raises ClientError."""
-    with _connection(admin_url) as connection:
+    parts = urlsplit(admin_url)
+    host = parts.hostname or "127.0.0.1"
+    with closing(http.client.HTTPConnection(host, parts.port, timeout=30)) as connection:
         try:
             return await _pages(connection, token, f"{path}?from=1&limit={PAGE}", progress)
         except Trimmed:

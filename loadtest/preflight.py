@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import os
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -77,13 +78,12 @@ def _ask_admin(admin_url: str) -> None:
     parts = urlsplit(admin_url)
     if parts.scheme != "http" or not parts.hostname:
         raise PreflightError(f"{admin_url}: an admin address looks like http://HOST:8788")
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", "/healthz")
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        raise PreflightError(f"{admin_url}: the admin HTTP doesn't answer: {words(error)}") from None
-    finally:
-        connection.close()
+    port = parts.port or 80
+    with closing(http.client.HTTPConnection(parts.hostname, port, timeout=TIMEOUT_S)) as connection:
+        try:
+            connection.request("GET", "/healthz")
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            raise PreflightError(f"{admin_url}: the admin HTTP doesn't answer: {words(error)}") from None
     if status != 200:
         raise PreflightError(f"{admin_url}/healthz answers {status}: is this the gateway's admin address?")

@@ -97,16 +97,21 @@ class EmbeddedServer:
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it by its pid and wait; a SIGTERM that isn't heeded becomes a SIGKILL."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(how)
-        with trio.CancelScope(shield=True):
-            with trio.move_on_after(STOP_TIMEOUT_S):
-                await process.wait()
-            if process.poll() is None:
-                process.kill()
-                await process.wait()
+        if self._process is not None:
+            await end(self._process, how, STOP_TIMEOUT_S)
+
+
+async def end(process: trio.Process, how: signal.Signals, patience_s: float) -> None:
+    """End a process and wait, whatever is cancelled; one that doesn't heed the signal in time is killed."""
+    if process.poll() is not None:
+        return
+    process.send_signal(how)
+    with trio.CancelScope(shield=True):
+        with trio.move_on_after(patience_s):
+            await process.wait()
+        if process.poll() is None:
+            process.kill()
+            await process.wait()
 
 
 def _port(url: str) -> str:

@@ -20,6 +20,7 @@ import trio
 from benchmarks.faults.network import Network, network
 from gateway.admission import create_secret
 from loadtest.observe import Pids
+from loadtest.server import end
 from tests.cli.commands import READY
 from tests.deploy.haproxy import Place, haproxy
 from tests.servers import (
@@ -101,16 +102,8 @@ class Node:
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Drain it, or kill it; returns when it is gone."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(number)
-        with trio.CancelScope(shield=True):
-            with trio.move_on_after(STOP_TIMEOUT_S):
-                await process.wait()
-            if process.poll() is None:
-                process.kill()
-                await process.wait()
+        if self._process is not None:
+            await end(self._process, number, STOP_TIMEOUT_S)
 
     async def roll(self) -> None:
         """SIGHUP; returns when all workers are new ones and the old are gone."""
