@@ -31,7 +31,7 @@ from loadtest.scenario import Disruption
 from loadtest.schedule import Schedule
 from loadtest.server import EmbeddedServer
 from loadtest.signals import heeded
-from loadtest.summary import summarise
+from loadtest.summary import Course, summarise
 from loadtest.users import UsersError, author_of
 from loadtest.verdict import Findings
 
@@ -281,12 +281,7 @@ class Run:
                 findings.merge(Findings.of(generator.result["findings"]))
             elif not self.ended_early:
                 lacking.append(generator.failure or "a generator process died")
-        return summarise(
-            self.scenario,
-            self.progress.intervals,
-            results,
-            self.progress.samples,
-            findings,
+        course = Course(
             started_at=self.started_at,
             run_name=self.name,
             share=self.options.share,
@@ -299,6 +294,8 @@ class Run:
             disruptions=self.disruptions,
             agents=[about for one in self.generators if (about := one.about())],
         )
+        progress = self.progress
+        return summarise(self.scenario, progress.intervals, results, progress.samples, findings, course)
 
 
 @asynccontextmanager

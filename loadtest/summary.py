@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from loadtest import observe
 from loadtest.compression import compression_of
 from loadtest.environment import environment
 from loadtest.outages import Outage, find_outages
+from loadtest.protocols import OURS
 from loadtest.recorder import CONNECTING, INTERVAL_S, Sum, summed
 from loadtest.scenario import Scenario
 from loadtest.verdict import Findings, conclude
@@ -23,6 +25,23 @@ FORMAT = 1
 ANSWERS = ("acks", "nothing_to_undo", "no_change", "refused")
 SETTLED = (*ANSWERS, "merged_offline", "unsent", "unresolved", "stalled")
 Data = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a run went, beside what was measured."""
+
+    started_at: float
+    run_name: str = ""
+    share: tuple[int, int] = (1, 1)
+    processes: int = 1
+    lacking: Sequence[str] = ()  # what was wrong with generators
+    server_died: str = ""
+    ended_early: str = ""
+    embedded: bool = True
+    protocol: str = OURS
+    disruptions: Sequence[Data] = ()
+    agents: Sequence[Data] = ()
 
 
 def _rates(total: Sum) -> Data:
@@ -249,21 +268,9 @@ def summarise(
     results: Sequence[Data],
     samples: Sequence[Data],
     findings: Findings,
-    *,
-    started_at: float,
-    run_name: str = "",
-    share: tuple[int, int] = (1, 1),
-    processes: int = 1,
-    lacking: Sequence[str] = (),
-    server_died: str = "",
-    ended_early: str = "",
-    embedded: bool = True,
-    protocol: str = "collab",
-    disruptions: Sequence[Data] = (),
-    agents: Sequence[Data] = (),
+    course: Course,
 ) -> Data:
-    """The report of a run. `intervals` are joined over the processes, `results` are the workers' own.
-    `lacking` says what was wrong with generators."""
+    """The report of a run. `intervals` are joined over the processes, `results` are the workers' own."""
     series = _series(scenario, intervals)
     outages = outages_of(scenario, series)
     late = [result["last"] for result in results]
@@ -273,28 +280,37 @@ def summarise(
     errors, closes = told(results, "errors"), told(results, "closes")
     others = _others_cores(scenario, intervals, samples)
     verdict = conclude(
-        scenario, whole, calm, findings, server_died, others, outages, errors, ended_early, lacking
+        scenario,
+        whole,
+        calm,
+        findings,
+        server_died=course.server_died,
+        others_cores=others,
+        outages=outages,
+        errors=errors,
+        ended_early=course.ended_early,
+        lacking=course.lacking,
     )
-    generator = {**_generator(measured), "processes": processes, "untimed": whole.counts["untimed"]}
+    generator = {**_generator(measured), "processes": course.processes, "untimed": whole.counts["untimed"]}
     generator |= {"engine": results[0]["engine"] if results else "?", "missed": whole.counts["missed"]}
-    generator |= {"cpu_s": whole.cpu_s, "others_cores": others, "agents": list(agents)}
-    generator["lacking"] = [*lacking, *filter(None, [ended_early])]
+    generator |= {"cpu_s": whole.cpu_s, "others_cores": others, "agents": list(course.agents)}
+    generator["lacking"] = [*course.lacking, *filter(None, [course.ended_early])]
     return {
         "format": FORMAT,
         "scenario": scenario.name,
-        "protocol": protocol,
-        "started_at": started_at,
-        "run_name": run_name,
-        "share": list(share),
+        "protocol": course.protocol,
+        "started_at": course.started_at,
+        "run_name": course.run_name,
+        "share": list(course.share),
         "verdict": verdict.document(),
-        "ended_early": ended_early,
+        "ended_early": course.ended_early,
         "rates": _rates(measured),
         "latency_ms": {**measured.latency_ms(), **_all_of(whole, CONNECTING)},
         "outages": [one.document() for one in outages],
-        "disruptions": list(disruptions),
+        "disruptions": list(course.disruptions),
         "connections": _connections(whole),
         "compression": compression_of(whole.counts),
-        "server": _server_of_run(scenario, samples, embedded),
+        "server": _server_of_run(scenario, samples, course.embedded),
         "generator": generator,
         "stages": _stages(scenario, intervals, late, samples),
         "counts": dict(whole.counts),

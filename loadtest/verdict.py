@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal
 
 from gateway.ot.canonical import canonical_hash
@@ -228,14 +229,19 @@ def _check_acknowledged(
         )
 
 
+def _replayed(evidence: Evidence, document: Any, changes: Iterable[Mapping[str, Any]]) -> Any:
+    """The document after these changes; raises ReplicaError."""
+    for change in changes:
+        document = evidence.apply(document, copy.deepcopy(operations_of(dict(change)) or []))
+    return document
+
+
 def _check_state(evidence: Evidence, findings: Findings) -> None:
     """The server's document must be what its whole history makes of nothing."""
     if evidence.history_after:
         return
-    document: Any = None
     try:
-        for change in evidence.history:
-            document = evidence.apply(document, copy.deepcopy(operations_of(dict(change)) or []))
+        document = _replayed(evidence, None, evidence.history)
     except ReplicaError as error:
         findings.add("diverged", f"{evidence.resource_id}: its history can't be replayed: {error}")
         return
@@ -255,16 +261,14 @@ def _check_copy(
         if "came after" not in one.problem:
             findings.add("diverged", f"{name} can't apply what it got: {one.problem}")
         return
-    document = one.document
+    later = range(one.version + 1, evidence.version + 1)
+    known = [by_version[version] for version in takewhile(by_version.__contains__, later)]
     try:
-        for version in range(one.version + 1, evidence.version + 1):
-            if version not in by_version:
-                return
-            document = evidence.apply(document, copy.deepcopy(operations_of(dict(by_version[version])) or []))
+        document = _replayed(evidence, one.document, known)
     except ReplicaError as error:
         findings.add("diverged", f"{name} can't apply the history: {error}")
         return
-    if canonical_hash(document) != canonical_hash(evidence.state):
+    if len(known) == len(later) and canonical_hash(document) != canonical_hash(evidence.state):
         findings.add("diverged", f"{name} differs from the server's document at version {evidence.version}")
 
 
@@ -289,6 +293,7 @@ def conclude(
     whole: Sum,
     measured: Sum,
     findings: Findings,
+    *,
     server_died: str = "",
     others_cores: float | None = None,
     outages: Sequence[Outage] = (),

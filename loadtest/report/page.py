@@ -24,11 +24,11 @@ HEADLINES = {
 }
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], style: str = "wide") -> str:
     """A table whose first column is text and whose others are figures."""
     cells = "".join(f"<th>{escape(one)}</th>" for one in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(one)}</td>" for one in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="{style}"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _tile(name: str, value: str, note: str = "") -> str:
@@ -207,9 +207,9 @@ def _outage_section(report: Data) -> str:
         for one in report["outages"]
     ]
     head = ("outage", "edits unanswered or undelivered", "of it silent", "recovered after", "longest wait")
-    table = _table(head, rows) if rows else "<p>No outage.</p>"
+    shown = table(head, rows) if rows else "<p>No outage.</p>"
     said = f"<p>Done to the server: {escape('; '.join(done))}.</p>" if done else ""
-    return f"<h2>Outages</h2>{said}{table}"
+    return f"<h2>Outages</h2>{said}{shown}"
 
 
 def _stage_table(report: Data) -> str:
@@ -234,7 +234,7 @@ def _stage_table(report: Data) -> str:
         )
     head = "stage,length,connections,operations/s,deliveries/s,delivery p50,p95,p99,max,ack p95"
     head += ",server CPU,RSS,socket buffers,generator CPU,generator lag p99"
-    return _table(head.split(","), rows)
+    return table(head.split(","), rows)
 
 
 def _steps_table(report: Data) -> str:
@@ -242,7 +242,7 @@ def _steps_table(report: Data) -> str:
     if not steps:
         return "<p>The server's metrics don't tell (no admin address, or another server).</p>"
     rows = [[step, milliseconds(one["mean"]), f"≤ {milliseconds(one['p95'])}"] for step, one in steps.items()]
-    return _table(["step of an edit", "mean", "p95"], rows)
+    return table(["step of an edit", "mean", "p95"], rows)
 
 
 def _latency_table(report: Data) -> str:
@@ -250,7 +250,7 @@ def _latency_table(report: Data) -> str:
         [name, *(milliseconds(one[key]) for key in ("p50", "p95", "p99", "max")), number(one["count"])]
         for name, one in report["latency_ms"].items()
     ]
-    return _table(["", "p50", "p95", "p99", "max", "count"], rows)
+    return table(["", "p50", "p95", "p99", "max", "count"], rows)
 
 
 def _memory_table(report: Data) -> str:
@@ -262,7 +262,7 @@ def _memory_table(report: Data) -> str:
         ["socket buffers (server's side)", size(one["socket_buffer_bytes"])],
         ["slab: socket, file, epoll entry", size(one["slab_bytes"])],
     ]
-    return _table([f"a connection, of {number(one['connections'])}", "bytes"], rows)
+    return table([f"a connection, of {number(one['connections'])}", "bytes"], rows)
 
 
 def _compression_section(report: Data) -> str:
@@ -276,7 +276,7 @@ def _compression_section(report: Data) -> str:
     ]
     head = ("connections", "messages received", "bytes received", "bytes sent", "a message received")
     said = f"{number(one['connections'])} connections had permessage-deflate: {compression_text(one)}."
-    return f"<h2>Compression</h2><p>{escape(said)}</p>{_table(head, rows)}"
+    return f"<h2>Compression</h2><p>{escape(said)}</p>{table(head, rows)}"
 
 
 def _counts_table(report: Data) -> str:
@@ -285,7 +285,7 @@ def _counts_table(report: Data) -> str:
     ]
     rows += [[f"error: {name}", number(value)] for name, value in sorted(report["errors"].items())]
     rows += [[f"closed with {name}", number(value)] for name, value in sorted(report["closes"].items())]
-    return _table(["counted", ""], rows)
+    return table(["counted", ""], rows)
 
 
 def _environment_table(report: Data) -> str:
@@ -304,7 +304,7 @@ def _environment_table(report: Data) -> str:
         ["seed", str(place["seed"])],
         *([name, value] for name, value in place["kernel"].items()),
     ]
-    return _table(["environment", ""], rows)
+    return table(["environment", ""], rows)
 
 
 def render(report: Data) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 from loadtest.report.charts import Chart, Series, svg
 from loadtest.report.figures import milliseconds, number, seconds, size
-from loadtest.report.page import TEMPLATE
+from loadtest.report.page import TEMPLATE, table
 from loadtest.simulate.cluster import EVENT_AT_S
 
 Data = Mapping[str, Any]
+WORDS = "wide wrap"  # the style of tables whose cells are words
 NAMES = {
     "steady": "steady state",
     "node": "a node is lost",
@@ -21,12 +22,6 @@ NAMES = {
     "storm": "everybody comes back at once",
     "hot": "a hot document",
 }
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{escape(one)}</th>" for one in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(one)}</td>" for one in row) + "</tr>" for row in rows)
-    return f'<div class="wide wrap"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def spread(values: Sequence[float], show: Any) -> str:
@@ -122,7 +117,7 @@ def render(study: Data) -> str:
     load += f"{wanted['viewers']:g} others see an edit"
     happening = "".join(
         f"<h2>{escape(plan['name'])}: when something breaks</h2>"
-        + _table(("", "p95", "CPU of a worker", "recovered after"), event_rows(plan))
+        + table(("", "p95", "CPU of a worker", "recovered after"), event_rows(plan), WORDS)
         for plan in plans
     )
     head = TEMPLATE.read_text().partition("<body>")[0].replace("{{title}}", escape(load))
@@ -131,7 +126,7 @@ def render(study: Data) -> str:
         f"{head}<body><main><header><strong>Simulated plans</strong>"
         f"<p>{escape(load)}</p><p>{escape(seeds)}</p></header>"
         f'<div class="charts">{_charts(study)}</div><h2>Plans</h2>'
-        + _table(("", *(plan["name"] for plan in plans)), plan_rows(plans))
+        + table(("", *(plan["name"] for plan in plans)), plan_rows(plans), WORDS)
         + f"<p>{escape(stated_text(study))}</p>"
         + happening
         + f"<h2>Extrapolated or assumed</h2><ul>{marks}</ul></main></body></html>"

@@ -7,7 +7,7 @@ from typing import Any
 
 from loadtest.histogram import Latencies
 from loadtest.scenario import parse
-from loadtest.summary import summarise
+from loadtest.summary import Course, summarise
 from loadtest.verdict import Findings
 
 RATE = 100  # operations an interval
@@ -111,6 +111,5 @@ def report(
         results,
         [*samples, *after],
         findings or Findings(),
-        started_at=1_790_000_000.0,
-        share=share,
+        Course(1_790_000_000.0, share=share),
     )

@@ -351,7 +351,8 @@ def test_a_fault_of_the_server_is_a_fault_whoever_was_starved() -> None:
 
 def test_a_server_that_died_fails() -> None:
     total = good_run()
-    assert conclude(SCENARIO, total, total, Findings(), "the server ended by itself").status == "fail"
+    verdict = conclude(SCENARIO, total, total, Findings(), server_died="the server ended by itself")
+    assert verdict.status == "fail"
 
 
 def test_findings_survive_json_and_add_up() -> None:
