@@ -13,17 +13,16 @@ pass are told: what they measured may be the generator's limit. A part of a cali
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from loadtest.capacity.sweep import points_of
+from loadtest.capacity.sweep import RunScenario, held, points_of
 from loadtest.environment import environment
 from loadtest.options import RunError
-from loadtest.scenario import Activity, Population, Scenario, Stage, Targets
+from loadtest.scenario import Activity, Population, Scenario, Targets
 
-RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
 IDLE = (500, 2000, 5000)
 EDITS = (500.0, 1500.0, 3000.0)
 VIEWERS = (10, 40, 80, 160)
@@ -77,12 +76,7 @@ def _scenario(
     viewer_share: float = 0.0,
     activity: Activity = Activity(),  # noqa: B008 (frozen)
 ) -> Scenario:
-    arrive_s = activity.session_s or max(users / 500, 2.0)  # over a session: then they come evenly
-    stages = (
-        Stage("arrive", arrive_s, users, 0.0, measured=False),
-        Stage("settle", max(hold_s / 4, 1.0), users, rate, measured=False),
-        Stage("hold", hold_s, users, rate),
-    )
+    stages = held(users, rate, hold_s, activity.session_s)  # over a session: then they come evenly
     people = Population(documents, viewer_share=viewer_share, replicas=0)
     targets = Targets(connect_success_min=None, operations_achieved_min=None)
     return Scenario(name, "calibration", stages, people, activity, targets, server=NO_LIMIT)

@@ -77,14 +77,17 @@ def varied(base: Scenario, vary: Vary, value: float, hold_s: float) -> Scenario:
         rate *= scale
     else:
         users, people = _with_fanout(people, users, value)
-    arrive_s = max(users / 500, 2.0)
-    still = base.activity.operations_per_user_s
-    stages = (
-        Stage("arrive", arrive_s, users, 0.0, measured=False),
-        Stage("settle", max(hold_s / 4, 1.0), users, rate or still * users, measured=False),
-        Stage("hold", hold_s, users, rate or still * users),
+    rate = rate or base.activity.operations_per_user_s * users
+    return replace(base, stages=held(users, rate, hold_s), population=people, disruptions=())
+
+
+def held(users: int, rate: float, hold_s: float, arrive_s: float = 0.0) -> tuple[Stage, ...]:
+    """An arrival, by default as long as so many take, a moment to settle, a hold, which is measured."""
+    return (
+        Stage("arrive", arrive_s or max(users / 500, 2.0), users, 0.0, measured=False),
+        Stage("settle", max(hold_s / 4, 1.0), users, rate, measured=False),
+        Stage("hold", hold_s, users, rate),
     )
-    return replace(base, stages=stages, population=people, disruptions=())
 
 
 def _with_fanout(people: Population, users: int, viewers: float) -> tuple[int, Population]:

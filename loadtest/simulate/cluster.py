@@ -85,6 +85,11 @@ class Cluster:
     def workers(self) -> int:
         return self.nodes * self.workers_a_node
 
+    @property
+    def operations_per_s(self) -> float:
+        """Edits at the peak."""
+        return self.connections * self.operations_per_user_s
+
     def demand(self, costs: Costs, workers: float) -> float:
         """The share of its core that each of so many workers needs."""
         return _Loads.of(self, costs, workers).utilisation(costs)
@@ -136,7 +141,7 @@ class _Loads:
 
     @classmethod
     def of(cls, cluster: Cluster, costs: Costs, workers: float) -> _Loads:
-        operations = cluster.connections * cluster.operations_per_user_s
+        operations = cluster.operations_per_s
         # An edit is told to each worker that has some of its viewers; these are anywhere.
         told = (
             workers * (1 - (1 - 1 / workers) ** cluster.viewers) if workers > 1 else min(cluster.viewers, 1)
@@ -217,7 +222,7 @@ def _redis_done(
     rng: np.random.Generator, cluster: Cluster, costs: Costs, ready: Array, event: _Event
 ) -> Array:
     """When a master has what is ready to be appended; of what is sent to one, these are a sample."""
-    rate = cluster.connections * cluster.operations_per_user_s / cluster.redis_masters
+    rate = cluster.operations_per_s / cluster.redis_masters
     busy = rate * costs.redis_append
     # Of a queue of fixed service, the wait of a random arrival (Pollaczek and Khinchine's mean, exponential).
     mean = costs.redis_append * busy / (2 * max(1 - busy, 0.02))
@@ -252,7 +257,7 @@ def simulate(cluster: Cluster, costs: Costs, kind: str, seed: int) -> Outcome:
     if kind == "hot":
         utilisation += cluster.hot_operations_per_s * costs.delivery * cluster.hot_readers / after.workers
     p50, p95, p99 = _percentiles(judged, costs)
-    rate = cluster.connections * cluster.operations_per_user_s / cluster.redis_masters
+    rate = cluster.operations_per_s / cluster.redis_masters
     return Outcome(
         p50,
         p95,

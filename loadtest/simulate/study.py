@@ -87,7 +87,7 @@ def limits(cluster: Cluster, costs: Costs, machines: Machines, lost: int, most: 
     if not left:
         return {"nodes": math.inf}
     share = cluster.connections / left
-    rate, masters, node = rate_of(cluster), cluster.redis_masters, machines.node
+    rate, masters, node = cluster.operations_per_s, cluster.redis_masters, machines.node
     memory = share * costs.connection_bytes + rate / left * costs.edit_bytes
     memory += costs.bytes_of_node(cluster.workers_a_node)
     wire = 8e-6 * rate * costs.bytes_of_edit(cluster.viewers) / left
@@ -160,14 +160,9 @@ def kept_of(cluster: Cluster) -> Kept:
     return Kept(cluster.connections / (cluster.viewers + 1))
 
 
-def rate_of(cluster: Cluster) -> float:
-    """Edits a second at the peak."""
-    return cluster.connections * cluster.operations_per_user_s
-
-
 def masters_for(cluster: Cluster, redis: Machine) -> int:
     """The fewest Redis masters that take the appends, and hold what is kept."""
-    return kept_of(cluster).masters(rate_of(cluster), redis, REDIS_APPENDS_PER_S)
+    return kept_of(cluster).masters(cluster.operations_per_s, redis, REDIS_APPENDS_PER_S)
 
 
 def breaks_first(
@@ -202,8 +197,8 @@ def judged(
         "binds": binding,
         "breaks": breaks_first(cluster, model, machines, objective),
         "events": events,
-        "redis_bytes": kept_of(cluster).redis_bytes(rate_of(cluster)),
-        "disk_bytes": kept_of(cluster).disk_bytes(rate_of(cluster)),
+        "redis_bytes": kept_of(cluster).redis_bytes(cluster.operations_per_s),
+        "disk_bytes": kept_of(cluster).disk_bytes(cluster.operations_per_s),
         "bill": dict(money(cluster, costs, machines.node, prices)),
     }
 
@@ -237,7 +232,7 @@ def _event(cluster: Cluster, model: CostModel, kind: str, objective: Objective) 
 
 def money(cluster: Cluster, costs: Costs, node: Machine, prices: Prices) -> Mapping[str, float]:
     """Dollars a month, by part, in all, and for each 1,000 connections at the peak."""
-    rate = rate_of(cluster)
+    rate = cluster.operations_per_s
     sent = rate * costs.bytes_of_edit(cluster.viewers)
     disk = kept_of(cluster).disk_bytes(rate)
     return month(prices, node, cluster.nodes, cluster.redis_masters, disk, sent, cluster.connections)
@@ -281,7 +276,7 @@ def cheapest(
 
 def extrapolated(cluster: Cluster, model: CostModel) -> list[str]:
     """What rests on more than was measured."""
-    rate = cluster.connections * cluster.operations_per_user_s
+    rate = cluster.operations_per_s
     each: Mapping[str, float] = {
         "connections": cluster.connections / cluster.workers,
         "operations_per_s": rate / cluster.workers,
