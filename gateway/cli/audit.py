@@ -12,7 +12,7 @@ import click
 import orjson
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, given_only, instant_text, settings, spanned
+from gateway.cli.options import given_only, instant_text, spanned
 from gateway.errors import ClientError
 from gateway.ports.audit import AuditRecord, ChainCheck
 
@@ -40,7 +40,6 @@ def audit_command() -> None:
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="The newest.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON lines, for programs.")
 @operating
-@settings
 def list_records(
     text: str | None,
     act: str | None,
@@ -51,11 +50,10 @@ def list_records(
     limit: int,
     as_json: bool,
     port: AdminPort,
-    settings: Settings,
 ) -> None:
     """Show the newest records in which TEXT occurs."""
     wanted = {"q": text, "act": act, "actor": actor, "subject": subject, "since": since, "until": until}
-    answer = port.ask(settings, "GET", f"/v1/audit?{urlencode({**given_only(wanted), 'limit': limit})}")
+    answer = port.ask("GET", f"/v1/audit?{urlencode({**given_only(wanted), 'limit': limit})}")
     for record in reversed(answer["records"]):
         click.echo(json.dumps(record) if as_json else _line(record))
 
@@ -63,10 +61,9 @@ def list_records(
 @audit_command.command("export", short_help="Write all records as JSON lines, the oldest first.")
 @click.option("--after", default=0, type=click.IntRange(0), help="From the one behind this number on.")
 @operating
-@settings
-def export(after: int, port: AdminPort, settings: Settings) -> None:
+def export(after: int, port: AdminPort) -> None:
     """Write the records to the standard output, an object a line."""
-    for record in _all(port, settings, after):
+    for record in _all(port, after):
         click.echo(json.dumps(record))
 
 
@@ -78,8 +75,7 @@ def export(after: int, port: AdminPort, settings: Settings) -> None:
     help="An earlier export, whose records must be there unchanged.",
 )
 @operating
-@settings
-def verify(file: Path | None, against: Path | None, port: AdminPort, settings: Settings) -> None:
+def verify(file: Path | None, against: Path | None, port: AdminPort) -> None:
     """Check the chain of a running gateway, or of an exported FILE. Exit status 1: something is wrong.
 
     A chain that was made anew as a whole is sound in itself: --against an earlier export shows it. Every
@@ -88,7 +84,7 @@ def verify(file: Path | None, against: Path | None, port: AdminPort, settings: S
     known = {} if against is None else {record.number: record for record in _read(against)}
     exported = len(known)
     check = ChainCheck()
-    records = map(AuditRecord.of, _all(port, settings, 0)) if file is None else _read(file)
+    records = map(AuditRecord.of, _all(port, 0)) if file is None else _read(file)
     for record in records:
         check.follow(record)
         before = known.pop(record.number, None)
@@ -107,12 +103,8 @@ def verify(file: Path | None, against: Path | None, port: AdminPort, settings: S
         click.echo(f"{check.records} records up to {check.last.number} are whole; {check.last.digest}")
 
 
-def _all(port: AdminPort, settings: Settings, after: int) -> Iterator[dict[str, Any]]:
-    page = f"/v1/audit?after={after}&limit={PAGE}"
-    while page:
-        answer = port.ask(settings, "GET", page)
-        yield from answer["records"]
-        page = answer["next"]
+def _all(port: AdminPort, after: int) -> Iterator[dict[str, Any]]:
+    return port.pages(f"/v1/audit?after={after}&limit={PAGE}", "records")
 
 
 def _read(path: Path) -> Iterator[AuditRecord]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import click
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, settings
 
 
 @click.command("disconnect", short_help="Close a user's connections, on all nodes.")
 @click.argument("users", nargs=-1, required=True, metavar="USER...")
 @operating
-@settings
-def disconnect_command(users: tuple[str, ...], port: AdminPort, settings: Settings) -> None:
+def disconnect_command(users: tuple[str, ...], port: AdminPort) -> None:
     """Close all connections of these users with 4410, on every node within a second.
 
     What they sent is committed. Their tokens stay good, so their clients come back; to keep somebody out,
@@ -22,5 +20,5 @@ def disconnect_command(users: tuple[str, ...], port: AdminPort, settings: Settin
     gateway disconnect ann
     """
     for user in users:
-        port.ask(settings, "POST", "/v1/disconnect", {"user_id": user})
+        port.ask("POST", "/v1/disconnect", {"user_id": user})
         click.echo(f"{user}: the connections until now are being closed")

@@ -7,7 +7,6 @@ import time
 import click
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, settings
 from gateway.errors import ClientError, Unreachable
 
 LOOK_INTERVAL_S = 0.2
@@ -16,8 +15,7 @@ LOOK_INTERVAL_S = 0.2
 @click.command("drain", short_help="End a running gateway in order.")
 @click.option("--wait", is_flag=True, help="Return when it has ended.")
 @operating
-@settings
-def drain_command(wait: bool, port: AdminPort, settings: Settings) -> None:
+def drain_command(wait: bool, port: AdminPort) -> None:
     """Have a running gateway send its clients elsewhere, commit what is on its way, and end, as SIGTERM does.
 
     Clients are told when to connect again, spread by how many a second such a node takes.
@@ -26,11 +24,11 @@ def drain_command(wait: bool, port: AdminPort, settings: Settings) -> None:
     gateway drain
     gateway drain --admin http://10.0.0.7:8788 --wait
     """
-    found = port.ask(settings, "POST", "/v1/drain")
+    found = port.ask("POST", "/v1/drain")
     click.echo(f"{found['node']} drains, for at most {found['grace_s']:g} s")
     while wait:
         try:
-            port.ask(settings, "GET", "/healthz")
+            port.ask("GET", "/healthz")
         except (Unreachable, ClientError):
             click.echo("it has ended")
             return

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, settings
 from gateway.config import FeaturesSettings
 from gateway.config.fields import in_toml, of, read, suggestion
 from gateway.config.section import fields_of
@@ -20,10 +19,7 @@ from gateway.config.section import fields_of
 @click.option("--reset", is_flag=True, help="Go by the settings again.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @operating
-@settings
-def flags_command(
-    changes: tuple[str, ...], reset: bool, as_json: bool, port: AdminPort, settings: Settings
-) -> None:
+def flags_command(changes: tuple[str, ...], reset: bool, as_json: bool, port: AdminPort) -> None:
     """Show the flags in force; change those that are named, on all nodes and for good.
 
     In force within a second, without a restart. kill_switch=on closes everybody with 4403 and refuses writes
@@ -39,7 +35,7 @@ def flags_command(
     if reset and wanted:
         raise click.UsageError("--reset takes everything back: leave it out, or the flags")
     method = "DELETE" if reset else "PATCH" if wanted else "GET"
-    found = port.ask(settings, method, "/v1/flags", wanted or None)
+    found = port.ask(method, "/v1/flags", wanted or None)
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
 
 

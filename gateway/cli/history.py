@@ -10,7 +10,7 @@ import click
 
 from gateway.cli.client import Resource
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, given_only, instant_text, resource_of, settings, spanned
+from gateway.cli.options import given_only, instant_text, resource_of, spanned
 from gateway.errors import ClientError
 from gateway.wire.version_names import RULE, is_version_name
 
@@ -32,7 +32,6 @@ SPAN = 1000  # of which a few are wanted
 @click.option("--unname", metavar="NAME", help="Take a name away.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @operating
-@settings
 def history_command(
     resource: Resource,
     path: str | None,
@@ -48,7 +47,6 @@ def history_command(
     unname: str | None,
     as_json: bool,
     port: AdminPort,
-    settings: Settings,
 ) -> None:
     """Show who changed what in RESOURCE (TYPE:ID), the newest last.
 
@@ -73,18 +71,18 @@ def history_command(
     port = port.of_everything()
     base = f"/v1/resources/{resource.type}/{resource.id}"
     if of_names:
-        for line in _names(port, settings, base, name, named_at, unname):
+        for line in _names(port, base, name, named_at, unname):
             click.echo(json.dumps(line) if as_json else _named(line))
     elif restore is not None:
         wanted = {"version": int(restore)} if restore.isdecimal() else {"named": restore}
         body = {**wanted, **({} if path is None else {"path": path})}
-        click.echo(_restored(resource, port.ask(settings, "POST", f"{base}/restore", body), as_json))
+        click.echo(_restored(resource, port.ask("POST", f"{base}/restore", body), as_json))
     elif blame:
-        found = port.ask(settings, "GET", f"{base}/blame{_query(path=path)}")
+        found = port.ask("GET", f"{base}/blame{_query(path=path)}")
         told = [_member(line, found["after"]) for line in found["members"]]
         click.echo(json.dumps(found, indent=2) if as_json else "\n".join(told))
     else:
-        changes = _newest(port, settings, base, filters, limit)
+        changes = _newest(port, base, filters, limit)
         for change in changes:
             click.echo(json.dumps(change) if as_json else _change(change))
         if not changes and not as_json:
@@ -102,16 +100,16 @@ def _check(filters: dict[str, str | None], asked: dict[str, bool]) -> None:
 
 
 def _names(
-    port: AdminPort, settings: Settings, base: str, name: str | None, version: int | None, unname: str | None
+    port: AdminPort, base: str, name: str | None, version: int | None, unname: str | None
 ) -> list[dict[str, Any]]:
     """The names after what was asked for."""
     if name is not None:
         if version is None:
-            version = port.ask(settings, "GET", base)["version"]
-        port.ask(settings, "PUT", f"{base}/versions/{quote(name, safe='')}", {"version": version})
+            version = port.ask("GET", base)["version"]
+        port.ask("PUT", f"{base}/versions/{quote(name, safe='')}", {"version": version})
     if unname is not None:
-        port.ask(settings, "DELETE", f"{base}/versions/{quote(unname, safe='')}")
-    found: list[dict[str, Any]] = port.ask(settings, "GET", f"{base}/versions")["versions"]
+        port.ask("DELETE", f"{base}/versions/{quote(unname, safe='')}")
+    found: list[dict[str, Any]] = port.ask("GET", f"{base}/versions")["versions"]
     return found
 
 
@@ -119,17 +117,15 @@ def _named(line: dict[str, Any]) -> str:
     return f"{line['version']:>6}  {instant_text(line['timestamp'])}  {line['name']}  ({line['user_id']})"
 
 
-def _newest(
-    port: AdminPort, settings: Settings, base: str, wanted: dict[str, str | None], limit: int
-) -> list[dict[str, Any]]:
+def _newest(port: AdminPort, base: str, wanted: dict[str, str | None], limit: int) -> list[dict[str, Any]]:
     """The newest changes that are wanted: a history is told forwards, so span after span is read."""
     span = limit if not given_only(wanted) else SPAN
     found: list[dict[str, Any]] = []
-    first, end = 1, _head(port, settings, base) + 1
+    first, end = 1, _head(port, base) + 1
     while end > first and len(found) < limit:
         start = max(first, end - span)
         try:
-            found = [*_span(port, settings, base, wanted, start, end), *found]
+            found = [*_span(port, base, wanted, start, end), *found]
         except ClientError as error:
             first = _oldest_kept(error, start)
         else:
@@ -137,10 +133,10 @@ def _newest(
     return found[-limit:]
 
 
-def _head(port: AdminPort, settings: Settings, base: str) -> int:
+def _head(port: AdminPort, base: str) -> int:
     """The newest version; 0 of what was never written."""
     try:
-        answer: Any = port.ask(settings, "GET", base)
+        answer: Any = port.ask("GET", base)
     except ClientError as error:
         if error.problem.get("status") != 404 or "version" not in error.problem:
             raise
@@ -149,17 +145,11 @@ def _head(port: AdminPort, settings: Settings, base: str) -> int:
 
 
 def _span(
-    port: AdminPort, settings: Settings, base: str, wanted: dict[str, str | None], start: int, end: int
+    port: AdminPort, base: str, wanted: dict[str, str | None], start: int, end: int
 ) -> list[dict[str, Any]]:
     """The changes from version `start` on and before `end`, a page at a time."""
-    found: list[dict[str, Any]] = []
     asked = {**wanted, "describe": "true", "from": str(start), "before": str(end), "limit": "1000"}
-    page = f"{base}/history{_query(**asked)}"
-    while page:
-        answer = port.ask(settings, "GET", page)
-        found += answer["changes"]
-        page = answer["next"]
-    return found
+    return list(port.pages(f"{base}/history{_query(**asked)}", "changes"))
 
 
 def _oldest_kept(error: ClientError, start: int) -> int:

@@ -7,7 +7,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from gateway.admission import secret_path
-from gateway.cli.options import Command, Settings, http_url, reachable, signed, token_of
+from gateway.cli.options import Command, Settings, http_url, reachable, settings, signed, token_of
 from gateway.errors import ClientError, Unreachable
 
 TIMEOUT_S = 30.0
@@ -26,9 +26,12 @@ OTHER_SECRET = (
 
 
 class AdminPort(NamedTuple):
-    """The options --admin and --token: where the admin port is, and who we are. A token that has to be signed
-    first grants `grants`."""
+    """The options --admin and --token: where the admin port is, and who we are, which else the settings say.
 
+    A token that has to be signed first grants `grants`.
+    """
+
+    settings: Settings
     url: str | None
     token: str | None
     grants: Mapping[str, str] = MappingProxyType({"node:admin": "admin"})
@@ -37,20 +40,29 @@ class AdminPort(NamedTuple):
         """The same, for what is done to resources."""
         return self._replace(grants={"*": "admin"})
 
-    def base(self, settings: Settings) -> str:
+    @property
+    def base(self) -> str:
         """The admin port's address."""
-        server = settings.load().server
+        server = self.settings.load().server
         return self.url or f"http://{reachable(server.admin_host)}:{server.admin_port}"
 
-    def signed(self, settings: Settings, grants: Mapping[str, str], ttl_s: float) -> str:
+    def signed(self, grants: Mapping[str, str], ttl_s: float) -> str:
         """A token for it, signed with the secret in the data directory; raises ConfigError without one."""
         user = os.environ.get("USER") or "operator"
-        return signed(settings.load(), user, dict(grants), ttl_s)
+        return signed(self.settings.load(), user, dict(grants), ttl_s)
 
-    def ask(self, settings: Settings, method: str, path: str, body: object = None) -> Any:
+    def pages(self, path: str, member: str) -> Iterator[dict[str, Any]]:
+        """What this member of the answer lists, and of the answers that it says are next; raises as `ask`."""
+        page = path
+        while page:
+            answer = self.ask("GET", page)
+            yield from answer[member]
+            page = answer["next"]
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
         """The answer's JSON; raises ClientError for a refusal, Unreachable where there is none for now."""
-        base = self.base(settings)
-        token = self.token or self.signed(settings, self.grants, TOKEN_TTL_S)
+        base = self.base
+        token = self.token or self.signed(self.grants, TOKEN_TTL_S)
         request = urllib.request.Request(
             base + path,
             None if body is None else json.dumps(body).encode(),
@@ -64,7 +76,7 @@ class AdminPort(NamedTuple):
             problem = _problem(error)
             told = str(problem.get("detail", f"{error.code} {error.reason}"))
             if error.code == 401 and self.token is None:
-                told += f" It was signed with {secret_path(settings.load())}: {OTHER_SECRET}"
+                told += f" It was signed with {secret_path(self.settings.load())}: {OTHER_SECRET}"
             if error.code == 404 and (not problem or told.startswith("Nothing is served")):
                 told = f"{base} answered: {told} Is that the admin port? --admin URL names it."
             if error.code >= 500 or error.code == 429:
@@ -89,8 +101,8 @@ def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def operating(command: Command) -> Callable[..., None]:
-    """Adds --admin and --token to a command, which gets them as `port`."""
+def operating(command: Command) -> Command:
+    """Adds --admin, --token and the settings to a command, which gets them as `port`."""
 
     @click.option(
         "--admin",
@@ -108,8 +120,9 @@ def operating(command: Command) -> Callable[..., None]:
         help="A token that grants node:admin=admin; left out, one is signed with the secret in the data "
         "directory.  [env: GATEWAY_TOKEN]",
     )
+    @settings
     @wraps(command)
-    def with_port(admin_url: str | None, token: str | None, **options: Any) -> None:
-        command(port=AdminPort(admin_url, token), **options)
+    def with_port(admin_url: str | None, token: str | None, settings: Settings, **options: Any) -> None:
+        command(port=AdminPort(settings, admin_url, token), **options)
 
     return with_port

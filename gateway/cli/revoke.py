@@ -12,7 +12,6 @@ from urllib.parse import quote
 import click
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, settings
 from gateway.cli.token import duration_s
 
 PATH = "/v1/revocations"
@@ -36,7 +35,6 @@ PATH = "/v1/revocations"
 @click.option("--undo", multiple=True, metavar="ID", help="Take one back; the list has the ids.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @operating
-@settings
 def revoke_command(
     users: tuple[str, ...],
     tokens: tuple[str, ...],
@@ -47,7 +45,6 @@ def revoke_command(
     undo: tuple[str, ...],
     as_json: bool,
     port: AdminPort,
-    settings: Settings,
 ) -> None:
     """Refuse tokens, close their sessions, or take from these what isn't granted any more; list it.
 
@@ -70,10 +67,10 @@ def revoke_command(
     if kept_s is not None:
         common["expires_at"] = time.time() + kept_s
     for ident in undo:
-        port.ask(settings, "DELETE", f"{PATH}?id={quote(ident)}")
+        port.ask("DELETE", f"{PATH}?id={quote(ident)}")
     for body in named:
-        port.ask(settings, "POST", PATH, {**body, **common})
-    found = port.ask(settings, "GET", PATH)
+        port.ask("POST", PATH, {**body, **common})
+    found = port.ask("GET", PATH)
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
 
 

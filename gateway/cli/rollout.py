@@ -7,7 +7,7 @@ import json
 import math
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
@@ -15,7 +15,7 @@ import click
 
 from gateway.admission.tokens import claims_of
 from gateway.cli.operate import TIMEOUT_S, AdminPort, opener, operating
-from gateway.cli.options import Settings, http_url, settings
+from gateway.cli.options import http_url
 from gateway.errors import ClientError, GatewayError, Refusal, Unreachable
 
 FLAG = "rollout_percentage"
@@ -69,12 +69,10 @@ class Triggers:
 
 
 class Rollout:
-    """One under way. `ask` asks the admin port: method, path, body."""
+    """One under way."""
 
-    def __init__(
-        self, ask: Callable[[str, str, object], Any], triggers: Triggers, hold_s: float, look_s: float
-    ) -> None:
-        self._ask = ask
+    def __init__(self, port: AdminPort, triggers: Triggers, hold_s: float, look_s: float) -> None:
+        self._port = port
         self._triggers = triggers
         self._hold_s = hold_s
         self._look_s = look_s
@@ -141,14 +139,14 @@ class Rollout:
             raise Overtaken(f"somebody else set {FLAG} to {found:g}: the rollout ends here, as it is")
 
     def _flags(self) -> Any:
-        return self._ask("GET", "/v1/flags", None)
+        return self._port.ask("GET", "/v1/flags")
 
     def _set(self, percentage: float, patience_s: float) -> None:
         """Again and again while nobody answers: what made a trigger fire may be in the way."""
         until_s = time.monotonic() + patience_s
         while True:
             try:
-                self._revision = self._ask("PATCH", "/v1/flags", {FLAG: percentage})["revision"]
+                self._revision = self._port.ask("PATCH", "/v1/flags", {FLAG: percentage})["revision"]
                 self._stands_at = percentage
                 return
             except Unreachable:
@@ -216,9 +214,8 @@ def _check_lasts(token: str | None, for_s: float) -> None:
     help="Between two looks.",
 )
 @operating
-@settings
 def rollout_command(
-    steps: tuple[float, ...], url: str, hold_s: float, look_s: float, port: AdminPort, settings: Settings
+    steps: tuple[float, ...], url: str, hold_s: float, look_s: float, port: AdminPort
 ) -> None:
     """Set rollout_percentage step by step, on all nodes. Before each next step, and after the last, the
     alerts labelled `rollback` (deploy/alerts.yml) have to stay silent for --hold seconds.
@@ -231,10 +228,6 @@ def rollout_command(
     gateway rollout 5 25 50 100 --prometheus http://prometheus:9090
     gateway rollout 100 --prometheus http://prometheus:9090 --hold 3600
     """
-
-    def ask(method: str, path: str, body: object) -> Any:
-        return port.ask(settings, method, path, body)
-
     _check_lasts(port.token, len(steps) * hold_s)
-    Rollout(ask, Triggers(url), hold_s, look_s).run(steps)
+    Rollout(port, Triggers(url), hold_s, look_s).run(steps)
     click.echo(f"done: {steps[-1]:g} % of the users")

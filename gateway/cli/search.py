@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, given_only, instant_text, settings, spanned
+from gateway.cli.options import given_only, instant_text, spanned
 from gateway.ports.search import KINDS
 
 PAGE = 100
@@ -24,7 +25,6 @@ PAGE = 100
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="The newest.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON lines, for programs.")
 @operating
-@settings
 def search_command(
     words: tuple[str, ...],
     kind: str | None,
@@ -35,7 +35,6 @@ def search_command(
     limit: int,
     as_json: bool,
     port: AdminPort,
-    settings: Settings,
 ) -> None:
     """Show the newest documents and changes in which all WORDS occur, the newest first.
 
@@ -47,14 +46,8 @@ def search_command(
     port = port.of_everything()
     filters = {"kind": kind, "type": resource_type, "user_id": user, "since": since, "until": until}
     query = {"q": " ".join(words), **given_only(filters), "limit": min(limit, PAGE)}
-    page: str | None = f"/v1/search?{urlencode(query)}"
-    shown = 0
-    while page and shown < limit:
-        answer = port.ask(settings, "GET", page)
-        for item in answer["items"][: limit - shown]:
-            click.echo(json.dumps(item, ensure_ascii=False) if as_json else _line(item))
-            shown += 1
-        page = answer["next"]
+    for item in islice(port.pages(f"/v1/search?{urlencode(query)}", "items"), limit):
+        click.echo(json.dumps(item, ensure_ascii=False) if as_json else _line(item))
 
 
 def _line(item: dict[str, Any]) -> str:

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 import click
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, settings
 from gateway.cli.token import duration_s
 
 LOOK_INTERVAL_S = 0.5
@@ -24,8 +23,7 @@ RATE_S = 2.0
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Of each worker.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @operating
-@settings
-def sessions_command(of: str | None, limit: int, as_json: bool, port: AdminPort, settings: Settings) -> None:
+def sessions_command(of: str | None, limit: int, as_json: bool, port: AdminPort) -> None:
     """List the newest sessions of a node: all, those of a user, or who sees a resource.
 
     \b
@@ -35,8 +33,8 @@ def sessions_command(of: str | None, limit: int, as_json: bool, port: AdminPort,
     """
     query: dict[str, Any] = {"limit": limit}
     if of:
-        query |= _named(of, port, settings)
-    found = port.ask(settings, "GET", f"/v1/sessions?{urlencode(query)}")
+        query |= _named(of, port)
+    found = port.ask("GET", f"/v1/sessions?{urlencode(query)}")
     listed = [session for worker in found["workers"] for session in worker["sessions"]]
     if as_json:
         click.echo(json.dumps(listed, indent=2))
@@ -61,16 +59,15 @@ def _session(session: Mapping[str, Any]) -> str:
 @click.command("rooms", short_help="The busiest and the most watched resources of a node.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @operating
-@settings
-def rooms_command(as_json: bool, port: AdminPort, settings: Settings) -> None:
+def rooms_command(as_json: bool, port: AdminPort) -> None:
     """List the resources of a node that change most, and those that most look at; takes two seconds.
 
     \b
     gateway rooms
     """
-    port.ask(settings, "GET", "/v1/node")
+    port.ask("GET", "/v1/node")
     time.sleep(RATE_S)
-    workers = port.ask(settings, "GET", "/v1/node")["workers"]
+    workers = port.ask("GET", "/v1/node")["workers"]
     found = {
         name: _joined(room for worker in workers for room in worker[name]) for name in ("busiest", "watched")
     }
@@ -102,8 +99,7 @@ def _joined(rooms: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 @click.argument("what", metavar="USER|TYPE:ID")
 @click.option("--for", "for_s", type=duration_s, default="60s", show_default=True, metavar="TIME")
 @operating
-@settings
-def trace_command(what: str, for_s: int, port: AdminPort, settings: Settings) -> None:
+def trace_command(what: str, for_s: int, port: AdminPort) -> None:
     """Print each message of a user, or of a resource with its changes, as the node hears it; a line each.
 
     What is in the messages isn't shown. A node has one trace at a time, for an hour at most. Ctrl-C ends it.
@@ -112,14 +108,14 @@ def trace_command(what: str, for_s: int, port: AdminPort, settings: Settings) ->
     gateway trace ann
     gateway trace event:42 --for 5m
     """
-    named = _named(what, port, settings)
-    begun = port.ask(settings, "POST", "/v1/trace", {**named, "for_s": for_s})
+    named = _named(what, port)
+    begun = port.ask("POST", "/v1/trace", {**named, "for_s": for_s})
     last = {worker["worker"]: worker["last"] for worker in begun["workers"]}
     ends_s = time.monotonic() + for_s
     try:
         while time.monotonic() < ends_s:
             after = min(last.values(), default=0)
-            workers = port.ask(settings, "GET", f"/v1/trace?after={after}")["workers"]
+            workers = port.ask("GET", f"/v1/trace?after={after}")["workers"]
             fresh = [(event["time_s"], event) for worker in workers for event in _fresh(worker, last)]
             for _, event in sorted(fresh, key=lambda pair: pair[0]):
                 click.echo(_event(event))
@@ -127,7 +123,7 @@ def trace_command(what: str, for_s: int, port: AdminPort, settings: Settings) ->
     except KeyboardInterrupt:
         pass
     finally:
-        port.ask(settings, "DELETE", "/v1/trace")
+        port.ask("DELETE", "/v1/trace")
 
 
 def _fresh(worker: Mapping[str, Any], last: dict[str, int]) -> list[Mapping[str, Any]]:
@@ -150,8 +146,7 @@ def _event(event: Mapping[str, Any]) -> str:
 @click.option("--ttl", type=duration_s, default="8h", show_default=True, metavar="TIME", help="Of the token.")
 @click.option("--look", is_flag=True, help="A token that may look and change nothing.")
 @operating
-@settings
-def console_command(ttl: int, look: bool, port: AdminPort, settings: Settings) -> None:
+def console_command(ttl: int, look: bool, port: AdminPort) -> None:
     """Print an address that opens the console in a browser, signed in: by --token, else by one that is made.
 
     Whoever has the address has the token: it is in the part behind #, which no server is sent.
@@ -161,16 +156,16 @@ def console_command(ttl: int, look: bool, port: AdminPort, settings: Settings) -
     """
     if look and port.token is not None:
         raise click.UsageError("--look makes a token that may only look: leave --token, GATEWAY_TOKEN out")
-    port.ask(settings, "GET", "/healthz")
-    token = port.token or port.signed(settings, {"node:admin": "viewer" if look else "admin"}, ttl)
-    click.echo(f"{port.base(settings)}/console#{token}")
+    port.ask("GET", "/healthz")
+    token = port.token or port.signed({"node:admin": "viewer" if look else "admin"}, ttl)
+    click.echo(f"{port.base}/console#{token}")
 
 
-def _named(text: str, port: AdminPort, settings: Settings) -> dict[str, str]:
+def _named(text: str, port: AdminPort) -> dict[str, str]:
     """What is asked for: a resource where its type is served, else a user, whose id may have a colon too."""
     kind, colon, _ = text.partition(":")
     if colon:
-        workers = port.ask(settings, "GET", "/v1/node")["workers"]
+        workers = port.ask("GET", "/v1/node")["workers"]
         if any(kind in worker["types"] for worker in workers):
             return {"resource": text}
     return {"user_id": text}
