@@ -53,7 +53,7 @@ class Finding(NamedTuple):
 def findings(config: Config) -> Iterator[Finding]:
     """Look at everything; well under a second but for a slow disk and a long log, which is read whole."""
     yield _python()
-    yield from _kernels(config)
+    yield from _kernels()
     yield _descriptors(config)
     yield _backlog(config)
     yield _ports()
@@ -75,8 +75,8 @@ def _python() -> Finding:
     return Finding("python", "ok", f"{found}, {os.cpu_count()} CPUs")
 
 
-def _kernels(config: Config) -> Iterator[Finding]:
-    """Each kernel, and the transport that follows."""
+def _kernels() -> Iterator[Finding]:
+    """Each kernel, whether it is compiled."""
     report = speedups.report()
     for name, compiled in report.items():
         if compiled:

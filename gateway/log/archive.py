@@ -137,7 +137,6 @@ class ArchiveNumbers:
     """
 
     changes: int = 0
-    transfers: int = 0
     failures: int = 0
     gaps: int = 0
     waiting: int = 0
@@ -246,7 +245,6 @@ class Archiver:
     async def _move(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         transfer = await self._transfer(taken.values())
         await self._store.store(transfer)
-        self.numbers.transfers += 1
         self.numbers.changes += sum(len(change.records) for change in transfer.changes)
         await self._outbox.done({number: self._mark(entries) for number, entries in taken.items()})
 

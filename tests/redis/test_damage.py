@@ -169,8 +169,6 @@ async def test_a_letter_changed_in_the_archive_is_not_served(tmp_path: Path) -> 
             archived_letter(dsn, "change", "body")
             with pytest.raises(LogDamaged, match=rf"archived change 2 of {ROOM} isn't what was written"):
                 await node.store.read(ROOM, 0, 10)
-            with pytest.raises(LogDamaged):
-                await node.store.changes(None, 0, 1 << 62, 10)
             assert versions(await node.store.read(ROOM, 2, 10)) == [3]
             archived_letter(dsn, "snapshot", "document")
             for ask in (node.store.snapshot(ROOM, 2), node.log.open(ROOM)):

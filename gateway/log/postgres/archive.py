@@ -316,15 +316,6 @@ class _Storing:
 # ------------------------------------------------------------------------------------------ reading
 
 
-class ArchivedChange(NamedTuple):
-    """A change of any resource; `superseded` ones were lost to a fork."""
-
-    resource: str
-    epoch: int
-    superseded: bool
-    record: Record
-
-
 class PostgresArchive:
     """The archive behind `dsn`. Methods raise ArchiveAway when it can't be reached."""
 
@@ -383,17 +374,6 @@ class PostgresArchive:
         version, and of those that went by a rule of retention."""
         asked = {"name": clean(resource), "after": after, "since": since_ms, "limit": limit}
         return [PastSubmission(*row) for row in reversed(await self._rows(sql.SUBMISSIONS, asked))]
-
-    async def changes(
-        self, user_id: str | None, since: int, until: int, limit: int
-    ) -> Sequence[ArchivedChange]:
-        """The newest `limit` changes of a user (of all, for None), made between two times, newest first."""
-        user = None if user_id is None else clean(user_id)
-        arguments = {"user": user, "since": since, "until": until, "limit": limit}
-        return [
-            ArchivedChange(name, epoch, superseded, _record(name, row))
-            for name, epoch, superseded, *row in await self._rows(sql.CHANGES, arguments)
-        ]
 
     async def aclose(self) -> None:
         """Close the connections; those at work, when they are done."""

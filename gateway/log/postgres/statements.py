@@ -147,9 +147,3 @@ SELECT user_id, client_id, seq, version, digest, timestamp FROM (
 WHERE resource = (SELECT id FROM gateway.resource WHERE name = %(name)s) AND timestamp >= %(since)s
 ORDER BY version DESC LIMIT %(limit)s
 """
-CHANGES = f"""
-SELECT name, c.epoch, superseded, {_RECORD}
-FROM gateway.change AS c JOIN gateway.resource AS s ON s.id = resource
-WHERE (%(user)s::text IS NULL OR user_id = %(user)s) AND timestamp BETWEEN %(since)s AND %(until)s
-ORDER BY timestamp DESC, resource, version DESC LIMIT %(limit)s
-"""

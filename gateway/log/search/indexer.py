@@ -102,7 +102,6 @@ class IndexNumbers:
     changes: int = 0
     failures: int = 0
     trouble: str = ""
-    lag_ms: int = 0
 
 
 class Indexer:

@@ -275,7 +275,7 @@ class Writer(Reader):
         if batch.epoch != epoch:
             return Forked(epoch)
         if batch.base > version:
-            return self._fork(batch.resource, epoch, version)
+            return self._fork(batch.resource, epoch)
         if batch.base < version:
             return Stale(self._records(batch.resource, number, batch.base, ANY_VERSION))
         return self._duplicates(number, batch)
@@ -295,7 +295,7 @@ class Writer(Reader):
                     found[index] = row[0], text_of(row[1])
         return Duplicates(found) if found else None
 
-    def _fork(self, resource: str, epoch: int, version: int) -> Forked:
+    def _fork(self, resource: str, epoch: int) -> Forked:
         """Somebody saw changes that this log lost (an old copy was restored): go on under another epoch."""
         with transaction(self.connection, "IMMEDIATE"):
             epoch = next_epoch(epoch, unix_ms())
