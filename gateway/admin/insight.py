@@ -59,7 +59,7 @@ class NodeView(Protocol):
     worker: str
 
     @property
-    def tracer(self) -> LiveTrace: ...
+    def live(self) -> LiveTrace: ...
 
     def state(self) -> dict[str, Any]:
         """Numbers of now, sums since the start, and who stands out."""
@@ -104,17 +104,17 @@ class InsightRoutes:
         """What was heard of what is traced; POST begins, DELETE ends."""
         operator = operator_of(self._context, request)
         known_parameters(request, ("after",) if request.method == "GET" else ())
-        tracer = self._view.tracer
+        live = self._view.live
         if request.method == "POST":
             user_id, resource, for_s = await self._wanted(request)
-            await tracer.start(user_id, resource, for_s)
+            await live.start(user_id, resource, for_s)
             subject = resource or f"user:{user_id}"
             if not request.scope.get(REPEATED):
                 await note_act(self._context, operator, "trace.start", subject, for_s=for_s)
         elif request.method == "DELETE":
-            tracer.stop()
+            live.stop()
         after = whole_number(request, "after", least=0) or 0
-        return json_response({"workers": [{"worker": self._view.worker, **tracer.told(after)}]})
+        return json_response({"workers": [{"worker": self._view.worker, **live.told(after)}]})
 
     async def _wanted(self, request: Request) -> tuple[str | None, str | None, float]:
         body = await operators_body(self._context, request, BODY_BYTES_MAX, "an object")

@@ -12,7 +12,7 @@ import trio
 
 from gateway.errors import IndexLost, LogUnavailable
 from gateway.log.database_files import discard, is_damage
-from gateway.log.writer_thread import Serial
+from gateway.log.serial import Serial
 
 T = TypeVar("T")
 

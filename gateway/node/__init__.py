@@ -46,10 +46,10 @@ from gateway.node.capacity import Capacity
 from gateway.node.flags import NodeFlags
 from gateway.node.gauges import Gauges
 from gateway.node.insight import Insight
+from gateway.node.live_trace import LiveTracer
 from gateway.node.resources import HubResources
 from gateway.node.revocations import NodeRevocations
 from gateway.node.searching import Searcher
-from gateway.node.tracer import LiveTracer
 from gateway.ports import Transport
 from gateway.runtime import interpreter, speedups
 from gateway.runtime.clock import LoopClock, unix_ms

@@ -26,7 +26,7 @@ from gateway.log.search.cluster import ClusterIndexing
 from gateway.log.search.opensearch import OpenSearchIndex, Rest
 from gateway.log.sqlite.audit import SqliteAudit
 from gateway.node.patience import reached
-from gateway.node.problems import behind, damaged
+from gateway.node.troubles import behind, damaged
 from gateway.ports.audit import AuditStore
 from gateway.ports.retention import HistoryKeeper
 from gateway.ports.search import SearchIndex

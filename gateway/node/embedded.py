@@ -15,8 +15,8 @@ from gateway.log.sqlite.audit import SqliteAudit
 from gateway.log.sqlite.log import SqliteLog
 from gateway.log.sqlite.summaries import SqliteSummaries
 from gateway.log.values_file import ValuesFile
-from gateway.node.problems import behind, damaged
 from gateway.node.searching import IndexProcess
+from gateway.node.troubles import behind, damaged
 from gateway.ports import Leases, RateStore
 from gateway.runtime.metrics import Counters
 from gateway.wire.checksum import damage

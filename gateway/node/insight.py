@@ -12,7 +12,7 @@ import psutil
 
 from gateway.admin.port import State
 from gateway.hub.hub import Hub
-from gateway.node.tracer import LiveTracer
+from gateway.node.live_trace import LiveTracer
 from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
 from gateway.sessions.registry import Registry
@@ -40,9 +40,9 @@ OTHERS = (
 class Insight:
     """The port `gateway.admin.insight.NodeView` of a worker. Things are looked up when it is asked."""
 
-    def __init__(self, worker: str, state: State, hub: Hub, registry: Registry, tracer: LiveTracer) -> None:
+    def __init__(self, worker: str, state: State, hub: Hub, registry: Registry, live: LiveTracer) -> None:
         self.worker = worker
-        self.tracer = tracer
+        self.live = live
         self._state = state
         self._hub = hub
         self._registry = registry

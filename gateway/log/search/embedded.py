@@ -31,9 +31,9 @@ import trio
 from gateway.errors import LogUnavailable
 from gateway.log.database_thread import made_ready
 from gateway.log.pool import Pool
+from gateway.log.serial import Serial
 from gateway.log.sqlite.scope import in_scope, not_without, scope_values
 from gateway.log.sqlite.store import transaction
-from gateway.log.writer_thread import Serial
 from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Wanted
 from gateway.search.terms import Fragment, fragments
 from gateway.search.texts import Folding, fold

@@ -20,11 +20,11 @@ import trio
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log.database_files import flush
 from gateway.log.pool import Pool
+from gateway.log.serial import Serial
 from gateway.log.sqlite import submissions
 from gateway.log.sqlite.store import Reader, connect, prepare
 from gateway.log.sqlite.watermark import Watermark
 from gateway.log.sqlite.writer import Writer
-from gateway.log.writer_thread import Serial
 from gateway.ports import (
     Batch,
     ClientKey,

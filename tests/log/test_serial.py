@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import trio
 
-from gateway.log.writer_thread import Serial
+from gateway.log.serial import Serial
 
 
 async def test_work_is_done_in_its_order_in_one_thread() -> None:

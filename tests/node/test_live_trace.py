@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from gateway.errors import LogUnavailable, Refusal
-from gateway.node.tracer import LiveTracer
+from gateway.node.live_trace import LiveTracer
 from gateway.sessions.handlers import HANDLERS
 from tests.hub.parts import cluster
 
@@ -14,24 +14,24 @@ from tests.hub.parts import cluster
 async def test_traces_that_begin_together_leave_the_handlers_as_they_were(autojump_clock):
     async with cluster() as found:
         worker, handlers = await found.worker(), dict(HANDLERS)
-        tracer = LiveTracer(worker.hub, handlers)
+        live = LiveTracer(worker.hub, handlers)
         async with trio.open_nursery() as nursery:
             for name in ("event:1", "event:2"):
-                nursery.start_soon(tracer.start, None, name, 60.0)
+                nursery.start_soon(live.start, None, name, 60.0)
         assert handlers != HANDLERS
-        assert tracer.told(0)["tracing"] is not None
-        tracer.stop()
+        assert live.told(0)["tracing"] is not None
+        live.stop()
         assert handlers == HANDLERS
 
 
 async def test_a_trace_that_cannot_begin_leaves_the_one_that_there_is(autojump_clock):
     async with cluster() as found:
         worker, handlers = await found.worker(), dict(HANDLERS)
-        tracer = LiveTracer(worker.hub, handlers)
-        await tracer.start("ann", None, 60.0)
+        live = LiveTracer(worker.hub, handlers)
+        await live.start("ann", None, 60.0)
         worker.log.away = True
         with pytest.raises((LogUnavailable, Refusal)):
-            await tracer.start(None, "event:1", 60.0)
-        assert tracer.told(0)["tracing"] == {"user_id": "ann", "resource": None}
-        tracer.stop()
+            await live.start(None, "event:1", 60.0)
+        assert live.told(0)["tracing"] == {"user_id": "ann", "resource": None}
+        live.stop()
         assert handlers == HANDLERS
