@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 import trio
 
 from gateway.errors import ArchiveAway, ArchiveMismatch, LogUnavailable
+from gateway.log.lag import Lag
 from gateway.ports import Record, Snapshot
 from gateway.runtime.clock import unix_ms
 from gateway.runtime.timeslice import Slices
@@ -151,10 +152,9 @@ class Archiver:
     def __init__(self, outbox: PartitionOutbox, store: Store, wall_ms: Callable[[], int] = unix_ms) -> None:
         self._outbox = outbox
         self._store = store
-        self._wall_ms = wall_ms
         self._heads: dict[str, tuple[int, int]] = {}
         self._busy = ENTRIES_A_STEP
-        self._behind_since_ms: int | None = None
+        self._lag = Lag(wall_ms)
         self.numbers = ArchiveNumbers()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -170,7 +170,7 @@ class Archiver:
     @property
     def lag_ms(self) -> int:
         """The age of the oldest entry that is known not to be archived; it grows while all fails."""
-        return 0 if self._behind_since_ms is None else max(0, self._wall_ms() - self._behind_since_ms)
+        return self._lag.ms
 
     async def step(self) -> int:
         """Move what waits now; the number of entries. Raises LogUnavailable."""
@@ -214,8 +214,7 @@ class Archiver:
         self.numbers.failures += 1
         self.numbers.trouble, self.numbers.store_away = trouble, store_away
         self._heads.clear()
-        if self._behind_since_ms is None:
-            self._behind_since_ms = self._wall_ms()
+        self._lag.stays()
         return RETRY_INTERVAL_S
 
     async def _release(self) -> None:
@@ -227,8 +226,8 @@ class Archiver:
     def _measure(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         oldest = [entries[0].stamp_ms for entries in taken.values()]
         if self._outbox.trouble:  # as old as what waits there
-            oldest.append(self._wall_ms() if self._behind_since_ms is None else self._behind_since_ms)
-        self._behind_since_ms = min(oldest, default=None)
+            oldest.append(self._lag.stays())
+        self._lag.since(min(oldest, default=None))
         self.numbers.waiting = sum(map(len, taken.values()))
 
     async def _move_alone(self, partition: int, entries: Sequence[ArchiveEntry]) -> None:

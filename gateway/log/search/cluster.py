@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import trio
 
 from gateway.errors import LogUnavailable
+from gateway.log.lag import Lag
 from gateway.log.postgres.archive import PostgresArchive
 from gateway.log.search.indexer import IDLE_INTERVAL_S, Indexer
 from gateway.log.search.opensearch import FORMAT_VERSION, OpenSearchIndex, Rest
@@ -33,13 +34,13 @@ class ClusterIndexing:
         self._feeding: dict[int, trio.CancelScope] = {}
         self._indexers: dict[int, Indexer] = {}
         self._ended_changes = self._failures = 0
-        self._behind_since_s: float | None = None  # in Trio's time
+        self._lag = Lag(_loop_ms)
         self._trouble = ""
 
     @property
     def lag_s(self) -> float:
         """The age of what the index that answers lacks for longest; it grows while nobody can tell."""
-        return 0.0 if self._behind_since_s is None else trio.current_time() - self._behind_since_s
+        return self._lag.ms / 1000
 
     @property
     def trouble(self) -> str:
@@ -99,11 +100,10 @@ class ClusterIndexing:
                 found = await generations(self._archive)
             lags_s = [await SearchQueue(self._archive, one.number).lag_s() for one in found if one.serving]
         except LogUnavailable:
-            if self._behind_since_s is None:
-                self._behind_since_s = trio.current_time()
+            self._lag.stays()
             raise
-        lag_s = max(lags_s, default=0.0)
-        self._behind_since_s = trio.current_time() - lag_s if lag_s else None
+        lag_ms = int(1000 * max(lags_s, default=0.0))
+        self._lag.since(_loop_ms() - lag_ms if lag_ms else None)
         return found
 
     async def _begin(self) -> None:
@@ -134,6 +134,10 @@ class ClusterIndexing:
         self._ended_changes += indexer.numbers.changes
         self._failures += indexer.numbers.failures
         del self._indexers[one.number], self._feeding[one.number]
+
+
+def _loop_ms() -> int:
+    return int(1000 * trio.current_time())
 
 
 async def reindexed(archive: PostgresArchive, rest: Rest, alias: str) -> int:

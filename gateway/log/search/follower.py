@@ -11,18 +11,17 @@ import contextlib
 import fcntl
 import logging
 import os
-import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 import trio
 
 from gateway.errors import LogDamaged, LogLocked, LogTrimmed, LogUnavailable
 from gateway.log.database_files import discard, discard_writes
-from gateway.log.pool import Pool
+from gateway.log.lag import Lag
 from gateway.log.search.embedded import FORMAT_VERSION, INDEX, SqliteSearch, format_of
 from gateway.log.search.indexer import (
     Indexer,
@@ -34,7 +33,8 @@ from gateway.log.search.indexer import (
     replayed,
 )
 from gateway.log.sqlite.log import DATABASE
-from gateway.log.sqlite.store import Reader, connect, name_of, transaction
+from gateway.log.sqlite.readers import LogReaders
+from gateway.log.sqlite.store import Reader, name_of, transaction
 from gateway.ports.search import Erasure
 from gateway.runtime import logs
 from gateway.runtime.clock import unix_ms
@@ -56,15 +56,11 @@ FROM change AS c JOIN resource AS r ON r.id = c.resource WHERE c.id > ? ORDER BY
 """
 
 
-T = TypeVar("T")
-
-
 class LogSource:
     """The port `IndexSource` over the log in `data_dir`; how far it was read is kept in the index."""
 
     def __init__(self, data_dir: Path, index: SqliteSearch) -> None:
-        self._path = data_dir / DATABASE
-        self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), 1)
+        self._readers = LogReaders(data_dir / DATABASE, 1)
         self._index = index
         self._place: tuple[int, int, int] | None = None  # standing epoch, newest change, newest of `gone`
 
@@ -74,13 +70,13 @@ class LogSource:
             kept = await self._index.write(lambda writer: writer.progress)
             self._place = (0, 0, 0) if kept is None else tuple(kept)
         place = self._place
-        return await self._read(lambda reader: _taken(reader, place, count))
+        return await self._readers.run(lambda reader: _taken(reader, place, count))
 
     async def document(self, name: str) -> LoggedDocument | None:
         """See the port."""
         row = await self._index.write(lambda writer: writer.kept(name))
         kept = None if row is None else _loaded(*row)
-        return await self._read(lambda reader: _newest(reader, name, kept))
+        return await self._readers.run(lambda reader: _newest(reader, name, kept))
 
     async def done(self, taken: Taken, made: Mapping[str, LoggedDocument]) -> Sequence[Erasure]:
         """See the port. What goes from the log is in `gone`, so it comes with what is taken next."""
@@ -93,12 +89,6 @@ class LogSource:
     async def release(self) -> None:
         """Nobody else follows."""
         self._readers.close()
-
-    async def _read(self, work: Callable[[Reader], T]) -> T:
-        try:
-            return await self._readers.run(work)
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._path}: {error}", "none") from error
 
 
 def _taken(reader: Reader, place: tuple[int, int, int], count: int) -> Taken:
@@ -274,11 +264,10 @@ class Teller:
     next one."""
 
     def __init__(self, wall_ms: Callable[[], int] = unix_ms) -> None:
-        self._wall_ms = wall_ms
         self._told_s = -1.0
         self._ended_changes = self._failures = 0
         self._numbers = IndexNumbers()  # of the present indexer
-        self._behind_since_ms: int | None = None
+        self._lag = Lag(wall_ms)  # by what was told when it began to wait
         self._said: dict[str, Any] = {"changes": 0, "failures": 0, "trouble": "", "lag_ms": 0}
 
     def __call__(self, indexer: Indexer) -> None:
@@ -288,24 +277,18 @@ class Teller:
             self._failures += self._numbers.failures
             self._numbers = numbers
         if not numbers.trouble:
-            self._behind_since_ms = None
+            self._lag.since(None)
         now_s = trio.current_time()
         if now_s < self._told_s + TELL_INTERVAL_S:
             return
         self._told_s = now_s
-        self._say(numbers.trouble, max(indexer.lag_ms, self._lag_ms))
+        self._say(numbers.trouble, max(indexer.lag_ms, self._lag.ms))
 
     def waits(self, trouble: str) -> None:
         """Nothing is indexed for now; it is as far behind as it was, and more and more."""
         self._failures += 1
-        if self._behind_since_ms is None:
-            self._behind_since_ms = self._wall_ms() - int(self._said["lag_ms"])
-        self._say(trouble, self._lag_ms)
-
-    @property
-    def _lag_ms(self) -> int:
-        """What it is behind by what was told when it began to wait."""
-        return 0 if self._behind_since_ms is None else max(0, self._wall_ms() - self._behind_since_ms)
+        self._lag.stays(int(self._said["lag_ms"]))
+        self._say(trouble, self._lag.ms)
 
     def _say(self, trouble: str, lag_ms: int) -> None:
         self._said = {

@@ -19,6 +19,7 @@ import trio
 from gateway import ot
 from gateway.errors import LogDamaged, LogError, PatchError
 from gateway.hub.index_rules import HIDDEN
+from gateway.log.lag import Lag
 from gateway.ports.search import Erasure, IndexEntry, SearchIndex
 from gateway.runtime.clock import unix_ms
 from gateway.runtime.timeslice import Slices
@@ -110,12 +111,11 @@ class Indexer:
     def __init__(self, source: IndexSource, index: SearchIndex, wall_ms: Callable[[], int] = unix_ms) -> None:
         self._source = source
         self._index = index
-        self._wall_ms = wall_ms
         self._documents: OrderedDict[str, LoggedDocument] = OrderedDict()
         self._lengths: dict[str, int] = {}  # of the texts of those
         self._length = 0
         self._indexed: dict[str, tuple[int, int]] = {}  # epochs and versions of documents in the index
-        self._behind_since_ms: int | None = None
+        self._lag = Lag(wall_ms)
         self.numbers = IndexNumbers()
 
     async def run(self) -> None:
@@ -146,13 +146,13 @@ class Indexer:
     @property
     def lag_ms(self) -> int:
         """The age of the oldest change that is known not to be indexed; it grows while all fails."""
-        return 0 if self._behind_since_ms is None else max(0, self._wall_ms() - self._behind_since_ms)
+        return self._lag.ms
 
     async def step(self) -> bool:
         """Index what waits now; whether there is more. Raises LogUnavailable."""
         taken = await self._source.take(CHANGES_A_STEP)
         if taken.changes:
-            self._behind_since_ms = min(change.timestamp for change in taken.changes)
+            self._lag.since(min(change.timestamp for change in taken.changes))
         for name in taken.fresh:
             self._forget(name)
         if taken.erasures:
@@ -167,7 +167,7 @@ class Indexer:
             await self._index.erase(again)
         self.numbers.changes += len(taken.changes)
         if not taken.has_more:
-            self._behind_since_ms = None
+            self._lag.since(None)
         return taken.has_more
 
     def _failed(self, trouble: str) -> float:
@@ -177,8 +177,7 @@ class Indexer:
         self._lengths.clear()
         self._length = 0
         self._indexed.clear()
-        if self._behind_since_ms is None:
-            self._behind_since_ms = self._wall_ms()
+        self._lag.stays()
         return RETRY_INTERVAL_S
 
     async def _release(self) -> None:

@@ -19,10 +19,10 @@ import trio
 
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log.database_files import flush
-from gateway.log.pool import Pool
 from gateway.log.serial import Serial
 from gateway.log.sqlite import submissions
-from gateway.log.sqlite.store import Reader, connect, prepare
+from gateway.log.sqlite.readers import LogReaders
+from gateway.log.sqlite.store import prepare
 from gateway.log.sqlite.watermark import Watermark
 from gateway.log.sqlite.writer import Writer
 from gateway.ports import (
@@ -121,7 +121,7 @@ class SqliteLog:
         self._watermark = Watermark(directory / WATERMARK, self._path)
         self._writer = Writer(connection, self._watermark)
         self._begin()
-        self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), READERS)
+        self._readers = LogReaders(self._path, READERS)
         self._closed = False
         self.trouble = ""
         self.pacing = PACING
@@ -132,7 +132,7 @@ class SqliteLog:
         return 0
 
     async def open(self, resource: str) -> Opening:
-        return await self._read(lambda reader: reader.open(resource))
+        return await self._readers.run(lambda reader: reader.open(resource))
 
     async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
         outcomes, trouble = await self._write(lambda: (self._writer.append(batches), self._writer.trouble))
@@ -153,19 +153,19 @@ class SqliteLog:
             self._writable()
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
-        return await self._read(lambda reader: reader.read(resource, after, limit))
+        return await self._readers.run(lambda reader: reader.read(resource, after, limit))
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:
-        return await self._read(lambda reader: reader.snapshot(resource, version))
+        return await self._readers.run(lambda reader: reader.snapshot(resource, version))
 
     async def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
         await self._write(lambda: self._writer.save_snapshot(resource, epoch, snapshot))
 
     async def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
-        return await self._read(lambda reader: reader.recent(clients, since))
+        return await self._readers.run(lambda reader: reader.recent(clients, since))
 
     async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
-        return await self._read(lambda reader: reader.own_changes(client, limit))
+        return await self._readers.run(lambda reader: reader.own_changes(client, limit))
 
     async def purge(self, resource: str) -> int:
         return await self._write(lambda: self._writer.purge(resource, unix_ms()))
@@ -178,7 +178,7 @@ class SqliteLog:
     async def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
         """See the port `HistoryKeeper`."""
         await self._write(self._writer.place)
-        return await self._read(lambda reader: reader.excess(kept, after, limit))
+        return await self._readers.run(lambda reader: reader.excess(kept, after, limit))
 
     async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
         """See the port `HistoryKeeper`."""
@@ -252,12 +252,6 @@ class SqliteLog:
 
     async def _write(self, work: Callable[[], T]) -> T:
         return await self._writing.run(lambda: self._guarded(work))
-
-    async def _read(self, work: Callable[[Reader], T]) -> T:
-        try:
-            return await self._readers.run(work)
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._path}: {error}", "none") from error
 
     def _guarded(self, work: Callable[[], T]) -> T:
         if self._closed:
