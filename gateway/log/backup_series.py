@@ -28,16 +28,18 @@ def file_of(folder: Path, begun_ms: int) -> Path:
 
 
 def thin(made: Path, keep: int) -> None:
-    """Remove what is older than the newest `keep` backups up to the one just made, and nothing else.
+    """Remove all but the newest `keep` backups, and what killed runs left before these; nothing else.
 
-    Later ones are of a clock that was ahead: they don't count, until their time has come. Raises ConfigError.
+    None is newer than the one just made: those of later names are of a clock that was ahead, and the first
+    to go. Raises ConfigError.
     """
     with told(f"older backups in {made.parent} can't be removed"):
         files = [path for path in made.parent.iterdir() if _NAMED.fullmatch(path.name)]
-        backups = [path.name for path in files if path.suffix == ".sqlite3" and path.name <= made.name]
-        oldest = min(sorted(backups)[-keep:])
+        names = [path.name for path in files if path.suffix == ".sqlite3"]
+        backups = sorted(names, key=lambda name: (name <= made.name, name))
+        gone, kept = backups[:-keep], backups[-keep:]
         for path in files:
-            if path.name < oldest:
+            if path.name in gone or path.name < min(kept):
                 path.unlink()
 
 

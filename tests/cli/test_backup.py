@@ -383,9 +383,8 @@ async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touch
     assert check(tmp_path / "restored" / DATABASE).changes == 3
 
 
-async def test_a_backup_that_was_just_made_stays_beside_those_of_a_clock_that_was_ahead(
-    tmp_path: Path,
-) -> None:
+@pytest.mark.parametrize("keep", [1, 2, 4, 5])
+async def test_backups_of_a_clock_that_was_ahead_count_and_go_first(tmp_path: Path, keep: int) -> None:
     data, backups = tmp_path / "data", tmp_path / "backups"
     backups.mkdir()
     await filled_log(data)
@@ -393,9 +392,11 @@ async def test_a_backup_that_was_just_made_stays_beside_those_of_a_clock_that_wa
     ahead = [f"gateway-2999010{day}T030000Z.sqlite3" for day in (1, 2)]
     for name in (*old, *ahead):
         (backups / name).touch()
-    await done("backup", str(backups), "--keep", "2", "--data", str(data))
-    [made] = set(named(backups)) - {*old, *ahead}
-    assert named(backups) == sorted([old[1], made, *ahead])
+    killed = f"{ahead[0]}.part"  # it may be under way
+    (backups / killed).touch()
+    await done("backup", str(backups), "--keep", str(keep), "--data", str(data))
+    [made] = set(named(backups)) - {*old, *ahead, killed}
+    assert named(backups) == sorted([*[*ahead, *old, made][-keep:], killed])
 
 
 async def test_a_backup_that_fails_removes_none_and_only_the_first_is_noted(tmp_path: Path) -> None:
