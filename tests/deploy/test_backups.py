@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import configparser
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 from tests.cli.commands import gateway, served
 from tests.deploy.test_containers import VARIANTS, check, of_kind, rendered, settings_of
-from tests.deploy.test_service import DEPLOY, SETTINGS, UNIT
+from tests.deploy.test_service import DEPLOY, SETTINGS, UNIT, complaints, systemd_analyze
 from tests.servers import redis_server
 
 SERVICE, TIMER = DEPLOY / "gateway-backup.service", DEPLOY / "gateway-backup.timer"
@@ -89,19 +84,9 @@ def test_the_timer_starts_the_service_each_night_and_makes_up_for_one_that_was_m
     assert section(TIMER, "Install")["WantedBy"] == "timers.target"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="nothing here judges as systemd does")
 def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
-    for path in (SERVICE, TIMER):
-        (tmp_path / path.name).write_text(
-            path.read_text().replace("/opt/gateway/bin/gateway", sys.executable)
-        )
-    files = [str(tmp_path / path.name) for path in (SERVICE, TIMER)]
-    checked = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *files], capture_output=True, text=True, check=False
-    )
-    assert not [line for line in checked.stderr.splitlines() if "gateway-backup" in line]
-    calendar = ["systemd-analyze", "calendar", section(TIMER, "Timer")["OnCalendar"]]
-    assert subprocess.run(calendar, capture_output=True, check=False).returncode == 0
+    assert not complaints(SERVICE, TIMER, directory=tmp_path)
+    assert systemd_analyze("calendar", section(TIMER, "Timer")["OnCalendar"]).returncode == 0
 
 
 async def test_the_cron_job_makes_a_backup_that_can_be_restored(tmp_path: Path) -> None:
