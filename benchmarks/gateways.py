@@ -20,7 +20,7 @@ from gateway.admission import create_secret, issue
 from gateway.cli.client import GatewayAccess, GatewayLink
 from gateway.errors import ClientError
 from gateway.log.postgres.archive import migrate
-from tests.cli.commands import READY
+from tests.cli.commands import READY, http_of
 from tests.servers import postgres_server, redis_server
 
 SHAPES = ("embedded", "cluster")
@@ -50,7 +50,7 @@ class Gateway(NamedTuple):
     @property
     def http(self) -> str:
         """Its address for resources over HTTP."""
-        return self.url.replace("ws", "http", 1).removesuffix("/realtime")
+        return http_of(self.url)
 
     def access(self, user: str = "ann", grants: Mapping[str, str] | None = None) -> GatewayAccess:
         """For a WebSocket client; without `grants`, an admin of everything."""

@@ -25,6 +25,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import psycopg
 import redis
@@ -42,6 +43,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def check_http(url: str) -> None:
+    """Raise ConnectionError unless this address answers, and well."""
+    try:
+        httpx.get(url, timeout=1).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ConnectionError(str(error)) from error
 
 
 class ServerProcess:

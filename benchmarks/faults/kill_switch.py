@@ -116,8 +116,7 @@ class Author:
     """Writes over HTTP until it is refused; knows what was acknowledged."""
 
     def __init__(self, server: Server, bearer: str) -> None:
-        base = server.url.replace("ws://", "http://").removesuffix("/realtime")
-        self.place = f"{base}/v1/resources/event/1"
+        self.place = f"{server.http}/v1/resources/event/1"
         self.headers = {"Authorization": f"Bearer {bearer}"}
         self.version = 0
         self.refused = 0

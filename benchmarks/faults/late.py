@@ -13,7 +13,7 @@ import click
 import httpx
 import trio
 
-from tests.cli.commands import READY, gateway, running
+from tests.cli.commands import READY, gateway, http_of, running
 from tests.servers import postgres_server, redis_server
 
 SERVES_WITHIN_S = 60.0
@@ -43,7 +43,7 @@ async def drill(after_s: float) -> tuple[float, int]:
             took_s = trio.current_time() - began_s
             made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(data))
             headers = {"Authorization": f"Bearer {made.out.strip()}"}
-            place = found[1].replace("ws://", "http://").removesuffix("/realtime") + "/v1/resources/event/1"
+            place = f"{http_of(found[1])}/v1/resources/event/1"
             async with httpx.AsyncClient(timeout=30) as client:
                 written = await client.put(place, json={"title": "late"}, headers=headers)
     return took_s, written.status_code

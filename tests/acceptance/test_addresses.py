@@ -90,9 +90,7 @@ async def test_a_thousand_bad_tokens_of_one_address_are_slowed_and_others_are_no
         assert await status(node, good, "6.6.6.6") == 429
         assert await status(node, good, "7.7.7.7") == 101
         assert await status(node, good, "6.6.6.6, 7.7.7.7") == 101
-        async with httpx.AsyncClient(
-            base_url=node.url.replace("ws", "http", 1).removesuffix("/realtime")
-        ) as client:
+        async with httpx.AsyncClient(base_url=node.http) as client:
             place = "/v1/resources/event/42"
             slowed = await client.get(
                 place, headers={"Authorization": f"Bearer {good}", "X-Forwarded-For": "6.6.6.6"}
@@ -107,8 +105,7 @@ async def test_a_thousand_bad_tokens_of_one_address_are_slowed_and_others_are_no
 async def test_bad_tokens_over_http_count_too(tmp_path: Path) -> None:
     limits = {"limits__failed_authentications_burst": 5, "limits__failed_authentications_per_minute": 1}
     with gateway(tmp_path, **limits) as node:
-        base = node.url.replace("ws", "http", 1).removesuffix("/realtime")
-        async with httpx.AsyncClient(base_url=base) as client:
+        async with httpx.AsyncClient(base_url=node.http) as client:
             found = [
                 (await client.get("/v1/resources/event", headers={"Authorization": "Bearer no"})).status_code
                 for _ in range(8)
@@ -124,7 +121,7 @@ async def test_bad_tokens_over_http_count_too(tmp_path: Path) -> None:
 
 async def test_who_showed_a_bad_token_over_http_is_in_the_audit_by_his_own_address(tmp_path: Path) -> None:
     with proxied(tmp_path, "portable") as node:
-        base = node.url.replace("ws", "http", 1).removesuffix("/realtime")
+        base = node.http
         async with httpx.AsyncClient() as client:
             for address in ("6.6.6.6", "2001:db8::6"):
                 guess = {"Authorization": "Bearer no", "X-Forwarded-For": address}

@@ -61,8 +61,7 @@ async def refused(opened: Wire, resource: str = "event:1") -> str:
 
 async def http(node: Gateway, token: str, path: str, method: str = "GET", **options: Any) -> httpx.Response:
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
-        base = node.url.replace("ws", "http", 1).removesuffix("/realtime")
-        return await client.request(method, base + path, **options)
+        return await client.request(method, node.http + path, **options)
 
 
 # --------------------------------------------------------------------------------- it holds what it says

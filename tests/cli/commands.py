@@ -135,6 +135,11 @@ async def running(*words: str, cwd: Path | None = None, **variables: str) -> Asy
             await process.stdout.aclose()
 
 
+def http_of(url: str) -> str:
+    """The address for HTTP of who is at this address for WebSockets."""
+    return url.replace("ws", "http", 1).removesuffix("/realtime")
+
+
 class Server(NamedTuple):
     """A running gateway."""
 
@@ -142,6 +147,11 @@ class Server(NamedTuple):
     url: str
     admin: str
     data: Path
+
+    @property
+    def http(self) -> str:
+        """Its address for resources over HTTP."""
+        return http_of(self.url)
 
     def reach(self) -> tuple[str, ...]:
         """The options of a client of it."""

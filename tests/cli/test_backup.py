@@ -45,7 +45,7 @@ class Writers:
     def __init__(self, server: Server, bearer: str) -> None:
         self.acknowledged = dict.fromkeys(RESOURCES, 0)
         self.over = False
-        self._base = http_of(server)
+        self._base = server.http
         self._headers = {"Authorization": f"Bearer {bearer}"}
 
     async def write(self, name: str) -> None:
@@ -83,10 +83,6 @@ async def more(writers: Writers, edits: int) -> None:
             await trio.sleep(0.02)
 
 
-def http_of(server: Server) -> str:
-    return server.url.replace("ws://", "http://").removesuffix("/realtime")
-
-
 async def subscribed(server: Server, bearer: str, name: str, **seen: Any) -> dict[str, Any]:
     async with wire(server.url, bearer) as opened:
         await opened.take("AUTH_ACK")
@@ -109,7 +105,7 @@ async def checked_after_restore(
             assert before[name] <= found["version"] <= after[name]
             assert found["epoch"] > epochs[name]
             assert found["state"]["title"] == f"{found['version']}"
-            place = f"{http_of(server)}/v1/resources/event/{name}"
+            place = f"{server.http}/v1/resources/event/{name}"
             headers = {"Authorization": f"Bearer {bearer}"}
             old = await client.get(place, params={"version": before[name]}, headers=headers)
             assert old.json()["document"]["title"] == f"{before[name]}"
@@ -199,7 +195,7 @@ async def test_a_lone_gateway_moves_into_a_cluster_with_history_and_epochs(tmp_p
                 assert (resumed["epoch"], resumed["version"]) == (seen["epoch"], version)
                 assert len(resumed["changes"]) == 1
                 headers = {"Authorization": f"Bearer {bearer}"}
-                place = f"{http_of(server)}/v1/resources/event/{name}"
+                place = f"{server.http}/v1/resources/event/{name}"
                 first = await client.get(place, params={"version": 1}, headers=headers)
                 assert first.json()["document"]["title"] == "1"
             assert await server.stop() == 0

@@ -43,7 +43,7 @@ async def test_an_address_without_its_scheme_is_one_line_with_the_way_out(tmp_pa
 
 async def test_another_port_than_the_admin_port_is_told_as_such(tmp_path):
     async with served(tmp_path) as server:
-        service = server.url.replace("ws://", "http://").removesuffix("/realtime")
+        service = server.http
         for words in (("sessions",), ("flags", "kill_switch=on"), ("drain",)):
             done = await gateway(*words, "--admin", service, "--data", str(tmp_path))
             assert done.status == 1

@@ -71,6 +71,11 @@ class Gateway:
         await self._said.told(*texts)
 
     @property
+    def http(self) -> str:
+        """Its address for resources over HTTP."""
+        return commands.http_of(self.url)
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 

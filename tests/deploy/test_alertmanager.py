@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import trio
 import yaml
 
 from tests.debian import program
-from tests.servers import ServerProcess, free_port
+from tests.servers import ServerProcess, check_http, free_port
 from tests.test_deploy import DEPLOY, RULES
 
 FILE = DEPLOY / "alertmanager.yml"
@@ -43,16 +44,10 @@ def alertmanager(directory: Path) -> Iterator[str]:
     """A running one with the example; its address."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-
-    def ready() -> None:
-        try:
-            httpx.get(f"{url}/-/ready", timeout=1).raise_for_status()
-        except httpx.HTTPError as error:
-            raise ConnectionError(str(error)) from error
-
     command = [program("prometheus-alertmanager", "prometheus-alertmanager"), f"--config.file={FILE}"]
     command += [f"--storage.path={directory}", f"--web.listen-address=127.0.0.1:{port}"]
-    server = ServerProcess([*command, "--cluster.listen-address="], directory, port, ready)
+    command += ["--cluster.listen-address="]
+    server = ServerProcess(command, directory, port, partial(check_http, f"{url}/-/ready"))
     server.start()
     try:
         yield url

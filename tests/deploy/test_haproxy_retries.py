@@ -17,6 +17,7 @@ from h2.connection import H2Connection
 from h2.events import Event, ResponseReceived, SettingsAcknowledged
 
 from tests.certificates import self_signed
+from tests.cli.commands import http_of
 from tests.deploy import haproxy
 from tests.deploy.haproxy import Place
 
@@ -79,8 +80,7 @@ async def balanced(answer: bytes, secured: Path | None) -> AsyncIterator[tuple[F
             for _ in range(2)
         ]
         with haproxy.haproxy(places, certificate) as balancer:
-            url = balancer.url.replace("ws", "http", 1).removesuffix("/realtime")
-            async with httpx.AsyncClient(base_url=url, verify=trusted) as client:
+            async with httpx.AsyncClient(base_url=http_of(balancer.url), verify=trusted) as client:
                 yield failing, client
         nursery.cancel_scope.cancel()
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from tests.certificates import self_signed
-from tests.cli.commands import ROOT
+from tests.cli.commands import ROOT, http_of
 from tests.clients.wire import wire
 from tests.debian import program
 from tests.deploy import haproxy
@@ -35,7 +35,7 @@ class Secured:
         self.nodes = nodes
         self.url = url
         self.context = ssl.create_default_context(cafile=str(trusted))
-        self.http_url = url.replace("wss", "https", 1).removesuffix("/realtime")
+        self.http_url = http_of(url)
 
     async def landed(self, resource: str | None = None) -> str:
         """The node that a WebSocket gets to, which says that it is about a resource."""

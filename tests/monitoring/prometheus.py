@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import trio
 import yaml
 
 from tests.debian import program
-from tests.servers import ServerProcess, free_port
+from tests.servers import ServerProcess, check_http, free_port
 
 RULES = Path(__file__).parent.parent.parent / "deploy" / "alerts.yml"
 # Of the shipped rules' times: a fault is seen in seconds then.
@@ -99,16 +100,9 @@ async def prometheus(targets: Sequence[str], rules: str) -> AsyncIterator[Promet
         (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-
-        def ready() -> None:
-            try:
-                httpx.get(f"{url}/-/ready", timeout=1).raise_for_status()
-            except httpx.HTTPError as error:
-                raise ConnectionError(str(error)) from error
-
         command = [program("prometheus", "prometheus"), f"--config.file={directory / 'prometheus.yml'}"]
         command += [f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
-        server = ServerProcess(command, directory, port, ready)
+        server = ServerProcess(command, directory, port, partial(check_http, f"{url}/-/ready"))
         await trio.to_thread.run_sync(server.start)
         try:
             async with httpx.AsyncClient() as client:

@@ -211,7 +211,7 @@ async def test_an_index_that_stands_still_is_told(tmp_path: Path) -> None:
             await written(author, 1, "a")
         await found.until_above("gateway_search_changes_total", 0)
         headers = {"Authorization": f"Bearer {bearer}"}
-        place = node.url.replace("ws://", "http://").removesuffix("/realtime") + "/v1/search"
+        place = f"{node.http}/v1/search"
         async with httpx.AsyncClient(headers=headers) as client:
             assert (await client.get(place, params={"q": "edit"})).status_code == 200
         await found.until_above("gateway_search_seconds_count", 0)

@@ -61,7 +61,7 @@ async def an_ordinary_day(cluster: Cluster, edits: int, lasts_s: float = 0.0) ->
 
 async def over_http(cluster: Cluster, node: Server, bearer: str) -> None:
     """Written and read over the service port, by a connection that is kept until it was seen."""
-    place = node.url.replace("ws", "http", 1).removesuffix("/realtime") + "/v1/resources/event/http-1"
+    place = f"{node.http}/v1/resources/event/http-1"
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
         assert (await client.put(place, json={"title": "over HTTP"})).status_code in (200, 201)
         assert (await client.get(place)).status_code == 200

@@ -43,7 +43,7 @@ class Author:
         self.refusal: dict[str, Any] = {}
         self._client = client
         self._headers = {"Authorization": f"Bearer {bearer}"}
-        self._base = gate.url.replace("ws://", "http://").removesuffix("/realtime") + "/v1/resources/event"
+        self._base = f"{gate.http}/v1/resources/event"
 
     async def write(self, name: str) -> bool:
         """Whether it was acknowledged."""

@@ -55,16 +55,11 @@ async def overwrite_each_other(one: Server, two: Server, bearer: str) -> None:
     """Two people set a title at two nodes, neither having seen the other's."""
     path = "/v1/resources/event/overwritten"
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
-        made = await client.put(f"{service(one)}{path}", json={"title": "First"})
+        made = await client.put(f"{one.http}{path}", json={"title": "First"})
         assert made.status_code == 201, made.text
         for node, title in ((one, "Ann's"), (two, "Bob's")):
             edit = {"op": "replace", "path": "/title", "value": title}
             payload = {"operation": edit, "version": 1, "client_id": title[:3]}
-            answer = await client.post(f"{service(node)}{path}/operations", json=payload)
+            answer = await client.post(f"{node.http}{path}/operations", json=payload)
             assert answer.status_code == 200, answer.text
         assert [found["kind"] for found in answer.json()["conflicts"]] == ["overwrote"]
-
-
-def service(server: Server) -> str:
-    """The service port over HTTP."""
-    return server.url.replace("ws", "http", 1).removesuffix("/realtime")

@@ -32,10 +32,6 @@ async def subscribed(opened: Wire, resource_id: str, **seen: Any) -> dict[str, A
     return await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": resource_id, **seen})
 
 
-def http_of(server: Server) -> str:
-    return server.url.replace("ws://", "http://").removesuffix("/realtime")
-
-
 async def admitted(server: Server, bearer: str) -> bool:
     async with wire(server.url, bearer) as opened:
         with trio.fail_after(10):
@@ -72,7 +68,7 @@ async def test_a_kill_switch_closes_everybody_on_all_nodes_and_lets_them_back_in
             async with served(data[1], *words) as two, httpx.AsyncClient() as client:
                 bearer = await token(one, grant="event:*=admin")
                 headers = {"Authorization": f"Bearer {bearer}"}
-                place = f"{http_of(two)}/v1/resources/event/42"
+                place = f"{two.http}/v1/resources/event/42"
                 written = await client.put(place, json={"title": "before"}, headers=headers)
                 assert written.is_success
                 async with wire(one.url, bearer) as first, wire(two.url, bearer) as second:
@@ -127,7 +123,7 @@ async def test_a_variant_is_told_counted_and_read_by_openfeature(tmp_path: Path)
             async with wire(server.url, bearer) as opened:
                 variants[f"user-{number}"] = (await opened.take("AUTH_ACK"))["variant"]
             headers = {"Authorization": f"Bearer {bearer}"}
-            place = f"{http_of(server)}/ofrep/v1/evaluate/flags"
+            place = f"{server.http}/ofrep/v1/evaluate/flags"
             asked = {"context": {"targetingKey": f"user-{number}"}}
             answer = await client.post(place, json=asked, headers=headers)
             found = {flag["key"]: flag for flag in answer.json()["flags"]}

@@ -249,9 +249,7 @@ async def test_who_comes_to_a_full_worker_is_let_in_by_the_other_until_both_are_
                 assert refused.value.response.status_code == 503
                 assert int(refused.value.response.headers["Retry-After-Ms"]) >= 5000
             async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
-                place = (
-                    server.url.replace("ws", "http", 1).removesuffix("/realtime") + "/v1/resources/event/1"
-                )
+                place = f"{server.http}/v1/resources/event/1"
                 assert (await client.get(place)).status_code == 404, "requests are answered"
 
 

@@ -32,11 +32,10 @@ def held(server: Server) -> list[int]:
 async def callers(server: Server) -> AsyncIterator[Sequence[httpx.AsyncClient]]:
     """Clients with a connection each, spread over the workers."""
     headers = {"Authorization": f"Bearer {await token(server)}"}
-    base = server.url.replace("ws", "http", 1).removesuffix("/realtime")
     async with AsyncExitStack() as stack:
         found: list[httpx.AsyncClient] = []
         while len(found) < CALLERS or not all(held(server)):
-            client = httpx.AsyncClient(base_url=base, headers=headers, timeout=60)
+            client = httpx.AsyncClient(base_url=server.http, headers=headers, timeout=60)
             found.append(await stack.enter_async_context(client))
             await client.get(EVENT)
         yield found

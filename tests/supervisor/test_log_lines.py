@@ -60,6 +60,5 @@ async def test_a_request_keeps_its_id_through_the_node_and_gets_one_where_it_has
             assert len(set(ids)) == 2 and all(len(each) == 16 for each in ids)
             odd = await client.get(place, headers={"X-Request-ID": "a b\tc" * 50})
             assert len(odd.headers["x-request-id"]) == 16
-            service = server.url.replace("ws", "http", 1).removesuffix("/realtime")
-            answer = await client.get(f"{service}/v1/resources/event/1")
+            answer = await client.get(f"{server.http}/v1/resources/event/1")
             assert len(answer.headers["x-request-id"]) == 16
