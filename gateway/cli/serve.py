@@ -91,7 +91,7 @@ def serve_command(
     admin=http://127.0.0.1:8788 pid=123`. SIGTERM or SIGINT drains it: clients are told to go elsewhere, what
     is on its way is committed. A second signal ends it at once; nothing acknowledged is lost then either.
     SIGHUP reads the settings again: several workers are replaced one by one, a lone one takes what it can
-    (features, origins, the rate limit) and says what needs a restart.
+    (features, origins, rates, most limits and timeouts) and says what needs a restart.
 
     \b
     gateway serve

@@ -1,12 +1,14 @@
 """One worker: its nursery tree, and the only place that chooses adapters.
 
     run
-    ├── backend (log, archive)
+    ├── backend (servers, archive, index of searches)
     ├── bus
     ├── hub (commits, presence, tidying up)
-    ├── transport (listeners, connections)
-    ├── admin HTTP
-    └── liveness sweep, loop lag
+    ├── flags, revocations
+    ├── record of acts, retention, summaries
+    ├── transport (listeners, connections), liveness sweep, shared rates
+    ├── HTTP: of the service, of the admin
+    └── gauges, loop lag, garbage, watch over servers and backups
 
 `drain` ends it in order: no new connections, GOAWAY, what is on its way is committed, 1001, then the rest.
 """

@@ -1,7 +1,7 @@
-"""What a worker stands on: its log, its bus, and who keeps presence, chosen from the configuration.
+"""What a worker stands on: its log, its bus, and who keeps everything else, chosen from the configuration.
 
-Embedded: SQLite, and no other node. In a cluster: Redis for order, fan-out and presence, and PostgreSQL for
-the lasting history.
+Embedded: SQLite, and no other node. In a cluster: Redis for order, fan-out and presence, PostgreSQL for the
+lasting history, and a search server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gateway.runtime.metrics import Counters
 
 
 class Backend(Protocol):
-    """Log, bus, leases and shared rates of one worker. `run` comes before any use of them."""
+    """What one worker stands on; what is None it has not. `run` comes before any use of the rest."""
 
     @property
     def log(self) -> OpLog: ...
