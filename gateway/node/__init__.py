@@ -173,39 +173,10 @@ class Node:
         self._backend = backend or backend_of(config, self.name)
         self._authenticator = TokenVerifier(config)
         self.transport = make_transport(config, self.metrics, place)
-        self.hub = Hub(
-            config,
-            self._backend.log,
-            self._backend.bus,
-            Schemas(config),
-            self.metrics,
-            self.transport.group,
-            unix_ms,
-            now_s,
-            self._backend.leases,
-            self._tracer,
-            time.thread_time,
-        )
+        self.hub = self._made_hub(now_s)
         connections_max = interpreter.connections_possible(config.server.connections_max)
-        self._gauges = Gauges(
-            config,
-            self.metrics,
-            Capacity(self.metrics, connections_max, 1 if place is None else place.workers),
-            lambda: self.hub.rooms,
-            lambda: self.endpoint.visitors.users,
-            now_s,
-        )
-        self.endpoint = Endpoint(
-            self.name,
-            config,
-            self.hub,
-            self.metrics,
-            self._authenticator,
-            Features(config),
-            connections_max,
-            self.transport.hand_over,
-            authoriser_of(config),
-        )
+        self._gauges = self._made_gauges(connections_max, 1 if place is None else place.workers, now_s)
+        self.endpoint = self._made_endpoint(connections_max)
         self.audit = AuditTrail(self.name, self._backend.audit, config.audit, self.metrics, unix_ms)
         self.endpoint.context.audit = self.audit
         self.flags = NodeFlags(config.features, self._backend.flags, self.endpoint.take_flags)
@@ -221,6 +192,44 @@ class Node:
         self._drained = trio.Event()
         self._admin_ended = trio.Event()
         self._http_context = self._made_http_context()
+
+    def _made_hub(self, now_s: LoopClock) -> Hub:
+        return Hub(
+            self.config,
+            self._backend.log,
+            self._backend.bus,
+            Schemas(self.config),
+            self.metrics,
+            self.transport.group,
+            unix_ms,
+            now_s,
+            self._backend.leases,
+            self._tracer,
+            time.thread_time,
+        )
+
+    def _made_gauges(self, connections_max: int, workers: int, now_s: LoopClock) -> Gauges:
+        return Gauges(
+            self.config,
+            self.metrics,
+            Capacity(self.metrics, connections_max, workers),
+            lambda: self.hub.rooms,
+            lambda: self.endpoint.visitors.users,
+            now_s,
+        )
+
+    def _made_endpoint(self, connections_max: int) -> Endpoint:
+        return Endpoint(
+            self.name,
+            self.config,
+            self.hub,
+            self.metrics,
+            self._authenticator,
+            Features(self.config),
+            connections_max,
+            self.transport.hand_over,
+            authoriser_of(self.config),
+        )
 
     def _made_summariser(self) -> Summariser | None:
         summaries = self._backend.summaries
