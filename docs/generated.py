@@ -90,10 +90,13 @@ def settings() -> Iterator[str]:
     for section in dict.fromkeys(row.name.partition(".")[0] for row in listed):
         yield f"## {section}\n"
         own = (row for row in listed if row.name.startswith(f"{section}."))
-        yield from table(
-            ("setting", "default", "allowed", "what it is"),
-            ((code(row.name), shown(row.default, row.unit), bounds(row), row.help) for row in own),
-        )
+        yield from table(("setting", "default", "allowed", "what it is", "live"), map(setting, own))
+
+
+def setting(row: Row) -> tuple[str, ...]:
+    """What the table says of one."""
+    live = "yes" if row.live else ""
+    return code(row.name), shown(row.default, row.unit), bounds(row), row.help, live
 
 
 # ------------------------------------------------------------------------------------------- metrics

@@ -3,7 +3,7 @@
 from gateway.config.access import AuthoriserSettings, AuthSettings, FeaturesSettings
 from gateway.config.serving import LimitsSettings, PresenceSettings, ServerSettings, TimeoutsSettings
 from gateway.config.settings import SECTIONS, Config
-from gateway.config.sources import Row, changed_settings, load, rows
+from gateway.config.sources import Row, changed_settings, live_settings, load, rows
 from gateway.config.stores import (
     AuditSettings,
     LogSettings,
@@ -35,6 +35,7 @@ __all__ = [
     "TimeoutsSettings",
     "TracingSettings",
     "changed_settings",
+    "live_settings",
     "load",
     "rows",
 ]

@@ -78,15 +78,22 @@ class AuthoriserSettings(Section):
 
 @dataclass(frozen=True, slots=True)
 class FeaturesSettings(Section):
-    enabled: bool = tunable(True, "Collaboration is offered at all")
-    kill_switch: bool = tunable(False, "Emergency stop: everybody is closed with 4403")
-    rollout_percentage: float = tunable(100.0, "Share of users who are admitted", unit="%", least=0, most=100)
-    segments: tuple[str, ...] = tunable(
-        (), "Segments (token claim) that are admitted whatever the percentage"
+    enabled: bool = tunable(True, "Collaboration is offered at all", live=True)
+    kill_switch: bool = tunable(False, "Emergency stop: everybody is closed with 4403", live=True)
+    rollout_percentage: float = tunable(
+        100.0, "Share of users who are admitted", unit="%", least=0, most=100, live=True
     )
-    ab_test_variant: str = tunable("", "Variant under test, told in AUTH_ACK; empty: no test runs")
+    segments: tuple[str, ...] = tunable(
+        (), "Segments (token claim) that are admitted whatever the percentage", live=True
+    )
+    ab_test_variant: str = tunable("", "Variant under test, told in AUTH_ACK; empty: no test runs", live=True)
     ab_test_percentage: float = tunable(
-        50.0, "Share of the admitted users who get the variant under test", unit="%", least=0, most=100
+        50.0,
+        "Share of the admitted users who get the variant under test",
+        unit="%",
+        least=0,
+        most=100,
+        live=True,
     )
 
     def __post_init__(self) -> None:

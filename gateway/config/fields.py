@@ -46,7 +46,8 @@ _KINDS = {
 class Tunable:
     """The declaration of one setting. `least` and `most` are inclusive; `choices` are the allowed strings.
 
-    The default's type is the setting's type. `secret` settings are shown without their password.
+    The default's type is the setting's type. `secret` settings are shown without their password; a running
+    node can take `live` ones: what is read at each use, or told to its parts.
     """
 
     default: Value
@@ -56,6 +57,7 @@ class Tunable:
     most: float | None
     choices: tuple[str, ...]
     secret: bool
+    live: bool
 
     @property
     def bounds(self) -> str:
@@ -78,9 +80,10 @@ def tunable(
     most: float | None = None,
     choices: tuple[str, ...] = (),
     secret: bool = False,
+    live: bool = False,
 ) -> Any:
     """A dataclass field that carries its `Tunable`."""
-    metadata = {"tunable": Tunable(default, unit, help, least, most, choices, secret)}
+    metadata = {"tunable": Tunable(default, unit, help, least, most, choices, secret, live)}
     if isinstance(default, Mapping):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)

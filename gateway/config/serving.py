@@ -53,7 +53,7 @@ class ServerSettings(Section):
     )
     listen_backlog: int = tunable(4096, "Handshakes that may wait to be accepted", least=1, most=65535)
     origins: tuple[str, ...] = tunable(
-        (), 'Web origins that may connect; "*" allows every one; none: no browser'
+        (), 'Web origins that may connect; "*" allows every one; none: no browser', live=True
     )
     proxies: tuple[str, ...] = tunable(
         (), "Load balancers, as addresses or networks, whose word on a client's address is believed"
@@ -116,7 +116,7 @@ class LimitsSettings(Section):
         most=64 * MIB,
     )
     upgrade_bytes_max: int = tunable(
-        16 * KIB, "Request line and headers of a handshake", unit="bytes", least=KIB, most=MIB
+        16 * KIB, "Request line and headers of a handshake", unit="bytes", least=KIB, most=MIB, live=True
     )
     handshakes_max: int = tunable(
         4096, "Handshakes of one process under way; then sockets are closed unread", least=1, most=1_000_000
@@ -125,10 +125,18 @@ class LimitsSettings(Section):
         1024, "The same of one address, but of server.proxies", least=1, most=1_000_000
     )
     connections_per_address_max: int = tunable(
-        0, "Connections of one address in one process, then 429; 0: no limit", least=0, most=1_000_000
+        0,
+        "Connections of one address in one process, then 429; 0: no limit",
+        least=0,
+        most=1_000_000,
+        live=True,
     )
     connections_per_user_max: int = tunable(
-        0, "Connections of one user in one process, then 4429; 0: no limit", least=0, most=1_000_000
+        0,
+        "Connections of one user in one process, then 4429; 0: no limit",
+        least=0,
+        most=1_000_000,
+        live=True,
     )
     failed_authentications_per_minute: int = tunable(
         60,
@@ -136,9 +144,10 @@ class LimitsSettings(Section):
         unit="tokens/min",
         least=0,
         most=1_000_000,
+        live=True,
     )
     failed_authentications_burst: int = tunable(
-        100, "Refused tokens of one address at once", unit="tokens", least=1, most=1_000_000
+        100, "Refused tokens of one address at once", unit="tokens", least=1, most=1_000_000, live=True
     )
     accept_cpu_share: float = tunable(
         0.8,
@@ -146,6 +155,7 @@ class LimitsSettings(Section):
         "when to come. 1: nobody is",
         least=0.05,
         most=1.0,
+        live=True,
     )
     unknown_bytes_max: int = tunable(
         32 * KIB,
@@ -153,9 +163,10 @@ class LimitsSettings(Section):
         unit="bytes",
         least=KIB,
         most=64 * MIB,
+        live=True,
     )
     unknown_messages_max: int = tunable(
-        32, "Messages before AUTH; more close with 1008", unit="messages", least=1, most=100_000
+        32, "Messages before AUTH; more close with 1008", unit="messages", least=1, most=100_000, live=True
     )
     unfinished_bytes_max: int = tunable(
         64 * MIB,
@@ -186,14 +197,24 @@ class LimitsSettings(Section):
         unit="units",
         least=1_000_000,
         most=1_000_000_000,
+        live=True,
     )
-    subscriptions_max: int = tunable(1000, "Subscriptions of one connection", least=1, most=100_000)
+    subscriptions_max: int = tunable(
+        1000, "Subscriptions of one connection", least=1, most=100_000, live=True
+    )
     unacknowledged_max: int = tunable(
-        64, "Submissions of one connection under way; then it isn't read", least=1, most=10_000
+        64, "Submissions of one connection under way; then it isn't read", least=1, most=10_000, live=True
     )
-    room_pending_max: int = tunable(1000, "Submissions to one resource under way", least=1, most=1_000_000)
+    room_pending_max: int = tunable(
+        1000, "Submissions to one resource under way", least=1, most=1_000_000, live=True
+    )
     worker_pending_bytes_max: int = tunable(
-        64 * MIB, "Submissions of the whole worker under way", unit="bytes", least=KIB, most=64 * 1024 * MIB
+        64 * MIB,
+        "Submissions of the whole worker under way",
+        unit="bytes",
+        least=KIB,
+        most=64 * 1024 * MIB,
+        live=True,
     )
     edit_wait_max_s: float = tunable(
         0.5,
@@ -203,22 +224,41 @@ class LimitsSettings(Section):
         most=60.0,
     )
     operations_per_minute: int = tunable(
-        100, "Edits of one user; 0 switches the limit off", unit="operations/min", least=0, most=10_000_000
+        100,
+        "Edits of one user; 0 switches the limit off",
+        unit="operations/min",
+        least=0,
+        most=10_000_000,
+        live=True,
     )
     operations_burst: int = tunable(
-        10, "Edits of one user at once", unit="operations", least=1, most=1_000_000
+        10, "Edits of one user at once", unit="operations", least=1, most=1_000_000, live=True
     )
     rate_abuse_s: float = tunable(
-        60.0, "A client over its rate for so long is closed with 4429", unit="s", least=0.1, most=86_400
+        60.0,
+        "A client over its rate for so long is closed with 4429",
+        unit="s",
+        least=0.1,
+        most=86_400,
+        live=True,
     )
-    invalid_messages_max: int = tunable(10, "INVALID_MESSAGE in a row before 1008", least=1, most=1_000_000)
+    invalid_messages_max: int = tunable(
+        10, "INVALID_MESSAGE in a row before 1008", least=1, most=1_000_000, live=True
+    )
     rebase_versions_max: int = tunable(
-        10_000, "Oldest base of an edit, in versions behind head", unit="versions", least=1, most=10_000_000
+        10_000,
+        "Oldest base of an edit, in versions behind head",
+        unit="versions",
+        least=1,
+        most=10_000_000,
+        live=True,
     )
-    changes_default: int = tunable(100, "Changes in a resume before the state is sent", least=0, most=100_000)
-    changes_max: int = tunable(1000, "Cap of a client's max_changes", least=0, most=100_000)
+    changes_default: int = tunable(
+        100, "Changes in a resume before the state is sent", least=0, most=100_000, live=True
+    )
+    changes_max: int = tunable(1000, "Cap of a client's max_changes", least=0, most=100_000, live=True)
     changes_bytes_max: int = tunable(
-        MIB, "Changes in a resume before the state is sent", unit="bytes", least=KIB, most=64 * MIB
+        MIB, "Changes in a resume before the state is sent", unit="bytes", least=KIB, most=64 * MIB, live=True
     )
     reads_per_minute: int = tunable(
         600,
@@ -227,28 +267,42 @@ class LimitsSettings(Section):
         unit="reads/min",
         least=0,
         most=10_000_000,
+        live=True,
     )
-    reads_burst: int = tunable(600, "Reads of one user at once", unit="reads", least=1, most=1_000_000)
+    reads_burst: int = tunable(
+        600, "Reads of one user at once", unit="reads", least=1, most=1_000_000, live=True
+    )
     user_cpu_share: float = tunable(
         0.05,
         "CPU of a worker for one user's messages, over time; then they wait. 1: no limit",
         least=0.001,
         most=1,
+        live=True,
     )
     user_cpu_burst_s: float = tunable(
-        0.25, "CPU of a worker that one user's messages may take at once", unit="s", least=0.001, most=60
+        0.25,
+        "CPU of a worker that one user's messages may take at once",
+        unit="s",
+        least=0.001,
+        most=60,
+        live=True,
     )
     undo_versions_max: int = tunable(
         1000, "Changes that one client can undo", unit="versions", least=0, most=100_000
     )
     window_versions_max: int = tunable(
-        200, "Snapshots kept of an open room", unit="versions", least=1, most=100_000
+        200, "Snapshots kept of an open room", unit="versions", least=1, most=100_000, live=True
     )
     window_bytes_max: int = tunable(
-        256 * KIB, "Snapshots kept of an open room", unit="bytes", least=0, most=1024 * MIB
+        256 * KIB, "Snapshots kept of an open room", unit="bytes", least=0, most=1024 * MIB, live=True
     )
     windows_bytes_max: int = tunable(
-        64 * MIB, "Snapshots kept of all rooms of a worker", unit="bytes", least=0, most=64 * 1024 * MIB
+        64 * MIB,
+        "Snapshots kept of all rooms of a worker",
+        unit="bytes",
+        least=0,
+        most=64 * 1024 * MIB,
+        live=True,
     )
     pasts_bytes_max: int = tunable(
         64 * MIB,
@@ -265,10 +319,10 @@ class LimitsSettings(Section):
 @dataclass(frozen=True, slots=True)
 class TimeoutsSettings(Section):
     auth_timeout_s: float = tunable(
-        10.0, "From connection to AUTH, else 4401", unit="s", least=0.01, most=3600
+        10.0, "From connection to AUTH, else 4401", unit="s", least=0.01, most=3600, live=True
     )
     idle_timeout_s: float = tunable(
-        300.0, "Without a message from the client, else 4408", unit="s", least=0.01, most=86_400
+        300.0, "Without a message from the client, else 4408", unit="s", least=0.01, most=86_400, live=True
     )
     ping_interval_s: float = tunable(30.0, "Between WebSocket pings", unit="s", least=0.01, most=3600)
     stall_timeout_s: float = tunable(
@@ -278,17 +332,19 @@ class TimeoutsSettings(Section):
         10.0, "From connection to a whole handshake", unit="s", least=0.01, most=3600
     )
     drain_grace_s: float = tunable(
-        10.0, "From GOAWAY to the end of a draining node", unit="s", least=0, most=3600
+        10.0, "From GOAWAY to the end of a draining node", unit="s", least=0, most=3600, live=True
     )
-    append_timeout_s: float = tunable(5.0, "An append, else UNAVAILABLE", unit="s", least=0.01, most=600)
+    append_timeout_s: float = tunable(
+        5.0, "An append, else UNAVAILABLE", unit="s", least=0.01, most=600, live=True
+    )
     sanitise_timeout_s: float = tunable(
         2.0, "Making one HTML string safe, else TOO_LARGE", unit="s", least=0.01, most=60
     )
     token_expiring_s: float = tunable(
-        30.0, "AUTH_EXPIRING before a token's end", unit="s", least=0, most=3600
+        30.0, "AUTH_EXPIRING before a token's end", unit="s", least=0, most=3600, live=True
     )
     room_idle_s: float = tunable(
-        60.0, "A room without subscribers stays open", unit="s", least=0, most=86_400
+        60.0, "A room without subscribers stays open", unit="s", least=0, most=86_400, live=True
     )
     reconnect_min_s: float = tunable(
         0.5,
@@ -296,6 +352,7 @@ class TimeoutsSettings(Section):
         unit="s",
         least=0.01,
         most=600,
+        live=True,
     )
     reconnect_max_s: float = tunable(
         30.0,
@@ -303,6 +360,7 @@ class TimeoutsSettings(Section):
         unit="s",
         least=0.01,
         most=3600,
+        live=True,
     )
     close_timeout_s: float = tunable(5.0, "A closing handshake", unit="s", least=0.01, most=600)
 

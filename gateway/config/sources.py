@@ -32,6 +32,7 @@ class Row(NamedTuple):
     bounds: str
     source: str
     help: str
+    live: bool
 
 
 def rows(config: Config) -> Iterator[Row]:
@@ -43,7 +44,18 @@ def rows(config: Config) -> Iterator[Row]:
             value = getattr(values, item.name)
             shown = _masked(item.name, value) if declared.secret else value
             source = config.sources.get(name, "default")
-            yield Row(name, shown, declared.unit, declared.default, declared.bounds, source, declared.help)
+            about = declared.unit, declared.default, declared.bounds, source, declared.help, declared.live
+            yield Row(name, shown, *about)
+
+
+def live_settings() -> set[str]:
+    """The names of the settings that a running node can take."""
+    return {
+        f"{section}.{item.name}"
+        for section, kind in SECTIONS.items()
+        for item in fields_of(kind)
+        if of(item).live
+    }
 
 
 def changed_settings(old: Config, new: Config) -> set[str]:

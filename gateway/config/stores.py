@@ -11,9 +11,13 @@ from gateway.config.section import KIB, MIB, Section
 
 @dataclass(frozen=True, slots=True)
 class LogSettings(Section):
-    snapshot_versions: int = tunable(256, "Changes between snapshots", unit="versions", least=1, most=100_000)
+    snapshot_versions: int = tunable(
+        256, "Changes between snapshots", unit="versions", least=1, most=100_000, live=True
+    )
     seq_kept: int = tunable(16, "Submissions of one client that a resend can find", least=1, most=16)
-    seq_kept_h: float = tunable(24.0, "How long a resend finds them", unit="h", least=0.01, most=8760)
+    seq_kept_h: float = tunable(
+        24.0, "How long a resend finds them", unit="h", least=0.01, most=8760, live=True
+    )
 
     def submitted_since_ms(self, now_ms: int) -> int:
         """The time (Unix ms) since which submissions are found by a resend."""

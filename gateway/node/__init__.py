@@ -31,8 +31,7 @@ from gateway.admin.app import Controls
 from gateway.admission import Features, Revocations, Schemas, TokenVerifier
 from gateway.admission.addresses import Proxies
 from gateway.authoriser import authoriser_of
-from gateway.config import Config, FeaturesSettings, TracingSettings, changed_settings
-from gateway.config.section import names_of
+from gateway.config import Config, TracingSettings, changed_settings, live_settings
 from gateway.errors import ConfigError
 from gateway.http import server
 from gateway.http.places import Places
@@ -65,33 +64,6 @@ if TYPE_CHECKING:
     from gateway.node.tracing import OtelTracer
 
 logger = logging.getLogger(__name__)
-
-
-def _all_of(section: str, names: str) -> set[str]:
-    return {f"{section}.{name}" for name in names.split()}
-
-
-# Settings that a running node can take: what is read at each use, or told to its parts in `reload`.
-LIVE = frozenset(
-    {"server.origins"}
-    | _all_of("features", " ".join(names_of(FeaturesSettings)))
-    | _all_of("log", "snapshot_versions seq_kept_h")
-    | _all_of(
-        "limits",
-        """connections_per_address_max connections_per_user_max failed_authentications_per_minute
-        failed_authentications_burst upgrade_bytes_max unknown_bytes_max unknown_messages_max edit_work_max
-        subscriptions_max
-        unacknowledged_max room_pending_max worker_pending_bytes_max operations_per_minute operations_burst
-        rate_abuse_s invalid_messages_max rebase_versions_max changes_default changes_max changes_bytes_max
-        reads_per_minute reads_burst user_cpu_share user_cpu_burst_s accept_cpu_share window_versions_max
-        window_bytes_max windows_bytes_max""",
-    )
-    | _all_of(
-        "timeouts",
-        """auth_timeout_s idle_timeout_s drain_grace_s append_timeout_s token_expiring_s room_idle_s
-        reconnect_min_s reconnect_max_s""",
-    )
-)
 
 
 class Addresses(NamedTuple):
@@ -377,10 +349,10 @@ class Node:
 
     def reload(self, config: Config) -> None:
         """Take what of these settings can be taken while clients are connected; says what can't."""
-        changed = changed_settings(self.config, config)
-        for name in sorted(changed - LIVE):
+        changed, live = changed_settings(self.config, config), live_settings()
+        for name in sorted(changed - live):
             logger.warning("%s has changed: it takes effect after a restart", name)
-        for name in sorted(changed & LIVE):
+        for name in sorted(changed & live):
             section, _, key = name.partition(".")
             getattr(self.config, section).take(key, getattr(getattr(config, section), key))
             logger.info("%s has changed, and is in force", name)
