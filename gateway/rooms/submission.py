@@ -10,7 +10,7 @@ import orjson
 from gateway import ot
 from gateway.errors import PatchError, Refusal
 from gateway.ot.kernel.budget import UNBOUNDED_UNITS
-from gateway.ot.kernel.documents import TST
+from gateway.ot.kernel.documents import TST, TXT
 from gateway.ports import Connection
 from gateway.ports.values import Record
 from gateway.rooms.window import Entry
@@ -131,20 +131,29 @@ def differs_in_effect(submission: Submission, entry: Entry, budget: ot.Budget) -
 
     An index for `-`, a `test` that is left out and a text's delta for its new value are no difference. Where
     others' edits changed it, that both lead to one document isn't enough: the operations have to be the same,
-    or the author's next edits might come to stand on another item of the same value.
+    or the author's next edits might come to stand on another item of the same value. So where conflicts are
+    told, whose places the operations explain.
     """
     if submission.undoes is not None:
         return True
     if entry.patch == submission.patch:
         return False
     before = entry.before
+    as_lowered = is_as_lowered(submission, entry)
+    if not as_lowered and is_text(entry.operations):
+        return True  # the usual one: a delta is lowered to the same on any document
     try:
         literal = ot.lower(before, submission.patch, None, ot.UNLIMITED, budget)
-        if is_as_lowered(submission, entry):
+        if as_lowered and not submission.conflicts:
             return not ot.identical(ot.apply(before, literal, budget), entry.after)
         return not ot.identical(ot.emit(before, literal, False, budget), entry.patch)
     except PatchError:
         return True
+
+
+def is_text(operations: ot.Operations) -> bool:
+    """Are they one edit of a text?"""
+    return len(operations) == 1 and operations[0][0] == TXT
 
 
 def is_as_lowered(submission: Submission, entry: Entry) -> bool:

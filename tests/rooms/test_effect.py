@@ -97,6 +97,15 @@ def test_what_was_committed_is_said_where_it_does_something_else(patch, theirs):
     assert told(table, patch) == committed(table)
 
 
+def test_what_a_new_array_became_is_said_where_an_item_in_it_is_a_conflict():
+    table = room(
+        [added("/attendees", [{"user_id": "ann"}, {"user_id": "bob"}])],
+        [added("/attendees/1/email", "bob@example.com")],
+    )
+    fewer = [replaced("/attendees", [{"user_id": "ann"}])]
+    assert told(table, fewer, base=2) == committed(table) == [{"op": "remove", "path": "/attendees/1"}]
+
+
 def test_an_undo_is_always_said():
     table = room()
     assert told(table, [], operations=ot.lower(DOCUMENT, titled("before")), undoes=1) == titled("before")
