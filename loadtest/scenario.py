@@ -115,7 +115,7 @@ class Disruption:
 @dataclass(frozen=True, slots=True)
 class Scenario:
     name: str  # of a file: its name
-    description: str  # what `loadtest list` says
+    description: str  # what `python -m loadtest list` says
     stages: tuple[Stage, ...]  # `[[stages]]`
     population: Population  # `[population]`
     activity: Activity = Activity()  # `[activity]`

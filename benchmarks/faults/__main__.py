@@ -157,7 +157,7 @@ def _chosen(names: Sequence[str]) -> list[Drill]:
     "--drill", "names", multiple=True, type=click.Choice([*DRILLS, "all"]), help="Which; may be repeated."
 )
 @click.option("--repeat", default=1, show_default=True, help="Run each so often.")
-@click.option("--scenario", help="A scenario of `loadtest list`, or a file.  [default: the drill's]")
+@click.option("--scenario", help="A name of `python -m loadtest list`, or a file.  [default: the drill's]")
 @click.option("--scale", default=1.0, help="Users, documents and rates, times this.")
 @click.option("--rate-scale", default=1.0, help="Rates of edits alone, times this.")
 @click.option("--duration-scale", default=1.0, help="Lengths of the stages, times this.")

@@ -118,7 +118,7 @@ async def test_edits_pause_go_faster_and_the_report_says_that_it_was_steered() -
             "stopped": False,
         }
 
-    report, _ = await watched(scenario(9), watch)
+    report, _ = await watched(scenario(30), watch)
     assert report["verdict"]["status"] == "pass", report["verdict"]["reasons"]
     notes = report["verdict"]["notes"]
     assert any(note.startswith("steered: edits at 0 times the rate") for note in notes)
