@@ -20,6 +20,7 @@ DOCUMENT: dict[str, Any] = {
     "seen": [{"n": 0}, {"id": "a"}, {"id": "b"}],
     "other": "b",
 }
+FAILS: ot.Operation = ("tst", None, 0)
 
 
 def lowered(*patch: dict[str, Any]) -> list[ot.Operation]:
@@ -112,6 +113,16 @@ def test_an_id_may_be_there_twice_inside_a_patch(patch: Any, name: str, expected
     operations = lowered(*patch)
     assert ot.normalise(DOCUMENT, operations, STRATEGIES) is operations
     assert [one if name == "tags" else one["id"] for one in ot.apply(DOCUMENT, operations)[name]] == expected
+
+
+@pytest.mark.parametrize("more", [[], [{"op": "remove", "path": "/tags/0"}]])
+def test_a_test_finds_what_is_there_without_what_is_left_out(more: ot.Patch) -> None:
+    theirs = lowered(add("/tags/-", "d"))
+    patch = [add("/tags/-", "d"), {"op": "test", "path": "/tags", "value": ["a", "b", "c", "d"]}, *more]
+    head = ot.apply(DOCUMENT, theirs)
+    normal = ot.normalise(head, ot.rebase(lowered(*patch), [theirs]), STRATEGIES)
+    assert ot.apply(head, normal)["tags"] == ["a", "b", "c", "d"][len(more) :]
+    assert ot.conflicts(DOCUMENT, patch, [theirs], STRATEGIES) == []
 
 
 def test_what_is_left_out_is_reported_but_not_where_the_patch_makes_room_for_it() -> None:
@@ -257,6 +268,9 @@ def check_two(base: Any, earlier: ot.Operations, later: ot.Operations) -> None:
     assert not doubles(after)
     if not doubles(ot.apply(head, rebased)):
         assert normal is rebased
+    tested = [one for operation in rebased for one in (FAILS, operation)]
+    kept = [one for one in ot.normalise(head, tested, STRATEGIES) if one[0] != "tst"]
+    assert kept == list(normal), "a test took part in what is left out"
 
 
 def test_random_edits_of_sets_leave_no_id_twice_and_lose_none() -> None:

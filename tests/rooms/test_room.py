@@ -157,6 +157,33 @@ def test_a_test_that_others_had_fail_is_named(table, theirs):
     assert where(ann) == [("CONFLICT", 2, "/location")]
 
 
+ADDED = {"op": "add", "path": "/tags/-", "value": "n"}
+LEFT = {"op": "test", "path": "/title", "value": "T"}
+MOVED = {"op": "test", "path": "/location", "value": "here"}
+
+
+@pytest.mark.parametrize(
+    ("patch", "index", "path"),
+    [
+        ([LEFT, {**ADDED, "value": "m"}, MOVED], 2, "/location"),
+        ([LEFT, ADDED, MOVED], 2, "/location"),
+        ([LEFT, ADDED, {"op": "remove", "path": "/tags/0"}, MOVED], 3, "/location"),
+        ([MOVED, ADDED, {"op": "remove", "path": "/tags/0"}, LEFT], 0, "/location"),
+        ([LEFT, ADDED, {"op": "test", "path": "/tags/0", "value": "n"}], 2, "/tags/0"),
+    ],
+)
+def test_a_test_that_fails_is_named_beside_what_goes_into_a_set(table, patch, index, path):
+    table.edit(Author("bob"), [{"op": "add", "path": "/location", "value": "here"}])
+    table.prepared()
+    table.room.settle(Committed())
+    theirs = [{"op": "add", "path": "/tags/0", "value": "n"}, replaced("/location", "there")]
+    table.room.receive([record(3, theirs, by="bob")])
+    ann = Author("ann")
+    table.edit(ann, patch, base=2)
+    assert table.room.prepare() is None
+    assert where(ann) == [("CONFLICT", index, path)]
+
+
 def test_an_edit_that_expects_another_head_is_a_conflict(table):
     ann = Author("ann")
     table.edit(Author("bob"), titled("b"))

@@ -158,7 +158,7 @@ def without_doubles_in(value: Any, path: Path, rule: Any, budget: Budget) -> Any
 
 
 def without_double_ids(document: Any, operations: Any, strategies: Any, budget: Budget) -> Any:
-    """The same list where nothing is left out."""
+    """The same list where nothing is left out. Tests aren't run: `apply` does, and says which one failed."""
     kept: list[Operation] = []
     rest = list(operations)
     own = own_of(rest)
@@ -172,7 +172,8 @@ def without_double_ids(document: Any, operations: Any, strategies: Any, budget: 
             is_same = False
         else:
             kept.append(operation)
-            document = apply_one(document, operation, own, budget)
+            if operation[0] != TST:
+                document = apply_one(document, operation, own, budget)
     return operations if is_same else kept
 
 
