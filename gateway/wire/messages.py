@@ -36,8 +36,8 @@ _DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") 
 _DIGITS = re.compile(rb"[0-9]+")
 
 
-# What orjson says of JSON that nests deeper than it reads, 1,024 levels.
-_TOO_DEEP = "depth limit exceeded"
+# What every orjson has in its error for JSON that nests deeper than it reads, 1,024 levels.
+_TOO_DEEP = "depth"
 
 
 class Message:
