@@ -471,7 +471,8 @@ class Room:
     ) -> Refusal:
         """The ERROR for a patch that can't be carried out on this document.
 
-        A CONFLICT that names no operation has met too many others: none of the patch is to blame.
+        A CONFLICT that names neither an operation nor conflicts has met too many others: none of the patch is
+        to blame.
         """
         index = error.index if error.test is None else _index_of_test(patch, error.test)
         text = f"{error}" if index is None else f"{error} (operation {index})"
