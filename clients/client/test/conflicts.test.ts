@@ -116,6 +116,33 @@ test("what was made to be asked about is, also where the page was loaded anew be
   expect(values.get(`doc/event:${ann.id}`)).not.toHaveProperty("onConflict"); // for another it wasn't asked for
 });
 
+test("edits of a page that didn't ask aren't asked about once those of the page before are sent", async () => {
+  const values = new Map<string, Json>();
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { client } = await people.join("ben", ann.id, { store: memoryStore(values) });
+  const ben = client.open<Event>("event", ann.id, { onConflict: "ask" });
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.set("/location", "Room 1");
+  await client.close();
+
+  const next = people.client("ben", { store: memoryStore(values) });
+  const again = next.open<Event>("event", ann.id);
+  await until(ann, (now) => now.view?.location === "Room 1");
+  await again.saved();
+  next.disconnect();
+  await until(next.connection, (now) => now.isPaused);
+  again.set("/title", "Ben's");
+  await again.stored();
+  expect(values.get(`doc/event:${ann.id}`)).not.toHaveProperty("onConflict");
+  ann.set("/title", "Ann's");
+  await ann.saved();
+  next.connect();
+  const { conflicts } = await until(again, (now) => now.conflicts.length > 0);
+  expect(conflicts).toMatchObject([{ kind: "overwrote", mine: "Ben's", theirs: "Ann's" }]);
+  await until(ann, (now) => now.view?.title === "Ben's");
+});
+
 test.each(["merge", "ask"] as const)(
   "a merge that the server refuses leaves the choice (%s)",
   async (onConflict) => {

@@ -57,6 +57,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   resolved: readonly Resolved[] = [];
   /** Why it is forbidden. */
   denial: RequestError | null = null;
+  /** What the record's edits were made with, as long as some wait. */
+  #asked: DocumentOptions["onConflict"];
   status: DocumentStatus = "loading";
   role: Role | null = null;
   isLive = false;
@@ -124,6 +126,11 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.refresh();
   }
 
+  /** What edits that wait are sent with. */
+  get onConflict(): DocumentOptions["onConflict"] {
+    return this.options.onConflict ?? this.#asked;
+  }
+
   /** May what was sent still be answered? */
   get isAwaiting(): boolean {
     return !this.denial && this.replicator.isAwaiting;
@@ -138,6 +145,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   refresh(): void {
     const before = this.cell.snapshot;
+    if (!this.replicator.flight.pending) this.#asked = undefined;
     this.cell.update(this.#snapshot());
     const { pending, isStored } = this.cell.snapshot;
     const reached = pending ? this.replicator.flight.settled : EVERYTHING;
@@ -285,9 +293,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   #record(): Json | undefined {
     const saved = this.replicator.save();
     if (!saved) return undefined;
-    const { conflicts, role } = this;
+    const { conflicts, role, onConflict } = this;
     const resolved = shifted(this.resolved, -this.replicator.flight.settled);
-    const { onConflict } = this.options;
     const asked = saved.edits && onConflict && { onConflict };
     const record: Saved = { ...saved, conflicts, resolved, role, ...asked };
     return record as unknown as Json;
@@ -325,7 +332,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.resolved = shifted(saved.resolved ?? [], this.replicator.flight.settled);
       this.dropAnswered();
       this.role = saved.role;
-      if (saved.onConflict) this.options.onConflict ??= saved.onConflict;
+      this.#asked = saved.onConflict;
       upon?.();
     } catch (cause) {
       this.#setAside(saved, cause, "STORE_CORRUPT", "It doesn't fit together");

@@ -44,7 +44,7 @@ export class DocumentWire {
 
   /** A tab that leads is told with a SUBSCRIBE too: it may have edits to send that this one made. */
   #onConflict(): Payload {
-    const { onConflict } = this.state.options;
+    const { onConflict } = this.state;
     return onConflict ? { on_conflict: onConflict === "ask" ? "refuse" : "merge" } : {};
   }
 
