@@ -1107,6 +1107,28 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben, (now) => now.view?.title === "Mine");
   });
 
+  test("who asked last is asked though a tab that wanted a merge before goes on editing", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync", location: "" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    await until(one.connection, (now) => now.state === "online");
+    const second = two.open<Event>("event", ben.id, { onConflict: "merge" });
+    await second.ready();
+    const first = one.open<Event>("event", ben.id, { onConflict: "ask" });
+    second.set("/location", "Room 1");
+    await second.saved();
+    one.disconnect();
+    await until(one.connection, (now) => now.isPaused);
+    first.set("/title", "Mine");
+    await first.stored();
+    ben.set("/title", "Theirs");
+    await ben.saved();
+    one.connect();
+    const { conflicts } = await until(first, (now) => now.conflicts.length > 0);
+    expect(conflicts).toMatchObject([{ kind: "refused", mine: "Mine", theirs: "Theirs" }]);
+    expect(ben.snapshot.view?.title).toBe("Theirs");
+  });
+
   test("who finds another user's store takes nothing of it, writes nothing to it, and is in no tab's way", async () => {
     const values = new Map<string, Json>();
     const store = shared(values);

@@ -29,6 +29,7 @@ interface Change {
 
 export class TabRoom {
   #tabs = new Map<string, number>(); // to the newest `seq` known of each
+  #wanted = new Map<string, Json>(); // what each last said of conflicts
   #version = 1;
   #changes: Change[] = [];
   #acting: { tab: string; id: string } | null = null;
@@ -60,13 +61,19 @@ export class TabRoom {
   }
 
   async onSay(tab: string, type: string, id: string, payload: Payload): Promise<void> {
-    const { on_conflict: wanted } = payload;
-    if (wanted) this.document.state.options.onConflict = wanted === "refuse" ? "ask" : "merge";
+    if (payload.on_conflict) this.#want(tab, payload.on_conflict);
     if (type === "SUBSCRIBE") await this.#subscribe(tab, id, payload);
     else if (type === "OP") this.#edit(tab, id, payload);
     else if (type === "RESOLVE")
       this.document.resolve(String(payload.conflict), payload.resolution as Resolution);
     else if (type === "PRESENCE_UPDATE") this.#place(tab, payload);
+  }
+
+  /** It goes with each edit of a tab, and counts as a word of that tab's only where it is another than before. */
+  #want(tab: string, wanted: Json): void {
+    if (wanted === this.#wanted.get(tab)) return;
+    this.#wanted.set(tab, wanted);
+    this.document.state.options.onConflict = wanted === "refuse" ? "ask" : "merge";
   }
 
   async #subscribe(tab: string, ref: string | null, payload: Payload): Promise<void> {
@@ -108,6 +115,7 @@ export class TabRoom {
 
   leave(tab: string): void {
     this.#tabs.delete(tab);
+    this.#wanted.delete(tab);
     if (tab === this.#placed) this.document.presence.setCursor(null);
   }
 
