@@ -356,6 +356,7 @@ class GatewayClient implements Client, Peer {
 
   /** Of a tab that follows only what it hasn't handed over counts beside what the leading one tells. */
   #refresh(): void {
+    this.#keeper.readOn();
     const { pending: waits = 0, isStored = true } = this.#leading ?? {};
     const all = this.#registry.documents;
     const pending = all.reduce((sum, { state }) => sum + state.replicator.flight.pending, waits);

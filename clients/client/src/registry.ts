@@ -1,6 +1,6 @@
 /** The documents and calendars that a client has open, and what the connection has for them. */
 
-import type { Calendar, DocumentOptions, Json, Problem } from "./api.js";
+import type { Calendar, DocumentOptions, DocumentSnapshot, Json, Problem } from "./api.js";
 import { LiveCalendar } from "./calendars.js";
 import { type Bounds, delayMs } from "./connection/backoff.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
@@ -21,6 +21,7 @@ const UNLISTED: Bounds = { min_ms: RETRY_MS, max_ms: 64 * RETRY_MS };
 
 export class Registry {
   #documents = new Map<string, Held<Document<Json>>>();
+  #queued = new Set<string>(); // those held until nothing of them waits
   #calendars = new Map<string, Held<LiveCalendar>>();
   #attached = new Map<string, Document<Json>>(); // those whose record was looked for: they take part in the wire
 
@@ -79,10 +80,15 @@ export class Registry {
 
   /** Edits that were kept when the last client ended are sent, whether or not somebody opens their document. */
   openQueued(key: string): void {
+    if (this.#queued.has(key)) return;
+    this.#queued.add(key);
     const at = key.indexOf(":");
     const document = this.open(key.slice(0, at), key.slice(at + 1));
-    const { close } = document;
-    void document.until(({ pending, status }) => !pending && status !== "loading").then(close);
+    const isOver = ({ pending, status }: DocumentSnapshot<Json>) => !pending && status !== "loading";
+    void document.until(isOver).then(() => {
+      this.#queued.delete(key);
+      document.close();
+    });
   }
 
   calendar(id: string): Calendar {

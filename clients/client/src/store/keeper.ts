@@ -6,8 +6,6 @@ import { StoreCorruptError, StoreFullError } from "../errors.js";
 import { Timer } from "../timer.js";
 
 const RETRY_MS = 30_000;
-/** A store that stays sealed although its name can be read is tried again so soon. */
-const SOON_MS = 1_000;
 
 /** Who waits for what is saved under a key, or for all that is being written. */
 interface Waiting {
@@ -31,6 +29,7 @@ export class Keeper {
   #timer: Timer;
   #readTimer: Timer;
   #unread = new Set<string>(); // keys and prefixes of which was told
+  #busy = new Map<string, () => boolean>(); // what is done before these keys are read
 
   constructor(
     private store: Store,
@@ -119,7 +118,7 @@ export class Keeper {
     try {
       const read = await twice(() => this.store.read(key));
       if (!isBusy?.()) return read;
-      this.#readTimer.set(SOON_MS, () => this.changed.tell());
+      this.#busy.set(key, isBusy);
     } catch (error) {
       this.#onUnread(key, error);
       if (error instanceof StoreCorruptError) return undefined;
@@ -127,6 +126,13 @@ export class Keeper {
     this.#dirty.delete(key); // made while it was read: it isn't written over it
     this.#answer(false, key);
     return null;
+  }
+
+  /** What somebody was busy with may be done: then it is time to read. */
+  readOn(): void {
+    if ([...this.#busy.values()].every((isBusy) => isBusy())) return;
+    this.#busy.clear();
+    this.changed.tell();
   }
 
   /** Keys that are stored; none where the store doesn't answer. */

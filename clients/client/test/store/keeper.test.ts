@@ -301,9 +301,42 @@ describe("unsent edits in a record that can't be read", () => {
     expect(subscribed(platform)).toBe(1);
     expect(document.snapshot.view).toEqual({ title: "Theirs, mine" });
     platform.socket.tell("OP_ACK", { ...ID, id: "op-1", version: 8 });
-    await vi.advanceTimersByTimeAsync(1_000);
+    await settle();
     await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 20_000);
     expect(document.snapshot.pending).toBe(1);
+    await client.close();
+  });
+
+  test("aren't looked for again before what was sent has its answer", async () => {
+    const inner = memoryStore(await withEdit());
+    const asked: string[] = [];
+    let isReadable = false;
+    const store: Store = {
+      ...inner,
+      read: (key) => {
+        asked.push(`read ${key}`);
+        return isReadable || key !== "doc/event:1" ? inner.read(key) : Promise.reject(new Error("not now"));
+      },
+      keys: (prefix) => {
+        asked.push(`keys ${prefix}`);
+        return inner.keys(prefix);
+      },
+      write: (changes) => {
+        asked.push(`write ${[...changes.keys()]}`);
+        return inner.write(changes);
+      },
+    };
+    const { platform, client, document } = await told(store);
+    document.setText("/title", "Theirs, mine");
+    await settle();
+    expect(platform.socket.last("OP")?.id).toBe("op-1");
+    client.disconnect();
+    isReadable = true;
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    expect(asked).toContain("read doc/event:1");
+    asked.length = 0;
+    await vi.advanceTimersByTimeAsync(4 * RETRY_MS);
+    expect(asked).toEqual([]);
     await client.close();
   });
 
@@ -426,7 +459,7 @@ describe("a store that can't tell whose it is", () => {
     await vi.advanceTimersByTimeAsync(2 * RETRY_MS);
     expect(name()).toBe(other);
     platform.socket.tell("OP_ACK", { ...ID, id: "op-1", version: 8 });
-    await vi.advanceTimersByTimeAsync(1_000);
+    await settle();
     platform.socket.admit();
     await settle();
     expect(name()).toBe(clientId);
