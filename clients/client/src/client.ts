@@ -185,12 +185,20 @@ class GatewayClient implements Client, Peer {
 
   /** The store is this client's, and what the last one left in it. */
   async #lead(): Promise<void> {
-    this.#leading = null;
     await this.#openQueued();
     if (!this.#keeper.isOwner) return; // another tab has taken the lead meanwhile
+    void this.#countAlone();
     if (this.#wanted.isOnline) this.#server.connect();
     else this.#server.disconnect();
     this.#onConnection(this.#server.state.snapshot); // the other tab's was shown
+  }
+
+  /** Until all is read that the last tab left, what that one told counts. */
+  async #countAlone(): Promise<void> {
+    await Promise.all(this.#registry.documents.map(({ state }) => state.restored));
+    if (!this.#keeper.isOwner) return;
+    this.#leading = null;
+    this.#refresh();
   }
 
   async #openQueued(): Promise<void> {
@@ -354,12 +362,16 @@ class GatewayClient implements Client, Peer {
     this.#problems.tell(problem);
   }
 
-  /** Of a tab that follows only what it hasn't handed over counts beside what the leading one tells. */
+  /**
+   * Of a tab that follows only what it hasn't handed over counts beside what the leading one tells. One that has just
+   * taken the lead has that itself, as far as it is read.
+   */
   #refresh(): void {
     this.#keeper.readOn();
     const { pending: waits = 0, isStored = true } = this.#leading ?? {};
     const all = this.#registry.documents;
-    const pending = all.reduce((sum, { state }) => sum + state.replicator.flight.pending, waits);
+    const own = all.reduce((sum, { state }) => sum + state.replicator.flight.pending, 0);
+    const pending = this.#keeper.isOwner ? Math.max(waits, own) : waits + own;
     const { state } = this.connection.snapshot;
     const isConnected = state === "online" || state === "polling";
     const isUnsaved = this.#keeper.isFailing || all.some(({ state }) => state.isUnread);

@@ -264,6 +264,25 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben, (now) => now.view?.title === "Waits");
   });
 
+  test("what waits counts all the while another tab takes the lead", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    await until(two.connection, (now) => now.state === "online");
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    first.set("/title", "Waits");
+    await until(two.sync, (now) => now.pending === 1);
+    const told: number[] = [];
+    two.sync.subscribe(() => told.push(two.sync.snapshot.pending));
+    await one.close();
+    two.connect();
+    await until(ben, (now) => now.view?.title === "Waits");
+    await until(two.sync, (now) => now.pending === 0);
+    expect(told.filter((pending) => pending !== 1)).toEqual([0]);
+  });
+
   test("when the leading tab closes, another goes on with its queue", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync", tags: [] });
     const store = shared();
