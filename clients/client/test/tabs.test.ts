@@ -329,6 +329,28 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(second.snapshot.status).toBe("closed");
   });
 
+  test("a following tab is closed at once though it has edits of a document that is forbidden by now", async () => {
+    const { document: ben } = await people.event("ben", { description: "" });
+    const store = shared();
+    let grants: Record<string, string> = { "event:*": "editor" };
+    const getToken = () => people.gateway.token("ann", { grants });
+    const one = people.client("ann", { store: store(), getToken });
+    await until(one.connection, (now) => now.state === "online");
+    const two = people.client("ann", { store: store(), getToken, environment: hasty(1_000) }); // nothing comes late
+    const second = await opened(two, ben.id);
+    second.setText("/description", "Sent");
+    await second.saved();
+    second.setText("/description", "Sent, and this waits for more");
+    grants = { "event:another": "editor" };
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    one.connect();
+    await until(second, (now) => now.status === "forbidden");
+    expect(second.snapshot.pending).toBe(1);
+    await two.close();
+    expect(second.snapshot.status).toBe("closed");
+  });
+
   test("a leading tab that was put to sleep is replaced, and follows when it wakes up", async () => {
     const { document: ben } = await people.event("ben", { tags: [] });
     const store = shared();

@@ -321,8 +321,9 @@ export class Tabs {
     const limit = new Timer(this.environment);
     const late = new Promise<void>((resolve) => limit.set(SILENCE_MS, resolve));
     const all = this.registry.documents.map(async (document) => {
-      document.wire.outbox.request(false);
-      await document.until(() => !document.state.replicator.flight.pending || !!this.#host);
+      const { state, wire } = document;
+      wire.outbox.request(false);
+      await document.until(() => !state.replicator.flight.pending || !!state.denial || !!this.#host);
     });
     await Promise.race([Promise.all(all), late]);
     limit.end();
