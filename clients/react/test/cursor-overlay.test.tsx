@@ -2,7 +2,7 @@
 
 import "./support/screen.js";
 import { CursorOverlay } from "@collab/react";
-import { cleanup, render, waitFor } from "@testing-library/react";
+import { cleanup, configure, render, waitFor } from "@testing-library/react";
 import { createRef } from "react";
 import { afterEach, expect, test } from "vitest";
 import { People } from "../../client/test/support/people.js";
@@ -10,6 +10,7 @@ import { People } from "../../client/test/support/people.js";
 const people = new People();
 
 afterEach(cleanup);
+configure({ asyncUtilTimeout: 10_000 });
 
 test("a caret stands in the text, a selection is marked, and what is shown is the text", async () => {
   const { document: ann } = await people.event("ann", { description: "Bring cake." });
