@@ -33,12 +33,12 @@ test("after a reload without a connection the month is shown as it was, and says
   await ann.page.locator(".month[aria-busy=false]").waitFor();
 });
 
-test("an event that was never opened here says why it isn't there", async () => {
+test("an event that was never opened here says when it will be there", async () => {
   const ann = await stage.arrive("Ann");
   await cut(ann);
   await ann.page.goto("about:blank");
   await ann.page.goto(`${stage.address}/#/event/elsewhere`);
-  await ann.page.getByText("It was never opened in this browser.").waitFor();
+  await ann.page.getByText("It is shown as soon as there is a connection.").waitFor();
 });
 
 test("an event made offline is in the month, after a reload too, and once when everybody knows of it", async () => {

@@ -30,7 +30,7 @@ export function EventPage({ id }: { id: string }): ReactNode {
   return (
     <div className="event">
       <Heading text={view.title || "Untitled"} className="unseen" />
-      <Form document={document} canEdit={canEdit} isNew={!view.title} />
+      <Form document={document} canEdit={canEdit} isUntitled={!view.title} />
       <aside>
         <People document={document} />
         <Undo {...event} />
@@ -45,7 +45,7 @@ function Opening(): ReactNode {
   return (
     <>
       <Heading text="Opening the event…" className="note" />
-      <Offline text="It was never opened in this browser. It is shown as soon as there is a connection." />
+      <Offline text="It is shown as soon as there is a connection." />
     </>
   );
 }
@@ -53,14 +53,14 @@ function Opening(): ReactNode {
 interface FormProps {
   document: Document;
   canEdit: boolean;
-  isNew: boolean;
+  isUntitled: boolean;
 }
 
-function Form({ document, canEdit, isNew }: FormProps): ReactNode {
+function Form({ document, canEdit, isUntitled }: FormProps): ReactNode {
   return (
     <form className="fields" onSubmit={(event) => event.preventDefault()}>
       <fieldset disabled={!canEdit}>
-        <Line document={document} path="/title" label="Title" isFocused={isNew} />
+        <Line document={document} path="/title" label="Title" isFocused={isUntitled} />
         <Times document={document} />
         <Line document={document} path="/location" label="Location" />
         <Text document={document} path="/description" label="Description" />
