@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -84,7 +85,9 @@ class Demo:
 
     def _sent(self, request: Request, path: str) -> Response:
         self._check_host(request)
-        found = self._files[path]
+        found = self._files.get(path)
+        if found is None:  # a newline behind its name: the router overlooks that
+            raise HTTPException(404)
         headers = {"Cache-Control": found.cache, "ETag": found.etag}
         if path.endswith(".html"):
             # A policy knows no IPv6 address.

@@ -23,6 +23,7 @@ from gateway.log.sqlite import backup
 from gateway.log.sqlite.check import check
 from gateway.log.sqlite.log import DATABASE, LOCK, SqliteLog
 from gateway.redislink.keys import BACKUP_KEY
+from gateway.runtime.clock import unix_ms
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
 from tests.contracts.log_contract import record
@@ -393,6 +394,18 @@ async def test_backups_of_a_clock_that_was_ahead_count_and_go_first(tmp_path: Pa
     await done("backup", str(backups), "--keep", str(keep), "--data", str(data))
     [made] = set(named(backups)) - {*old, *ahead, killed}
     assert named(backups) == sorted([*[*ahead, *old, made][-keep:], killed])
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_of_backups_that_overlap_neither_removes_the_other_as_one_of_the_future(
+    tmp_path: Path, keep: int
+) -> None:
+    now_ms = unix_ms()
+    old, first, second = (backup_series.file_of(tmp_path, now_ms - ago_ms) for ago_ms in (9e6, 6e6, 3e6))
+    for path in (old, first, second):
+        path.touch()
+    backup_series.thin(first, keep)  # begun first, done last
+    assert named(tmp_path) == [first.name, second.name]
 
 
 async def test_a_backup_that_fails_removes_none_and_only_the_first_is_noted(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ async def test_the_page_and_its_files_are_served_with_strict_headers(built):
         assert again.status_code == 304
         assert (await node.client.get("/assets/../../pages.py")).status_code == 404
         assert (await node.client.get("/assets/nothing.js")).status_code == 404
+        assert (await node.client.get("/assets/app-0a1b2c3d.js%0A")).status_code == 404
 
 
 async def test_what_nobody_serves_is_not_found_whatever_the_method(built):
