@@ -30,14 +30,16 @@ def file_of(folder: Path, begun_ms: int) -> Path:
 def thin(made: Path, keep: int) -> None:
     """Remove all but the newest `keep` backups, and what killed runs left before these; nothing else.
 
-    None is newer than the one just made: those of later names are of a clock that was ahead, and the first
-    to go. Raises ConfigError.
+    Those named later than now are of a clock that was ahead, and the first to go; one that was begun after
+    the one just made, and is done before it, isn't. The one just made stays. Raises ConfigError.
     """
+    present = max(made.name, file_of(made.parent, unix_ms()).name)
     with told(f"older backups in {made.parent} can't be removed"):
         files = [path for path in made.parent.iterdir() if _NAMED.fullmatch(path.name)]
         names = [path.name for path in files if path.suffix == ".sqlite3"]
-        backups = sorted(names, key=lambda name: (name <= made.name, name))
-        gone, kept = backups[:-keep], backups[-keep:]
+        backups = sorted(names, key=lambda name: (name <= present, name))
+        kept = {made.name, *backups[-keep:]}
+        gone = {*backups} - kept
         for path in files:
             if path.name in gone or path.name < min(kept):
                 path.unlink()
