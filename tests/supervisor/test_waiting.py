@@ -56,9 +56,11 @@ async def test_workers_that_wait_end_with_a_supervisor_that_is_killed(tmp_path: 
 
 
 async def test_a_worker_that_waits_ends_when_it_is_told_to(tmp_path: Path) -> None:
-    words = serving(tmp_path, "--redis", f"redis://127.0.0.1:{free_port()}", "--workers", "2")
+    redis = f"redis://127.0.0.1:{free_port()}"
+    words = serving(tmp_path, "--redis", redis, "--workers", "2", "--node", "n1")
     async with running(*words) as command:
-        await command.log.told("waiting for Redis", times=2)
+        for worker in ("n1.0", "n1.1"):
+            await command.log.told(f" {worker} ", "waiting for Redis")
         psutil.Process(command.process.pid).children()[0].terminate()
         assert await command.ended() == 2
         assert "a worker didn't start (status 0)" in await command.errors()
