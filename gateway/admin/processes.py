@@ -55,7 +55,7 @@ class ProcessesCollector(Collector):
 def _values(pid: int) -> Mapping[str, float]:
     """By name; empty for a process that is gone, and where the system doesn't tell (proc(5))."""
     try:
-        stat = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        stat = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
         return {
             "process_virtual_memory_bytes": int(stat[20]),
             "process_resident_memory_bytes": int(stat[21]) * PAGE_BYTES,
