@@ -21,7 +21,7 @@ from gateway.log.backup_file import write_backup
 from gateway.log.backup_series import BACKUP_MARK
 from gateway.log.sqlite import backup
 from gateway.log.sqlite.check import check
-from gateway.log.sqlite.log import DATABASE, LOCK, SqliteLog
+from gateway.log.sqlite.log import DATABASE, LOCK, WATERMARK, SqliteLog
 from gateway.redislink.keys import BACKUP_KEY
 from gateway.runtime.clock import unix_ms
 from tests.cli.commands import Server, gateway, served
@@ -240,6 +240,25 @@ async def test_a_backup_of_a_later_format_leaves_nothing_in_the_directory(tmp_pa
     refused = await gateway("restore", str(file), "--replace", "--data", str(data))
     assert refused.status != 0 and "later gateway (format 99): upgrade this one" in refused.err
     assert {path.name: path.read_bytes() for path in data.iterdir() if path.name != "lock"} == before
+
+
+@pytest.mark.parametrize("filled", [True, False])
+async def test_what_root_restores_belongs_to_the_owner_of_the_directory(tmp_path: Path, filled: bool) -> None:
+    """Whoever isn't root can restore into a directory of their own only, where nothing changes hands."""
+    source, data, file = tmp_path / "source", tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(source)
+    backup.backup(source, file)
+    if filled:
+        await filled_log(data)
+    else:
+        data.mkdir()
+    owner = (12_345, 54_321) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    for path in (data, *data.iterdir()):
+        os.chown(path, *owner)
+    await done("restore", str(file), "--data", str(data), "--replace")
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in data.iterdir()}
+    assert owners.keys() >= {DATABASE, LOCK, WATERMARK}
+    assert owners == dict.fromkeys(owners, owner)
 
 
 async def test_a_restore_that_was_killed_leaves_nothing_for_the_next_one(tmp_path: Path) -> None:

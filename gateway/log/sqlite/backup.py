@@ -9,10 +9,10 @@ from pathlib import Path
 from gateway.errors import ConfigError
 from gateway.log import backup_file
 from gateway.log.backup_file import Contents
-from gateway.log.database_files import PARTS, discard
+from gateway.log.database_files import PARTS, discard, give
 from gateway.log.search import embedded as search_embedded
 from gateway.log.sqlite import summaries
-from gateway.log.sqlite.log import DATABASE, WATERMARK, DirectoryLock, make_directory
+from gateway.log.sqlite.log import DATABASE, LOCK, WATERMARK, DirectoryLock, make_directory
 from gateway.log.sqlite.store import Reader, connect
 from gateway.log.sqlite.watermark import Watermark
 
@@ -40,6 +40,7 @@ def restore(source: Path, data_dir: Path, replace: bool) -> Contents:
         make_directory(data_dir)
         lock = DirectoryLock(data_dir)
         try:
+            give(data_dir / LOCK)
             _restore(source, data_dir, replace)
         finally:
             lock.release()
@@ -55,6 +56,7 @@ def _restore(source: Path, data_dir: Path, replace: bool) -> None:
     with backup_file.made(fresh):
         backup_file.copy(source, fresh)
         backup_file.renewed(fresh)
+        give(fresh)
     _put_aside(data_dir)
     backup_file.finish(fresh, database)
     _mark(data_dir)
@@ -78,3 +80,5 @@ def _mark(data_dir: Path) -> None:
     watermark = Watermark(data_dir / WATERMARK, database)
     watermark.set(newest, named=True)
     watermark.close()
+    for path in data_dir.glob(f"{WATERMARK}*"):
+        give(path)
