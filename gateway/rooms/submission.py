@@ -68,7 +68,8 @@ class Submission:
     `sanitised`: paths whose values were made safe; `refuses`: it is refused rather than merged where it has
     `conflicts`, which are those found when it was staged last, as JSON, and their `kinds`; `began`: where its
     patch began, if that isn't `base` (a `rooms.conflicts.Began`); `units`: the work that it may still cause;
-    `differs`: what it became when it was staged last does something else than its patch.
+    `differs`: what it became when it was staged last does something else than its patch, which its author is
+    told.
     """
 
     __slots__ = (
@@ -127,13 +128,16 @@ class Staged:
 
 
 def differs_in_effect(submission: Submission, entry: Entry, budget: ot.Budget) -> bool:
-    """Does a change do something else than the patch that it is of, as it was sent? Its author is told then.
+    """Does a change do something else than the patch that it is of, as it was sent? Its author is told then,
+    where it has a connection.
 
     An index for `-`, a `test` that is left out and a text's delta for its new value are no difference. Where
     others' edits changed it, that both lead to one document isn't enough: the operations have to be the same,
     or the author's next edits might come to stand on another item of the same value. So where conflicts are
     told, whose places the operations explain.
     """
+    if submission.author.connection is None:
+        return False
     if submission.undoes is not None:
         return True
     if entry.patch == submission.patch:

@@ -111,6 +111,13 @@ def test_an_undo_is_always_said():
     assert told(table, [], operations=ot.lower(DOCUMENT, titled("before")), undoes=1) == titled("before")
 
 
+def test_what_nobody_is_told_is_not_worked_out():
+    table = room(titled("theirs"))
+    edit = table.edit(Author("ann"), [added("/tags/-", "there")], base=1)
+    table.prepared()
+    assert not edit.differs
+
+
 def test_an_edit_with_too_little_work_left_to_compare_them_is_committed_and_said():
     for units in range(0, 100_000, 50):
         table = room()
