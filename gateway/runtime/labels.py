@@ -11,8 +11,8 @@ ERROR_CODES = (
     "NOT_SUBSCRIBED", "RATE_LIMITED", "SEQ_REUSED", "SEQ_TOO_OLD", "TOKEN_EXPIRED", "TOO_LARGE",
     "UNAUTHENTICATED", "UNAVAILABLE", "VERSION_AHEAD", "VERSION_TOO_OLD",
 )  # fmt: skip
-# HTTP statuses of refused handshakes; 200: what a page sends before a request that will be refused (CORS).
-REFUSED_STATUSES = ("200", "400", "403", "404", "405", "408", "426", "429", "431", "503")
+# HTTP statuses of refused handshakes.
+REFUSED_STATUSES = ("400", "403", "404", "405", "408", "426", "429", "431", "503")
 # Who was asked to come later: in the middle of their work, or new.
 RESUMING, NEW = "resuming", "new"
 DEFERRED = (RESUMING, NEW)

@@ -179,7 +179,7 @@ class Arrival:
     def _refuse(self, rejection: Rejection) -> None:
         """Answer, send our FIN and go on reading, so that unread input doesn't reset what we wrote."""
         shared = self._arrivals.shared
-        shared.counters.connections_rejected[str(rejection.status)] += 1
+        self._arrivals.handshakes.count_refusal(rejection.status)
         self._reader = None
         try:
             os.write(self._fd, upgrade.refusal(rejection))  # whole: nothing else was written to it

@@ -36,7 +36,7 @@ class Handshakes:
             or (self._by_address[address] >= self._of_address_most and not self.proxies.trusts(remote))
             or self._count + counters.connections + counters.http_connections >= self._sockets_most
         ):
-            counters.connections_rejected["503"] += 1
+            self.count_refusal(503)
             return False
         self._count += 1
         self._by_address[address] += 1
@@ -46,6 +46,11 @@ class Handshakes:
         """A proxy said whose connection it is; False: it has too many, and is gone."""
         self.leave(proxy)
         return self.enter(remote)
+
+    def count_refusal(self, status: int) -> None:
+        """Count what was answered in place of the application, where that refuses: a preflight is let by."""
+        if status >= 400:
+            self._counters.connections_rejected[str(status)] += 1
 
     def leave(self, remote: str) -> None:
         """It is in, or gone."""

@@ -155,7 +155,7 @@ class PortableTransport:
             if counted:
                 self._handshakes.leave(remote)
         if isinstance(opening, Rejection):
-            self._counters.connections_rejected[str(opening.status)] += 1
+            self._handshakes.count_refusal(opening.status)
             with trio.move_on_after(self._config.timeouts.close_timeout_s):
                 await stream.send_all(upgrade.refusal(opening))
                 await socket.linger()
@@ -175,7 +175,7 @@ class PortableTransport:
             try:
                 found = proxy_header(await bare.recv(HEADER_BYTES_MAX, MSG_PEEK))
             except ValueError as error:
-                self._counters.connections_rejected["400"] += 1
+                self._handshakes.count_refusal(400)
                 raise OSError(str(error)) from None
             if found is not None:
                 await bare.recv(found[0])  # it is there whole

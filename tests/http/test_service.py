@@ -444,6 +444,7 @@ async def test_an_address_with_too_many_connections_is_told_so_as_by_any_answer(
         preflight = {"Access-Control-Request-Method": "GET"}
         allowed = await node.client.options(EVENT, headers=preflight)
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, PAGE)
+        assert node.node.metrics.connections_rejected == {"429": 1}  # a preflight isn't refused
         foreign = await node.client.get(EVENT, headers={"Origin": "https://evil.test"})
         assert "access-control-allow-origin" not in foreign.headers
         held.stream.socket.close()
