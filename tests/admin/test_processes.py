@@ -49,7 +49,8 @@ def test_descriptors_of_another_process_are_counted():
 
 def test_a_process_may_have_any_name():
     """Up to 15 bytes, which need not be text."""
-    script = "import sys; open('/proc/self/comm', 'wb').write(b') \\xff ('); print(flush=True); sys.stdin.read()"
+    named = "open('/proc/self/comm', 'wb').write(b') \\xff (')"
+    script = f"import sys; {named}; print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdin is not None
