@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from pathlib import Path
 
@@ -48,13 +47,13 @@ async def test_what_a_killed_worker_left_out_is_listed_by_the_next(tmp_path):
         words = ("--redis", server.url, "--postgres", dsn, "--set", "limits.operations_per_minute=0")
         async with served(tmp_path, *words) as gate:
             headers = {"Authorization": f"Bearer {await token(tmp_path)}"}
-            async with httpx.AsyncClient(base_url=http_of(gate.url), headers=headers) as client:
+            async with httpx.AsyncClient(base_url=gate.http, headers=headers) as client:
                 for day in range(1, 21):
                     assert (await client.put(f"{LIST}/{day}", json=july(day))).status_code == 201
             await gate.stop(signal.SIGKILL)  # before it wrote the last of them
         async with (
             served(tmp_path, *words) as gate,
-            httpx.AsyncClient(base_url=http_of(gate.url), headers=headers) as client,
+            httpx.AsyncClient(base_url=gate.http, headers=headers) as client,
         ):
             with trio.fail_after(LISTED_WITHIN_S):
                 while len((await client.get(LIST, params=MONTH)).json().get("items", ())) < 20:  # noqa: ASYNC110
@@ -67,11 +66,6 @@ async def test_a_cluster_without_an_archive_says_what_lists_need(tmp_path):
             answer = await node.client.get(LIST)
             assert answer.status_code == 503
             assert "--postgres" in answer.json()["detail"]
-
-
-def http_of(url: str) -> str:
-    """The service port's address."""
-    return re.sub(r"^ws(.*)/realtime$", r"http\1", url)
 
 
 async def token(data: Path) -> str:

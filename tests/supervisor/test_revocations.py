@@ -18,7 +18,7 @@ from tests.cli.commands import Finished, Server, gateway, served
 from tests.clients.desk import replace
 from tests.clients.wire import Wire, wire
 from tests.servers import redis_server
-from tests.supervisor.test_flags import admitted, http_of, until_admitted
+from tests.supervisor.test_flags import admitted, until_admitted
 from tests.supervisor.test_supervisor import WORKERS, metrics, token
 
 # What the issue asks for is a second; a limit of the test, generous on a busy machine.
@@ -134,7 +134,7 @@ async def test_less_is_granted_to_a_live_session_and_over_http(tmp_path: Path) -
     async with served(tmp_path) as server, httpx.AsyncClient() as client:
         bearer = made(server, grants={"event:*": "editor"})
         headers = {"Authorization": f"Bearer {bearer}"}
-        place = f"{http_of(server)}/v1/resources/event/42"
+        place = f"{server.http}/v1/resources/event/42"
         assert (await client.put(place, json={"title": "a"}, headers=headers)).status_code == 201
         async with wire(server.url, bearer, extended=True) as opened:
             await opened.take("AUTH_ACK")
@@ -164,7 +164,7 @@ async def test_less_is_granted_to_a_live_session_and_over_http(tmp_path: Path) -
 async def test_a_long_poll_tells_nothing_to_whoever_was_revoked_meanwhile(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(timeout=60) as client:
         bearer, bob = made(server), await token(server, "bob", "event:*=editor")
-        place = f"{http_of(server)}/v1/resources/event/42"
+        place = f"{server.http}/v1/resources/event/42"
         answers: list[httpx.Response] = []
 
         async def wait() -> None:
