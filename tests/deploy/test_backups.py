@@ -98,7 +98,7 @@ async def test_the_cron_job_makes_a_backup_that_can_be_restored(tmp_path: Path) 
     [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     assert "/backups" in mounts and container["args"][1:4] == ["/backups", "--keep", "30"]
-    text = settings_of(job["spec"]["jobTemplate"], found)["data"]["gateway.toml"]
+    text = settings_of(job, found)["data"]["gateway.toml"]
     lone = [line for line in text.splitlines() if not line.startswith(("postgres.", "redis.", "retention."))]
     with redis_server() as server:
         file = tmp_path / "gateway.toml"
