@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from prometheus_client import ProcessCollector
 
-from gateway.admin.processes import ProcessesCollector
+from gateway.admin.processes import ProcessesCollector, booted_s
 
 # They move between two looks.
 MOVING = {
@@ -57,3 +59,9 @@ def test_a_process_may_have_any_name():
         other.stdout.readline()
         assert told(other.pid).keys() == told(os.getpid()).keys()
         other.stdin.close()
+
+
+def test_a_system_that_does_not_say_when_it_was_started_is_one_that_tells_nothing(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  1 2 3\n")
+    with pytest.raises(OSError, match="doesn't say when"):
+        booted_s(tmp_path)
