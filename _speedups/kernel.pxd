@@ -9,7 +9,7 @@ cdef str CONFLICT, INVALID, TOO_LARGE
 
 # budget
 
-cdef long long UNBOUNDED_UNITS
+cdef long long UNBOUNDED_UNITS, NOT_MERGING, MUCH_OF_IT
 cdef int SLOT_UNITS, MEMBER_UNITS, NODE_UNITS, CONTAINER_UNITS, ENTRY_UNITS, LEVEL_UNITS, APART_UNITS, PAIR_UNITS, STEP_UNITS
 cdef int COMPONENT_UNITS, SLOT_BYTES, MEMBER_BYTES
 cdef str TOO_MUCH, TOO_MANY_CONCURRENT
@@ -17,9 +17,11 @@ cdef str TOO_MUCH, TOO_MANY_CONCURRENT
 @cython.final
 @cython.freelist(8)
 cdef class Budget:
-    cdef readonly long long units, left, kept_bytes
-    cdef bint merging
+    cdef readonly long long units, left, kept_bytes, merged
+    cdef long long _merges_from
     cpdef int charge(self, long long units) except -1
+    cdef void begin_merging(self) noexcept
+    cdef void end_merging(self) noexcept
     cdef int charge_array(self, Py_ssize_t size) except -1
     cdef int charge_object(self, Py_ssize_t size) except -1
     @cython.locals(size=Py_ssize_t)

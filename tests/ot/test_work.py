@@ -165,6 +165,21 @@ def test_a_base_far_back_is_paid_for_over_the_whole_way() -> None:
     assert spent(ot.rebase, [("ins", ("tags", 0), "x")], ten_thousand) < 2_000_000
 
 
+def test_what_the_way_left_too_little_for_is_no_fault_of_the_edit() -> None:
+    mine = [("set", ("m", f"{n}"), n) for n in range(600)]
+    window = [[("set", ("title",), f"{n}")] for n in range(100)]
+    way, applied = spent(ot.rebase, mine, window), spent(ot.apply, {"m": {}}, mine)
+
+    def submitted(changes: list[Any], budget: Any) -> None:
+        operations, _ = ot.rebase_losses(mine, changes, budget)
+        ot.apply({"m": {}}, operations, budget)
+
+    assert spent(submitted, window) == way + applied
+    assert refused(submitted, window, units=way + applied - 1)[0] == "CONFLICT"
+    # So it is sent again on the head, where only a short way is left: then it is told what it is.
+    assert refused(submitted, window[:1], units=applied - 1)[0] == "TOO_LARGE"
+
+
 def test_deep_paths_cost_more_than_shallow_ones() -> None:
     def pair(depth: int) -> int:
         path = ("a",) * depth

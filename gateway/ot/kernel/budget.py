@@ -10,6 +10,8 @@ from __future__ import annotations
 from gateway.ot.kernel.errors import CONFLICT, TOO_LARGE, KernelError
 
 UNBOUNDED_UNITS = 2**62
+NOT_MERGING = -1
+MUCH_OF_IT = 10  # a tenth: sent again on the head, an edit that is too much by itself is told so
 
 # What things cost, in units.
 SLOT_UNITS = 2  # one slot of an array that is copied
@@ -35,14 +37,16 @@ class Budget:
     """What a message may still make the kernel do: `units` in all, `left` of them.
 
     `kept_bytes` is what the copies that `apply` made keep alive as long as the document before and the one
-    after are both there. `merging`: running out is a CONFLICT now, for the edit alone isn't to blame.
+    after are both there. `merged`: what the way past concurrent edits took. Running out on it is a CONFLICT,
+    and afterwards too where it took much, for the edit alone isn't to blame.
     """
 
     def __init__(self, units: int) -> None:
         self.units = units
         self.left = units
         self.kept_bytes = 0
-        self.merging = False
+        self.merged = 0
+        self._merges_from = NOT_MERGING
 
     @property
     def spent(self) -> int:
@@ -53,9 +57,18 @@ class Budget:
         """Draw on the budget; KernelError where it isn't enough."""
         self.left -= units
         if self.left < 0:
-            raise KernelError(
-                CONFLICT if self.merging else TOO_LARGE, TOO_MANY_CONCURRENT if self.merging else TOO_MUCH
-            )
+            if self._merges_from != NOT_MERGING or self.merged * MUCH_OF_IT > self.units:
+                raise KernelError(CONFLICT, TOO_MANY_CONCURRENT)
+            raise KernelError(TOO_LARGE, TOO_MUCH)
+
+    def begin_merging(self) -> None:
+        """What is drawn from here on is for edits that others made."""
+        self._merges_from = self.left
+
+    def end_merging(self) -> None:
+        """What is drawn from here on is for the edit itself."""
+        self.merged += self._merges_from - self.left
+        self._merges_from = NOT_MERGING
 
     def charge_array(self, size: int) -> None:
         """For the copy of an array of `size`."""

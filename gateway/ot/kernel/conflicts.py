@@ -210,7 +210,7 @@ def conflicts(
     bounds = Bounds(depth_max, copied_bytes_max, None, draws)
     operations, _ = lower_patch(document, patch, strategies, bounds, False)
     operations = list(known(operations))
-    draws.merging = True
+    draws.begin_merging()
     changes: list[Any] = [known(change) for change in window]
     if len(operations) == 1 and is_plain(operations[0], changes, strategies, draws):
         found = judge_plain(document, operations[0], changes, draws)
@@ -219,7 +219,7 @@ def conflicts(
     else:
         scene = staged(document, operations, changes, strategies, draws)
         found = found_conflicts(scene, operations, bounds.ends)
-    draws.merging = False
+    draws.end_merging()
     return found
 
 

@@ -353,7 +353,7 @@ def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Op
     """`operations` past a sequence of committed lists, and the loss bits: 0 where there is no conflict."""
     current: list[Operation] = list(known(operations))
     work = Work(0, drawn(budget))
-    work.budget.merging = True
+    work.budget.begin_merging()
     stays = True
     for change in window:
         committed = known(change)
@@ -367,7 +367,7 @@ def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Op
         stays = False
         work.calls_left = CALLS_PER_PAIR * len(committed) * len(current) + CALLS_SPARE
         current = pass_all(current, list(committed), work)
-    work.budget.merging = False
+    work.budget.end_merging()
     if stays and work.losses:
         work.losses |= ONLY_WRITES_OVER
     return current, work.losses
