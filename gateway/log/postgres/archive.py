@@ -260,21 +260,23 @@ class _Storing:
         epochs, purges = _history_rows(transfer.epochs), _history_rows(transfer.purges)
         seen = _seen_rows((*transfer.changes, *transfer.epochs, *transfer.purges))
         with self._connection.transaction():
-            self._run(sql.ADD_RESOURCES, seen)
-            self._add_changes(transfer.changes, self._locked(seen))
+            resources = self._resources(seen)
+            self._add_changes(transfer.changes, resources)
             self._run(sql.ADD_SNAPSHOTS, *_snapshot_rows(transfer.snapshots))
             for statement in sql.SUPERSEDE:
                 self._run(statement, epochs)
             for statement in sql.ERASE:
                 self._run(statement, purges)
-            self._run(sql.RAISE_EPOCHS, seen)
+            self._run(sql.RAISE_EPOCHS, [row for row in seen if row["e"] > resources[row["r"]][1]])
             due = _due_rows(transfer)
             self._run(sql.ADD_DUE, due)
             self._run(sql.ADD_SEARCH_DUE, due)
 
-    def _locked(self, seen: Rows) -> Mapping[str, tuple[int, int]]:
-        """Number and epoch of these resources; they stay so until the transaction ends."""
+    def _resources(self, seen: Rows) -> Mapping[str, tuple[int, int]]:
+        """Number and epoch of these resources, new ones included; they stay so until the transaction ends."""
         names = [row["r"] for row in seen]
+        known = {name for (name,) in self._connection.execute(sql.KNOWN_RESOURCES, (names,))}
+        self._run(sql.ADD_RESOURCES, [row for row in seen if row["r"] not in known])
         found = self._connection.execute(sql.LOCK_RESOURCES, (names,))
         return {name: (number, epoch) for name, number, epoch in found}
 

@@ -14,6 +14,7 @@ json_to_recordset(%(index)s::json) AS i(r text, e bigint, v bigint, p integer, l
 """
 _BODY = "convert_from(substr(%(bodies)b, i.p, i.l), 'UTF8')::json"
 
+KNOWN_RESOURCES = b"SELECT name FROM gateway.resource WHERE name = ANY(%s)"
 # In the order of names, so that two transfers don't wait for each other.
 ADD_RESOURCES = f"""
 INSERT INTO gateway.resource (name, epoch) SELECT r, min(e) FROM {_HISTORIES} GROUP BY r ORDER BY r
