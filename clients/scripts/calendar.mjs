@@ -20,22 +20,29 @@ const alias = {
   "@collab/react": join(root, "react/src/index.ts"),
 };
 
-async function build(folder) {
-  mkdirSync(join(folder, "assets"), { recursive: true });
+async function bundled(source) {
   const bundle = await rolldown({
-    input: join(root, "calendar/src/main.tsx"),
+    input: join(root, "calendar", source),
     platform: "browser",
     resolve: { alias, extensionAlias: { ".js": [".ts", ".tsx", ".js"] } },
     transform: { jsx: "react-jsx", define: { "process.env.NODE_ENV": '"production"' } },
   });
   const { output } = await bundle.generate({ format: "esm", minify: true, comments, codeSplitting: false });
   await bundle.close();
-  writeFileSync(join(folder, "assets/app.js"), output[0].code);
+  return output[0].code;
+}
+
+async function build(folder) {
+  mkdirSync(join(folder, "assets"), { recursive: true });
+  writeFileSync(join(folder, "assets/app.js"), await bundled("src/main.tsx"));
+  writeFileSync(join(folder, "worker.js"), await bundled("worker/worker.ts")); // at the root: it is for the page
   const styles = ["react/src/styles.css", "calendar/src/styles.css"].map((name) =>
     readFileSync(join(root, name), "utf8"),
   );
   writeFileSync(join(folder, "assets/app.css"), styles.join("\n"));
-  writeFileSync(join(folder, "assets/icon.svg"), readFileSync(join(root, "calendar/icon.svg")));
+  for (const name of ["icon.svg", "app.webmanifest"]) {
+    writeFileSync(join(folder, "assets", name), readFileSync(join(root, "calendar", name)));
+  }
   writeFileSync(join(folder, "index.html"), readFileSync(join(root, "calendar/index.html")));
 }
 

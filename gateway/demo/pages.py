@@ -23,12 +23,15 @@ from gateway.http.requests import json_body, json_response
 
 STATIC = Path(__file__).parent / "static"
 PAGE = "index.html"
+WORKER = "worker.js"
 # Nothing of the page comes from elsewhere, and nothing of it can be framed.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self' {sockets}; manifest-src 'self'; form-action 'none'; frame-ancestors 'none'; "
-    "base-uri 'none'"
+    "connect-src 'self' {sockets}; worker-src 'self'; manifest-src 'self'; form-action 'none'; "
+    "frame-ancestors 'none'; base-uri 'none'"
 )
+# It fetches the page, and keeps it for when there is no connection.
+WORKER_POLICY = "default-src 'none'; connect-src 'self'"
 TOKEN_TTL_S = 900.0
 NAME_LENGTH_MAX = 64
 BODY_BYTES_MAX = 4096
@@ -89,7 +92,9 @@ class Demo:
         if found is None:  # a newline behind its name: the router overlooks that
             raise HTTPException(404)
         headers = {"Cache-Control": found.cache, "ETag": found.etag}
-        if path.endswith(".html"):
+        if path == WORKER:
+            headers["Content-Security-Policy"] = WORKER_POLICY
+        if path == PAGE:
             # A policy knows no IPv6 address.
             named = [origin for origin in self._context.origins if "[" not in origin]
             sockets = " ".join(origin.replace("http", "ws", 1) for origin in named)

@@ -23,6 +23,7 @@ def built(tmp_path, monkeypatch):
     (static / "assets").mkdir(parents=True)
     (static / "index.html").write_bytes(PAGE)
     (static / "assets" / "app-0a1b2c3d.js").write_text("export {}")
+    (static / "worker.js").write_text("export {}")
     monkeypatch.setattr(pages.Demo.__init__, "__defaults__", (static,))
     return tmp_path / "data"
 
@@ -49,6 +50,14 @@ async def test_the_page_and_its_files_are_served_with_strict_headers(built):
         assert (await node.client.get("/assets/../../pages.py")).status_code == 404
         assert (await node.client.get("/assets/nothing.js")).status_code == 404
         assert (await node.client.get("/assets/app-0a1b2c3d.js%0A")).status_code == 404
+
+
+async def test_the_service_worker_may_fetch_the_page_and_nothing_from_elsewhere(built):
+    async with served(built, "fast", server={"demo": "on"}) as node:
+        worker = await node.client.get("/worker.js")
+        assert worker.headers["content-type"].startswith("text/javascript")
+        assert worker.headers["content-security-policy"] == "default-src 'none'; connect-src 'self'"
+        assert worker.headers["cache-control"] == "no-cache"
 
 
 async def test_what_nobody_serves_is_not_found_whatever_the_method(built):

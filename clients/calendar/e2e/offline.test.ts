@@ -63,3 +63,24 @@ test("an event made offline is in the month, after a reload too, and once when e
   await event(ann, "Run").waitFor();
   expect(await event(ann, "Walk").count()).toBe(0);
 });
+
+test("the calendar opens while the gateway is down, in a tab of its own too, and what is written then arrives", async () => {
+  const ann = await stage.arrive("Ann", stage.address, undefined, { serviceWorkers: "allow" });
+  await ann.newEvent("Lunch of the team");
+  await toMonth(ann);
+  await event(ann, "Lunch of the team").waitFor();
+  await ann.page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+  await stage.gateway.kill();
+  await ann.page.reload();
+  await event(ann, "Lunch of the team").waitFor();
+  await note(ann).waitFor();
+  await ann.page.close();
+  const again = await ann.anotherTab(stage.address);
+  await again.button("New event").click();
+  await again.textbox("Title").fill("Walk");
+  await again.says("offline, 2 edits kept here");
+  await stage.gateway.run();
+  await again.says("online, saved");
+  const bob = await stage.arrive("Bob");
+  await event(bob, "Walk").waitFor();
+});

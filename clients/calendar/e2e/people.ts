@@ -39,7 +39,12 @@ export class Person {
     options = {},
     prepare?: (context: BrowserContext) => Promise<unknown>,
   ): Promise<Person> {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
+    // A service worker would fetch the page past the routes by which some tests cut the network.
+    const context = await browser.newContext({
+      viewport: { width: 1280, height: 860 },
+      serviceWorkers: "block",
+      ...options,
+    });
     await prepare?.(context);
     return Person.#in(context, url, name);
   }

@@ -7,3 +7,6 @@ createRoot(document.getElementById("root")!).render(
     <App />
   </StrictMode>,
 );
+
+// The page itself opens without a connection, too. Where a browser keeps nothing, it needs one.
+navigator.serviceWorker?.register("/worker.js").catch(() => {});
