@@ -116,14 +116,18 @@ export class HttpApi {
     return { version: Number(answer?.version), document: (answer?.document ?? null) as T | null };
   }
 
-  /** A document, or that there is none at a version: that is an answer as well. Null: nothing is new. */
+  /**
+   * A document, or that there is none at a version: that is an answer as well, unlike a 404 that has a code, of a
+   * version that isn't there. Null: nothing is new.
+   */
   async document(path: string, query: Query = {}): Promise<Payload | null> {
     try {
       return await this.request("GET", path, "epoch", query);
     } catch (error) {
-      const isNothing = error instanceof RequestError && error.status === 404 && "version" in error.problem;
-      if (!isNothing) throw error;
-      return { ...(error.problem as Payload), document: null };
+      if (!(error instanceof RequestError) || error.status !== 404) throw error;
+      const problem = error.problem as Payload;
+      if ("code" in problem || !("version" in problem)) throw error;
+      return { ...problem, document: null };
     }
   }
 

@@ -90,6 +90,16 @@ test("what isn't loaded yet can't be brought back, as it can't be edited", async
   await expect(unread.restore(1)).rejects.toMatchObject({ name: "EditError", code: "NOT_READY" });
 });
 
+test("a version that isn't there yet can't be brought back: it isn't one without a document", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  expect(await ann.at(0)).toEqual({ version: 0, document: null });
+  const ahead = { name: "RequestError", code: "VERSION_AHEAD", status: 404 };
+  await expect(ann.at(2)).rejects.toMatchObject(ahead);
+  await expect(ann.restore(2)).rejects.toMatchObject(ahead);
+  await ann.saved();
+  expect(ann.snapshot).toMatchObject({ view: { title: "Sync" }, version: 1 });
+});
+
 test("a history whose beginning isn't kept is told from there on", async () => {
   const { client, document } = await people.event("ann", { title: "0" });
   for (let edit = 1; edit <= 12; edit++) {
