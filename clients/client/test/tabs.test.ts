@@ -879,6 +879,25 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(second.snapshot.view).toEqual({ title: "Sync" });
   });
 
+  test("what is made offline in a following tab, some time after it was opened, is stored, and goes out", async () => {
+    const store = shared();
+    const [one, two] = [0, 1].map(() => people.client("ann", { store: store(), connect: false })) as [
+      Client,
+      Client,
+    ];
+    const asked = heard(String(store().name), "SUBSCRIBE", 1);
+    const second = two.open<Event>("event", people.newId());
+    await asked;
+    second.create({ title: "From the train" });
+    await second.stored();
+    const first = await opened(one, second.id);
+    expect(first.snapshot).toMatchObject({ view: { title: "From the train" }, isStored: true });
+    two.connect();
+    await second.saved();
+    const { document: ben } = await people.join("ben", second.id);
+    expect(ben.snapshot.view).toEqual({ title: "From the train" });
+  });
+
   test("what is made before it is known who leads is stored once a tab does", async () => {
     const values = new Map<string, Json>();
     const client = people.client("ann", { store: shared(values)(), connect: false });

@@ -101,7 +101,10 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   create(value: T): void {
-    if (!this.state.replicator.replica) this.begin();
+    if (!this.state.replicator.replica) {
+      this.begin();
+      if (this.wire.subscribeRef) this.wire.subscribe(); // a tab that leads, offline, could not answer before
+    }
     try {
       this.edit({ op: "add", path: "", value: value as Json });
     } finally {
