@@ -1307,6 +1307,51 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     channel.close();
   });
 
+  test("a cursor stands in a following tab where it does in the leading one, also after a change", async () => {
+    const { document: ben } = await people.event("ben", { description: "hello" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const positions = () => [first, second].map(({ presence }) => presence.snapshot.others[0]?.cursor.position);
+    ben.presence.setCursor({ field: "description", position: 2 });
+    await until(second.presence, (now) => now.others[0]?.cursor.position === 2);
+    ben.edit({ op: "text", path: "/description", value: [2, "x"] });
+    await until(second, (now) => now.view?.description === "hexllo");
+    expect(positions()).toEqual([3, 3]);
+    second.edit({ op: "text", path: "/description", value: ["> "] });
+    await second.saved();
+    expect(positions()).toEqual([5, 5]);
+    first.edit({ op: "text", path: "/description", value: ["> "] });
+    await until(second, (now) => now.view?.description === "> > hexllo");
+    first.set("/title", "Sync");
+    await until(second, (now) => now.view?.title === "Sync");
+    expect(positions()).toEqual([7, 7]);
+  });
+
+  test("who moves on in a following tab, while what was typed there has no answer, is seen there", async () => {
+    const { document: ben } = await people.event("ben", { description: "hello" });
+    const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "x");
+    const store = shared();
+    const [one, two] = [
+      people.client("ann", { store: slow(store()) }),
+      people.client("ann", { store: store() }),
+    ];
+    await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const position = () => ben.presence.snapshot.others[0]?.cursor.position;
+    second.presence.setCursor({ field: "description", position: 1 });
+    await until(ben.presence, () => position() === 1);
+    second.edit({ op: "text", path: "/description", value: [1, "x"] });
+    await isWriting;
+    const told = heard(String(store().name), "PRESENCE_UPDATE", 1);
+    second.presence.setCursor({ field: "description", position: 4 });
+    await told;
+    goOn();
+    await second.saved();
+    await until(ben.presence, () => position() === 4);
+  });
+
   test("a tab types while the other does, and the texts are equal", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
     const store = shared();

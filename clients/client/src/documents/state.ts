@@ -154,12 +154,13 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     if (pending || before.pending || isStored !== before.isStored) this.context.onChanged();
   }
 
+  /** The change is told before the cursors: a tab that follows counts theirs in what it has heard of. */
   onView(before: Json, operations: Operations, after: Json, author: string | null): void {
+    this.operations.tell(before, operations, author);
     this.presence.onView(before, operations, after, author);
     const carried = (one: Unresolved) => carriedConflict(one, before, operations);
     this.conflicts = this.conflicts.map(carried);
     this.resolved = this.resolved.map((one) => ({ ...one, conflict: carried(one.conflict) }));
-    this.operations.tell(before, operations, author);
     if (this.changes.isEmpty) return;
     this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
   }

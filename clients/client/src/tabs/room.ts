@@ -6,11 +6,11 @@
  * anybody's. So an edit is in every tab at once, and in one queue, with or without a server.
  */
 
-import type { DocumentStatus, Json, Patch, Resolution } from "../api.js";
+import type { Cursor, DocumentStatus, Json, Patch, Resolution } from "../api.js";
 import type { Document } from "../documents/document.js";
 import type { Refusal } from "../documents/replicator.js";
 import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
-import { fromUnits, toUnitsOf } from "../presence/cursors.js";
+import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
 import type { Standing } from "./notes.js";
 
@@ -25,6 +25,8 @@ export interface RoomEvents {
 interface Change {
   before: Json;
   operations: Operations;
+  after: Json;
+  author: string | null;
 }
 
 export class TabRoom {
@@ -128,14 +130,13 @@ export class TabRoom {
 
   #edit(tab: string, id: string, payload: Payload): void {
     const seq = Number(payload.seq);
-    const behind = this.#version - Number(payload.version);
-    const start = this.#changes[this.#changes.length - behind];
-    if (behind < 0 || (behind > 0 && !start) || payload.epoch !== this.epoch) {
+    const since = this.#since(Number(payload.version));
+    if (!since || payload.epoch !== this.epoch) {
       this.events.tell(tab, "ERROR", { code: "VERSION_TOO_OLD", message: "Ask for the state.", ref: id });
       return;
     }
     try {
-      this.#commit(tab, id, payload.operations as unknown as Patch, behind, start?.before);
+      this.#commit(tab, id, payload.operations as unknown as Patch, since);
       this.#tabs.set(tab, seq);
     } catch (error) {
       const { code = "INVALID_OPERATION", message } = error as { code?: string; message: string };
@@ -143,10 +144,19 @@ export class TabRoom {
     }
   }
 
-  #commit(tab: string, id: string, patch: Patch, behind: number, before: Json | undefined): void {
+  /** What changed after a version; null where that isn't remembered. */
+  #since(version: number): Change[] | null {
+    const at = this.#changes.length - (this.#version - version);
+    return at >= 0 && version <= this.#version ? this.#changes.slice(at) : null;
+  }
+
+  #commit(tab: string, id: string, patch: Patch, since: Change[]): void {
     const { view, replicator } = this.document.state;
-    const since = behind ? this.#changes.slice(-behind).map(({ operations }) => operations) : [];
-    const operations = rebase(lower(before ?? view, patch, replicator.strategies), since);
+    const lowered = lower(since[0]?.before ?? view, patch, replicator.strategies);
+    const operations = rebase(
+      lowered,
+      since.map((change) => change.operations),
+    );
     apply(view, operations); // its tests hold here as well
     const merged = emit(view, operations, true);
     this.#acting = { tab, id };
@@ -168,7 +178,7 @@ export class TabRoom {
   /** A change of the leading tab's view: the tab that made it gets the answer, the others the change. */
   #onView(before: Json, operations: Operations, author: string | null): void {
     this.#version++;
-    this.#changes.push({ before, operations });
+    this.#changes.push({ before, operations, after: this.document.state.view, author });
     if (this.#changes.length > REMEMBERED) this.#changes.shift();
     const acting = this.#acting;
     this.#acting = null;
@@ -194,11 +204,21 @@ export class TabRoom {
   /** The user is where the last tab that said so has them. */
   #place(tab: string, payload: Payload): void {
     const { presence, state } = this.document;
-    const cursor = payload.cursor as unknown as
-      | { field: string; position?: number; anchor?: number }
-      | undefined;
+    const cursor = payload.cursor as unknown as (Cursor & { version?: number }) | undefined;
     if (cursor) this.#placed = cursor.field ? tab : null;
-    if (cursor) presence.setCursor(toUnitsOf(cursor, state.view));
+    if (cursor) presence.setCursor(toUnitsOf(this.#inView(cursor), state.view));
     if (typeof payload.is_typing === "boolean") presence.setTyping(payload.is_typing);
+  }
+
+  /** From the text at the version that the tab saw, past what came since: that can be what it typed itself. */
+  #inView({ version = this.#version, ...told }: Cursor & { version?: number }): Cursor {
+    const since = this.#since(version);
+    if (!since) return { field: told.field };
+    const clientId = this.document.state.context.clientId();
+    return since.reduce<Cursor>(
+      (at, { before, after, operations, author }) =>
+        between(at, before, after, author !== clientId, operations),
+      told,
+    );
   }
 }
