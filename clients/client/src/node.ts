@@ -4,6 +4,7 @@ import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Json, Store } from "./api.js";
 import { StoreCorruptError, StoreFullError } from "./errors.js";
+import { lazy } from "./lazy.js";
 
 const END = ".json";
 const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
@@ -14,10 +15,19 @@ const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
  * be parsed is renamed to `.corrupt`.
  */
 export function fileStore(directory: string): Store {
-  const pathOf = (key: string) => join(directory, encodeURIComponent(key) + END);
+  const pathOf = (key: string) => join(directory, caseless(encodeURIComponent(key) + END));
   let writing: Promise<unknown> = Promise.resolve();
 
+  /** What was written under names in which case counted is there under the names of today. */
+  const renamed = lazy(async () => {
+    for (const file of await filesIn(directory)) {
+      const name = caseless(file);
+      if (name !== file) await rename(join(directory, file), join(directory, name));
+    }
+  });
+
   async function write(changes: ReadonlyMap<string, Json | undefined>): Promise<void> {
+    await renamed();
     await mkdir(directory, { recursive: true });
     for (const [key, value] of changes) {
       if (value === undefined) await rm(pathOf(key), { force: true });
@@ -26,21 +36,33 @@ export function fileStore(directory: string): Store {
   }
 
   return {
-    read: (key) => readOne(pathOf(key)),
+    read: async (key) => {
+      await renamed();
+      return readOne(pathOf(key));
+    },
     write: (changes) => {
       const done = writing.then(() => write(changes)).catch((error) => Promise.reject(told(error)));
       writing = done.catch(() => {});
       return done;
     },
     keys: async (prefix) => {
-      const files = (await readdir(directory).catch(absent)) ?? [];
-      const keys = files.filter((file) => file.endsWith(END)).map((file) => file.slice(0, -END.length));
-      return keys.map(decodeURIComponent).filter((key) => key.startsWith(prefix));
+      await renamed();
+      const keys = (await filesIn(directory)).map((file) => decodeURIComponent(file.slice(0, -END.length)));
+      return keys.filter((key) => key.startsWith(prefix));
     },
     close: async () => {
       await writing;
     },
   };
+}
+
+/** The name with its upper-case letters escaped: to macOS and Windows names that differ in case alone are one. */
+const caseless = (name: string): string =>
+  name.replace(/%..|[A-Z]/g, (part) => (part.length > 1 ? part : `%${part.charCodeAt(0).toString(16)}`));
+
+async function filesIn(directory: string): Promise<string[]> {
+  const files = (await readdir(directory).catch(absent)) ?? [];
+  return files.filter((file) => file.endsWith(END));
 }
 
 /** What was never written isn't there; of what can't be read nobody knows. */

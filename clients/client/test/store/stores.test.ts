@@ -1,7 +1,7 @@
 /** One contract for every store, and what each of them does in trouble. */
 
 import "fake-indexeddb/auto";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Json, memoryStore, type Store, StoreCorruptError, StoreFullError } from "@collab/client";
@@ -90,6 +90,31 @@ describe.each(STORES)("a store in %s", (_name, make) => {
     const writes = Array.from({ length: 20 }, (_, value) => store.write(new Map([["a", value]])));
     await Promise.all(writes);
     expect(await store.read("a")).toBe(19);
+  });
+});
+
+describe("files of keys that differ in case", () => {
+  const keys = ["doc/event:Ab", "doc/event:aB"];
+
+  test("are two where names that differ in case are one", async () => {
+    const folder = join(directory, String(++count));
+    const store = fileStore(folder);
+    await store.write(new Map(keys.map((key) => [key, key])));
+    expect(new Set(readdirSync(folder).map((file) => file.toLowerCase())).size).toBe(2);
+    expect((await store.keys("doc/")).sort()).toEqual(keys);
+    for (const key of keys) expect(await store.read(key)).toBe(key);
+  });
+
+  test("are found under the names that they had, and have one name afterwards", async () => {
+    const folder = join(directory, String(++count));
+    mkdirSync(folder);
+    const before = keys.map((key) => [key, `${encodeURIComponent(key)}.json`] as const);
+    for (const [key, file] of before) writeFileSync(join(folder, file), JSON.stringify(key));
+    const store = fileStore(folder);
+    for (const key of keys) expect(await store.read(key)).toBe(key);
+    await store.write(new Map([[keys[0] as string, undefined]]));
+    expect(await fileStore(folder).keys("")).toEqual([keys[1]]);
+    expect(readdirSync(folder)).toHaveLength(1);
   });
 });
 
