@@ -1283,6 +1283,30 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(two.sync.snapshot).toMatchObject({ pending: 0, state: "saved" });
   });
 
+  test("a tab that reads for long before it leads isn't replaced by one that is seen", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const { isReading, goOn, slow } = gated(`doc/event:${ben.id}`);
+    const store = shared();
+    const one = people.client("ann", { store: store() });
+    await opened(one, ben.id);
+    const two = people.client("ann", { store: slow(store()) });
+    await opened(two, ben.id);
+    const foreground = new FakeSignal();
+    const { heardOf, environment } = retold();
+    const steal = vi.fn(locksOf().steal);
+    const locks = { ...locksOf(), steal };
+    const three = people.client("ann", { store: store(), environment: { ...environment, foreground, locks } });
+    const third = await opened(three, ben.id);
+    await one.close();
+    await isReading;
+    foreground.tell(); // and it asks whether anybody leads
+    await vi.waitFor(() => expect(heardOf("reading")).toBeDefined(), 20_000);
+    goOn();
+    third.set("/title", "Led");
+    await third.saved();
+    expect(steal).not.toHaveBeenCalled();
+  });
+
   test("what a tab that led before tells late is nothing to those that follow another", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const store = shared();

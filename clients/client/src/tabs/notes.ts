@@ -41,6 +41,8 @@ export type Note =
       /** It is in the background, where it only polls. */
       isSavingPower: boolean;
     }
+  /** It is about to, and reads what the one before it had; told when it is asked. */
+  | { kind: "reading" }
   /** A tab that is seen would lead in place of one that saves power. */
   | { kind: "yield"; leader: string; tab: string }
   /** It has handed over: that tab may lead, whoever else waits. */

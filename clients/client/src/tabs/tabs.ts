@@ -25,6 +25,8 @@ const SILENCE_MS = 3_000;
 const QUIET_MS = 20_000;
 /** After its end, what a tab said last may come so late. */
 const LAST_WORDS_MS = 1_000;
+/** What only a tab that leads, or is about to, says. */
+const SIGNS_OF_LIFE: Note["kind"][] = ["leading", "reading", "tell", "standing"];
 
 /** What the client does in either role. */
 export interface TabEvents {
@@ -227,10 +229,10 @@ export class Tabs {
   }
 
   #onNote(note: Note): void {
-    // It is asked again afterwards, or tells that it leads.
-    if (this.#isHandingOver || (this.isLeading && !this.#host)) return;
+    if (this.#isHandingOver) return; // it asks again afterwards
     if (this.#host) this.#onFollower(note, this.#host);
-    else this.#onLeader(note);
+    else if (!this.isLeading) this.#onLeader(note);
+    else if (note.kind === "hello") this.#post({ kind: "reading" });
   }
 
   #onFollower(note: Note, host: TabHost): void {
@@ -251,8 +253,7 @@ export class Tabs {
   }
 
   #onLeader(note: Note): void {
-    const isLeadings = note.kind === "leading" || note.kind === "tell" || note.kind === "standing";
-    if (isLeadings) this.#askLater();
+    if (SIGNS_OF_LIFE.includes(note.kind)) this.#askLater();
     if (note.kind === "leading") this.#follow(note);
     else if (!("leader" in note) || note.leader !== this.#leader) return;
     else if (note.kind === "standing") this.registry.onStanding(note.key, note.standing);
