@@ -51,7 +51,7 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
       items = await this.#fetch();
     } catch (error) {
       if (!(error instanceof RequestError) || error.isPassing) throw error;
-      if (error.code === "FORBIDDEN") this.onForbidden();
+      if (error.code === "FORBIDDEN" || error.status === 400) this.onForbidden(); // as by socket
       return;
     }
     if (this.snapshot.isLive) return; // what the server has told meanwhile is newer

@@ -42,8 +42,10 @@ test("an id that can't be one is refused over HTTP as by socket", async () => {
   const problems: Problem[] = [];
   client.onProblem((problem) => problems.push(problem));
   const mangled = client.open("event", "no)id");
+  const calendar = client.calendar("no)id");
   await until(client.connection, (now) => now.state === "polling");
   await until(mangled, (now) => now.status === "forbidden");
+  await until(calendar, (now) => now.status === "forbidden");
   expect(problems).toMatchObject([{ code: "ERROR", id: mangled.id, refusal: { code: "INVALID_MESSAGE" } }]);
   people.gateway.configure("");
 });
