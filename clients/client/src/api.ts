@@ -26,7 +26,7 @@ export interface ClientOptions {
   url: string;
   /** A token that is valid now. Asked on every way back, wake-up included, and before a token ends. */
   getToken: () => string | Promise<string>;
-  /** The token's `sub`. Needed to open offline, and where users share a browser: the default store's name holds it. */
+  /** The token's `sub`. Needed where users share a browser: the default store's name holds it. */
   userId?: string;
   /** Names this client among a user's (tabs, devices). The default is made, and kept in the store. */
   clientId?: string;

@@ -1,6 +1,7 @@
 /** A client whose store is full, broken or somebody else's: told, and nothing lost that is elsewhere. */
 
 import {
+  createClient,
   type Json,
   memoryStore,
   type Problem,
@@ -71,6 +72,20 @@ test("a record that makes no sense is set aside, and the document comes from the
   expect(document.snapshot.view).toEqual({ title: "Sync" });
   expect(problems.map((problem) => problem.code)).toEqual(["STORE_CORRUPT"]);
   await vi.waitFor(() => expect(values.has(`corrupt/event:${ann.id}`)).toBe(true), 20_000);
+});
+
+test("without a userId what is stored is there before the server says who is here", async () => {
+  const values = new Map<string, Json>();
+  const { client, document } = await people.event("ann", { title: "Sync" }, { store: memoryStore(values) });
+  await document.stored();
+  await client.close();
+  const { url } = people.gateway;
+  const getToken = () => people.gateway.token("ann");
+  const again = createClient({ url, getToken, store: memoryStore(values), connect: false });
+  const kept = again.open<Event>("event", document.id);
+  await kept.ready();
+  expect(kept.snapshot.view).toEqual({ title: "Sync" });
+  await again.close();
 });
 
 test("another user's store is left alone", async () => {
