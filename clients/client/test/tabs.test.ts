@@ -221,6 +221,18 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(told).toEqual(["second local", "first remote", "first local", "second remote"]);
   });
 
+  test("what is typed in one tab isn't undone with what was typed in another", async () => {
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, (await people.event("ben", { title: "Sync" })).document.id);
+    const second = await opened(two, first.id);
+    second.set("/title", "Sync,");
+    await until(first, (now) => now.view?.title === "Sync,");
+    first.set("/title", "Sync, mine");
+    first.undo();
+    expect(first.snapshot.view?.title).toBe("Sync,");
+  });
+
   test("offline they see each other's edits, and those go out once", async () => {
     const { document: ben } = await people.event("ben", { description: "", tags: [] });
     const store = shared();
@@ -1121,6 +1133,30 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     ]);
   }, 30_000);
 
+  test("conflicts are the same object, in each tab, until something in them is another", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    first.set("/title", "Mine");
+    ben.set("/title", "Theirs");
+    await ben.saved();
+    one.connect();
+    const before = [first, second].map(async (tab) => {
+      const { conflicts } = await until(tab, (now) => now.conflicts.length > 0);
+      return conflicts;
+    });
+    const [mine, told] = await Promise.all(before);
+    first.set("/location", "Room 1");
+    await until(second, (now) => now.view?.location === "Room 1" && now.pending === 0);
+    expect([first.snapshot.conflicts === mine, second.snapshot.conflicts === told]).toEqual([true, true]);
+    second.resolve(told?.[0]?.id ?? "", "mine");
+    await until(second, (now) => now.conflicts.length === 0);
+  });
+
   test.each(["from the beginning", "later"])(
     "who asks about conflicts in a following tab, %s, is asked",
     async (when) => {
@@ -1295,7 +1331,10 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const { heardOf, environment } = retold();
     const steal = vi.fn(locksOf().steal);
     const locks = { ...locksOf(), steal };
-    const three = people.client("ann", { store: store(), environment: { ...environment, foreground, locks } });
+    const three = people.client("ann", {
+      store: store(),
+      environment: { ...environment, foreground, locks },
+    });
     const third = await opened(three, ben.id);
     await one.close();
     await isReading;
@@ -1337,7 +1376,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
     const first = await opened(one, ben.id);
     const second = await opened(two, ben.id);
-    const positions = () => [first, second].map(({ presence }) => presence.snapshot.others[0]?.cursor.position);
+    const positions = () =>
+      [first, second].map(({ presence }) => presence.snapshot.others[0]?.cursor.position);
     ben.presence.setCursor({ field: "description", position: 2 });
     await until(second.presence, (now) => now.others[0]?.cursor.position === 2);
     ben.edit({ op: "text", path: "/description", value: [2, "x"] });

@@ -54,7 +54,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     const patch = (Array.isArray(operations) ? operations : [operations]) as Patch;
     if (!patch.length) return;
     this.#checkEditable();
-    const joins = this.#bursts.joins(patch, this.context.environment.now());
+    const joins = this.#bursts.joins(isOwn ? patch : [], this.context.environment.now());
     const isTyped = joins || isTyping(patch);
     try {
       this.#edited(() => this.state.replicator.edit(patch, joins), isTyped, isOwn);

@@ -114,7 +114,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       isLive: this.isLive && leading?.isLive !== false,
       canUndo: !!replica?.undoStacks.undo.length,
       canRedo: !!replica?.undoStacks.redo.length,
-      conflicts: leading?.conflicts.length ? [...leading.conflicts, ...this.conflicts] : this.conflicts,
+      conflicts: [...(leading?.conflicts ?? []), ...this.conflicts],
     };
   }
 
@@ -146,7 +146,9 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   refresh(): void {
     const before = this.cell.snapshot;
     if (!this.replicator.flight.pending) this.#asked = undefined;
-    this.cell.update(this.#snapshot());
+    const { conflicts, ...rest } = this.#snapshot();
+    const isSame = equal(conflicts as unknown as Json, before.conflicts as unknown as Json);
+    this.cell.update(isSame ? rest : { conflicts, ...rest });
     const { pending, isStored } = this.cell.snapshot;
     const reached = pending ? this.replicator.flight.settled : EVERYTHING;
     this.saved.reached(reached);
