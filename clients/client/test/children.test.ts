@@ -1,8 +1,9 @@
 /** What the server tells of a calendar's events, with the clock in the test's hand. */
 
-import { type Client, createClient, memoryStore, type Problem } from "@collab/client";
+import { type Client, createClient, memoryStore } from "@collab/client";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakePlatform } from "./support/fake.js";
+import { problemsOf } from "./support/problems.js";
 
 const NAME = { resource: "calendar", resource_id: "team", resource_type: "calendar" };
 
@@ -55,8 +56,7 @@ test("where the rest of a long calendar can't be listed, it is asked for again, 
 });
 
 test("where the rest of a long calendar is refused for good, that is told once", async () => {
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
+  const problems = problemsOf(client);
   const calendar = client.calendar("team");
   platform.answer = () => ({ status: 400, body: { detail: "after must be what `next` has." } });
   platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });

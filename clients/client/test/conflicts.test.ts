@@ -11,24 +11,47 @@ import {
 } from "@collab/client";
 import { expect, test } from "vitest";
 import { type Event, People } from "./support/people.js";
-import { until } from "./support/until.js";
+import { problemsOf } from "./support/problems.js";
+import { goOffline, until } from "./support/until.js";
 
 const people = new People();
 
-/** Ann wrote a title while Ben, offline, wrote another; he is on the way back. */
-async function clash(onConflict: "merge" | "ask", theirs = "Ann's") {
-  const { document: ann } = await people.event("ann", { title: "Sync" });
-  const { client } = await people.join("ben", ann.id);
-  const ben = client.open<{ title: string; location?: string }>("event", ann.id, { onConflict });
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
-  ben.set("/title", "Ben's");
-  ann.set("/title", theirs);
+/** Why a resolution can't be written, and the way out. */
+const GONE = expect.stringMatching(/is gone\. Choose the other side/);
+
+const person = (user_id: string, response_status = "NEEDS_ACTION") => ({ user_id, response_status });
+const attendees = ["ann", "ben", "carol"].map((user) => person(user));
+
+/** What Ann does while Ben, offline, does something else; he is on the way back. */
+async function meeting(
+  value: Event,
+  offline: (ben: SharedDocument<Event>) => void,
+  online: (ann: SharedDocument<Event>) => void,
+  onConflict: "merge" | "ask" = "merge",
+  options: Partial<ClientOptions> = {},
+) {
+  const { document: ann } = await people.event("ann", value);
+  const { client } = await people.join("ben", ann.id, options);
+  const ben = client.open<Event>("event", ann.id, { onConflict });
+  const problems = problemsOf(client);
+  await goOffline(client);
+  offline(ben);
+  online(ann);
   await ann.saved();
   client.connect();
   const { conflicts } = await until(ben, (now) => now.conflicts.length > 0);
-  return { ann, ben, conflict: conflicts[0] as NonNullable<(typeof conflicts)[0]> };
+  const [conflict] = conflicts as [Conflict];
+  return { ann, ben, client, conflicts, conflict, problems };
 }
+
+/** Ann wrote a title while Ben, offline, wrote another; he is on the way back. */
+const clash = (onConflict: "merge" | "ask", theirs = "Ann's") =>
+  meeting(
+    { title: "Sync" },
+    (ben) => ben.set("/title", "Ben's"),
+    (ann) => ann.set("/title", theirs),
+    onConflict,
+  );
 
 test("a value that was overwritten unseen is told, with what everybody wrote", async () => {
   const { ann, ben, conflict } = await clash("merge");
@@ -90,8 +113,7 @@ test("what was made to be asked about is, also where the page was loaded anew be
   const { document: ann } = await people.event("ann", { title: "Sync" });
   const { client } = await people.join("ben", ann.id, { store: memoryStore(values) });
   const ben = client.open<Event>("event", ann.id, { onConflict: "ask" });
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   ben.set("/title", "Ben's");
   await client.close();
   ann.set("/title", "Ann's");
@@ -103,8 +125,7 @@ test("what was made to be asked about is, also where the page was loaded anew be
   expect(conflicts).toMatchObject([{ kind: "refused", mine: "Ben's", theirs: "Ann's" }]);
   expect(ann.snapshot.view?.title).toBe("Ann's");
 
-  next.disconnect();
-  await until(next.connection, (now) => now.isPaused);
+  await goOffline(next);
   again.resolve((conflicts[0] as Conflict).id, "mine");
   await next.close();
   const last = people.client("ben", { store: memoryStore(values) });
@@ -121,8 +142,7 @@ test("edits of a page that didn't ask aren't asked about once those of the page 
   const { document: ann } = await people.event("ann", { title: "Sync" });
   const { client } = await people.join("ben", ann.id, { store: memoryStore(values) });
   const ben = client.open<Event>("event", ann.id, { onConflict: "ask" });
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   ben.set("/location", "Room 1");
   await client.close();
 
@@ -130,8 +150,7 @@ test("edits of a page that didn't ask aren't asked about once those of the page 
   const again = next.open<Event>("event", ann.id);
   await until(ann, (now) => now.view?.location === "Room 1");
   await again.saved();
-  next.disconnect();
-  await until(next.connection, (now) => now.isPaused);
+  await goOffline(next);
   again.set("/title", "Ben's");
   await again.stored();
   expect(values.get(`doc/event:${ann.id}`)).not.toHaveProperty("onConflict");
@@ -181,8 +200,7 @@ test("a merge that the server refuses when its client is closed by then leaves t
     "merge",
     { store: memoryStore(values) },
   );
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   ben.resolve(conflict.id, { value: "tomorrow" });
   ben.set("/location", "Room 1");
   await ben.stored();
@@ -228,8 +246,7 @@ test("what merges is no conflict", async () => {
     tags: [],
   });
   const { client, document: ben } = await people.join("ben", ann.id);
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   ben.setText("/description", "Bring cake and tea.");
   ben.edit({ op: "add", path: "/tags/-", value: "ben" });
   ben.set("/location", "Room 1");
@@ -243,39 +260,9 @@ test("what merges is no conflict", async () => {
   expect(ben.snapshot.view).toMatchObject({ title: "Stand-up", description: "Please bring cake and tea." });
 });
 
-/** Why a resolution can't be written, and the way out. */
-const GONE = expect.stringMatching(/is gone\. Choose the other side/);
-
-const person = (user_id: string, response_status = "NEEDS_ACTION") => ({ user_id, response_status });
-
-/** What Ann does while Ben, offline, does something else; he is on the way back. */
-async function meeting(
-  value: Event,
-  offline: (ben: SharedDocument<Event>) => void,
-  online: (ann: SharedDocument<Event>) => void,
-  onConflict: "merge" | "ask" = "merge",
-  options: Partial<ClientOptions> = {},
-) {
-  const { document: ann } = await people.event("ann", value);
-  const { client } = await people.join("ben", ann.id, options);
-  const ben = client.open<Event>("event", ann.id, { onConflict });
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
-  offline(ben);
-  online(ann);
-  await ann.saved();
-  client.connect();
-  const { conflicts } = await until(ben, (now) => now.conflicts.length > 0);
-  const [conflict] = conflicts as [Conflict];
-  return { ann, ben, client, conflicts, conflict, problems };
-}
-
 test.each(["merge", "ask"] as const)(
   "what was made in an item that is gone is written in no other (%s)",
   async (onConflict) => {
-    const attendees = ["ann", "ben", "carol"].map((user) => person(user));
     const { ann, ben, conflict } = await meeting(
       { attendees },
       (document) => document.set("/attendees/1/response_status", "ACCEPTED"),
@@ -311,7 +298,6 @@ test.each(["merge", "ask"] as const)(
 );
 
 test("a conflict's path goes along with its item, and is told to be lost with it", async () => {
-  const attendees = ["ann", "ben", "carol"].map((user) => person(user));
   const { ann, ben, conflict } = await meeting(
     { attendees },
     (document) => document.set("/attendees/1/response_status", "ACCEPTED"),
@@ -330,7 +316,6 @@ test("a conflict's path goes along with its item, and is told to be lost with it
 test.each(["merge", "ask"] as const)(
   "a conflict's path goes along with what its author did after it, in the same patch (%s)",
   async (onConflict) => {
-    const attendees = ["ann", "ben", "carol"].map((user) => person(user));
     const { ann, ben, conflict } = await meeting(
       { attendees },
       (document) => {
@@ -349,7 +334,6 @@ test.each(["merge", "ask"] as const)(
 );
 
 test("a conflict is about the operation that the server names, not about a later one at the same path", async () => {
-  const attendees = ["ann", "ben", "carol"].map((user) => person(user));
   const { ann, ben, conflict } = await meeting(
     { attendees },
     (document) => {
@@ -371,7 +355,6 @@ test("a conflict is about the operation that the server names, not about a later
 });
 
 test("where nobody can say which item an edit was dropped from, mine is written in none", async () => {
-  const attendees = ["ann", "ben", "carol"].map((user) => person(user));
   const { ben, conflict } = await meeting(
     { title: "Sync", attendees },
     (document) => {
@@ -391,7 +374,6 @@ test("where nobody can say which item an edit was dropped from, mine is written 
 });
 
 test("theirs of an item that one removed is put where it was, over nobody", async () => {
-  const attendees = ["ann", "ben", "carol"].map((user) => person(user));
   const { ann, ben, conflict } = await meeting(
     { attendees },
     (document) => {
@@ -414,9 +396,8 @@ test.each([
   ["one", ["ann", "carol", "dan"], ["ann", "ben", "carol", "dan"]],
   ["several", ["carol"], ["ben", "carol"]],
 ])("theirs of %s that went with a new array is put where it was, over nobody", async (_name, mine, both) => {
-  const attendees = ["ann", "ben", "carol", "dan"].map((user) => person(user));
   const { ann, ben, conflict } = await meeting(
-    { attendees },
+    { attendees: [...attendees, person("dan")] },
     (document) =>
       document.set(
         "/attendees",

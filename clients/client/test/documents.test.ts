@@ -1,10 +1,10 @@
 /** Documents on a real gateway: undo, roles, deletion, refusals, and what an application sees meanwhile. */
 
-import type { Problem } from "@collab/client";
 import { EditError } from "@collab/client";
 import { expect, test, vi } from "vitest";
 import { type Event, People } from "./support/people.js";
-import { until } from "./support/until.js";
+import { problemsOf } from "./support/problems.js";
+import { goOffline, until } from "./support/until.js";
 
 const people = new People();
 
@@ -100,8 +100,7 @@ test("an id that can't be one is refused for good, and keeps nobody from another
   const { document } = await people.event("ann");
   const client = people.client("ben", { connect: false });
   await until(client.connection, (now) => now.isPaused);
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
+  const problems = problemsOf(client);
   const mangled = client.open("event", `${document.id})`);
   const whole = client.open<Event>("event", document.id);
   mangled.create({ title: "Mine" });
@@ -130,8 +129,7 @@ test("an edit of nothing is refused before it is sent", async () => {
 
 test("an edit that the schema refuses leaves the view, and its author is told", async () => {
   const { client, document } = await people.event("ann");
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
+  const problems = problemsOf(client);
   document.set("/start_time", "tomorrow");
   document.set("/location", "Room 1");
   await expect(document.saved()).rejects.toMatchObject({ code: "INVALID_OPERATION" });
@@ -173,8 +171,7 @@ test("closed with something pending, it is sent first", async () => {
 
 test("of a patch with one bad operation the others are kept", async () => {
   const { client, document } = await people.event("ann");
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   document.set("/title", "Stand-up");
   document.set("/start_time", "tomorrow");
   document.set("/location", "Room 1");

@@ -2,9 +2,10 @@
 
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createClient, type HistoryQuery, type Problem } from "@collab/client";
+import { createClient, type HistoryQuery } from "@collab/client";
 import { expect, test } from "vitest";
 import { People } from "./support/people.js";
+import { problemsOf } from "./support/problems.js";
 import { until } from "./support/until.js";
 
 const people = new People();
@@ -39,8 +40,7 @@ test("while real time is switched off edits come and go over HTTP, and then by s
 test("an id that can't be one is refused over HTTP as by socket", async () => {
   people.gateway.configure("[features]\nrollout_percentage = 0\n");
   const client = people.client("ann");
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
+  const problems = problemsOf(client);
   const mangled = client.open("event", "no)id");
   const calendar = client.calendar("no)id");
   await until(client.connection, (now) => now.state === "polling");

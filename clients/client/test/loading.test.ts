@@ -1,8 +1,9 @@
 /** Parts of the client that are loaded when they are needed. */
 
-import { type Json, memoryStore, type Problem } from "@collab/client";
+import { type Json, memoryStore } from "@collab/client";
 import { afterEach, expect, test, vi } from "vitest";
 import { FakePlatform } from "./support/fake.js";
+import { problemsOf } from "./support/problems.js";
 
 const NETWORK_ERROR = new TypeError("Failed to fetch dynamically imported module");
 
@@ -21,8 +22,7 @@ async function opened(platform: FakePlatform, values: Map<string, Json>) {
   const store = { ...memoryStore(values), name: "shared" };
   const environment = { ...platform.environment(), locks, channel };
   const client = createClient({ url: "ws://gateway/realtime", getToken: () => "token", store, environment });
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
+  const problems = problemsOf(client);
   return { client, problems };
 }
 
@@ -64,8 +64,7 @@ test("where what was kept can't be brought together with what was made before, i
       environment,
       connect: false,
     });
-    const problems: Problem[] = [];
-    client.onProblem((problem) => problems.push(problem));
+    const problems = problemsOf(client);
     const document = client.open("event", "1");
     document.create({ title: "Made" });
     await document.stored();

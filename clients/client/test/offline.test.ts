@@ -3,7 +3,8 @@
 import { type Json, memoryStore } from "@collab/client";
 import { expect, test } from "vitest";
 import { type Event, People } from "./support/people.js";
-import { until } from "./support/until.js";
+import { problemsOf } from "./support/problems.js";
+import { goOffline, until } from "./support/until.js";
 
 // The least work that an edit may be: one that meets some hundreds of others is too much.
 const people = new People({ "limits.edit_work_max": 1_000_000 });
@@ -11,8 +12,7 @@ const people = new People({ "limits.edit_work_max": 1_000_000 });
 test("edits made offline arrive, merged with what others did meanwhile", async () => {
   const { document: ann } = await people.event("ann", { title: "Sync", description: "Bring cake." });
   const { client, document: ben } = await people.join("ben", ann.id);
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   ben.setText("/description", "Bring cake and tea.");
   ben.set("/location", "Room 2");
   expect(client.sync.snapshot).toMatchObject({ state: "offline", pending: 2 });
@@ -31,10 +31,8 @@ test("what was typed offline in many places stays, however much was typed there 
   const event = { description: places.join(" ") };
   const { document: ann } = await people.event("ann", event, { typingIntervalMs: 0 });
   const { client, document: ben } = await people.join("ben", ann.id);
-  const problems: unknown[] = [];
-  client.onProblem((problem) => problems.push(problem));
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  const problems = problemsOf(client);
+  await goOffline(client);
   for (const place of places) {
     const text = ben.snapshot.view?.description ?? "";
     ben.setText("/description", text.replace(place, `${place} Ben.`));
@@ -58,8 +56,7 @@ test("a client that is closed offline with 150 edits has them all, once, when it
   await document.ready();
   document.create({ description: "", tags: [] });
   await document.saved();
-  first.disconnect();
-  await until(first.connection, (now) => now.isPaused);
+  await goOffline(first);
   for (let edit = 0; edit < 100; edit++)
     document.setText("/description", `${document.snapshot.view?.description}x`);
   for (let edit = 0; edit < 50; edit++) document.edit({ op: "add", path: "/tags/-", value: `tag ${edit}` });
@@ -89,8 +86,7 @@ test("what was kept is sent although nobody opens the document again", async () 
   const first = people.client("ben", { store: memoryStore(values) });
   const document = first.open<Event>("event", ann.id);
   await document.ready();
-  first.disconnect();
-  await until(first.connection, (now) => now.isPaused);
+  await goOffline(first);
   document.set("/title", "From the train");
   await document.stored();
   await first.close();
@@ -103,8 +99,7 @@ test("an event that somebody else made meanwhile stays, and what was made offlin
   const { client, document: ben } = await people.join("ben", id);
   const problems: unknown[] = [];
   client.onProblem(({ code, operations }) => problems.push({ code, count: operations?.length }));
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   ben.create({ title: "Ben's" });
   ben.set("/location", "Room 1");
   const { document: ann } = await people.join("ann", id);
@@ -168,8 +163,7 @@ test("after a history that is gone, states are merged", async () => {
   const first = people.client("ben", { store: memoryStore(values) });
   const ben = first.open<Event>("event", ann.id);
   await ben.ready();
-  first.disconnect();
-  await until(first.connection, (now) => now.isPaused);
+  await goOffline(first);
   ben.set("/title", "Ben's");
   ben.edit({ op: "add", path: "/tags/-", value: "ben" });
   ben.setText("/description", "Bring cake and tea.");
@@ -198,8 +192,7 @@ test("after a history that is gone, states are merged", async () => {
 test("more changes than the server tells one by one come as a state", async () => {
   const { document: ann } = await people.event("ann", { title: "Sync", description: "" });
   const { client, document: ben } = await people.join("ben", ann.id);
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   ben.setText("/description", "Ben was here.");
   for (let edit = 0; edit < 1_010; edit++) {
     ann.set(edit % 2 ? "/title" : "/location", `Sync ${edit}`);
@@ -217,8 +210,7 @@ test("an offline queue that is too long for one message goes in several", async 
   const { client, document: ben } = await people.join("ben", ann.id);
   const problems: string[] = [];
   client.onProblem((problem) => problems.push(problem.code));
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   const long = "x".repeat(10_000);
   for (let tag = 0; tag < 60; tag++) ben.edit({ op: "add", path: "/tags/-", value: `${tag} ${long}` });
   ben.set("/title", "T".repeat(300_000)); // this one is too long in whatever company

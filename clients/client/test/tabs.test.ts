@@ -1,195 +1,37 @@
 /** Many tabs of one user, on a real gateway, with the platform's own Web Locks and BroadcastChannel. */
 
-import {
-  type CalendarSnapshot,
-  type Channel,
-  type Client,
-  type Environment,
-  type Json,
-  type Locks,
-  memoryStore,
-  type Problem,
-  type Socket,
-  type Store,
-  StoreFullError,
-} from "@collab/client";
+import { type CalendarSnapshot, type Json, type Locks, type Problem, StoreFullError } from "@collab/client";
 import { describe, expect, test, vi } from "vitest";
-import { broadcastChannel, locksOf } from "../src/tabs/platform.js";
+import { locksOf } from "../src/tabs/platform.js";
 import { FakeSignal } from "./support/fake.js";
 import { type Event, People } from "./support/people.js";
-import { until } from "./support/until.js";
+import { problemsOf } from "./support/problems.js";
+import { filling } from "./support/stores.js";
+import {
+  cuttable,
+  gate,
+  gated,
+  gatedWrites,
+  hasty,
+  heard,
+  MortalTab,
+  Origin,
+  opened,
+  pair,
+  retold,
+  watchedSockets,
+} from "./support/tabs.js";
+import { goOffline, until } from "./support/until.js";
 
 // Node has Web Locks from version 24 on, so CI has them; browsers have had them for years.
 const hasLocks = "locks" in (globalThis.navigator ?? {});
 const people = new People();
-let count = 0;
-
-/** The same store in each tab, as a browser's origin has it: with copies of what was written. */
-function shared(values = new Map<string, Json>()): () => Store {
-  const name = `tabs ${process.pid} ${++count}`;
-  const inner = memoryStore(values);
-  const write: Store["write"] = (changes) => inner.write(new Map(structuredClone([...changes])));
-  return () => ({ ...inner, write, name });
-}
-
-/** A channel that can be cut. */
-function cuttable() {
-  const wire = { isCut: false };
-  const channel = (name: string): Channel => {
-    const inner = new BroadcastChannel(name);
-    const own: Channel = {
-      onmessage: null,
-      post: (note) => wire.isCut || inner.postMessage(note),
-      close: () => inner.close(),
-    };
-    inner.onmessage = (event) => wire.isCut || own.onmessage?.((event as MessageEvent).data);
-    return own;
-  };
-  return { wire, environment: { channel } };
-}
-
-/** A channel of which what came over it can be told again. */
-function retold() {
-  const notes: { kind: string; key?: string }[] = [];
-  let own: Channel | null = null;
-  const channel = (name: string): Channel => {
-    const inner = broadcastChannel(name);
-    const outer: Channel = { onmessage: null, post: inner.post, close: inner.close };
-    inner.onmessage = (note) => {
-      notes.push(note as { kind: string });
-      outer.onmessage?.(note);
-    };
-    own = outer;
-    return outer;
-  };
-  const heardOf = (kind: string, key?: string) =>
-    notes.filter((note) => note.kind === kind && note.key === key).at(-1) as unknown as Json;
-  return { heardOf, tell: (note: Json) => own?.onmessage?.(note), environment: { channel } };
-}
-
-/** A tab that is ended without a word to its client: its locks come free, and its channel is silent. */
-class MortalTab {
-  readonly environment: Partial<Environment>;
-  #wire: { isCut: boolean };
-  #releases: (() => void)[] = [];
-
-  constructor() {
-    const { wire, environment } = cuttable();
-    this.#wire = wire;
-    const locks = locksOf();
-    const kept = (release: () => void) => {
-      this.#releases.push(release);
-      return release;
-    };
-    this.environment = {
-      ...environment,
-      locks: {
-        acquire: (name, options) => locks.acquire(name, options).then(kept),
-        steal: (name, options) => locks.steal(name, options).then(kept),
-      },
-    };
-  }
-
-  end(): void {
-    this.#wire.isCut = true;
-    for (const release of this.#releases) release();
-  }
-}
-
-/** Something that is told when it is reached, and passed when the test says so. */
-function gate() {
-  let [reach, goOn] = [() => {}, () => {}];
-  const isReached = new Promise<void>((resolve) => {
-    reach = resolve;
-  });
-  const open = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
-  const pass = () => {
-    reach();
-    return open;
-  };
-  return { isReached, goOn: () => goOn(), pass };
-}
-
-/** A store that reads the record of this key when it is told to go on. */
-function gated(held: string) {
-  const { isReached: isReading, goOn, pass } = gate();
-  const slow = (inner: Store): Store => ({
-    ...inner,
-    read: async (key) => {
-      if (key === held) await pass();
-      return inner.read(key);
-    },
-  });
-  return { isReading, goOn, slow };
-}
-
-/** A store that writes what has this text under this key when it is told to go on. */
-function gatedWrites(key: string, text: string) {
-  const { isReached: isWriting, goOn, pass } = gate();
-  const slow = (inner: Store): Store => ({
-    ...inner,
-    write: async (changes) => {
-      if (JSON.stringify(changes.get(key) ?? "").includes(text)) await pass();
-      await inner.write(changes);
-    },
-  });
-  return { isWriting, goOn, slow };
-}
-
-/** A clock on which what takes a while comes soon. */
-const hasty = (soon: number): Partial<Environment> => ({
-  now: () => performance.now() / soon,
-  setTimeout: (callback, ms) => setTimeout(callback, ms * soon),
-  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
-});
-
-/** Sockets that tell what is said on them, of which the newest can be closed as the server closes an idle one. */
-function watchedSockets() {
-  const said: string[] = [];
-  let newest: WebSocket | null = null;
-  const webSocket: Environment["webSocket"] = (url, protocols) => {
-    const socket = new WebSocket(url, protocols);
-    const send = socket.send.bind(socket);
-    socket.send = (text) => {
-      said.push(JSON.parse(String(text)).type);
-      send(text);
-    };
-    newest = socket;
-    return socket as Socket;
-  };
-  const endIdle = () => {
-    const socket = newest as WebSocket;
-    (socket as Socket).onclose?.({ code: 4408, reason: "" });
-    socket.close();
-  };
-  return { said, webSocket, endIdle };
-}
-
-/** Waits until following tabs have said so many messages of a type. */
-function heard(name: string, type: string, count: number): Promise<void> {
-  const channel = new BroadcastChannel(name);
-  return new Promise<void>((resolve) => {
-    channel.onmessage = (event) => {
-      if ((event as MessageEvent).data.type === type && --count === 0) resolve();
-    };
-  }).finally(() => channel.close());
-}
-
-async function opened(client: Client, id: string) {
-  const document = client.open<Event>("event", id);
-  await document.ready();
-  return document;
-}
 
 describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("one leads and the other follows, as one client", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync", description: "" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
+    const { ben, one, two, first, second } = await pair(people, {
+      value: { title: "Sync", description: "" },
+    });
     expect(two.clientId).toBe(one.clientId);
     expect(two.connection.snapshot.state).toBe("online");
     expect(second.snapshot).toMatchObject({ view: { title: "Sync" }, role: "admin", isLive: true });
@@ -207,10 +49,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("what another tab edits is told as remote, in the leading one as well", async () => {
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, (await people.event("ben", { title: "Sync" })).document.id);
-    const second = await opened(two, first.id);
+    const { first, second } = await pair(people);
     const told: string[] = [];
     for (const [name, document] of Object.entries({ first, second }))
       document.onChange(({ origin }) => told.push(`${name} ${origin}`));
@@ -222,10 +61,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("what is typed in one tab isn't undone with what was typed in another", async () => {
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, (await people.event("ben", { title: "Sync" })).document.id);
-    const second = await opened(two, first.id);
+    const { first, second } = await pair(people);
     second.set("/title", "Sync,");
     await until(first, (now) => now.view?.title === "Sync,");
     first.set("/title", "Sync, mine");
@@ -234,13 +70,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("offline they see each other's edits, and those go out once", async () => {
-    const { document: ben } = await people.event("ben", { description: "", tags: [] });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    two.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    const { ben, one, two, first, second } = await pair(people, { value: { description: "", tags: [] } });
+    await goOffline(two);
     expect(one.connection.snapshot.isPaused).toBe(true);
     for (let edit = 0; edit < 10; edit++) {
       first.edit({ op: "add", path: "/tags/-", value: `first ${edit}` });
@@ -258,8 +89,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("what waits in the leading tab counts in every tab, also where its document isn't open", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab(), origin.tab()];
     const first = await opened(one, ben.id);
     await until(two.connection, (now) => now.state === "online");
     one.disconnect();
@@ -278,12 +109,11 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("what waits counts all the while another tab takes the lead", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab(), origin.tab()];
     const first = await opened(one, ben.id);
     await until(two.connection, (now) => now.state === "online");
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    await goOffline(one, two);
     first.set("/title", "Waits");
     await until(two.sync, (now) => now.pending === 1);
     const told: number[] = [];
@@ -296,13 +126,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("when the leading tab closes, another goes on with its queue", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync", tags: [] });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    const { ben, one, two, first, second } = await pair(people, { value: { title: "Sync", tags: [] } });
+    await goOffline(one, two);
     first.edit({ op: "add", path: "/tags/-", value: "first" });
     second.edit({ op: "add", path: "/tags/-", value: "second" });
     await until(second, (now) => now.view?.tags?.length === 2);
@@ -317,11 +142,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("what a following tab hasn't handed over when it is closed goes to the leading one before", async () => {
-    const { document: ben } = await people.event("ben", { description: "" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    await opened(one, ben.id);
-    const second = await opened(two, ben.id);
+    const { ben, two, second } = await pair(people, { value: { description: "" } });
     const typed = "Hello";
     for (let end = 1; end <= typed.length; end++) second.setText("/description", typed.slice(0, end));
     await two.close();
@@ -330,10 +151,10 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a following tab is closed though the leading one doesn't answer", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
+    const origin = new Origin(people);
     const { wire, environment } = cuttable();
-    await opened(people.client("ann", { store: store(), environment }), ben.id);
-    const two = people.client("ann", { store: store() });
+    await opened(origin.tab({ environment }), ben.id);
+    const two = origin.tab();
     const second = await opened(two, ben.id);
     wire.isCut = true;
     second.set("/title", "Unheard");
@@ -343,19 +164,18 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a following tab is closed at once though it has edits of a document that is forbidden by now", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
-    const store = shared();
+    const origin = new Origin(people);
     let grants: Record<string, string> = { "event:*": "editor" };
     const getToken = () => people.gateway.token("ann", { grants });
-    const one = people.client("ann", { store: store(), getToken });
+    const one = origin.tab({ getToken });
     await until(one.connection, (now) => now.state === "online");
-    const two = people.client("ann", { store: store(), getToken, environment: hasty(1_000) }); // nothing comes late
+    const two = origin.tab({ getToken, environment: hasty(1_000) }); // nothing comes late
     const second = await opened(two, ben.id);
     second.setText("/description", "Sent");
     await second.saved();
     second.setText("/description", "Sent, and this waits for more");
     grants = { "event:another": "editor" };
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    await goOffline(one, two);
     one.connect();
     await until(second, (now) => now.status === "forbidden");
     expect(second.snapshot.pending).toBe(1);
@@ -365,20 +185,20 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a leading tab that was put to sleep is replaced, and follows when it wakes up", async () => {
     const { document: ben } = await people.event("ben", { tags: [] });
-    const store = shared();
+    const origin = new Origin(people);
     const { wire, environment } = cuttable();
     const leaders = new Set<string>();
-    const channel = new BroadcastChannel(String(store().name));
+    const channel = new BroadcastChannel(origin.name);
     channel.onmessage = (event) => {
       const { kind, leader } = (event as MessageEvent).data;
       if (kind === "leading") leaders.add(leader);
     };
-    const one = people.client("ann", { store: store(), environment });
+    const one = origin.tab({ environment });
     const first = await opened(one, ben.id);
     first.edit({ op: "add", path: "/tags/-", value: "first" });
     await first.saved();
     wire.isCut = true;
-    const two = people.client("ann", { store: store() });
+    const two = origin.tab();
     const second = await opened(two, ben.id);
     expect(second.snapshot.view?.tags).toEqual(["first"]);
     second.edit({ op: "add", path: "/tags/-", value: "second" });
@@ -399,10 +219,10 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("a tab that only reads notices that the leading one was put to sleep", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const { document: another } = await people.event("ben", { title: "Lunch" });
-    const store = shared();
+    const origin = new Origin(people);
     const { wire, environment } = cuttable();
-    await opened(people.client("ann", { store: store(), environment }), ben.id);
-    const two = people.client("ann", { store: store(), environment: hasty(0.05) });
+    await opened(origin.tab({ environment }), ben.id);
+    const two = origin.tab({ environment: hasty(0.05) });
     const second = await opened(two, ben.id);
     await until(second, (now) => now.isLive);
     wire.isCut = true;
@@ -414,13 +234,13 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a tab in the background that leads stays connected while another is seen, and comes back for it", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
+    const origin = new Origin(people);
     const foreground = new FakeSignal();
     const { said, webSocket, endIdle } = watchedSockets();
-    const one = people.client("ann", { store: store(), environment: { foreground, webSocket } });
+    const one = origin.tab({ environment: { foreground, webSocket } });
     await until(one.connection, (now) => now.state === "online");
     foreground.turn(false);
-    const two = people.client("ann", { store: store(), environment: hasty(0.05) });
+    const two = origin.tab({ environment: hasty(0.05) });
     const second = await opened(two, ben.id);
     await vi.waitFor(() => expect(said).toContain("PING"), 20_000);
     endIdle();
@@ -433,13 +253,13 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a tab in the background that leads hears that another is seen though others write all the time", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
-    const store = shared();
+    const origin = new Origin(people);
     const foreground = new FakeSignal();
     const { said, webSocket } = watchedSockets();
-    const one = people.client("ann", { store: store(), environment: { foreground, webSocket } });
+    const one = origin.tab({ environment: { foreground, webSocket } });
     await until(one.connection, (now) => now.state === "online");
     foreground.turn(false);
-    await opened(people.client("ann", { store: store(), environment: hasty(0.02) }), ben.id);
+    await opened(origin.tab({ environment: hasty(0.02) }), ben.id);
     said.length = 0;
     let written = "";
     for (let key = 0; key < 60 && !said.includes("PING"); key++) {
@@ -453,12 +273,12 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a tab that is seen leads in place of one in the background that polls to save power, and back", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
+    const origin = new Origin(people);
     const tab = () => {
       const foreground = new FakeSignal();
       return {
         foreground,
-        client: people.client("ann", { store: store(), background: "poll", environment: { foreground } }),
+        client: origin.tab({ background: "poll", environment: { foreground } }),
       };
     };
     const [one, two, hidden] = [tab(), tab(), tab()];
@@ -484,20 +304,20 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("the tab that is seen leads though one in the background that sleeps has waited longer", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
+    const origin = new Origin(people);
     const tab = (isSeen: boolean, locks = locksOf()) => {
       const foreground = new FakeSignal();
       foreground.turn(isSeen);
       const environment = { foreground, locks };
       return {
         foreground,
-        client: people.client("ann", { store: store(), background: "poll", environment }),
+        client: origin.tab({ background: "poll", environment }),
       };
     };
     const one = tab(true);
     await opened(one.client, ben.id);
     const { acquire, ...others } = locksOf();
-    const { name } = store();
+    const { name } = origin;
     /** It gets the lock, and never knows. */
     const asleep = (lock: string, options: Parameters<typeof acquire>[1]) => {
       const lead = acquire(lock, options);
@@ -515,8 +335,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a tab that yields the lead gives it to no other that waits", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const { name } = store();
+    const origin = new Origin(people);
+    const { name } = origin;
     const leads: string[] = [];
     const tab = (isSeen: boolean, called: string) => {
       const foreground = new FakeSignal();
@@ -534,7 +354,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
       const environment = { foreground, locks };
       return {
         foreground,
-        client: people.client("ann", { store: store(), background: "poll", environment }),
+        client: origin.tab({ background: "poll", environment }),
       };
     };
     const one = tab(true, "one");
@@ -552,14 +372,11 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a tab in the background whose store is full keeps the lead until there is room", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync", description: "" });
-    const inner = shared()();
-    const room = { isFull: false };
-    const write: Store["write"] = (changes) =>
-      room.isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes);
+    const { room, store } = filling(new Origin(people).store());
     const tab = () => {
       const foreground = new FakeSignal();
       const options = {
-        store: { ...inner, write },
+        store,
         background: "poll",
         environment: { foreground },
       } as const;
@@ -589,19 +406,12 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("whether a document may be seen is told in every tab, also where that changes", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
     let grants: Record<string, string> = { "event:*": "editor" };
     const getToken = () => people.gateway.token("ann", { grants });
-    const [one, two] = [0, 1].map(() => people.client("ann", { store: store(), getToken })) as [
-      Client,
-      Client,
-    ];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
+    const options = { one: { getToken }, two: { getToken } };
+    const { ben, one, two, first, second } = await pair(people, options);
     const reconnect = async () => {
-      one.disconnect();
-      await until(two.connection, (now) => now.isPaused);
+      await goOffline(one, two);
       one.connect();
     };
     for (const status of ["forbidden", "ready"] as const) {
@@ -616,12 +426,11 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("what a tab had stored when it lost the lead is there once, and waited for", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
-    const store = shared();
+    const origin = new Origin(people);
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: store(), environment });
+    const one = origin.tab({ environment });
     const first = await opened(one, ben.id);
-    one.disconnect();
-    await until(one.connection, (now) => now.isPaused);
+    await goOffline(one);
     first.setText("/description", "hello");
     await first.stored();
     let isSaved = false;
@@ -629,7 +438,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
       isSaved = true;
     });
     wire.isCut = true;
-    const two = people.client("ann", { store: store(), connect: false });
+    const two = origin.tab({ connect: false });
     const second = await opened(two, ben.id);
     second.setText("/description", "hello world");
     await second.stored();
@@ -644,24 +453,19 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("of what a tab had when it lost the lead, what it could not store is added to what it had stored", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
-    const store = shared();
-    let isFull = false;
-    const filling = (inner: Store): Store => ({
-      ...inner,
-      write: (changes) => (isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes)),
-    });
+    const origin = new Origin(people);
+    const { room, store: full } = filling(origin.store());
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: filling(store()), environment });
+    const one = origin.tab({ store: full, environment });
     const first = await opened(one, ben.id);
-    one.disconnect();
-    await until(one.connection, (now) => now.isPaused);
+    await goOffline(one);
     first.setText("/description", "hello");
     await first.stored();
-    isFull = true;
+    room.isFull = true;
     first.setText("/description", "hello world");
     await expect(first.stored()).rejects.toBeInstanceOf(StoreFullError);
     wire.isCut = true;
-    const two = people.client("ann", { store: store(), connect: false });
+    const two = origin.tab({ connect: false });
     const second = await opened(two, ben.id);
     expect(second.snapshot.view?.description).toBe("hello");
     wire.isCut = false;
@@ -676,18 +480,17 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a write that is under way when a tab loses the lead counts as stored when it is done", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
-    const store = shared();
+    const origin = new Origin(people);
     const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "hello");
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: slow(store()), environment });
+    const one = origin.tab({ store: slow(origin.store()), environment });
     const first = await opened(one, ben.id);
-    one.disconnect();
-    await until(one.connection, (now) => now.isPaused);
+    await goOffline(one);
     first.setText("/description", "hello");
     await isWriting;
     wire.isCut = true;
     const reading = gated(`doc/event:${ben.id}`);
-    const two = people.client("ann", { store: reading.slow(store()), connect: false });
+    const two = origin.tab({ store: reading.slow(origin.store()), connect: false });
     const second = two.open<Event>("event", ben.id);
     await reading.isReading; // as a database would, it reads what was written before
     goOn();
@@ -703,20 +506,16 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("an edit that comes to a leading tab while it closes is the next one's", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
+    const origin = new Origin(people);
     const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Last words");
-    const [one, two] = [
-      people.client("ann", { store: slow(store()) }),
-      people.client("ann", { store: store() }),
-    ];
+    const [one, two] = [origin.tab({ store: slow(origin.store()) }), origin.tab()];
     const first = await opened(one, ben.id);
     const second = await opened(two, ben.id);
-    const problems: Problem[] = [];
-    two.onProblem((problem) => problems.push(problem));
+    const problems = problemsOf(two);
     first.set("/description", "Last words");
     const closing = one.close();
     await Promise.all([isWriting, until(one.connection, (now) => now.state === "denied")]);
-    const said = heard(String(store().name), "OP", 1);
+    const said = heard(origin.name, "OP", 1);
     second.set("/title", "Late");
     await said;
     const { state } = two.connection.snapshot;
@@ -728,15 +527,15 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("a document that was kept is there offline, opened before it is known who leads", async () => {
-    const store = shared();
-    const first = people.client("ann", { store: store(), connect: false });
+    const origin = new Origin(people);
+    const first = origin.tab({ connect: false });
     const made = first.open<Event>("event", people.newId());
     made.create({ title: "From the train" });
     await until(first.connection, (now) => now.isPaused);
     made.set("/location", "Room 1");
     await made.stored();
     await first.close();
-    const again = people.client("ann", { store: store(), connect: false });
+    const again = origin.tab({ connect: false });
     const document = await opened(again, made.id);
     const view = { title: "From the train", location: "Room 1" };
     expect(document.snapshot).toMatchObject({ status: "ready", view, isStored: true });
@@ -750,9 +549,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const key = `event:${ben.id}`;
     const broken = { replica: { document: {}, version: 1, buffer: [[["rem", ["x"]]]] } };
     const values = new Map<string, Json>([[`doc/${key}`, broken]]);
-    const client = people.client("ann", { store: shared(values)() });
-    const problems: Problem[] = [];
-    client.onProblem((problem) => problems.push(problem));
+    const client = new Origin(people, values).tab();
+    const problems = problemsOf(client);
     const document = await opened(client, ben.id);
     expect(document.snapshot.view).toEqual({ title: "Sync" });
     expect(problems.map(({ code }) => code)).toEqual(["STORE_CORRUPT"]);
@@ -766,13 +564,12 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
       (await people.event("ben", { title: "Lunch" })).document.id,
     );
     const { isReading, goOn, slow } = gated(`doc/event:${ben.id}`);
-    const store = shared();
-    const one = people.client("ann", { store: store() });
+    const origin = new Origin(people);
+    const one = origin.tab();
     const firsts = [await opened(one, ben.id), await opened(one, bens.id)];
-    const two = people.client("ann", { store: slow(store()) });
+    const two = origin.tab({ store: slow(origin.store()) });
     const seconds = [await opened(two, ben.id), await opened(two, bens.id)];
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    await goOffline(one, two);
     firsts[1]?.set("/location", "Room 1");
     await firsts[1]?.stored();
     await one.close();
@@ -788,9 +585,9 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("in a following tab an edit is stored when the leading one has stored it", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const { goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Lunch");
-    const store = shared();
-    const one = people.client("ann", { store: slow(store()), connect: false });
-    const two = people.client("ann", { store: store(), connect: false });
+    const origin = new Origin(people);
+    const one = origin.tab({ store: slow(origin.store()), connect: false });
+    const two = origin.tab({ connect: false });
     one.connect();
     const first = await opened(one, ben.id);
     const second = await opened(two, ben.id);
@@ -807,20 +604,11 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("a full store is told in following tabs as well", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    let isFull = false;
-    const filling = (inner: Store): Store => ({
-      ...inner,
-      write: (changes) => (isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes)),
-    });
-    const one = people.client("ann", { store: filling(store()) });
-    const two = people.client("ann", { store: store() });
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
-    isFull = true;
+    const origin = new Origin(people);
+    const { room, store } = filling(origin.store());
+    const { one, two, first, second } = await pair(people, { origin, one: { store } });
+    await goOffline(one, two);
+    room.isFull = true;
     second.set("/title", "Unstored");
     await expect(second.stored()).rejects.toBeInstanceOf(StoreFullError);
     expect(first.snapshot.view?.title).toBe("Unstored");
@@ -830,11 +618,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("who waits in a following tab for an edit to be stored is told that the document was closed", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Lunch");
-    const store = shared();
-    const [one, two] = [
-      people.client("ann", { store: slow(store()) }),
-      people.client("ann", { store: store() }),
-    ];
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab({ store: slow(origin.store()) }), origin.tab()];
     await opened(one, ben.id);
     const second = await opened(two, ben.id);
     second.set("/title", "Lunch");
@@ -847,9 +632,9 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a tab that is closed while it takes the lead ends, and leaves the lead to others", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
+    const origin = new Origin(people);
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: store(), environment });
+    const one = origin.tab({ environment });
     await opened(one, ben.id);
     wire.isCut = true;
     const { isReached, goOn, pass } = gate();
@@ -858,21 +643,21 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
       await pass();
       return locks.steal(name, options);
     };
-    const two = people.client("ann", { store: store(), environment: { locks: { ...locks, steal } } });
+    const two = origin.tab({ environment: { locks: { ...locks, steal } } });
     await isReached;
     const closing = two.close();
     goOn();
     await closing;
-    const third = await opened(people.client("ann", { store: store() }), ben.id);
+    const third = await opened(origin.tab(), ben.id);
     third.set("/title", "Led");
     await third.saved();
   });
 
   test("a tab that comes to the front asks again whether another leads, and leads if none does", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
+    const origin = new Origin(people);
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: store(), environment });
+    const one = origin.tab({ environment });
     await opened(one, ben.id);
     wire.isCut = true;
     const foreground = new FakeSignal();
@@ -883,7 +668,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
       return foreground.isOn();
     };
     const asleep = { isOn, subscribe: (listener: () => void) => foreground.subscribe(listener) };
-    const two = people.client("ann", { store: store(), environment: { foreground: asleep } });
+    const two = origin.tab({ environment: { foreground: asleep } });
     const second = two.open<Event>("event", ben.id);
     await isReached; // nobody answered, and it is in the background
     foreground.turn(true);
@@ -892,12 +677,9 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("what is made offline in a following tab, some time after it was opened, is stored, and goes out", async () => {
-    const store = shared();
-    const [one, two] = [0, 1].map(() => people.client("ann", { store: store(), connect: false })) as [
-      Client,
-      Client,
-    ];
-    const asked = heard(String(store().name), "SUBSCRIBE", 1);
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab({ connect: false }), origin.tab({ connect: false })];
+    const asked = heard(origin.name, "SUBSCRIBE", 1);
     const second = two.open<Event>("event", people.newId());
     await asked;
     second.create({ title: "From the train" });
@@ -912,7 +694,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("what is made before it is known who leads is stored once a tab does", async () => {
     const values = new Map<string, Json>();
-    const client = people.client("ann", { store: shared(values)(), connect: false });
+    const client = new Origin(people, values).tab({ connect: false });
     const document = client.open<Event>("event", people.newId());
     document.create({ title: "Early" });
     expect(document.snapshot.isStored).toBe(false);
@@ -923,14 +705,13 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("what a tab had not handed over when it took the lead is kept, waited for, or told as a conflict", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const values = new Map<string, Json>();
-    const store = shared(values);
+    const origin = new Origin(people, values);
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: store() });
+    const one = origin.tab();
     const first = await opened(one, ben.id);
-    const two = people.client("ann", { store: store(), environment });
+    const two = origin.tab({ environment });
     const second = await opened(two, ben.id);
-    two.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    await goOffline(two);
     wire.isCut = true;
     second.set("/title", "From the second tab");
     second.set("/location", "Room 2");
@@ -953,12 +734,12 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("what a tab could not hand over is told there as a conflict when another takes the lead", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
+    const origin = new Origin(people);
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: store() });
+    const one = origin.tab();
     const first = await opened(one, ben.id);
-    const second = await opened(people.client("ann", { store: store() }), ben.id);
-    const third = await opened(people.client("ann", { store: store(), environment }), ben.id);
+    const second = await opened(origin.tab(), ben.id);
+    const third = await opened(origin.tab({ environment }), ben.id);
     wire.isCut = true;
     third.set("/title", "From the third tab");
     first.set("/title", "From the first tab");
@@ -976,13 +757,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   }, 30_000);
 
   test("a test that an edit makes in a following tab holds in the leading one, or nothing of it is done", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync", tags: ["a"] });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    const problems: Problem[] = [];
-    two.onProblem((problem) => problems.push(problem));
+    const { two, first, second } = await pair(people, { value: { title: "Sync", tags: ["a"] } });
+    const problems = problemsOf(two);
     first.set("/title", "Taken");
     second.edit([
       { op: "test", path: "/title", value: "Sync" },
@@ -1001,13 +777,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("a test of a following tab is made by the server too", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    const { ben, one, two, first, second } = await pair(people);
+    await goOffline(one, two);
     second.edit([
       { op: "test", path: "/title", value: "Sync" },
       { op: "replace", path: "/title", value: "Mine" },
@@ -1022,15 +793,9 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("what the server refuses is told in the tab that made it, after it was handed over", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    const problems: Problem[] = [];
-    two.onProblem((problem) => problems.push(problem));
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    const { ben, one, two, first, second } = await pair(people);
+    const problems = problemsOf(two);
+    await goOffline(one, two);
     second.set("/start_time", "tomorrow");
     const early = expect(second.saved()).rejects.toMatchObject({ code: "INVALID_OPERATION" });
     await until(first, (now) => now.view?.start_time === "tomorrow");
@@ -1047,13 +812,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a resolution that can't be written is told with its conflict, in each tab", async () => {
     const attendees = ["ann", "ben", "carol"].map((user_id) => ({ user_id }));
-    const { document: ben } = await people.event("ben", { attendees });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    const { ben, one, two, first, second } = await pair(people, { value: { attendees } });
+    await goOffline(one, two);
     second.set("/attendees/1/response_status", "ACCEPTED");
     await until(first, (now) => now.pending > 0);
     ben.remove("/attendees/1");
@@ -1072,15 +832,12 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a resolution that is refused after another tab took the lead comes back where its item is by then", async () => {
     const attendees = ["ann", "ben", "carol"].map((user_id) => ({ user_id }));
-    const { document: ben } = await people.event("ben", { attendees });
-    const store = shared();
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: store() });
-    const two = people.client("ann", { store: store(), environment });
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    two.disconnect();
-    await until(one.connection, (now) => now.isPaused);
+    const { ben, one, two, first, second } = await pair(people, {
+      value: { attendees },
+      two: { environment },
+    });
+    await goOffline(two, one);
     const path = (index: number) => `/attendees/${index}/response_status`;
     first.set(path(1), "ACCEPTED");
     ben.set(path(1), "DECLINED");
@@ -1088,8 +845,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     one.connect();
     const { conflicts } = await until(first, (now) => now.conflicts.length > 0);
     await first.saved();
-    two.disconnect();
-    await until(one.connection, (now) => now.isPaused);
+    await goOffline(two, one);
     first.resolve(conflicts[0]?.id ?? "", { value: "PERHAPS" });
     await until(second, (now) => now.view?.attendees?.[1]?.response_status === "PERHAPS");
     await first.stored();
@@ -1107,14 +863,11 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a resolution that a following tab had not handed over comes back there where it is refused", async () => {
     const at = (hour: number) => `2026-11-30T${hour}:00:00Z`;
-    const { document: ben } = await people.event("ben", { title: "Sync", start_time: at(10) });
-    const store = shared();
     const { wire, environment } = cuttable();
-    const one = people.client("ann", { store: store() });
-    const two = people.client("ann", { store: store() });
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    const third = await opened(people.client("ann", { store: store(), environment }), ben.id);
+    const { ben, origin, one, two, first, second } = await pair(people, {
+      value: { title: "Sync", start_time: at(10) },
+    });
+    const third = await opened(origin.tab({ environment }), ben.id);
     wire.isCut = true;
     third.set("/start_time", at(11));
     first.set("/start_time", at(12));
@@ -1134,13 +887,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   }, 30_000);
 
   test("conflicts are the same object, in each tab, until something in them is another", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    const { ben, one, two, first, second } = await pair(people);
+    await goOffline(one, two);
     first.set("/title", "Mine");
     ben.set("/title", "Theirs");
     await ben.saved();
@@ -1161,13 +909,12 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     "who asks about conflicts in a following tab, %s, is asked",
     async (when) => {
       const { document: ben } = await people.event("ben", { title: "Sync" });
-      const store = shared();
-      const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+      const origin = new Origin(people);
+      const [one, two] = [origin.tab(), origin.tab()];
       if (when === "later") await opened(two, ben.id);
       const second = two.open<Event>("event", ben.id, { onConflict: "ask" });
       await second.ready();
-      one.disconnect();
-      await until(two.connection, (now) => now.isPaused);
+      await goOffline(one, two);
       second.set("/title", "Mine");
       await second.stored();
       ben.set("/title", "Theirs");
@@ -1183,16 +930,15 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("who asks about conflicts in a following tab no more isn't asked", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync", location: "" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab(), origin.tab()];
     await until(one.connection, (now) => now.state === "online");
     const second = two.open<Event>("event", ben.id, { onConflict: "ask" });
     await second.ready();
     second.set("/location", "Room 1");
     await second.saved();
     two.open<Event>("event", ben.id, { onConflict: "merge" });
-    one.disconnect();
-    await until(two.connection, (now) => now.isPaused);
+    await goOffline(one, two);
     second.set("/title", "Mine");
     await second.stored();
     ben.set("/title", "Theirs");
@@ -1205,16 +951,15 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("who asked last is asked though a tab that wanted a merge before goes on editing", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync", location: "" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab(), origin.tab()];
     await until(one.connection, (now) => now.state === "online");
     const second = two.open<Event>("event", ben.id, { onConflict: "merge" });
     await second.ready();
     const first = one.open<Event>("event", ben.id, { onConflict: "ask" });
     second.set("/location", "Room 1");
     await second.saved();
-    one.disconnect();
-    await until(one.connection, (now) => now.isPaused);
+    await goOffline(one);
     first.set("/title", "Mine");
     await first.stored();
     ben.set("/title", "Theirs");
@@ -1227,14 +972,14 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("who finds another user's store takes nothing of it, writes nothing to it, and is in no tab's way", async () => {
     const values = new Map<string, Json>();
-    const store = shared(values);
-    const ann = people.client("ann", { store: store() });
+    const origin = new Origin(people, values);
+    const ann = origin.tab();
     const kept = await opened(ann, people.newId());
     kept.create({ title: "Ann's" });
     await kept.saved();
     await ann.close();
     const before = structuredClone(values);
-    const ben = people.client("ben", { store: store() });
+    const ben = people.client("ben", { store: origin.store() });
     const told = new Promise<Problem>((resolve) => ben.onProblem(resolve));
     const [seen, made] = [ben.open<Event>("event", kept.id), ben.open<Event>("event", people.newId())];
     made.create({ title: "Ben's" });
@@ -1242,7 +987,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await expect(made.stored()).rejects.toBeInstanceOf(StoreFullError);
     expect([seen.snapshot.view, values]).toEqual([null, before]);
     expect(ben.sync.snapshot.state).toBe("unsaved");
-    const again = people.client("ann", { store: store() });
+    const again = origin.tab();
     expect((await opened(again, kept.id)).snapshot.view).toEqual({ title: "Ann's" });
     ben.connect();
     await made.saved();
@@ -1251,10 +996,10 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("who finds another user's tab leading doesn't follow it", async () => {
     const { document: kept } = await people.event("carl", { title: "Carl's" });
-    const store = shared();
-    const ann = people.client("ann", { store: store() });
+    const origin = new Origin(people);
+    const ann = origin.tab();
     const first = await opened(ann, kept.id);
-    const ben = people.client("ben", { store: store() });
+    const ben = people.client("ben", { store: origin.store() });
     const problems: Problem[] = [];
     const told = new Promise<Problem>((resolve) => ben.onProblem(resolve));
     ben.onProblem((problem) => problems.push(problem));
@@ -1270,12 +1015,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("who learns that the tab that it follows is another user's shows nothing as live any more", async () => {
-    const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
-    const channel = new BroadcastChannel(String(store().name));
+    const { ben, origin, one, two, first, second } = await pair(people);
+    const channel = new BroadcastChannel(origin.name);
     const leading = new Promise<{ meta: object }>((resolve) => {
       channel.onmessage = (event) => {
         const note = (event as MessageEvent).data;
@@ -1301,11 +1042,11 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const { document: other } = await people.event("ben", { title: "Lunch" });
     const { isReading, goOn, slow } = gated(`doc/event:${other.id}`);
-    const store = shared();
-    const one = people.client("ann", { store: store() });
+    const origin = new Origin(people);
+    const one = origin.tab();
     await opened(one, ben.id);
     const { heardOf, tell, environment } = retold();
-    const two = people.client("ann", { store: slow(store()), environment });
+    const two = origin.tab({ store: slow(origin.store()), environment });
     const second = await opened(two, ben.id);
     await opened(two, other.id);
     await one.close();
@@ -1322,19 +1063,16 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("a tab that reads for long before it leads isn't replaced by one that is seen", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const { isReading, goOn, slow } = gated(`doc/event:${ben.id}`);
-    const store = shared();
-    const one = people.client("ann", { store: store() });
+    const origin = new Origin(people);
+    const one = origin.tab();
     await opened(one, ben.id);
-    const two = people.client("ann", { store: slow(store()) });
+    const two = origin.tab({ store: slow(origin.store()) });
     await opened(two, ben.id);
     const foreground = new FakeSignal();
     const { heardOf, environment } = retold();
     const steal = vi.fn(locksOf().steal);
     const locks = { ...locksOf(), steal };
-    const three = people.client("ann", {
-      store: store(),
-      environment: { ...environment, foreground, locks },
-    });
+    const three = origin.tab({ environment: { ...environment, foreground, locks } });
     const third = await opened(three, ben.id);
     await one.close();
     await isReading;
@@ -1348,9 +1086,9 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("what a tab that led before tells late is nothing to those that follow another", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const name = String(store().name);
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const origin = new Origin(people);
+    const { name } = origin;
+    const [one, two] = [origin.tab(), origin.tab()];
     const first = await opened(one, ben.id);
     const channel = new BroadcastChannel(name);
     const following = new Promise<string>((resolve) => {
@@ -1371,11 +1109,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("a cursor stands in a following tab where it does in the leading one, also after a change", async () => {
-    const { document: ben } = await people.event("ben", { description: "hello" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-    const first = await opened(one, ben.id);
-    const second = await opened(two, ben.id);
+    const { ben, first, second } = await pair(people, { value: { description: "hello" } });
     const positions = () =>
       [first, second].map(({ presence }) => presence.snapshot.others[0]?.cursor.position);
     ben.presence.setCursor({ field: "description", position: 2 });
@@ -1396,11 +1130,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("who moves on in a following tab, while what was typed there has no answer, is seen there", async () => {
     const { document: ben } = await people.event("ben", { description: "hello" });
     const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "x");
-    const store = shared();
-    const [one, two] = [
-      people.client("ann", { store: slow(store()) }),
-      people.client("ann", { store: store() }),
-    ];
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab({ store: slow(origin.store()) }), origin.tab()];
     await opened(one, ben.id);
     const second = await opened(two, ben.id);
     const position = () => ben.presence.snapshot.others[0]?.cursor.position;
@@ -1408,7 +1139,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben.presence, () => position() === 1);
     second.edit({ op: "text", path: "/description", value: [1, "x"] });
     await isWriting;
-    const told = heard(String(store().name), "PRESENCE_UPDATE", 1);
+    const told = heard(origin.name, "PRESENCE_UPDATE", 1);
     second.presence.setCursor({ field: "description", position: 4 });
     await told;
     goOn();
@@ -1418,8 +1149,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a tab types while the other does, and the texts are equal", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
-    const store = shared();
-    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab(), origin.tab()];
     const tabs = [await opened(one, ben.id), await opened(two, ben.id), ben];
     for (let key = 0; key < 30; key++) {
       for (const [at, tab] of tabs.entries()) {
@@ -1438,11 +1169,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test.each(["leading", "following"])(
     "invisible by the %s tab is so after another takes the lead",
     async (asked) => {
-      const { document: ben } = await people.event("ben", { title: "Sync" });
-      const store = shared();
-      const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
-      await opened(one, ben.id);
-      const second = await opened(two, ben.id);
+      const { ben, one, two, second } = await pair(people);
       await until(ben.presence, (now) => now.others.length === 1);
       (asked === "leading" ? one : two).setVisible(false);
       await until(ben.presence, (now) => now.others.length === 0);
@@ -1461,13 +1188,13 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("who asks to be invisible from the beginning, or while nobody leads, is so", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const { isReading, goOn, slow } = gated(`doc/event:${ben.id}`);
-    const store = shared();
-    const one = people.client("ann", { store: store() });
+    const origin = new Origin(people);
+    const one = origin.tab();
     await opened(one, ben.id);
-    const two = people.client("ann", { store: slow(store()) });
+    const two = origin.tab({ store: slow(origin.store()) });
     const second = await opened(two, ben.id);
     await until(ben.presence, (now) => now.others.length === 1);
-    const three = people.client("ann", { store: store(), visible: false });
+    const three = origin.tab({ visible: false });
     await until(ben.presence, (now) => now.others.length === 0);
     three.setVisible(true);
     await until(ben.presence, (now) => now.others.length === 1);
@@ -1485,12 +1212,11 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test("every tab tells whether the user is seen, whichever was asked, and whichever leads", async () => {
-    const store = shared();
-    const client = (options = {}) => people.client("ann", { store: store(), ...options });
-    const [one, two] = [client(), client()];
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab(), origin.tab()];
     for (const tab of [one, two]) await until(tab.connection, (now) => now.state === "online");
     expect(one.connection.snapshot.isVisible).toBe(true);
-    const three = client({ visible: false });
+    const three = origin.tab({ visible: false });
     expect(three.connection.snapshot.isVisible).toBe(false);
     for (const tab of [one, two]) await until(tab.connection, (now) => !now.isVisible);
     two.setVisible(true);
@@ -1505,9 +1231,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("who works offline does so after another tab takes the lead, until a tab asks to connect", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const client = () => people.client("ann", { store: store() });
-    const [one, two, three] = [client(), client(), client()];
+    const origin = new Origin(people);
+    const [one, two, three] = [origin.tab(), origin.tab(), origin.tab()];
     await opened(one, ben.id);
     const [second, third] = [await opened(two, ben.id), await opened(three, ben.id)];
     one.disconnect();
@@ -1523,8 +1248,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("who asked a tab to connect is connected after another takes the lead", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const client = () => people.client("ann", { store: store(), connect: false });
+    const origin = new Origin(people);
+    const client = () => origin.tab({ connect: false });
     const [one, two] = [client(), client()];
     for (const tab of [one, two]) await until(tab.connection, (now) => now.isPaused);
     two.connect();
@@ -1539,10 +1264,10 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const { document: left } = await people.event("ben", { title: "Left" });
     const { document: alone } = await people.event("ben", { title: "Alone" });
-    const store = shared();
+    const origin = new Origin(people);
     const tab = new MortalTab();
-    const one = people.client("ann", { store: store() });
-    const two = people.client("ann", { store: store(), environment: tab.environment });
+    const one = origin.tab();
+    const two = origin.tab({ environment: tab.environment });
     await opened(one, ben.id);
     const [second, third] = [await opened(two, ben.id), await opened(two, left.id)];
     await opened(two, alone.id);
@@ -1560,15 +1285,14 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
 
   test("a tab that waits for a document gets it though another doesn't wait any more", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const store = shared();
-    const client = () => people.client("ann", { store: store() });
-    const [one, two, three] = [client(), client(), client()];
+    const origin = new Origin(people);
+    const [one, two, three] = [origin.tab(), origin.tab(), origin.tab()];
     one.disconnect(); // so that the leading tab has no answer yet
     for (const tab of [one, two, three]) await until(tab.connection, (now) => now.isPaused);
-    const said = heard(String(store().name), "SUBSCRIBE", 2);
+    const said = heard(origin.name, "SUBSCRIBE", 2);
     const [waiting, impatient] = [two.open<Event>("event", ben.id), three.open("event", ben.id)];
     await said;
-    const left = heard(String(store().name), "UNSUBSCRIBE", 1);
+    const left = heard(origin.name, "UNSUBSCRIBE", 1);
     impatient.close();
     await left;
     one.connect();
@@ -1583,9 +1307,8 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("a calendar stays up to date in a following tab, and after another takes the lead", async () => {
     const calendar_id = `calendar-${process.pid}`;
     const { document: ben } = await people.event("ben", { title: "Sync", calendar_id });
-    const store = shared();
-    const client = () => people.client("ann", { store: store() });
-    const [one, two, three] = [client(), client(), client()];
+    const origin = new Origin(people);
+    const [one, two, three] = [origin.tab(), origin.tab(), origin.tab()];
     for (const tab of [two, three]) await until(tab.connection, (now) => now.state === "online");
     const calendars = [two, three].map((tab) => tab.calendar(calendar_id));
     const shows = (title: string) => (now: CalendarSnapshot) => now.isLive && now.items[0]?.title === title;

@@ -3,7 +3,7 @@
 import { type Client, createClient, memoryStore } from "@collab/client";
 import { expect, test } from "vitest";
 import { type Event, People } from "../support/people.js";
-import { until } from "../support/until.js";
+import { goOffline, until } from "../support/until.js";
 
 const people = new People();
 
@@ -31,8 +31,7 @@ test("many documents come with one message after a connection was lost", async (
   await Promise.all(documents.map((document) => document.ready()));
   for (const document of documents) document.create({ title: document.id });
   await client.saved();
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
+  await goOffline(client);
   sent.length = 0;
   client.connect();
   for (const document of documents) await until(document, (now) => now.isLive);

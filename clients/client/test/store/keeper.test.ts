@@ -1,16 +1,11 @@
 /** A store that fails for a while, with the clock in the test's hand. */
 
-import {
-  createClient,
-  type Json,
-  memoryStore,
-  type Problem,
-  type Store,
-  StoreFullError,
-} from "@collab/client";
+import { createClient, type Json, memoryStore, type Store, StoreFullError } from "@collab/client";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Keeper } from "../../src/store/keeper.js";
 import { FakePlatform } from "../support/fake.js";
+import { problemsOf } from "../support/problems.js";
+import { filling } from "../support/stores.js";
 
 const RETRY_MS = 30_000;
 
@@ -35,19 +30,8 @@ function offline(store: Store, id = "1") {
 
 const settle = () => vi.advanceTimersByTimeAsync(0);
 
-/** A store that takes nothing while it is full. */
-function filling(values: Map<string, Json>) {
-  const inner = memoryStore(values);
-  const room = { isFull: false };
-  const store: Store = {
-    ...inner,
-    write: (changes) => (room.isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes)),
-  };
-  return { room, store };
-}
-
 test("one edit that can't be stored is told as unsaved, and as stored when there is room again", async () => {
-  const { room, store } = filling(new Map());
+  const { room, store } = filling(memoryStore());
   const { client, document } = offline(store);
   await settle();
   document.create({ title: "Sync" });
@@ -65,7 +49,7 @@ test("one edit that can't be stored is told as unsaved, and as stored when there
 
 test("what could not be stored isn't written over the records of a tab that has the store by now", async () => {
   const values = new Map<string, Json>();
-  const { room, store } = filling(values);
+  const { room, store } = filling(memoryStore(values));
   const timers = { setTimeout, clearTimeout } as never;
   const keeper = new Keeper(store, timers, () => {});
   keeper.isOwner = true;
@@ -82,7 +66,7 @@ test("what could not be stored isn't written over the records of a tab that has 
 
 test("a client that was closed while its store was full writes nothing later", async () => {
   const values = new Map<string, Json>();
-  const { room, store } = filling(values);
+  const { room, store } = filling(memoryStore(values));
   const { client, document } = offline(store);
   await settle();
   document.create({ title: "Old" });
@@ -234,8 +218,7 @@ describe("unsent edits in a record that can't be read", () => {
     platform.foreground.turn(false); // no PING, which nobody here would answer
     const environment = platform.environment();
     const client = createClient({ url: "ws://gateway/realtime", getToken: () => "", store, environment });
-    const problems: Problem[] = [];
-    client.onProblem((problem) => problems.push(problem));
+    const problems = problemsOf(client);
     const document = client.open<{ title: string }>("event", "1");
     await settle();
     platform.socket.admit();
@@ -371,8 +354,7 @@ describe("a store that can't tell whose it is", () => {
       ...(userId && { userId }),
     };
     const client = createClient({ url: "ws://gateway/realtime", ...options });
-    const problems: Problem[] = [];
-    client.onProblem((problem) => problems.push(problem));
+    const problems = problemsOf(client);
     const name = () => platform.socket.last("AUTH")?.payload.client_id;
     return { platform, client, problems, name };
   }

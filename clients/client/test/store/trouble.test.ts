@@ -11,23 +11,18 @@ import {
 } from "@collab/client";
 import { expect, test, vi } from "vitest";
 import { type Event, People } from "../support/people.js";
-import { until } from "../support/until.js";
+import { problemsOf } from "../support/problems.js";
+import { filling } from "../support/stores.js";
+import { goOffline } from "../support/until.js";
 
 const people = new People();
 
 test("with a full store edits go on, are told to be in memory only, and arrive", async () => {
-  let isFull = false;
-  const inner = memoryStore();
-  const store: Store = {
-    ...inner,
-    write: (changes) => (isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes)),
-  };
+  const { room, store } = filling(memoryStore());
   const { client, document } = await people.event("ann", { title: "Sync" }, { store });
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
-  client.disconnect();
-  await until(client.connection, (now) => now.isPaused);
-  isFull = true;
+  const problems = problemsOf(client);
+  await goOffline(client);
+  room.isFull = true;
   document.set("/title", "Unstored");
   await expect(document.stored()).rejects.toBeInstanceOf(StoreFullError);
   document.set("/location", "Room 1");
@@ -50,8 +45,7 @@ test("a record that can't be read is told, and the document comes from the serve
       key.startsWith("doc/") ? Promise.reject(new StoreCorruptError("broken")) : inner.read(key),
   };
   const client = people.client("ben", { store });
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
+  const problems = problemsOf(client);
   const document = client.open<Event>("event", ann.id);
   await document.ready();
   expect(document.snapshot.view).toEqual({ title: "Sync" });
@@ -65,8 +59,7 @@ test("a record that makes no sense is set aside, and the document comes from the
     [key, { replica: { document: {}, version: 1, buffer: [[["rem", ["x"]]]] } }],
   ]);
   const client = people.client("ben", { store: memoryStore(values) });
-  const problems: Problem[] = [];
-  client.onProblem((problem) => problems.push(problem));
+  const problems = problemsOf(client);
   const document = client.open<Event>("event", ann.id);
   await document.ready();
   expect(document.snapshot.view).toEqual({ title: "Sync" });

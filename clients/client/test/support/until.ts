@@ -1,6 +1,6 @@
 /** Waiting for what a test is about to see. */
 
-import type { Readable } from "@collab/client";
+import type { Client, Readable } from "@collab/client";
 
 const LIMIT_MS = 20_000;
 
@@ -28,4 +28,10 @@ export function until<S>(
     const end = source.subscribe(look);
     look();
   });
+}
+
+/** The user works offline in a client; resolves when that is seen, there or in another tab. */
+export async function goOffline(client: Client, seenBy = client): Promise<void> {
+  client.disconnect();
+  await until(seenBy.connection, (now) => now.isPaused);
 }
