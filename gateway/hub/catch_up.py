@@ -23,6 +23,7 @@ from gateway.ports import ClientKey, OpLog, Record, Rules
 from gateway.rooms.conflicts import Began
 from gateway.rooms.room import Room
 from gateway.rooms.window import Entry
+from gateway.runtime.background import Background
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 
@@ -66,7 +67,7 @@ class Seen(NamedTuple):
 
 
 class CatchUp:
-    """See the module. `rooms` are the open ones; `run` must be running for what is to be done soon."""
+    """See the module. `rooms` are the open ones; `background` does what is to be done soon."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class CatchUp:
         rooms: Mapping[str, Room],
         patch_limits: ot.Limits,
         wall_ms: Callable[[], int],
+        background: Background,
     ) -> None:
         self._config = config
         self._log = log
@@ -85,18 +87,11 @@ class CatchUp:
         self._rooms = rooms
         self._patch_limits = patch_limits
         self._wall_ms = wall_ms
+        self._background = background
         self._recovery = Recovery(log, rules, counters)
         self.pasts = Pasts(log, counters, config.limits, self.now)
         self._under_way: set[str] = set()
         self._landings: dict[Room, trio.Event] = {}
-        self._nursery: trio.Nursery | None = None
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serve until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            await trio.sleep_forever()
 
     # ----------------------------------------------------------------------------------- to the head
 
@@ -104,8 +99,7 @@ class CatchUp:
         """Bring a room to the log's head, trying until the log answers."""
         if resource not in self._under_way:
             self._under_way.add(resource)
-            assert self._nursery is not None, "nobody catches up"
-            self._nursery.start_soon(self._until_done, resource)
+            self._background.start(self._until_done, resource)
 
     async def _until_done(self, resource: str) -> None:
         try:

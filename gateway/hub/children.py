@@ -24,6 +24,7 @@ from gateway.ports import Record
 from gateway.ports.log import OpLog
 from gateway.rooms.room import Room
 from gateway.rooms.waiter import commit
+from gateway.runtime.background import Background
 from gateway.runtime.timeslice import Slices
 from gateway.wire import messages
 
@@ -118,7 +119,7 @@ class Watched:
 
 
 class Children:
-    """Keeps indexes up to date, and tells who looks at them. `run` must be running."""
+    """Keeps indexes up to date, in the background, and tells who looks at them."""
 
     def __init__(
         self,
@@ -126,23 +127,17 @@ class Children:
         purge_room: Callable[[str], Awaitable[Room]],
         log: OpLog,
         now_s: Callable[[], float],
+        background: Background,
     ) -> None:
         self._open = open_room
         self._purge = purge_room
         self._log = log
         self._now_s = now_s
+        self._background = background
         self.parents: dict[Room, str | None] = {}  # as they were last looked at
         self._due: dict[str, Due] = {}  # by calendar
         self._damaged: set[str] = set()  # calendars whose indexes are
         self._watched: dict[str, Watched] = {}
-        self._nursery: trio.Nursery | None = None
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serve until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            await trio.sleep_forever()
 
     # ------------------------------------------------------------------------------------- keeping
 
@@ -215,9 +210,8 @@ class Children:
         """Have an index brought up to date with what is put into the answer."""
         due = self._due.get(calendar)
         if due is None:
-            assert self._nursery is not None, "nobody keeps indexes"
             due = self._due[calendar] = Due()
-            self._nursery.start_soon(self._index, calendar)
+            self._background.start(self._index, calendar)
         return due
 
     async def _index(self, calendar: str) -> None:

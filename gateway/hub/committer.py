@@ -21,6 +21,7 @@ from gateway.hub.sanitising import Sanitising
 from gateway.ports import Batch, Failed, OpLog, Outcome
 from gateway.ports.tracing import Tracer
 from gateway.rooms.room import Room
+from gateway.runtime.background import Background
 from gateway.runtime.histogram import Histogram
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
@@ -37,7 +38,7 @@ def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
 class Committer:
     """Brings rooms' batches to the log and its answers back. `after` is called for each room answered.
 
-    `lanes` take the rooms that have something to append.
+    `lanes` take the rooms that have something to append; they are served in the background.
 
     `cpu_s` is what the loop's thread used, where that is known: time in which it didn't run isn't work.
     """
@@ -51,6 +52,7 @@ class Committer:
         sanitising: Sanitising,
         overload: Overload,
         after: Callable[[Room], None],
+        background: Background,
         tracer: Tracer | None = None,
         cpu_s: Callable[[], float] | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class Committer:
         self._counters = counters
         self._now_s = now_s
         self._catch_up = catch_up
+        self._background = background
         self._tracer = tracer
         self._sanitising = sanitising
         self._being_sanitised: set[Room] = set()
@@ -74,15 +77,7 @@ class Committer:
             tracer,
         )
         self.lanes = Lanes(log, self._begin)
-        self._nursery: trio.Nursery | None = None
         self._round: trio.Event | None = None
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serve until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            await trio.sleep_forever()
 
     def forget(self, room: Room) -> None:
         """The room is evicted."""
@@ -91,10 +86,9 @@ class Committer:
 
     def _begin(self) -> Lane:
         """Have a lane served."""
-        assert self._nursery is not None, "the committer isn't running"
         lane = Lane(self._log.pacing)
         for _ in range(self._log.pacing.at_once):
-            self._nursery.start_soon(self._serve, lane)
+            self._background.start(self._serve, lane)
         return lane
 
     def heard(self, room: Room, announced: Announcement) -> None:
@@ -134,9 +128,8 @@ class Committer:
 
     def _sanitise_for(self, room: Room) -> None:
         if room not in self._being_sanitised:
-            assert self._nursery is not None, "the committer isn't running"
             self._being_sanitised.add(room)
-            self._nursery.start_soon(self._sanitise, room)
+            self._background.start(self._sanitise, room)
 
     async def _sanitise(self, room: Room) -> None:
         """Have the HTML cleaned that a room waits for, and go on with the room."""

@@ -39,6 +39,7 @@ from gateway.ports import (
 from gateway.ports.tracing import Tracer
 from gateway.rooms.context import RoomContext
 from gateway.rooms.room import Room
+from gateway.runtime.background import Background
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.wire import announcement
@@ -92,12 +93,14 @@ class Hub:
         self._transitions: dict[str, _Transition] = {}
         self._rosters: dict[Room, None] = {}
         self._rosters_due = trio.Event()
-        self._nursery: trio.Nursery | None = None
+        self._background = Background()
         self._remote_presence: RemotePresence | None = None
         if leases is not None:
             self._remote_presence = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
-        self.children = Children(self.open, self.purge, log, now_s)
-        self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
+        self.children = Children(self.open, self.purge, log, now_s, self._background)
+        self.catch_up = CatchUp(
+            *(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms, self._background)
+        )
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
         self.listener = Listener(
@@ -105,8 +108,10 @@ class Hub:
         )
         self.settled = Settled(config, self.listener, self.children, self._save_snapshot_soon)
         self._committer = Committer(
-            *(log, counters, now_s, self.catch_up, sanitising, self.overload, self.settled.done, tracer),
-            cpu_s=cpu_s,
+            *(log, counters, now_s, self.catch_up, sanitising, self.overload, self.settled.done),
+            self._background,
+            tracer,
+            cpu_s,
         )
         self._context = RoomContext(
             config,
@@ -129,12 +134,9 @@ class Hub:
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Commit, tell presence, tidy up; until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            await nursery.start(self._background.run)
             nursery.start_soon(self._tell_presence)
             nursery.start_soon(self._tidying.run)
-            await nursery.start(self.catch_up.run)
-            await nursery.start(self.children.run)
-            await nursery.start(self._committer.run)
             if self._remote_presence is not None:
                 await nursery.start(self._remote_presence.run)
             task_status.started()
@@ -224,8 +226,7 @@ class Hub:
         self._committer.heard(room, announced)
 
     def _save_snapshot_soon(self, room: Room) -> None:
-        assert self._nursery is not None, "the hub isn't running"
-        self._nursery.start_soon(self._save_snapshot, room.resource, room.epoch, room.version, room.document)
+        self._background.start(self._save_snapshot, room.resource, room.epoch, room.version, room.document)
 
     async def _save_snapshot(self, resource: str, epoch: int, version: int, document: Any) -> None:
         try:

@@ -13,6 +13,7 @@ from gateway.hub.committer import Committer
 from gateway.hub.heavy import BATCH_S, PAUSES, HeavyRooms
 from gateway.hub.overload import Overload
 from gateway.ports import Pacing
+from gateway.runtime.background import Background
 from gateway.runtime.metrics import Counters
 
 HEAVY_S = 0.020
@@ -66,7 +67,8 @@ def parts(now_s: Callable[[], float]) -> tuple[Any, ...]:
 
 async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojump_clock):
     work = Work()
-    committer = Committer(*parts(trio.current_time), lambda room: None, cpu_s=work.cpu_s)
+    background = Background()
+    committer = Committer(*parts(trio.current_time), lambda room: None, background, cpu_s=work.cpu_s)
     heavy = [Room("x" * (n + 1), work, HEAVY_S) for n in range(5)]
     light = Room("light", work, 0.0001)
 
@@ -76,7 +78,7 @@ async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojum
             await trio.sleep(0.002)
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(committer.run)
+        await nursery.start(background.run)
         began_s = work.now_s()
         for room in (*heavy, light):
             nursery.start_soon(ask, room)
@@ -93,10 +95,11 @@ async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojum
 
 async def test_time_that_another_process_took_is_nobodys_work(autojump_clock):
     interrupted = Work()
-    committer = Committer(*parts(interrupted.now_s), lambda room: None, cpu_s=lambda: 0.0)
+    background = Background()
+    committer = Committer(*parts(interrupted.now_s), lambda room: None, background, cpu_s=lambda: 0.0)
     room = Room("light", interrupted, HEAVY_S)  # by the clock on the wall
     async with trio.open_nursery() as nursery:
-        await nursery.start(committer.run)
+        await nursery.start(background.run)
         for number in range(10):
             committer.lanes.add(room)
             await trio.testing.wait_all_tasks_blocked()
