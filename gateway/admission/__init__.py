@@ -5,7 +5,7 @@ Pure but for reading key and schema files: time is passed in.
 
 from __future__ import annotations
 
-from gateway.admission.features import KILLED, KILLED_CODE, NOT_ENABLED, Features, with_flags
+from gateway.admission.features import KILLED, NOT_ENABLED, Features, with_flags
 from gateway.admission.grants import Grants, at_least, parse_grant_arguments, parse_grants
 from gateway.admission.keys import create_secret, read_secret, secret_path
 from gateway.admission.origins import origin_allowed
@@ -16,7 +16,6 @@ from gateway.admission.tokens import TokenIdentity, TokenVerifier, issue
 
 __all__ = [
     "KILLED",
-    "KILLED_CODE",
     "NOT_ENABLED",
     "AbuseTracker",
     "Features",

@@ -13,8 +13,7 @@ from gateway.config import Config, FeaturesSettings
 from gateway.config.section import names_of
 from gateway.ports import Identity
 
-KILLED_CODE = 4403
-# The reasons of that close: for everybody, or for this user.
+# The reasons of the close of who isn't admitted: for everybody, or for this user.
 KILLED = "killed"
 NOT_ENABLED = "not_enabled"
 _BUCKETS = 10_000
@@ -57,7 +56,7 @@ class Features:
         return self._admission(identity)[0]
 
     def closing(self, identity: Identity | None) -> str | None:
-        """The reason of the close (`KILLED_CODE`) of who may not connect; None: he may, or isn't known."""
+        """The reason of the close (NOT_ADMITTED) of who may not connect; None: he may, or isn't known."""
         if self.killed:
             return KILLED
         return None if identity is None or self.admits(identity) else NOT_ENABLED

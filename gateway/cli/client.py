@@ -27,6 +27,7 @@ from trio_websocket import (
 
 from gateway import ot
 from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable, first_of
+from gateway.runtime import close_codes
 from gateway.wire.messages import SUBPROTOCOL
 
 CONNECT_TIMEOUT_S = 10.0
@@ -38,7 +39,7 @@ BACKOFF_MAX_S = 15.0
 MESSAGE_BYTES_MAX = 1 << 30
 # Trying again later may help with these; not with the other codes of docs/reference/protocol.md#errors.
 PASSING_CODES = frozenset({"UNAVAILABLE", "RATE_LIMITED", "INTERNAL"})
-FINAL_CLOSES = frozenset({1008, 4401, 4403})
+FINAL_CLOSES = frozenset({close_codes.VIOLATION, close_codes.UNAUTHENTICATED, close_codes.NOT_ADMITTED})
 
 Message = Mapping[str, Any]
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -186,7 +187,8 @@ class GatewayLink:
 
 
 def _lost(closed: ConnectionClosed) -> GatewayError:
-    code, reason = (closed.reason.code, closed.reason.reason) if closed.reason else (1006, None)
+    said = closed.reason
+    code, reason = (said.code, said.reason) if said else (close_codes.ABNORMAL, None)
     text = f"the gateway closed the connection ({code}{f': {reason}' if reason else ''})"
     return ClientError(text) if code in FINAL_CLOSES else Unreachable(text)
 

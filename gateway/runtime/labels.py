@@ -5,6 +5,8 @@ Those that are known beforehand are published from the start, as 0: a rate sees 
 
 from __future__ import annotations
 
+from gateway.runtime import close_codes
+
 # The codes of ERROR (docs/reference/protocol.md#errors).
 ERROR_CODES = (
     "CONFLICT", "FORBIDDEN", "INTERNAL", "INVALID_MESSAGE", "INVALID_OPERATION", "NOTHING_TO_UNDO",
@@ -35,12 +37,25 @@ DECISIONS = (GRANTED, DENIED, UNANSWERED)
 BUSY = "busy"
 AUTHORISER_FAILURES = (BUSY, "malformed", "timeout", "unreachable")
 
+_CLOSES = (
+    close_codes.NORMAL,
+    close_codes.GOING_AWAY,
+    close_codes.NO_CODE,
+    close_codes.ABNORMAL,
+    close_codes.VIOLATION,
+    close_codes.TOO_LARGE,
+    close_codes.INTERNAL,
+    close_codes.UNAUTHENTICATED,
+    close_codes.NOT_ADMITTED,
+    close_codes.IDLE,
+    close_codes.REPLACED,
+    close_codes.DISCONNECTED,
+    close_codes.TOO_MUCH,
+    close_codes.FULL,
+)
+CLOSE_LABELS = (*map(str, _CLOSES), "other")
 # Close codes that have a meaning here; a client can send any other, so those are counted together.
-CLOSE_CODES = frozenset({*range(1000, 1016), 4401, 4403, 4408, 4409, 4410, 4429, 4503})
-CLOSE_LABELS = (
-    "1000", "1001", "1005", "1006", "1008", "1009", "1011", "4401", "4403", "4408", "4409", "4410", "4429",
-    "4503", "other",
-)  # fmt: skip
+CLOSE_CODES = frozenset({*range(1000, 1016), *_CLOSES})
 
 
 def close_label(code: int) -> str:

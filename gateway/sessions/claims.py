@@ -13,6 +13,7 @@ import orjson
 
 from gateway.errors import Disconnect
 from gateway.ports import Bus
+from gateway.runtime import close_codes
 
 if TYPE_CHECKING:
     from gateway.sessions.registry import Registry
@@ -39,10 +40,10 @@ class Claims:
         """
         speaker = self._registry.speaker(user_id, client_id)
         if speaker is not None and session.opened_ms < speaker.opened_ms <= session.shared.wall_ms():
-            raise Disconnect(4409, REPLACED)  # but not where the clock was set back meanwhile
+            raise Disconnect(close_codes.REPLACED, REPLACED)  # but not where the clock was set back meanwhile
         self._registry.claim(session, user_id, client_id)
         if speaker is not None and speaker is not session:
-            speaker.close(4409, REPLACED)
+            speaker.close(close_codes.REPLACED, REPLACED)
         self._tell(session, user_id, client_id)
 
     def _tell(self, session: ClientSession, user_id: str, client_id: str) -> None:
@@ -58,7 +59,7 @@ class Claims:
                 return
             older = (ours.opened_ms, ours.id) < (opened_ms, session_id)
             if older or ours.opened_ms > ours.shared.wall_ms():  # or the clock was set back meanwhile
-                ours.close(4409, REPLACED)
+                ours.close(close_codes.REPLACED, REPLACED)
             else:
                 self._tell(ours, user_id, client_id)
         except (ValueError, TypeError) as error:

@@ -9,7 +9,6 @@ from functools import partial
 import trio
 
 from gateway.admission import (
-    KILLED_CODE,
     Features,
     RateLimiter,
     Revocations,
@@ -29,6 +28,7 @@ from gateway.ports import (
     Rejection,
     UpgradeRequest,
 )
+from gateway.runtime import close_codes
 from gateway.runtime.labels import NEW, RESUMING
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
@@ -40,13 +40,11 @@ from gateway.sessions.permissions import Permissions
 from gateway.sessions.registry import Registry
 from gateway.sessions.renewal import Renewal
 from gateway.sessions.session import ClientSession
-from gateway.sessions.turned_away import CODE_FULL, CODE_ORIGIN, Refused, TurnedAway
+from gateway.sessions.turned_away import Refused, TurnedAway
 from gateway.sessions.visitors import TooMany, Visit, Visitors
 from gateway.wire.messages import SUBPROTOCOL
 
 PATH = "/realtime"
-# The close of who was disconnected by an operator: the client connects again by itself.
-DISCONNECTED_CODE = 4410
 DISCONNECTED = "disconnected by an operator"
 SWEEP_INTERVAL_S = 0.25
 FULL_RETRY_AFTER_S = 5
@@ -60,7 +58,7 @@ CPU_MUCH_S = 0.05
 def _try_later(text: str, wait_ms: int = FULL_RETRY_AFTER_S * 1000) -> Refused:
     """Refuse; to the millisecond for who can read that, so that not all come at once."""
     headers = {"Retry-After": str(-(-wait_ms // 1000)), "Retry-After-Ms": str(wait_ms)}
-    return Refused(Rejection(503, text, headers), CODE_FULL, f"retry_after_ms={wait_ms}")
+    return Refused(Rejection(503, text, headers), close_codes.FULL, f"retry_after_ms={wait_ms}")
 
 
 def _wait(too_many: TooMany) -> Rejection:
@@ -194,12 +192,12 @@ class Endpoint:
     def _refused(self, request: UpgradeRequest) -> Refused | None:
         if not self.allows_origin(request.headers.get("origin")):
             text = "this Origin may not connect; the operator can add it to origins"
-            return Refused(Rejection(403, text, {}), CODE_ORIGIN, "origin")
+            return Refused(Rejection(403, text, {}), close_codes.NOT_ADMITTED, "origin")
         if self.draining:
             return _try_later("this node is shutting down; connect to another one")
         too_many = self.visitors.too_many(request.remote)
         if too_many is not None:
-            return Refused(_wait(too_many), handlers.SLOWED_CODE, too_many.text)
+            return Refused(_wait(too_many), close_codes.TOO_MUCH, too_many.text)
         resumes = _resumes(request.target)
         if self.full:
             wait_ms = FULL_RETRY_AFTER_S * 1000 + self._accepting.turn_ms(resumes)
@@ -244,7 +242,7 @@ class Endpoint:
         """Close the connection of who may have none; whether that is so."""
         reason = self._features.closing(session.identity)
         if reason is not None:
-            session.close(KILLED_CODE, reason)
+            session.close(close_codes.NOT_ADMITTED, reason)
         return reason is not None
 
     def disconnect(self, revocations: Revocations) -> None:
@@ -257,7 +255,7 @@ class Endpoint:
         """Close the connection if it is one of those."""
         identity = session.identity
         if identity is not None and self._revocations.ends(identity.user_id, session.opened_ms / 1000):
-            session.close(DISCONNECTED_CODE, DISCONNECTED)
+            session.close(close_codes.DISCONNECTED, DISCONNECTED)
 
     def _connected(self) -> list[ClientSession]:
         """The sessions of connections. Flags and disconnecting aren't about edits over HTTP."""
@@ -342,7 +340,7 @@ class Endpoint:
                     await slices.pause()
             await self._hub.idle()
             for session in list(self._registry.sessions):
-                session.close(1001, "this node is shutting down")
+                session.close(close_codes.GOING_AWAY, "this node is shutting down")
                 if slices.over:
                     await slices.pause()
             await self._registry.emptied()

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import orjson
 import trio
 
-from gateway.admission import KILLED_CODE
 from gateway.errors import Disconnect, LogUnavailable, Refusal
 from gateway.hub.catch_up import Seen
 from gateway.hub.children import PARENT
 from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
+from gateway.runtime import close_codes
 from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED, AUTH_TOO_MANY
 from gateway.sessions import children, editing
 from gateway.sessions.account import ASKED_UNITS, OPENED_UNITS
@@ -31,8 +31,6 @@ from gateway.wire import messages
 from gateway.wire.messages import Message
 
 PROTOCOL_VERSION = 1
-# The close of who is to wait a minute.
-SLOWED_CODE = 4429
 # What a client may count on beyond the RFC, by name.
 FEATURES = ("subscribe_many", "children", "seq_last", "role_changed")
 # So many rooms are opened side by side for one SUBSCRIBE.
@@ -75,7 +73,7 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
     visitors, remote = session.shared.registry.visitors, session.remote
     slowed = visitors.slowed(remote)
     if slowed is not None:
-        raise Disconnect(SLOWED_CODE, slowed.text)
+        raise Disconnect(close_codes.TOO_MUCH, slowed.text)
     try:
         _verify(session, token, user_id)
     except Refusal as refusal:
@@ -83,7 +81,7 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
         visitors.failed(remote)
         raise
     except Disconnect as disconnect:
-        results[AUTH_TOO_MANY if disconnect.code == SLOWED_CODE else AUTH_DISABLED] += 1
+        results[AUTH_TOO_MANY if disconnect.code == close_codes.TOO_MUCH else AUTH_DISABLED] += 1
         raise
     results[AUTH_ACCEPTED] += 1
 
@@ -98,9 +96,9 @@ def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
     if closing is not None:
         text = "Collaboration is switched off for this user; fall back to polling."
         session.refuse(Refusal("FORBIDDEN", text), None)
-        raise Disconnect(KILLED_CODE, closing)
+        raise Disconnect(close_codes.NOT_ADMITTED, closing)
     if session.identity is None and shared.registry.visitors.too_many_of(identity.user_id):
-        raise Disconnect(SLOWED_CODE, "too many connections of this user")
+        raise Disconnect(close_codes.TOO_MUCH, "too many connections of this user")
     if session.identity is None and shared.features.test:
         shared.counters.variant_sessions[shared.features.variant_of(identity)] += 1
     session.authenticated(identity)

@@ -6,11 +6,11 @@ import trio
 
 from gateway.errors import retry_after_ms
 from gateway.hub.children import PARENT
+from gateway.runtime import close_codes
 from gateway.runtime.timeslice import Slices
 from gateway.sessions import handlers
 from gateway.sessions.context import SessionContext
 from gateway.sessions.session import ClientSession
-from gateway.sessions.turned_away import CODE_FULL
 
 INTERVAL_MAX_S = 1.0
 # Looks in the life of a decision: half of them while it is due.
@@ -46,4 +46,4 @@ class Renewal:
         if all(standing):
             handlers.review_roles(session, identity)
         else:
-            session.close(CODE_FULL, f"retry_after_ms={retry_after_ms()}")
+            session.close(close_codes.FULL, f"retry_after_ms={retry_after_ms()}")

@@ -23,7 +23,7 @@ from gateway.rooms.broadcast import kept_acknowledgement
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
-from gateway.runtime import logs
+from gateway.runtime import close_codes, logs
 from gateway.runtime.labels import AUTH_NONE
 from gateway.runtime.metric import Counts
 from gateway.sessions.account import AWAITED_S, Account
@@ -38,7 +38,11 @@ logger = logging.getLogger(__name__)
 # A message that holds the loop for longer is logged and counted.
 SLOW_S = 0.1
 
-CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
+CLOSING_CODES: Mapping[str, int] = {
+    "UNAUTHENTICATED": close_codes.UNAUTHENTICATED,
+    "TOKEN_EXPIRED": close_codes.UNAUTHENTICATED,
+    "INTERNAL": close_codes.INTERNAL,
+}
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
 EDITS = frozenset({"OP", "UNDO", "REDO"})
 
@@ -290,7 +294,7 @@ class ClientSession:
         self._invalid_in_a_row = self._invalid_in_a_row + 1 if self._is_invalid else 0
         self._is_invalid = False
         if self._invalid_in_a_row >= self.shared.limits.invalid_messages_max:
-            self.close(1008, "too many invalid messages in a row")
+            self.close(close_codes.VIOLATION, "too many invalid messages in a row")
 
     def turn_away(self, room: Room, ref: str | None) -> None:
         """Refuse an edit for now, before it is any work: more come than can be committed."""
@@ -547,7 +551,7 @@ class ClientSession:
             self._abuse = AbuseTracker(limits.rate_abuse_s, shared.rate_limit.interval_s)
         if self._abuse.refused(now_s, retry_after_ms):
             shared.counters.operations_refused["RATE_LIMITED"] += 1
-            raise Disconnect(4429, "over the rate limit without heeding retry_after_ms")
+            raise Disconnect(close_codes.TOO_MUCH, "over the rate limit without heeding retry_after_ms")
         text = f"At most {limits.operations_per_minute} edits a minute; wait {retry_after_ms} ms."
         raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
 
@@ -566,7 +570,7 @@ class ClientSession:
             return None
         idle_s = self.heard_s + timeouts.idle_timeout_s
         if now_s >= idle_s:
-            self.close(4408, f"no message for {timeouts.idle_timeout_s:g} s")
+            self.close(close_codes.IDLE, f"no message for {timeouts.idle_timeout_s:g} s")
             return None
         left_s = self.identity.expires_at - self.shared.wall_ms() / 1000
         if left_s <= 0:

@@ -20,9 +20,6 @@ logger = logging.getLogger(__name__)
 LEAVING_MAX = 256
 ORIGIN_LENGTH_SHOWN = 200
 
-CODE_ORIGIN = 4403
-CODE_FULL = 4503
-
 
 class Refused(NamedTuple):
     """A handshake that is refused: over HTTP, or by this close code and reason."""

@@ -21,6 +21,7 @@ import trio
 from _speedups import frames
 from _speedups.fanout import FULL, QUEUED, REFUSED, Frame
 from gateway.ports import Ack, Connection, Group, Session
+from gateway.runtime import close_codes
 from gateway.runtime.timeslice import turns
 from gateway.transport.connection_task import TURN_MAX_S, ConnectionTask
 from gateway.transport.fast_backlog import Backlog
@@ -28,12 +29,6 @@ from gateway.transport.fast_context import TransportContext
 from gateway.transport.fast_loop import READ, WRITE, shut_down_writing
 
 logger = logging.getLogger(__name__)
-
-CLOSE_VIOLATION = 1008
-CLOSE_TOO_LARGE = 1009
-CLOSE_INTERNAL = 1011
-CLOSE_SLOW = 4429
-ABNORMAL = 1006
 
 # Of who goes on sending after our close frame so much is read at a time; a message counts as more than its
 # bytes.
@@ -85,7 +80,7 @@ class FastConnection:
         self._unfinished = False  # whether some of a message is held
         self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
         self._unanswered_s = 0.0
-        self._close_code: int | None = ABNORMAL
+        self._close_code: int | None = close_codes.ABNORMAL
         task.connection = self
         shared.remember(self)
         shared.sweep.at(self._ping_s, self)
@@ -209,7 +204,7 @@ class FastConnection:
         """A bug of ours: it ends this connection and nothing else."""
         logger.exception("connection %s: error while %s", self.remote, doing)
         self._shared.counters.internal_errors += 1
-        self.close(CLOSE_INTERNAL, "internal error")
+        self.close(close_codes.INTERNAL, "internal error")
 
     # ------------------------------------------------------------------------------ readiness
 
@@ -252,13 +247,13 @@ class FastConnection:
         unfinished.hold(self, buffered)
         too_large = buffered > self._shared.limits.unknown_bytes_max
         if too_large and self._state == OPEN and not self._is_known():
-            self.close(CLOSE_TOO_LARGE, "too large a message before AUTH")
+            self.close(close_codes.TOO_LARGE, "too large a message before AUTH")
 
     def let_go(self) -> None:
         """See `unfinished.Holder`."""
         if self._decoder is not None:
             self._decoder.abandon()
-        self.close(CLOSE_SLOW, "too many messages have begun and not ended; send it again later")
+        self.close(close_codes.TOO_MUCH, "too many messages have begun and not ended; send it again later")
         self._shut_down_writing()
 
     def _is_known(self) -> bool:
@@ -271,9 +266,9 @@ class FastConnection:
         limits = self._shared.limits
         self._unknown_messages += 1
         if len(payload) > limits.unknown_bytes_max:
-            self.close(CLOSE_TOO_LARGE, "too large a message before AUTH")
+            self.close(close_codes.TOO_LARGE, "too large a message before AUTH")
         elif self._unknown_messages > limits.unknown_messages_max:
-            self.close(CLOSE_VIOLATION, "too many messages before AUTH")
+            self.close(close_codes.VIOLATION, "too many messages before AUTH")
         return self._state == OPEN
 
     def _handle(self, events: list[frames.Event]) -> None:
@@ -495,13 +490,13 @@ class FastConnection:
         """A reader too slow to be helped: all that isn't begun is thrown away."""
         assert self._backlog is not None
         self._backlog.clear()
-        self.close(CLOSE_SLOW, "too slow to read")
+        self.close(close_codes.TOO_MUCH, "too slow to read")
 
     def _answer_close(self, code: int) -> None:
         """The peer's close frame: answer it unless it is the answer to ours; then it is over."""
         if self._state == OPEN:
             self._close_code = code
-            payload = b"" if code == 1005 else frames.close_payload(code)
+            payload = b"" if code == close_codes.NO_CODE else frames.close_payload(code)
             self._last_frame(Frame(frames.encode(frames.CLOSE, payload)))
         if self._backlog is None:
             self._peer_left()

@@ -16,6 +16,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.config import Config
 from gateway.ports import Ack, Group, Session
+from gateway.runtime import close_codes
 from gateway.runtime.labels import close_label
 from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
@@ -28,8 +29,6 @@ logger = logging.getLogger(__name__)
 RECEIVE_BYTES = 16 * 1024
 UNCLAIMED_MESSAGES_MAX = 8
 """Bytes read without a whole message, in largest messages: a fragment of one byte costs its sender seven."""
-
-ABNORMAL = 1006
 
 
 class PortableConnection:
@@ -86,7 +85,7 @@ class PortableConnection:
     def _fail(self, reason: str) -> None:
         self._counters.slow_closes += 1
         self._outbox.clear()
-        self.close(4429, reason)
+        self.close(close_codes.TOO_MUCH, reason)
 
     def _stalled(self) -> None:
         if self._closing is None:
@@ -110,7 +109,7 @@ class PortableConnection:
         if self._scope.cancelled_caught or self._socket.cut:
             return
         with trio.move_on_after(self._timeouts.close_timeout_s):
-            if guard.fault is not None or not (guard.close_sent or code == ABNORMAL):
+            if guard.fault is not None or not (guard.close_sent or code == close_codes.ABNORMAL):
                 await guard.say_close(guard.fault or code)
             await self._socket.linger()
 
@@ -135,7 +134,8 @@ class PortableConnection:
             logger.debug("%s: %s", self.remote, group.exceptions)
         finally:
             if self._closing is None:
-                self._closing = (ABNORMAL if ws is None or ws.closed is None else ws.closed.code, "")
+                closed = None if ws is None else ws.closed
+                self._closing = (close_codes.ABNORMAL if closed is None else closed.code, "")
             self._leave(session)
         return self._closing[0]
 
@@ -171,9 +171,9 @@ class PortableConnection:
         """Whether a message of a stranger is within bounds; else the connection closes."""
         self._unknown_messages += 1
         if len(message) > self._limits.unknown_bytes_max:
-            self.close(1009, "too large a message before AUTH")
+            self.close(close_codes.TOO_LARGE, "too large a message before AUTH")
         elif self._unknown_messages > self._limits.unknown_messages_max:
-            self.close(1008, "too many messages before AUTH")
+            self.close(close_codes.VIOLATION, "too many messages before AUTH")
         return self._closing is None
 
     async def _take(self, message: str | bytes, session: Session) -> None:
@@ -183,7 +183,7 @@ class PortableConnection:
         self._counters.messages_received += 1
         self._counters.bytes_received += len(payload)
         if len(payload) > self._message_bytes_max:
-            self.close(1009, f"a message is longer than {self._message_bytes_max} bytes")
+            self.close(close_codes.TOO_LARGE, f"a message is longer than {self._message_bytes_max} bytes")
         elif payload is message:
             session.receive_binary()
         else:

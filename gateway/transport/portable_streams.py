@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 import trio
 
+from gateway.runtime import close_codes
 from gateway.transport.unfinished import Unfinished
 
-CLOSE_VIOLATION = 1008
-CLOSE_SLOW = 4429
 CLOSE_FRAME = 0x88  # first byte: the only fragment, opcode close
 
 
@@ -117,7 +116,7 @@ class GuardedStream(trio.abc.Stream):
 
     def let_go(self) -> None:
         """See `unfinished.Holder`."""
-        self._end(CLOSE_SLOW)
+        self._end(close_codes.TOO_MUCH)
 
     def _end(self, code: int) -> None:
         self.fault = code
@@ -154,7 +153,7 @@ class GuardedStream(trio.abc.Stream):
         self._unclaimed_bytes += size
         self._unfinished.hold(self, self._unclaimed_bytes)
         if self._unclaimed_bytes > self.unclaimed_bytes_max:
-            self._end(CLOSE_VIOLATION)
+            self._end(close_codes.VIOLATION)
 
     async def say_close(self, code: int) -> None:
         """Send the close frame that trio-websocket didn't."""

@@ -6,10 +6,12 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from gateway.http.shapes import SCHEMAS
+from gateway.runtime import close_codes
 from gateway.sessions.handlers import HANDLERS
 from gateway.sessions.session import CLOSING_CODES
 from tests.cli.commands import ROOT
@@ -96,16 +98,34 @@ def error_codes_of_code() -> set[str]:
     return found | set(re.findall(r"^[A-Z_]+ = \"([A-Z_]{6,})\"", kernel, re.MULTILINE))
 
 
+def close_codes_by_name() -> dict[str, int]:
+    return {name: code for name, code in vars(close_codes).items() if type(code) is int}
+
+
 def close_codes_of_code() -> set[int]:
-    found = set()
-    for node in nodes(*CLOSERS):
-        if called(node) in ("close", "Disconnect", "say_close"):
-            found |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
-        if isinstance(node, ast.Assign) and re.search("CODE|CLOSE", ast.unparse(node.targets[0])):
-            found |= {part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)}
+    """Those that a connection is closed with, or a kernel tells."""
+    named = close_codes_by_name()
+    found = {
+        named[node.attr]
+        for node in nodes(*CLOSERS)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "close_codes"
+    }
     kernels = "".join(path.read_text() for path in (ROOT / "_speedups").glob("*.pyx"))
-    found |= {int(number) for number in re.findall(r"\b1(?:00\d|01[0-5])\b", kernels)}
-    found |= set(CLOSING_CODES.values())
+    numbers = {int(number) for number in re.findall(r"\b1(?:00\d|01[0-5])\b", kernels)}
+    return found | (numbers - {1000})
+
+
+def bare_close_codes(path: Path) -> set[int]:
+    """The close codes that a module has as numbers: our own anywhere, others where a connection is closed."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and type(node.value) is int and 4400 <= node.value < 4600:
+            found.add(node.value)
+        closes = called(node) in ("close", "Disconnect", "say_close", "_end", "Refused")
+        if isinstance(node, ast.Assign):
+            closes = bool(re.search("CODE|CLOSE", ast.unparse(node.targets[0])))
+        if closes:
+            found |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
     return {code for code in found if type(code) is int and (1000 < code < 1016 or 4000 < code < 5000)}
 
 
@@ -136,8 +156,19 @@ def test_it_says_which_errors_close(code):
 
 
 def test_it_names_the_close_codes():
-    # 1000 is the client's own; 1002 and 1007 may be a library's, whose source isn't ours.
-    assert contract.close_codes() - {1000, 1002, 1007} == close_codes_of_code() - {1002, 1007}
+    assert contract.close_codes() == set(close_codes_by_name().values())
+
+
+def test_connections_are_closed_with_each_of_them():
+    assert close_codes_of_code() == contract.close_codes() - {close_codes.NORMAL}, "that is the client's own"
+
+
+def test_they_have_no_other_home():
+    home = Path(close_codes.__file__)
+    others = [path for path in (ROOT / "gateway").rglob("*.py") if path != home]
+    bare = {str(path): found for path in others if (found := bare_close_codes(path))}
+    assert bare_close_codes(home), "they are found"
+    assert bare == {}
 
 
 def test_a_field_that_it_does_not_name_is_noticed():
