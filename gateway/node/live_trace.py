@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from gateway.hub.hub import Hub
 from gateway.sessions.context import Handler, Work
 from gateway.sessions.session import ClientSession
+from gateway.wire import messages
 from gateway.wire.messages import Message
 
 EVENTS_MAX = 1000
@@ -108,7 +109,7 @@ class LiveTracer:
 def _named(message: Message) -> str | None:
     """The resource that a message names whole."""
     payload = message.payload
-    kind, ident = payload.get("resource_type", payload.get("resource")), payload.get("resource_id")
+    kind, ident = messages.type_told_of(payload), payload.get("resource_id")
     return f"{kind}:{ident}" if isinstance(kind, str) and isinstance(ident, str) else None
 
 

@@ -18,7 +18,7 @@ ITEMS_MAX = 1000
 
 
 def _calendar_of(session: ClientSession, payload: Mapping[str, Any]) -> str:
-    resource_type = session.resource_type_of(payload.get("resource", payload.get("resource_type")))
+    resource_type = session.resource_type_of(messages.type_asked_for(payload))
     if resource_type != PARENT:
         raise messages.invalid(f"payload.resource must be {PARENT!r}: only a {PARENT} has children.")
     return messages.resource_id_of(payload)
@@ -79,7 +79,7 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     hub_children = session.shared.hub.children
     items = await hub_children.watch(calendar, tell)
     try:
-        await _ask_for(session, items)
+        await _await_decisions(session, items)
         if session.connection is None:
             return
         permissions.granted(session.known_identity(), PARENT, calendar)  # it may have been revoked meanwhile
@@ -91,7 +91,7 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     session.send("CHILDREN", {**name, **_page(session, hub_children.items(calendar))})
 
 
-async def _ask_for(session: ClientSession, items: Items) -> None:
+async def _await_decisions(session: ClientSession, items: Items) -> None:
     """Have the authoriser decide of all of them; raises Refusal UNAVAILABLE where it doesn't."""
     permissions, identity = session.shared.permissions, session.known_identity()
     if permissions.active:

@@ -32,7 +32,7 @@ from gateway.runtime import close_codes
 from gateway.runtime.labels import NEW, RESUMING
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
-from gateway.sessions import claims, handlers, single
+from gateway.sessions import authentication, claims, handlers, single
 from gateway.sessions.accepting import AcceptPace
 from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
@@ -214,8 +214,8 @@ class Endpoint:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not self._closes(session) and scheme.lower() == "bearer":
             try:
-                handlers.present_token(session, token.strip())
-                handlers.acknowledge_auth(session)
+                authentication.present_token(session, token.strip())
+                authentication.acknowledge_auth(session)
             except Refusal as refusal:
                 session.refuse(refusal, None)
             except Disconnect as disconnect:
@@ -322,7 +322,7 @@ class Endpoint:
             return
         if identity != session.identity:
             session.regranted(identity)
-            handlers.review_roles(session, identity)
+            authentication.review_roles(session, identity)
 
     # -------------------------------------------------------------------------------------- farewell
 

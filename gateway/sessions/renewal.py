@@ -8,7 +8,7 @@ from gateway.errors import retry_after_ms
 from gateway.hub.children import PARENT
 from gateway.runtime import close_codes
 from gateway.runtime.timeslice import Slices
-from gateway.sessions import handlers
+from gateway.sessions import authentication
 from gateway.sessions.context import SessionContext
 from gateway.sessions.session import ClientSession
 
@@ -44,6 +44,6 @@ class Renewal:
         names += [(PARENT, calendar) for calendar in session.children]
         standing = [self._shared.permissions.keeps(identity, *name) for name in names]  # each is asked for
         if all(standing):
-            handlers.review_roles(session, identity)
+            authentication.review_roles(session, identity)
         else:
             session.close(close_codes.FULL, f"retry_after_ms={retry_after_ms()}")

@@ -1,7 +1,8 @@
 """One client, without any I/O: its identity, its subscriptions, what is on its way, and its liveness.
 
-What each message does is in `handlers.py`. A handler works at once and returns None, or returns a coroutine
-where it has to wait; the transport awaits it before it reads on, so messages are handled in their order.
+What each message does is listed in `handlers.py`. A handler works at once and returns None, or returns a
+coroutine where it has to wait; the transport awaits it before it reads on, so messages are handled in their
+order.
 """
 
 from __future__ import annotations
@@ -323,7 +324,7 @@ class ClientSession:
 
     def name_resource(self, refusal: Refusal, payload: Mapping[str, Any]) -> None:
         """Have a refusal say which resource it is about, where the payload names one."""
-        ident, named = payload.get("resource_id"), payload.get("resource_type", payload.get("resource"))
+        ident, named = payload.get("resource_id"), messages.type_told_of(payload)
         if "resource_id" in refusal.details or not messages.is_resource_id(ident):
             return
         types = self.shared.hub.rules.types

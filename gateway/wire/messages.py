@@ -185,6 +185,16 @@ def resource_id_of(payload: Mapping[str, Any]) -> str:
     raise invalid("payload.resource_id must be 1-128 characters out of A-Z a-z 0-9 . _ ~ : @ -")
 
 
+def type_asked_for(payload: Mapping[str, Any]) -> Any:
+    """What SUBSCRIBE and UNSUBSCRIBE name as the type: `resource`, or else `resource_type`."""
+    return payload.get("resource", payload.get("resource_type"))
+
+
+def type_told_of(payload: Mapping[str, Any]) -> Any:
+    """What any message names as the type: `resource_type`, or else `resource`."""
+    return payload.get("resource_type", payload.get("resource"))
+
+
 def cursor_of(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     """The optional `cursor: {field, position?, anchor?, version?}` of a presence update."""
     value = payload.get("cursor")

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gateway.hub.overload import WINDOW_S
-from gateway.sessions import handlers
+from gateway.sessions import authentication
 from tests.rooms.parts import CREATE, titled
 from tests.sessions.parts import CONFIG, Office, desk
 from tests.sessions.test_handlers import one
@@ -219,7 +219,7 @@ async def test_who_may_not_edit_any_more_does_not_make_an_edit_that_waits(autoju
         nursery.start_soon(partial(client.say, kind, resource_id="1", **edit))
         await trio.testing.wait_all_tasks_blocked()
         client.reader.take()
-        handlers.review_roles(client.session, Office().verify(token, 0))
+        authentication.review_roles(client.session, Office().verify(token, 0))
         found.worker.log.reads.set()
         await trio.testing.wait_all_tasks_blocked()
         assert found.counters.operations_refused == {"FORBIDDEN": 1}
@@ -257,7 +257,7 @@ async def test_who_may_not_delete_any_more_does_not_delete_by_an_edit_that_waits
         delete = {"op": "add", "path": "", "value": None}
         nursery.start_soon(partial(admin.say, "OP", resource_id="1", version=1, operation=delete))
         await trio.testing.wait_all_tasks_blocked()
-        handlers.review_roles(admin.session, Office().verify("ann:editor", 0))
+        authentication.review_roles(admin.session, Office().verify("ann:editor", 0))
         found.worker.log.reads.set()
         await trio.testing.wait_all_tasks_blocked()
         await admin.session.settled(0)

@@ -14,7 +14,7 @@ from gateway.config import FeaturesSettings
 from gateway.errors import AuthoriserError, Refusal
 from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
-from gateway.sessions import handlers
+from gateway.sessions import authentication
 from gateway.sessions.session import ClientSession
 from tests.rooms.parts import CREATE, Author, titled
 from tests.sessions.parts import CONFIG, Desk, Office, desk, desks
@@ -51,7 +51,7 @@ async def leaves(found: Desk, edit: Edit, nursery: trio.Nursery) -> None:
 
 
 async def loses_a_role(found: Desk, edit: Edit, nursery: trio.Nursery) -> None:
-    handlers.review_roles(edit.session, Office().verify("ann:viewer", 0))
+    authentication.review_roles(edit.session, Office().verify("ann:viewer", 0))
 
 
 async def nears_the_end_of_its_token(found: Desk, edit: Edit, nursery: trio.Nursery) -> None:
