@@ -209,6 +209,7 @@ class Node:
             return None
         summariser = Summariser(summaries, self.hub.open)
         self.hub.settled.note = summariser.note
+        self.endpoint.context.has_lists = True
         return summariser
 
     def _made_resources(self) -> HubResources:

@@ -37,7 +37,7 @@ def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
 def _page(session: ClientSession, items: Items) -> dict[str, Any]:
     """The first of the items by start, and where a list over HTTP goes on, where there are lists."""
     shown = _shown(session, items)
-    if len(shown) <= ITEMS_MAX or session.shared.hub.settled.note is None:
+    if len(shown) <= ITEMS_MAX or not session.shared.has_lists:
         return {"items": shown}
     shown.sort(key=_place)
     start_ms, ident = _place(shown[ITEMS_MAX - 1])

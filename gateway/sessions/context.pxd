@@ -10,6 +10,7 @@ from gateway.runtime.histogram cimport Histogram
 @cython.final
 cdef class SessionContext:
     cdef public object audit
+    cdef public bint has_lists
     cdef public object rates_told
     cdef readonly str node
     cdef readonly object config

@@ -35,12 +35,12 @@ class SessionContext:
     of those who are over their share of CPU; `rates_told` returns when other workers were asked what is left
     of users' rates; `received` times what an OP takes until its room has it; `limits` are the settings',
     which change in place (`Section.take`), and `now_s`, `wall_ms` the hub's; `told_limits`, `told_reconnect`:
-    what AUTH_ACK tells, as JSON."""
+    what AUTH_ACK tells, as JSON; `has_lists`: whether events are listed over HTTP."""
 
     __slots__ = (
         "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",
-        "heavy", "hub", "limits", "node", "now_s", "overload", "permissions", "rate_limit", "rates_told",
-        "reads", "received", "registry", "told_limits", "told_reconnect", "wall_ms",
+        "has_lists", "heavy", "hub", "limits", "node", "now_s", "overload", "permissions", "rate_limit",
+        "rates_told", "reads", "received", "registry", "told_limits", "told_reconnect", "wall_ms",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,7 @@ class SessionContext:
         permissions: Permissions,
     ) -> None:
         self.audit: AuditLog | None = None
+        self.has_lists = False
         self.rates_told: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         self.node = node
         self.config = config

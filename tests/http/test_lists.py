@@ -9,8 +9,10 @@ import pytest
 import trio
 import trio.lowlevel
 
+from gateway.cli.client import GatewayLink, Message
 from gateway.http import lists
 from gateway.ports import Question
+from gateway.sessions import children
 from tests.http.node import TRANSPORTS, Served, served
 
 LIST = "/v1/resources/event"
@@ -32,6 +34,13 @@ async def listed(node, headers=None, **params: object) -> list[str]:
     return [item["resource_id"] for item in items]
 
 
+async def received(link: GatewayLink, kind: str) -> Message:
+    """The payload of the next message of a kind."""
+    while (message := await link.receive())["type"] != kind:
+        assert message["type"] != "ERROR", message
+    return message["payload"]
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_month_is_listed_as_it_is_edited(tmp_path, transport):
     async with served(tmp_path, transport) as node:
@@ -50,6 +59,24 @@ async def test_a_month_is_listed_as_it_is_edited(tmp_path, transport):
         await node.client.delete(f"{LIST}/3")
         assert await listed(node, **month) == ["1"]
         assert await listed(node, to="2030-07-01T00:00:00Z") == ["2"]
+
+
+async def test_a_list_goes_on_where_the_children_told_over_a_websocket_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "ITEMS_MAX", 1)
+    wanted = {"resource": "calendar", "resource_id": "7", "children": True}
+    async with served(tmp_path, "fast") as node, node.linked() as link:
+        with trio.fail_after(10):
+            await link.send("SUBSCRIBE", wanted)
+            assert (await received(link, "CHILDREN"))["items"] == []
+            for day in (2, 1, 3):
+                await node.client.put(f"{LIST}/{day}", json=july(day))
+            told = set()
+            while len(told) < 3:
+                told.add((await received(link, "CHILD_CHANGED"))["item"]["resource_id"])
+            await link.send("SUBSCRIBE", wanted)
+            page = await received(link, "CHILDREN")
+        assert [item["resource_id"] for item in page["items"]] == ["1"]
+        assert await listed(node, calendar_id="7", after=page["next"]) == ["2", "3"]
 
 
 async def test_only_what_the_token_grants_is_listed(tmp_path):
