@@ -36,6 +36,7 @@ from gateway.ports import (
     Unsanitised,
 )
 from gateway.ports.values import Ack, Record
+from gateway.rooms import refusals
 from gateway.rooms.admit import admit
 from gateway.rooms.audience import Audience
 from gateway.rooms.broadcast import acknowledged
@@ -50,7 +51,6 @@ from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
-RETRY_BUSY_MS = 200
 # Each submission is transformed over those staged before it: larger batches cost more than round trips.
 BATCH_CHANGES_MAX = 64
 REFUSED = "refused"  # among the kinds of conflicts that are counted
@@ -64,38 +64,6 @@ TOLD_UNITS = 200_000
 UNBOUNDED_BYTES = 1 << 60
 # What a smaller message causes is known by its units, without a look at the clock.
 SMALL_BYTES = 4096
-
-
-def _too_busy(who: str) -> Refusal:
-    text = f"{who} too many edits on their way; send it again later."
-    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_BUSY_MS)
-
-
-def locate(refusal: Refusal, patch: list[dict[str, Any]], index: int | None = None) -> None:
-    """Have a refusal say which operation of the patch failed, as far as that can be told.
-
-    Without an `index` it is the last one that touches the member of the refusal's `path`, or the only one.
-    """
-    details = refusal.details
-    if index is None and len(patch) == 1:
-        index = 0
-    elif index is None and "path" in details:
-        member = details["path"].split("/")[1:2]
-        touching = [
-            n for n, operation in enumerate(patch) if operation["path"].split("/")[1:2] in (member, [])
-        ]
-        index = touching[-1] if touching else None
-    if index is not None and index < len(patch):
-        details["index"] = index
-        path = patch[index].get("path")
-        if "path" not in details and isinstance(path, str):
-            details["path"] = path
-
-
-def _index_of_test(patch: list[dict[str, Any]], test: int) -> int:
-    """Where the patch has its test number `test`: edits keep theirs, in order, past all others."""
-    tests = [index for index, operation in enumerate(patch) if operation["op"] == "test"]
-    return tests[test]
 
 
 def _nothing() -> None:
@@ -237,9 +205,9 @@ class Room:
         """Take a submission; raises Refusal UNAVAILABLE when too much is on its way already."""
         limits, counters = self._shared.limits, self._shared.counters
         if len(self._pending) + len(self._staged) >= limits.room_pending_max:
-            raise _too_busy(f"{self.resource} has")
+            raise refusals.too_busy(f"{self.resource} has")
         if counters.pending_bytes + submission.size > limits.worker_pending_bytes_max:
-            raise _too_busy("This node has")
+            raise refusals.too_busy("This node has")
         self._pending.append(submission)
         self.pending_bytes += submission.size
         counters.pending_bytes += submission.size
@@ -304,7 +272,7 @@ class Room:
         try:
             return Staged(submission, self._committable(submission, document, version, stamp_ms, budget))
         except Refusal as refusal:
-            locate(refusal, submission.patch)
+            refusals.locate(refusal, submission.patch)
             self._refuse(submission, refusal)
         except PatchError as error:
             self._refuse(submission, self.refusal_of(error, submission.patch, document, version - 1))
@@ -375,14 +343,16 @@ class Room:
     ) -> tuple[ot.Operations, int]:
         """The operations past those of a window, and what they lost (as `ot.rebase_losses` says it)."""
         if submission.expected not in (None, version):
-            raise self._conflict(f"The head is version {version} by now.", document, version)
+            text = f"The head is version {version} by now."
+            raise self._counted(refusals.conflict(text, document, version))
         if submission.needs_document and document is None:
-            raise self._conflict("The resource was deleted by somebody else meanwhile.", document, version)
+            text = "The resource was deleted by somebody else meanwhile."
+            raise self._counted(refusals.conflict(text, document, version))
         if not window and submission.began is None:
             return submission.operations, 0
         if submission.on_nothing and document is not None:
             text = "The resource was created by somebody else meanwhile."
-            raise self._conflict(text, document, version, path="")
+            raise self._counted(refusals.conflict(text, document, version, path=""))
         operations, losses = ot.rebase_losses(submission.operations, window, budget)
         if operations != submission.operations:
             self._shared.counters.operations_transformed += 1
@@ -411,7 +381,8 @@ class Room:
         submission.conflicts, submission.kinds, has_others = found
         if has_others and submission.refuses:
             text = "Others changed what this edit changes: see conflicts. To insist, send it with force."
-            raise self._conflict(text, document, version, conflicts=orjson.loads(found.json))
+            conflicts = orjson.loads(found.json)
+            raise self._counted(refusals.conflict(text, document, version, conflicts=conflicts))
 
     def _bytes_max(self) -> int:
         """Of the document; unbounded is what the gateway keeps for itself, which no client can name."""
@@ -469,22 +440,13 @@ class Room:
     def refusal_of(
         self, error: PatchError, patch: list[dict[str, Any]], document: Any, version: int
     ) -> Refusal:
-        """The ERROR for a patch that can't be carried out on this document.
+        """See `refusals.refusal_of`; a CONFLICT is counted."""
+        return self._counted(refusals.refusal_of(error, patch, document, version))
 
-        A CONFLICT that names neither an operation nor conflicts has met too many others: none of the patch is
-        to blame.
-        """
-        index = error.index if error.test is None else _index_of_test(patch, error.test)
-        text = f"{error}" if index is None else f"{error} (operation {index})"
-        is_conflict = error.code == "CONFLICT"
-        refusal = self._conflict(text, document, version) if is_conflict else Refusal(error.code, text)
-        if index is not None or not is_conflict:
-            locate(refusal, patch, index)
+    def _counted(self, refusal: Refusal) -> Refusal:
+        if refusal.code == "CONFLICT":
+            self._shared.counters.conflicts[REFUSED] += 1
         return refusal
-
-    def _conflict(self, text: str, document: Any, version: int, **details: Any) -> Refusal:
-        self._shared.counters.conflicts[REFUSED] += 1
-        return Refusal("CONFLICT", text, server_state=document, version=version, **details)
 
     def _refuse(self, submission: Submission, refusal: Refusal) -> None:
         self._release(submission)
@@ -519,7 +481,7 @@ class Room:
             return CATCH_UP if outcome.outcome == "unknown" else NOTHING
         if isinstance(outcome, Forked):
             for item in staged:
-                self._refuse(item.submission, self._other_history())
+                self._refuse(item.submission, refusals.other_history(self.history.version))
             return REOPEN
         if isinstance(outcome, Duplicates):
             staged = self._answer_duplicates(staged, outcome.versions)
@@ -607,19 +569,15 @@ class Room:
         self.history = history
         pending, self._pending = self._pending, deque()
         for submission in pending:
-            self._refuse(submission, self._other_history())
+            self._refuse(submission, refusals.other_history(self.history.version))
         self.audience.send(self.state_message(()))
 
     def check_epoch(self, epoch: int) -> None:
         """Raise Refusal VERSION_TOO_OLD unless the history is still that of `epoch`."""
         if self.history.epoch != epoch:
-            refusal = self._other_history()
+            refusal = refusals.other_history(self.history.version)
             refusal.details.update(self.name())
             raise refusal
-
-    def _other_history(self) -> Refusal:
-        text = "The resource's history is another one now (epoch): resume and resubmit."
-        return Refusal("VERSION_TOO_OLD", text, version=self.history.version)
 
     def state_message(self, acks: Sequence[Ack]) -> bytes:
         """The SYNC_RESPONSE that brings a subscriber to the head, with the acknowledgements it replaces."""
