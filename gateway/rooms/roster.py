@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from gateway.config import PresenceSettings
 from gateway.ports import Connection, Person
 from gateway.rooms.palette import Palette
-from gateway.rooms.turns import Turns, is_over
+from gateway.rooms.visibility import VisibilityTurns, is_over
 from gateway.wire import messages
 
 NO_CURSOR: dict[str, Any] = {"field": ""}
@@ -161,7 +161,7 @@ class Roster:
         self._carry = carry
         self._told_from = NEVER  # no cursor was told before this version that `carry` could carry
         self._unshared: dict[Presence, None] = {}  # updates that wait for a crowded room's refresh
-        self.turns = Turns(config.update_interval_ms, on_due)
+        self.turns = VisibilityTurns(config.update_interval_ms, on_due)
 
     def __len__(self) -> int:
         return len(self._entries)

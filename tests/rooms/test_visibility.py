@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from gateway.rooms.turns import Turns
+from gateway.rooms.visibility import VisibilityTurns
 
 
 def test_the_first_turn_is_done_at_once_and_the_latest_of_the_others_when_it_is_due() -> None:
     done: list[str] = []
     asked: list[None] = []
-    turns = Turns(50, lambda: asked.append(None))
+    turns = VisibilityTurns(50, lambda: asked.append(None))
     for number in range(9):
         turns.turn("ann", 1000 + number, partial(done.append, f"ann {number}"))
     turns.turn("bob", 1009, partial(done.append, "bob"))
@@ -28,7 +28,7 @@ def test_the_first_turn_is_done_at_once_and_the_latest_of_the_others_when_it_is_
 
 def test_who_left_turns_no_more() -> None:
     done: list[str] = []
-    turns = Turns(50, lambda: None)
+    turns = VisibilityTurns(50, lambda: None)
     for word in ("first", "second"):
         turns.turn("ann", 1000, partial(done.append, word))
     turns.leave("ann")

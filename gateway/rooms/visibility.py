@@ -15,7 +15,7 @@ def is_over(began_ms: int, interval_ms: float, now_ms: int) -> bool:
     return not 0 <= now_ms - began_ms < interval_ms
 
 
-class Turns:
+class VisibilityTurns:
     """One turn of a member in each interval, the latest. `on_due` asks for calls of `tick` while `due`."""
 
     __slots__ = ("_interval_ms", "_on_due", "_turned", "_waiting")
