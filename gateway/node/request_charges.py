@@ -9,7 +9,7 @@ import trio
 from gateway.errors import Refusal
 from gateway.sessions.charges import charge_read, spend_bytes
 from gateway.sessions.context import SessionContext
-from gateway.sessions.heavy import TURN_S
+from gateway.sessions.cpu_queue import TURN_S
 
 # A body of so many bytes is much work: so much for each, at the most, until it is staged.
 LARGE_BYTES = 64 * 1024
@@ -53,7 +53,7 @@ class RequestCharges:
         """Wait for a turn of so much work; raises Refusal UNAVAILABLE where too many are before."""
         try:
             with trio.fail_after(TURN_WAIT_MAX_S):
-                await self._sessions.heavy.enter(work_s)
+                await self._sessions.cpu_queue.enter(work_s)
         except trio.TooSlowError:
             text = "Much work of others is before this request; send it again later."
             retry_after_ms = round(TURN_WAIT_MAX_S * 1000)
@@ -63,5 +63,5 @@ class RequestCharges:
         """A request of this user took so much."""
         now_s = self._sessions.hub.now_s()
         if seconds > TURN_S and self._sessions.cpu.over(user_id, now_s):
-            self._sessions.heavy.spent(seconds - TURN_S)
+            self._sessions.cpu_queue.spent(seconds - TURN_S)
         self._sessions.cpu.spend(user_id, seconds, now_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from gateway.sessions.context import SessionContext
-from gateway.sessions.heavy import TURN_S
+from gateway.sessions.cpu_queue import TURN_S
 
 # CPU is charged when so much has gathered: most messages take microseconds.
 UNPAID_MAX_S = 0.0005
@@ -36,7 +36,7 @@ class Account:
         self.has_left = False
         self._busy_s = 0.0  # in all
         self._unpaid_s = 0.0  # of that, not charged yet
-        self._turn_until_s = 0.0  # in the lane of heavy users: until so much in all
+        self._turn_until_s = 0.0  # in the queue of heavy users: until so much in all
 
     def used(self, seconds: float) -> None:
         """So much CPU was used for it."""
@@ -81,7 +81,7 @@ class Account:
             if wait_s <= 0:
                 break
             await trio.sleep(min(wait_s, WAIT_MAX_S))
-        await shared.heavy.enter()
+        await shared.cpu_queue.enter()
         shared.cpu.linger(self.user_id, shared.now_s())
         self._turn_until_s = self._busy_s + TURN_S
 
@@ -91,5 +91,5 @@ class Account:
         if beyond_s <= 0:
             return
         if self._turn_until_s:
-            self._shared.heavy.spent(beyond_s)
+            self._shared.cpu_queue.spent(beyond_s)
         self._turn_until_s = 0.0

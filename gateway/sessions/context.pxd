@@ -25,7 +25,7 @@ cdef class SessionContext:
     cdef readonly Shares reads
     cdef readonly Histogram received
     cdef readonly Shares cpu
-    cdef readonly object heavy
+    cdef readonly object cpu_queue
     cdef readonly object features
     cdef readonly dict handlers
     cdef readonly object registry

@@ -16,8 +16,8 @@ from gateway.ports import Authenticator
 from gateway.ports.audit import AuditLog
 from gateway.runtime.metrics import Counters
 from gateway.sessions.claims import Claims
+from gateway.sessions.cpu_queue import CpuQueue
 from gateway.sessions.handoff import HandOver
-from gateway.sessions.heavy import HeavyLane
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.registry import Registry
 from gateway.wire.messages import Message
@@ -31,15 +31,15 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `features` the flags in force,
-    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and `heavy` is the lane
-    of those who are over their share of CPU; `rates_told` returns when other workers were asked what is left
+    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and in `cpu_queue` wait
+    those who are over their share of CPU; `rates_told` returns when other workers were asked what is left
     of users' rates; `received` times what an OP takes until its room has it; `limits` are the settings',
     which change in place (`Section.take`), and `now_s`, `wall_ms` the hub's; `told_limits`, `told_reconnect`:
     what AUTH_ACK tells, as JSON; `has_lists`: whether events are listed over HTTP."""
 
     __slots__ = (
-        "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",
-        "has_lists", "heavy", "hub", "limits", "node", "now_s", "overload", "permissions", "rate_limit",
+        "audit", "authenticator", "claims", "config", "counters", "cpu", "cpu_queue", "features", "hand_over",
+        "handlers", "has_lists", "hub", "limits", "node", "now_s", "overload", "permissions", "rate_limit",
         "rates_told", "reads", "received", "registry", "told_limits", "told_reconnect", "wall_ms",
     )  # fmt: skip
 
@@ -80,7 +80,7 @@ class SessionContext:
         self.hand_over = hand_over
         self.permissions = permissions
         self.received = counters.step_seconds["receive"]
-        self.heavy = HeavyLane()
+        self.cpu_queue = CpuQueue()
         self.claims = Claims(registry, hub.bus)
         self.tell(config)
 

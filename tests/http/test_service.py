@@ -635,12 +635,12 @@ async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, tra
     monkeypatch.setattr(request_charges, "TURN_WAIT_MAX_S", 30.0)
     large = {"title": "a", "description": "x" * request_charges.LARGE_BYTES}
     async with served(tmp_path, transport) as node, trio.open_nursery() as nursery:
-        lane, answers = node.node.endpoint.context.heavy, []
+        queue, answers = node.node.endpoint.context.cpu_queue, []
 
         async def put_large() -> None:
             answers.append(await node.client.put(EVENT, json=large))
 
-        lane.spent(PAUSE_MAX_S / BEYOND_PAUSES)
+        queue.spent(PAUSE_MAX_S / BEYOND_PAUSES)
         nursery.start_soon(put_large)
         assert (await node.client.put("/v1/resources/event/43", json={"title": "a"})).status_code == 201
         assert answers == []
@@ -649,7 +649,7 @@ async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, tra
                 await trio.sleep(0.01)
         assert answers[0].status_code == 201
         for _ in range(10):
-            lane.spent(PAUSE_MAX_S)  # its turn is far away
+            queue.spent(PAUSE_MAX_S)  # its turn is far away
         monkeypatch.setattr(request_charges, "TURN_WAIT_MAX_S", 0.1)
         late = await node.client.put(EVENT, json=large)
         assert (late.status_code, late.json()["code"], int(late.headers["retry-after"]) > 0) == (

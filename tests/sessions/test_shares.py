@@ -15,8 +15,8 @@ from gateway.hub.heavy import BEYOND_PAUSES
 from gateway.sessions import session as sessions
 from gateway.sessions.account import BYTE_S, MESSAGE_S
 from gateway.sessions.charges import spend_bytes
+from gateway.sessions.cpu_queue import TURN_PAUSES, TURN_S
 from gateway.sessions.endpoint import CPU_MUCH_S
-from gateway.sessions.heavy import TURN_PAUSES, TURN_S
 from gateway.sessions.metered import Metered
 from tests.held import Held
 from tests.rooms.parts import CONFIG
@@ -195,7 +195,7 @@ async def test_who_is_over_his_share_takes_turns_with_others_who_are_and_nobody_
         for client in heavy:
             shared.cpu.spend(client.session.identity.user_id, 0.1, found.hub.now_s())
             client.reader.take()
-        shared.heavy.spent(0.5 / BEYOND_PAUSES)
+        shared.cpu_queue.spent(0.5 / BEYOND_PAUSES)
         began_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             for client in heavy:
@@ -209,7 +209,7 @@ async def test_who_is_over_his_share_takes_turns_with_others_who_are_and_nobody_
         assert trio.current_time() - began_s == pytest.approx(0.5 + 2 * TURN_S * TURN_PAUSES)
 
 
-async def test_who_goes_on_and_on_stays_in_the_lane_and_who_pauses_leaves_it(autojump_clock):
+async def test_who_goes_on_and_on_stays_in_the_queue_and_who_pauses_leaves_it(autojump_clock):
     ping = b'{"type": "PING", "payload": {}}'
     async with desk() as found:
         ann = await found.client("ann", subscribed=True)

@@ -1,4 +1,4 @@
-"""The lane of users who used more CPU than their share: together they get a small part of the loop.
+"""The queue of users who used more CPU than their share: together they get a small part of the loop.
 
 One message of the dearest kind holds the loop for some 20 ms. Ten users may send such messages one after the
 other, each within a share of his own; whoever comes meanwhile waits. So who went over his share takes turns
@@ -18,7 +18,7 @@ TURN_S = 0.001
 TURN_PAUSES = 8.0
 
 
-class HeavyLane:
+class CpuQueue:
     """Turns are by Trio's clock, first come, first served; they may overlap where one waits for something."""
 
     __slots__ = ("_entry", "_free_s")
