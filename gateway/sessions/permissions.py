@@ -19,7 +19,7 @@ from gateway.errors import AuthoriserError, Refusal, retry_after_ms
 from gateway.ports import Authoriser, Identity, Question, Role
 from gateway.runtime.labels import BUSY, DENIED, GRANTED, UNANSWERED
 from gateway.runtime.metrics import Counters
-from gateway.sessions.troubles import Troubles
+from gateway.sessions.authoriser_troubles import AuthoriserTroubles
 from gateway.sessions.visible import Visible
 
 # After a request without an answer, a task of these pauses so long; and so often a failing authoriser is
@@ -49,7 +49,7 @@ class Permissions:
         counters: Counters,
         now_s: Callable[[], float],
     ) -> None:
-        self._troubles = Troubles(counters)
+        self._troubles = AuthoriserTroubles(counters)
         self.visible = Visible(authoriser, settings, self._troubles)
         self._authoriser = authoriser
         self._settings = settings

@@ -16,7 +16,7 @@ from gateway.errors import AuthoriserError, Refusal, retry_after_ms
 from gateway.ports import Authoriser, Identity
 from gateway.ports.search import Scope
 from gateway.runtime.timeslice import Slices, turns
-from gateway.sessions.troubles import Troubles
+from gateway.sessions.authoriser_troubles import AuthoriserTroubles
 from gateway.wire.messages import is_resource_id
 
 TELL = "tell"
@@ -28,7 +28,7 @@ class Visible:
     """Asks for each list and search; nothing is kept but who asked last."""
 
     def __init__(
-        self, authoriser: Authoriser | None, settings: AuthoriserSettings, troubles: Troubles
+        self, authoriser: Authoriser | None, settings: AuthoriserSettings, troubles: AuthoriserTroubles
     ) -> None:
         self._authoriser = authoriser if settings.visible else None
         self._timeout_s = settings.timeout_s

@@ -21,7 +21,7 @@ from gateway.node.searching import Searcher
 from gateway.ports.search import EVERYTHING, Erasure, FoundEntry, IndexEntry, Scope, SearchIndex, Wanted
 from gateway.runtime.metrics import Counters
 from gateway.search.terms import terms_of
-from gateway.sessions.troubles import Troubles
+from gateway.sessions.authoriser_troubles import AuthoriserTroubles
 from gateway.sessions.visible import Visible
 from tests.search.contract import change, document
 from tests.search.test_opensearch import opened
@@ -88,7 +88,9 @@ class Telling:
 @settings(max_examples=150, deadline=None)
 @given(GRANTS, SEEN, ENTRIES, QUERIES)
 def test_an_answer_is_that_of_an_index_of_what_the_authoriser_tells_alone(grants, seen, drawn, query):
-    visible = Visible(Telling(seen), AuthoriserSettings(hook="a:b", visible="a:c"), Troubles(Counters()))
+    visible = Visible(
+        Telling(seen), AuthoriserSettings(hook="a:b", visible="a:c"), AuthoriserTroubles(Counters())
+    )
     identity = SimpleNamespace(user_id="ann", role=grants.role)
     scope = trio.run(visible.scope, identity, list(seen))
     entries = entries_of(drawn)

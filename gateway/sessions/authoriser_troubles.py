@@ -11,7 +11,7 @@ from gateway.runtime.metrics import Counters
 logger = logging.getLogger(__name__)
 
 
-class Troubles:
+class AuthoriserTroubles:
     """By what it is asked for."""
 
     def __init__(self, counters: Counters) -> None:
