@@ -173,11 +173,24 @@ class CatchUp:
         return True
 
     async def _receive_upto(self, room: Room, version: int) -> bool:
+        if version - room.version > self._config.limits.rebase_versions_max:
+            return await self._take_state(room)
         missing = replay.records_after(self._log, room.resource, room.version, version)
-        records = [record async for record in missing]
+        try:
+            records = [record async for record in missing]
+        except LogTrimmed:
+            return await self._take_state(room)
         if room.appending:
             return False
         return room.receive(records) or await self._take_other_history(room)
+
+    async def _take_state(self, room: Room) -> bool:
+        """Go over to the log's head, past changes that are too many or not kept; False: try again."""
+        fresh = (await replay.load(self._log, room.resource, self._config.log.seq_kept)).history
+        if room.appending or fresh.epoch != room.epoch or fresh.version <= room.version:
+            return False
+        room.replace_history(fresh)
+        return True
 
     # ----------------------------------------------------------------------------- what left the window
 

@@ -66,3 +66,9 @@ def other_history(version: int) -> Refusal:
     """The edit was made in an epoch that is over; `version` is the head of the present one."""
     text = "The resource's history is another one now (epoch): resume and resubmit."
     return Refusal("VERSION_TOO_OLD", text, version=version)
+
+
+def left_behind(version: int) -> Refusal:
+    """The edit was made on what the log doesn't keep, or so far back; `version` is the head."""
+    text = "Too much came since, or it isn't kept any more: resume, merge and resubmit."
+    return Refusal("VERSION_TOO_OLD", text, version=version)

@@ -564,12 +564,15 @@ class Room:
             counters.remote_latency_seconds.observe(latency_s, readers)
 
     def replace_history(self, history: History) -> None:
-        """Another history is the log's now. Subscribers get its state, what was on its way is refused."""
+        """The log has another history now, or is far ahead. Subscribers get its state, what was on its way is
+        refused.
+        """
+        refusal = refusals.other_history if history.epoch != self.epoch else refusals.left_behind
         history.stamp(self.history.timestamp_ms)
         self.history = history
         pending, self._pending = self._pending, deque()
         for submission in pending:
-            self._refuse(submission, refusals.other_history(self.history.version))
+            self._refuse(submission, refusal(history.version))
         self.audience.send(self.state_message(()))
 
     def check_epoch(self, epoch: int) -> None:

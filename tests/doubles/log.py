@@ -13,9 +13,11 @@ from operator import attrgetter
 
 import trio
 
+from gateway.errors import LogTrimmed
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, submission_key
 from gateway.ports import (
     NOTHING,
+    Absent,
     Batch,
     Bus,
     ClientKey,
@@ -39,11 +41,12 @@ from gateway.wire.announcement import Announcement, encode
 class _Resource:
     """One resource: version n is `records[n - 1]`; `nonces` maps a batch's base to its nonce.
 
-    `purged`, `restarted` and `follows` as in `Opening`.
+    `purged`, `restarted` and `follows` as in `Opening`; versions up to `trimmed` can't be read any more.
     """
 
     epoch: int
     purged: int = 0
+    trimmed: int = 0
     restarted: int | None = None
     follows: int = 0
     records: list[Record] = field(default_factory=list)
@@ -95,7 +98,16 @@ class MemoryHistory:
         return Committed()
 
     def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
-        return self._known(resource).records[after : after + limit]
+        known = self._known(resource)
+        if after < known.trimmed:
+            raise LogTrimmed(f"{resource}: versions up to {known.trimmed} aren't kept", known.trimmed)
+        return known.records[after : after + limit]
+
+    def trim(self, resource: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot, and only the changes after it."""
+        known = self._known(resource)
+        self.save_snapshot(resource, known.epoch, snapshot)
+        known.trimmed = snapshot.version
 
     def snapshot(self, resource: str, version: int) -> Snapshot:
         snapshots = self._known(resource).snapshots
@@ -136,6 +148,8 @@ class MemoryHistory:
             return Forked(known.epoch)
         if batch.base > len(known.records):
             return self._fork(batch.resource, known)
+        if batch.base < known.trimmed:
+            return Absent()
         if batch.base < len(known.records):
             return Stale(known.records[batch.base :])
         found = {

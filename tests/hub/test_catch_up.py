@@ -12,7 +12,7 @@ from gateway.errors import LogTrimmed, LogUnavailable, Refusal
 from gateway.hub.catch_up import PAUSE_S
 from gateway.ports import Snapshot
 from tests.hub.parts import cluster, quiet
-from tests.rooms.parts import CONFIG, RESOURCE, START_MS, Author, Reader, titled
+from tests.rooms.parts import CONFIG, EVENT, RESOURCE, START_MS, Author, Reader, titled
 
 
 async def behind(found, *titles):
@@ -48,6 +48,62 @@ async def test_a_snapshot_beyond_the_head_hides_no_change(autojump_clock):
         reader = room_reader(room)
         await worker.hub.catch_up.now(room)
         assert [payload["version"] for _, payload in reader.take()] == [2, 3, 4, 5, 6, 7]
+
+
+def trimmed(found):
+    """The log keeps the document of the head, and no change that led there."""
+    version = found.history.head(RESOURCE)[1]
+    title = orjson.loads(found.history.open(RESOURCE).records[-1].body)["operations"][0]["value"]
+    found.history.trim(RESOURCE, Snapshot(version, orjson.dumps({**EVENT, "title": title})))
+
+
+async def test_a_room_left_behind_what_the_log_keeps_takes_its_state(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, *"abcdef")
+        trimmed(found)
+        reader = room_reader(room)
+        await worker.hub.catch_up.now(room)
+        [(kind, told)] = reader.take()
+        assert (kind, told["current_version"], told["epoch"]) == ("SYNC_RESPONSE", 7, room.epoch)
+        assert told["state"] == room.document == {**EVENT, "title": "f"}
+        assert (worker.counters.changes_lost, worker.counters.changes_rescued) == (0, 0)
+        await worker.commit(room, ann := Author("ann"), titled("on"))
+        assert ann.versions == [8]
+
+
+async def test_an_edit_of_a_room_left_behind_is_too_old(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, *"abcdef")
+        trimmed(found)
+        await worker.commit(room, ann := Author("ann"), titled("late"))
+        [refusal] = ann.refusals
+        assert (refusal.code, refusal.details["version"]) == ("VERSION_TOO_OLD", 7)
+        assert "(epoch)" not in refusal.message
+
+
+async def test_a_room_left_behind_goes_on_when_its_own_append_is_answered(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room = await behind(found, *"abcdef")
+        trimmed(found)
+        worker.log.hold()
+        worker.submit(room, ann := Author("ann"), titled("mine"))
+        await quiet()
+        nursery.start_soon(worker.hub.catch_up.now, room)
+        await quiet()
+        assert room.version == 1
+        worker.log.go.set()
+        await worker.hub.idle()
+        assert (room.version, [refusal.code for refusal in ann.refusals]) == (7, ["VERSION_TOO_OLD"])
+
+
+async def test_a_room_further_behind_than_an_edit_may_be_takes_the_state(autojump_clock):
+    async with cluster(CONFIG.with_(limits={"rebase_versions_max": 4})) as found:
+        worker, room = await behind(found, *"abcdef")
+        epoch, head = found.history.head(RESOURCE)
+        found.history.save_snapshot(RESOURCE, epoch, Snapshot(head, orjson.dumps(EVENT)))
+        reader = room_reader(room)
+        await worker.hub.catch_up.now(room)
+        assert [(kind, told["current_version"]) for kind, told in reader.take()] == [("SYNC_RESPONSE", 7)]
 
 
 async def test_it_waits_for_the_append_under_way_whose_author_gets_the_acknowledgement(autojump_clock):

@@ -14,6 +14,7 @@ import trio
 from gateway.errors import LogTrimmed
 from gateway.log.postgres.archive import migrate
 from gateway.node.backends import backend_of
+from tests.proxy import tcp_proxy
 from tests.redis.parts import fresh
 from tests.redis.test_flushed import RESOURCE, Node, node
 from tests.servers import shared_postgres
@@ -45,6 +46,14 @@ class Client:
             operation = {"op": "add", "path": "", "value": {"title": title}}
         named = {**NAMED, "client_id": self.name, "version": version}
         return await self.ask("OP", ("OP_ACK", "ERROR"), **named, operation=operation)
+
+    async def told(self, kind: str) -> dict[str, Any]:
+        """What it gets next of this kind."""
+        while True:
+            message = orjson.loads(await self._link.receive())
+            if message["type"] == kind:
+                payload: dict[str, Any] = message["payload"]
+                return payload
 
     async def subscribe(self, **seen: int) -> dict[str, Any]:
         resource = {"resource": "event", "resource_id": RESOURCE_ID}
@@ -122,6 +131,32 @@ async def test_an_edit_on_a_base_that_is_gone_is_too_old_and_on_a_kept_one_it_is
         assert (refused["type"], refused["code"], refused["version"]) == ("ERROR", "VERSION_TOO_OLD", EDITS)
         merged = await bob.edit(EDITS - 2, "kept")
         assert (merged["type"], merged["version"]) == ("OP_ACK", EDITS + 1)
+
+
+async def test_who_was_cut_off_while_more_came_than_is_kept_gets_the_state_and_edits_on() -> None:
+    [url] = fresh("any").redis.urls
+    redis = {"history_versions": 2, "head_compare_s": 0.5}
+    config = CONFIG.with_(redis={"urls": (f"{url}?name=one",), **redis}, log={"snapshot_versions": 4})
+    async with tcp_proxy(int(url.rpartition(":")[2].partition("/")[0])) as proxy:
+        far = config.with_(redis={"urls": (f"redis://127.0.0.1:{proxy.port}?name=one",)})
+        async with (
+            node("near", config, None) as near,
+            node("far", far, None) as cut_off,
+            client("bob", near) as bob,
+            client("eve", cut_off) as eve,
+        ):
+            assert (await bob.edit(0, "first"))["version"] == 1
+            await eve.told("OP_BROADCAST")
+            proxy.cut()
+            for version in range(1, EDITS):
+                await bob.edit(version, f"{version}")
+            await until_trimmed(near)
+            proxy.heal()
+            with trio.fail_after(60):
+                told = await eve.told("SYNC_RESPONSE")
+                assert (told["current_version"], told["state"]) == (EDITS, {"title": f"{EDITS - 1}"})
+                assert (await eve.edit(EDITS, "on"))["version"] == EDITS + 1
+            assert cut_off.counters.changes_lost == 0
 
 
 async def test_a_change_whose_history_is_gone_cannot_be_undone() -> None:
