@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import trio
@@ -114,11 +115,15 @@ class CatchUp:
             self._under_way.discard(resource)
 
     async def reopen(self, room: Room) -> None:
-        """The log says that its history isn't the room's: take the log's, and bring subscribers there."""
+        """The log says that its history isn't the room's: take the log's, and bring subscribers there.
+
+        Where that can't be had now, what the room has pending is refused: appended, it would come back.
+        """
         try:
             await self.now(room)
-        except LogUnavailable:
+        except LogUnavailable as error:
             self._counters.log_errors += 1
+            room.refuse_pending(partial(unavailable, error))
             self.soon(room.resource)
 
     async def now(self, room: Room) -> None:

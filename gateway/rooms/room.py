@@ -570,10 +570,14 @@ class Room:
         refusal = refusals.other_history if history.epoch != self.epoch else refusals.left_behind
         history.stamp(self.history.timestamp_ms)
         self.history = history
+        self.refuse_pending(partial(refusal, history.version))
+        self.audience.send(self.state_message(()))
+
+    def refuse_pending(self, refusal: Callable[[], Refusal]) -> None:
+        """Refuse what is on its way and not at the log."""
         pending, self._pending = self._pending, deque()
         for submission in pending:
-            self._refuse(submission, refusal(history.version))
-        self.audience.send(self.state_message(()))
+            self._refuse(submission, refusal())
 
     def check_epoch(self, epoch: int) -> None:
         """Raise Refusal VERSION_TOO_OLD unless the history is still that of `epoch`."""

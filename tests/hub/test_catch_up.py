@@ -10,7 +10,7 @@ from gateway import ot
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal
 from gateway.hub.catch_up import PAUSE_S
-from gateway.ports import Snapshot
+from gateway.ports import Absent, Snapshot
 from tests.hub.parts import cluster, quiet
 from tests.rooms.parts import CONFIG, EVENT, RESOURCE, START_MS, Author, Reader, titled
 
@@ -134,6 +134,23 @@ async def test_soon_tries_until_the_log_answers(autojump_clock):
         worker.log.away = False
         await trio.sleep(PAUSE_S)
         assert room.version == 2
+
+
+async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await worker.open()
+        worker.log.away = True
+        worker.log.appends.clear()
+        worker.log.answers.append([Absent()])
+        await worker.commit(room, ann := Author("ann"), titled("a"))
+        [refusal] = ann.refusals
+        assert (refusal.code, refusal.details["outcome"]) == ("UNAVAILABLE", "none")
+        assert refusal.details["retry_after_ms"] > 0
+        assert (refusal.details["resource_id"], len(worker.log.appends)) == (room.id, 1)
+        worker.log.away = False
+        await worker.commit(room, ann, titled("a"))
+        assert ann.versions == [2]
 
 
 async def test_now_says_that_the_log_is_away(autojump_clock):

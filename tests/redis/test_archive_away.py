@@ -19,9 +19,12 @@ from gateway.redislink.keys import partition_of
 from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import NOW_MS, ROOM, committed, filled
-from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.parts import eventually, flush, fresh, running, settings
+from tests.redis.test_flushed import archive_all, node
 from tests.redis.test_redis_archive import Worker, worker
-from tests.servers import postgres_server, redis_server, shared_postgres
+from tests.redis.test_trimmed import client
+from tests.servers import postgres_server, redis_server, shared_postgres, shared_redis
+from tests.simulation.cluster import CONFIG
 
 RESOURCES = [f"event:{number}" for number in range(40)]
 QUICK = {"command_timeout_s": 0.3, "connect_timeout_s": 2.0}
@@ -76,6 +79,25 @@ async def test_where_no_server_answers_the_archive_waits() -> None:
             assert node.archiver.numbers.trouble
             assert not node.archiver.numbers.store_away
             nursery.cancel_scope.cancel()
+
+
+async def test_an_edit_of_what_redis_lost_is_refused_while_the_archive_is_away() -> None:
+    config = CONFIG.with_(redis={"urls": fresh("any").redis.urls})
+    with postgres_server("fsync=off") as postgres, postgres.database() as dsn:
+        migrate(dsn)
+        async with node("one", config, dsn) as found, client("ann", found) as ann:
+            assert (await ann.edit(0, "first"))["version"] == 1
+            await archive_all(config, dsn)
+            postgres.kill()
+            flush(shared_redis("any", 0).port)
+            for _ in range(3):
+                refused = await ann.edit(1, "on")
+                assert (refused["code"], refused["outcome"]) == ("UNAVAILABLE", "none")
+            assert found.counters.batches < 10
+            postgres.start()
+            with trio.fail_after(60):
+                await ann.told("SYNC_RESPONSE")  # in a new epoch
+            assert (await ann.edit(1, "on"))["version"] == 2
 
 
 @asynccontextmanager
