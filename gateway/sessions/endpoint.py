@@ -329,18 +329,22 @@ class Endpoint:
     async def drain(self) -> None:
         """Send everyone away: GOAWAY to all, what is on its way is committed, then 1001. Takes no new ones.
 
-        Returns when all connections are gone, or when the grace is over.
+        Where edits never stop coming, 1001 is told in the middle of the grace; then what came is committed.
+        Returns when all connections are gone and nothing is on its way, or when the grace is over.
         """
         self.draining = True
-        with trio.move_on_after(self._config.timeouts.drain_grace_s):
+        grace_s = self._config.timeouts.drain_grace_s
+        with trio.move_on_after(grace_s):
             slices = Slices(self._hub.now_s)
             for number, session in enumerate(list(self._registry.sessions)):
                 session.send("GOAWAY", {"reconnect_after_ms": self._accepting.delay_ms(number)})
                 if slices.over:
                     await slices.pause()
-            await self._hub.idle()
+            with trio.move_on_after(grace_s / 2):
+                await self._hub.idle()
             for session in list(self._registry.sessions):
                 session.close(close_codes.GOING_AWAY, "this node is shutting down")
                 if slices.over:
                     await slices.pause()
             await self._registry.emptied()
+            await self._hub.idle()

@@ -87,6 +87,24 @@ async def test_a_drain_does_not_wait_for_ever(autojump_clock):
         assert trio.current_time() - began_s == 3.0
 
 
+async def test_everyone_is_told_to_go_though_there_is_always_an_edit_on_its_way(autojump_clock):
+    async with desk(CONFIG.with_(timeouts={"drain_grace_s": 3.0})) as found, trio.open_nursery() as nursery:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        found.worker.log.hold()
+        await ann.say("OP", resource_id="1", version=1, operation=titled("a")[0])
+        nursery.start_soon(found.endpoint.drain)
+        await trio.sleep(2.0)
+        assert (ann.reader.closed_with, bob.reader.closed_with) == (1001, 1001)
+        ann.leave()
+        bob.leave()
+        await trio.testing.wait_all_tasks_blocked()
+        assert nursery.child_tasks != set(), "what ann sent isn't committed yet"
+        found.worker.log.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert nursery.child_tasks == set()
+        assert found.room().version == 2
+
+
 async def test_a_session_of_another_worker_goes_on_as_it_was(autojump_clock):
     async with desk() as found:
         identity = Office().verify("ann", 0)

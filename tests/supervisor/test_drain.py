@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import itertools
+import signal
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 import trio
 
 from tests.cli.commands import Server, gateway, served
-from tests.clients.wire import wire
+from tests.clients.wire import Closed, Message, Wire, wire
+from tests.proxy import tcp_proxy
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, token
 
@@ -39,6 +42,62 @@ async def test_drain_sends_clients_elsewhere_and_ends_the_node(tmp_path: Path, s
             assert await opened.closed() == 1001
             assert opened.of_type("GOAWAY")[0]["reconnect_after_ms"] >= 100
         assert await server.command.ended() == 0
+
+
+async def _write(opened: Wire, name: str, documents: Sequence[str]) -> None:
+    """Edit these, one after the other, and wait for no answer; until the connection is closed."""
+    heads: dict[str, int] = {}
+
+    def note(message: Message) -> None:
+        payload = message["payload"]
+        if "version" in payload:
+            heads[payload["resource_id"]] = payload["version"]
+
+    opened.on_message = note
+    for number in itertools.count():
+        ident = documents[number % len(documents)]
+        edit = {"op": "add", "path": f"/{name}", "value": number}
+        named = {"resource_id": ident, "version": heads.get(ident, 1), "client_id": name}
+        try:
+            await opened.send("OP", {**named, "operation": edit})
+        except Closed:
+            return
+        await trio.sleep(0.005)
+
+
+async def _writes(
+    server: Server, bearer: str, name: str, codes: list[int], *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Edit five documents without an end; how the connection was closed goes into `codes`."""
+    documents = [f"{name}-{number}" for number in range(5)]
+    async with wire(server.url, bearer) as opened, trio.open_nursery() as nursery:
+        await opened.take("AUTH_ACK")
+        for ident in documents:
+            await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": ident})
+            create = {"op": "add", "path": "", "value": {}}
+            named = {"resource_id": ident, "version": 0, "client_id": name}
+            await opened.ask("OP", {**named, "operation": create})
+        nursery.start_soon(_write, opened, name, documents)
+        task_status.started()
+        codes.append(await opened.closed())
+
+
+async def test_who_never_stops_editing_is_told_to_go(tmp_path: Path) -> None:
+    settings = ("limits.operations_per_minute=0", "limits.user_cpu_share=1", "timeouts.drain_grace_s=6")
+    words = [word for setting in settings for word in ("--set", setting)]
+    codes: list[int] = []
+    with redis_server() as redis:
+        async with tcp_proxy(redis.port) as proxy:
+            words += ["--redis", f"redis://127.0.0.1:{proxy.port}"]
+            async with served(tmp_path, *words) as server, trio.open_nursery() as nursery:
+                bearer = await token(server)
+                proxy.delay_s = 0.05  # so that something is always on its way
+                async with trio.open_nursery() as starting:
+                    for number in range(8):
+                        starting.start_soon(nursery.start, _writes, server, bearer, f"c{number}", codes)
+                server.command.process.send_signal(signal.SIGTERM)
+                assert await server.command.ended() == 0
+    assert codes == [1001] * 8
 
 
 async def test_the_admin_port_is_on_loopback_wherever_clients_connect(tmp_path: Path) -> None:
