@@ -59,10 +59,20 @@ def _shown(value: Any) -> Any:
     return value[:TEXT_LENGTH_MAX] if isinstance(value, str) else None
 
 
-def summary_of(document: Any, version: int) -> dict[str, Any]:
+def summary_of(document: Any, epoch: int, version: int) -> dict[str, Any]:
     """An event's item in the index."""
     shown = document if isinstance(document, dict) else {}
-    return {"version": version} | {name: _shown(shown.get(name)) for name in FIELDS}
+    return {"epoch": epoch, "version": version} | {name: _shown(shown.get(name)) for name in FIELDS}
+
+
+def shown_of(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client is shown of an item."""
+    return {name: item[name] for name in ("version", *FIELDS)}
+
+
+def _place(item: Mapping[str, Any]) -> tuple[int, int]:
+    """Where in its event's histories an item was made; it may be older than epochs are kept."""
+    return item.get("epoch", 0), item["version"]
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -270,14 +280,14 @@ class Children:
     def _differences(self, calendar: str, event: Room, items: Items) -> list[dict[str, Any]]:
         """What brings an event's item up to date, unless another worker knew a newer version of it."""
         known, path = items.get(event.id), ot.pointer((event.id,))
-        belongs, item = parent_of(event.document) == calendar, summary_of(event.document, event.version)
+        belongs = parent_of(event.document) == calendar
+        item = summary_of(event.document, event.epoch, event.version)
         add = {"op": "add", "path": path, "value": item}
         if known is None:
             return [add] if belongs else []
-        newer = known["version"] > event.version > 0  # an event without a version was purged
-        if newer or (belongs and _same(known, item)):
+        if _place(known) > _place(item) or (belongs and _same(known, item)):
             return []
-        guard = {"op": "test", "path": f"{path}/version", "value": known["version"]}
+        guard = {"op": "test", "path": path, "value": known}
         return [guard, add if belongs else {"op": "remove", "path": path}]
 
     # ------------------------------------------------------------------------------------- watching

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from gateway.errors import Refusal
-from gateway.hub.children import CHILD, PARENT, Items, Tell
+from gateway.hub.children import CHILD, PARENT, Items, Tell, shown_of
 from gateway.hub.summarise import instant_ms
 from gateway.ports.summaries import NEVER_MS, Cursor
 from gateway.sessions.session import ClientSession
@@ -28,7 +28,7 @@ def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
     """Of items those that the client may see."""
     identity, known = session.known_identity(), session.shared.permissions.known
     return [
-        {"resource": CHILD, "resource_id": name, **item}
+        {"resource": CHILD, "resource_id": name, **shown_of(item)}
         for name, item in items.items()
         if known(identity, CHILD, name) is not None
     ]

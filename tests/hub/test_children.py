@@ -42,7 +42,7 @@ async def test_an_events_summary_follows_it_into_another_calendar_and_out(autoju
     async with cluster() as found:
         worker = await found.worker()
         room = await create(worker, "1")
-        assert await items_of(worker) == {"1": summary_of(STANDUP, 1)}
+        assert await items_of(worker) == {"1": summary_of(STANDUP, room.epoch, 1)}
         await edit(worker, room, "/title", "Retro")
         assert (await items_of(worker))["1"]["title"] == "Retro"
         await edit(worker, room, "/calendar_id", "home")
@@ -127,6 +127,31 @@ async def test_an_older_version_never_takes_the_place_of_a_newer_one(autojump_cl
         assert (await items_of(one))["1"]["title"] == "Retro"
 
 
+async def test_an_event_whose_history_begins_anew_is_followed_in_that_one(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await create(worker, "1")
+        for title in ("Retro", "Demo"):
+            await edit(worker, room, "/title", title)
+            await trio.sleep(0.1)
+        found.history.purge("event:1")  # by the log alone, as where a server came back without it
+        await worker.hub.catch_up.now(room)
+        assert (await items_of(worker))["1"]["version"] == 3 > room.version
+        await create(worker, "1", STANDUP | {"title": "Again"})
+        assert (await items_of(worker))["1"]["title"] == "Again"
+
+
+async def test_an_item_from_before_epochs_were_kept_is_brought_up_to_date(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        index = await worker.hub.open("children:work")
+        old = {name: value for name, value in summary_of(STANDUP, 0, 9).items() if name != "epoch"}
+        await worker.commit(index, Author("ann"), [{"op": "add", "path": "", "value": {"1": old}}])
+        room = await create(worker, "1", STANDUP | {"title": "Retro"})
+        expected = summary_of(room.document, room.epoch, 1)
+        assert await items_of(worker) == {"1": expected}
+
+
 async def test_a_deleted_event_is_no_child_any_more(autojump_clock):
     async with cluster() as found:
         worker = await found.worker()
@@ -161,7 +186,8 @@ async def test_of_a_purged_event_nothing_stays_in_the_indexes_of_calendars_that_
         await other.hub.children.watch("work", there)
         assert b"Secret" in await history_of(worker) and b"Secret" in await history_of(worker, "home")
         await worker.hub.purge("event:1")
-        assert await items_of(worker) == {"2": summary_of(STANDUP, 1)} == await items_of(other)
+        item = summary_of(STANDUP, (await worker.hub.open("event:2")).epoch, 1)
+        assert await items_of(worker) == {"2": item} == await items_of(other)
         assert await items_of(worker, "home") == {}
         assert b"Secret" not in await history_of(worker) + await history_of(worker, "home")
         assert here.heard == [("removed", "1")] == there.heard
@@ -174,7 +200,7 @@ async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(a
     async with cluster() as found:
         worker = await found.worker()
         await create(worker, "1", STANDUP | {"title": "Secret"})
-        await create(worker, "2")
+        kept = await create(worker, "2")
         await trio.sleep(0.1)
         children = worker.hub.children
         purge, calls = children._purge, []
@@ -188,7 +214,7 @@ async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(a
         children._purge = refused
         await worker.hub.purge("event:1")
         await trio.sleep(2)
-        assert await items_of(worker) == {"2": summary_of(STANDUP, 1)}
+        assert await items_of(worker) == {"2": summary_of(STANDUP, kept.epoch, 1)}
         assert calls == ["children:work"] * 2 and b"Secret" not in await history_of(worker)
 
 
