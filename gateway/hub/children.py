@@ -260,7 +260,7 @@ class Children:
         items = (due.kept or {}) | (room.document or {})
         due.kept = {name: item for name, item in items.items() if name not in due.purged}
         if room.version:
-            await self._purge(room.resource)
+            room = await self._purge(room.resource)
         await self._commit(room, [{"op": "add", "path": "", "value": due.kept}])
         due.purged, due.kept = set(), None
 

@@ -218,6 +218,28 @@ async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(a
         assert calls == ["children:work"] * 2 and b"Secret" not in await history_of(worker)
 
 
+async def test_an_index_that_is_closed_while_it_is_purged_is_written_where_it_is_open_again(
+    autojump_clock, caplog
+):
+    async with cluster() as found:
+        worker = await found.worker()
+        await create(worker, "1", STANDUP | {"title": "Secret"})
+        await create(worker, "2")
+        await trio.sleep(0.1)
+        closed, purge = worker.hub.get("children:work"), worker.log.purge
+
+        async def late(resource):
+            await trio.sleep(3 * CONFIG.timeouts.room_idle_s)
+            return await purge(resource)
+
+        worker.log.purge = late
+        await worker.hub.purge("event:1")
+        await trio.sleep(4 * CONFIG.timeouts.room_idle_s)
+        assert list(await items_of(worker)) == ["2"]
+        assert worker.hub.get("children:work") is not closed
+        assert "isn't up to date" not in caplog.text
+
+
 async def test_a_calendar_has_more_events_than_a_document_of_a_client_may_hold(autojump_clock):
     async with cluster(CONFIG.with_(limits={"document_bytes_max": 1000})) as found:
         worker, other = await found.worker(), await found.worker()
