@@ -41,13 +41,13 @@ async def load(log: OpLog, resource: str, seq_kept: int) -> Loaded:
         entries.append(_replayed(resource, document, record))
         document = entries[-1].after
         await slices.pause()
-    version, timestamp_ms = opening.snapshot.version, 0
+    version, changed_ms = opening.snapshot.version, 0
     if entries:
         version = entries[-1].record.version
-        timestamp_ms = entries[-1].record.timestamp
+        changed_ms = entries[-1].record.timestamp
     elif version:
-        timestamp_ms = await _made_ms(log, resource, version)
-    history = History(opening.epoch, version, document, timestamp_ms, seq_kept)
+        changed_ms = await _made_ms(log, resource, version)
+    history = History(opening.epoch, version, document, changed_ms, seq_kept)
     history.snapshot_version = opening.snapshot.version
     for entry in entries:
         history.window.append(entry)

@@ -92,7 +92,7 @@ class Round:
 
     def _stage(self, room: Room) -> None:
         context = self._context
-        changed_ms, pending = room.history.timestamp_ms, context.counters.pending_changes
+        changed_ms, pending = room.history.changed_ms, context.counters.pending_changes
         batch = room.prepare()
         changes = 0 if batch is None else len(batch.records)
         began_s, self._used_s = self._used_s, context.cpu_s()

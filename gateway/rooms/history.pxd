@@ -14,6 +14,7 @@ cdef class History:
     cdef readonly Window window
     cdef public object snapshot_version
     cdef readonly object timestamp_ms
+    cdef readonly object changed_ms
     cdef readonly bint pristine
     cdef readonly object bytes_bound
     cdef object _measured_beyond

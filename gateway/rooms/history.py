@@ -27,26 +27,26 @@ ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest fi
 class History:
     """One resource's history up to the head, `version` of `epoch`. Version 0 and no document: never written.
 
-    `timestamp_ms` is the newest that anything of the resource was stamped with. `bytes_bound` is an upper
-    bound of the document's size. Of each client that is known here the last `seq_kept` submissions are
-    remembered; `pristine`: nothing was written before this was loaded, and nobody was forgotten since, so no
-    client is unknown.
+    `timestamp_ms` is the newest that anything of the resource was stamped with, `changed_ms` the head's; 0
+    where it isn't known. `bytes_bound` is an upper bound of the document's size. Of each client that is
+    known here the last `seq_kept` submissions are remembered; `pristine`: nothing was written before this was
+    loaded, and nobody was forgotten since, so no client is unknown.
     """
 
     __slots__ = (
-        "_clients", "_measured_beyond", "_seq_kept", "bytes_bound", "document", "epoch", "pristine",
-        "snapshot_version", "timestamp_ms", "version", "window",
+        "_clients", "_measured_beyond", "_seq_kept", "bytes_bound", "changed_ms", "document", "epoch",
+        "pristine", "snapshot_version", "timestamp_ms", "version", "window",
     )  # fmt: skip
 
     def __init__(
-        self, epoch: int, version: int, document: Any, timestamp_ms: int = 0, seq_kept: int = 16
+        self, epoch: int, version: int, document: Any, changed_ms: int = 0, seq_kept: int = 16
     ) -> None:
         self.epoch = epoch
         self.version = version
         self.document = document
         self.window = Window()
         self.snapshot_version = version
-        self.timestamp_ms = timestamp_ms
+        self.timestamp_ms = self.changed_ms = changed_ms
         self.pristine = version == 0
         self.bytes_bound = 0 if document is None else len(orjson.dumps(document))
         self._measured_beyond = 2 * self.bytes_bound + UNMEASURED_BYTES
@@ -78,8 +78,8 @@ class History:
         record = entry.record
         self.document = entry.after
         self.version = record.version
-        if record.timestamp > self.timestamp_ms:
-            self.timestamp_ms = record.timestamp
+        self.changed_ms = record.timestamp
+        self.stamp(record.timestamp)
         self.window.append(entry)
         if record.seq is not None:
             memory = self.memory_of(record.user_id, record.client_id)

@@ -74,11 +74,15 @@ async def test_appends_overlap_as_far_as_the_log_says(autojump_clock):
         assert max(len(batches) for batches in worker.log.appends) == 2  # of a change or two each
 
 
+@pytest.mark.parametrize("moves_cursors", [False, True])
 @pytest.mark.parametrize(("documents", "append_interval_s"), [(20, 0.040), (200, 0.010)])
 async def test_slow_appends_wait_where_edits_of_one_document_go_together(
-    autojump_clock, documents, append_interval_s
+    autojump_clock, documents, append_interval_s, moves_cursors
 ):
-    """1,000 edits a second to a log whose appends take 10 ms, four of which are waited for at the most."""
+    """1,000 edits a second to a log whose appends take 10 ms, four of which are waited for at the most.
+
+    A cursor that moves before each of them is no change.
+    """
     async with cluster() as found:
         worker = await found.worker(Pacing(0.010, appends=4))
         rooms = [await worker.open(f"event:{number}") for number in range(documents)]
@@ -93,7 +97,10 @@ async def test_slow_appends_wait_where_edits_of_one_document_go_together(
         for number in range(3000):
             if number == 1000:
                 worker.log.appends.clear()
-            worker.submit(rooms[number % documents], ann, titled(f"{number}"))
+            room = rooms[number % documents]
+            if moves_cursors:
+                room.stamp_ms()
+            worker.submit(room, ann, titled(f"{number}"))
             await trio.sleep(0.001)
         assert 2.0 / len(worker.log.appends) == pytest.approx(append_interval_s, rel=0.15)
 

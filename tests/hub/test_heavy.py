@@ -37,7 +37,7 @@ class Room:
     """A room that always has more to stage; each batch takes so long, and all of it is refused."""
 
     unsanitised = ()
-    history = SimpleNamespace(timestamp_ms=0)
+    history = SimpleNamespace(changed_ms=0)
 
     def __init__(self, name: str, work: Work, cost_s: float) -> None:
         self.resource = name
