@@ -73,8 +73,9 @@ class Pasts:
         if past is None or past.start > version:
             self.bound()
             self._counters.bases_rebuilt += 1
+            history = room.history
             snapshot = await self._log.snapshot(room.resource, version)
-            fresh = Past(room.history, snapshot.version, orjson.loads(snapshot.document))
+            fresh = Past(history, snapshot.version, orjson.loads(snapshot.document))
             if past is not None:
                 await self._read(room, fresh, version, past.start)
                 if fresh.end == past.start:
@@ -89,6 +90,8 @@ class Pasts:
         before = past.end
         async with aclosing(replay.records_after(self._log, room.resource, before, upto)) as records:
             async for record in records:
+                if past.history is not room.history:  # replaced meanwhile: these may be the other one's
+                    return
                 past.add(record)
                 if past.bytes > self._limits.pasts_bytes_max:
                     past.drop_before(version)

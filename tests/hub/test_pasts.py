@@ -320,6 +320,38 @@ async def test_another_history_needs_another_past(autojump_clock):
         assert (document["title"], asked.snapshots) == ("25", [25])
 
 
+async def test_what_was_read_of_a_history_that_is_replaced_meanwhile_is_none_of_the_next(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room, asked = await long_ago(found)
+        former = Snapshot(20, b'{"title":"20","description":"","tags":[]}')
+        found.history.save_snapshot(RESOURCE, room.epoch, former)
+        refusals, go = [], trio.Event()
+
+        async def late(resource: str, version: int) -> Snapshot:
+            snapshot = await asked.snapshot(resource, version)
+            await go.wait()
+            return snapshot
+
+        async def edit() -> None:
+            with pytest.raises(Refusal) as caught:
+                await worker.hub.catch_up.lower_at(room, 20, MINE, ot.budget())
+            refusals.append(caught.value.code)
+
+        worker.log.snapshot = late  # type: ignore[method-assign]
+        nursery.start_soon(edit)
+        await wait_all_tasks_blocked()
+        await worker.hub.purge(RESOURCE)
+        await worker.open()
+        for version in range(room.version + 1, 40):
+            await worker.commit(room, Author("ann"), MINE if version == 30 else titled(str(version)))
+        room.trim(5, 1 << 30)
+        go.set()
+        await wait_all_tasks_blocked()
+        assert refusals == ["VERSION_TOO_OLD"]
+        document = (await worker.hub.catch_up.lower_at(room, 25, MINE, ot.budget())).began.document
+        assert document == {"title": "25", "description": "abc", "tags": []}
+
+
 async def test_an_idle_room_keeps_no_past(autojump_clock):
     async with cluster() as found:
         worker, room, _ = await long_ago(found)
