@@ -61,7 +61,7 @@ class Audience:
         """Something that all get, in order with the changes."""
         for form in self._forms.values():
             form.group.publish((message,), {}, self._topic)
-        for changed in self.watchers:
+        for changed in tuple(self.watchers):  # who hears may leave
             changed()
 
     def announce(self, message: bytes, author: Connection | None) -> None:
@@ -110,7 +110,7 @@ class Audience:
             else:
                 sent += self._tell_plain(form, entries, own, name, stamp_ms)
         self._counters.deliveries += sent
-        for changed in self.watchers:
+        for changed in tuple(self.watchers):  # who hears may leave
             changed()
 
     def _tell_plain(

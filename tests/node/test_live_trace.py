@@ -9,6 +9,7 @@ from gateway.errors import LogUnavailable, Refusal
 from gateway.node.live_trace import LiveTracer
 from gateway.sessions.handlers import HANDLERS
 from tests.hub.parts import cluster
+from tests.rooms.parts import Author, titled
 
 
 async def test_traces_that_begin_together_leave_the_handlers_as_they_were(autojump_clock):
@@ -35,3 +36,17 @@ async def test_a_trace_that_cannot_begin_leaves_the_one_that_there_is(autojump_c
         assert live.told(0)["tracing"] == {"user_id": "ann", "resource": None}
         live.stop()
         assert handlers == HANDLERS
+
+
+async def test_who_watches_a_room_too_hears_of_the_change_that_finds_a_trace_over(autojump_clock):
+    async with cluster() as found:
+        worker, heard = await found.worker(), []
+        room = await worker.open()
+        live = LiveTracer(worker.hub, dict(HANDLERS))
+        await live.start(None, room.resource, 60.0)
+        with room.watched(lambda: heard.append(room.version)):
+            await trio.sleep(61)
+            for title in "ab":
+                await worker.commit(room, Author("ann"), titled(title))
+        assert heard == [2, 3]
+        assert live.told(0)["events"] == []
