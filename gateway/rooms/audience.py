@@ -40,6 +40,9 @@ class Audience:
     def __len__(self) -> int:
         return len(self._members)
 
+    def __contains__(self, connection: Connection | None) -> bool:
+        return connection in self._members
+
     def add(self, connection: Connection, extended: bool) -> None:
         """A subscriber from now on, in its form; who is one already may change it."""
         self.discard(connection)

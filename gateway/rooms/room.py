@@ -549,9 +549,9 @@ class Room:
         shared = self._shared
         self.audience.tell(entries, submissions, self._name, self.stamp_ms())
         self.idle_since_s = now_s = shared.now_s()
-        others = max(0, len(self.audience) - 1)
         latency = shared.counters.message_latency_seconds
         for submission in submissions:
+            others = len(self.audience) - (submission.author.connection in self.audience)
             latency.observe(now_s - submission.arrived_s, others)
 
     def _observe_latency(self, entries: list[Entry], arrived_ms: int | None) -> None:

@@ -367,6 +367,17 @@ def test_a_duplicate_in_the_batch_is_answered_and_the_rest_is_tried_again(table)
     assert [staged.user_id for staged in table.prepared().records] == ["bob"]
 
 
+@pytest.mark.parametrize(("author", "readers"), [("subscribed", 1), ("connected", 2), ("over HTTP", 2)])
+def test_an_edits_latency_counts_once_for_each_reader_but_its_author(table, author, readers):
+    one, _ = table.reader(), table.reader()
+    connections = {"subscribed": one, "connected": Reader(), "over HTTP": None}
+    table.edit(Author("ann", connections[author]), titled("a"))
+    table.prepared()
+    before = table.counters.message_latency_seconds.count
+    table.room.settle(Committed())
+    assert table.counters.message_latency_seconds.count - before == readers
+
+
 # -------------------------------------------------------------------------------------------- resends
 
 
