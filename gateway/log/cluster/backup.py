@@ -274,8 +274,7 @@ async def _clear_partition(shards: Shards, partition: int) -> None:
     while True:
         words = ("SCAN", cursor, "MATCH", f"{keys.tag(partition)}:*", "COUNT", SCAN_COUNT)
         cursor, page = await shards.call(Call(partition, pack(words)))
-        gone = [key for key in page if key.partition(b":")[2][:1] in b"oihcsqw" and key.count(b":")]
-        gone = [key for key in gone if key != keys.FLAGS_KEY.encode()]
+        gone = [key for key in page if key.partition(b":")[2][:1] in b"oihcsqw"]
         if gone:
             await shards.call(Call(partition, pack(("UNLINK", *gone))))
         if cursor == b"0":
