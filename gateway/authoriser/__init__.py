@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gateway.authoriser.hook import HookAuthoriser
-from gateway.config import Config
-from gateway.errors import ConfigError
+from gateway.config import Config, extras
 from gateway.ports import Authoriser
 
 __all__ = ["authoriser_of"]
@@ -17,11 +16,7 @@ def authoriser_of(config: Config) -> Authoriser | None:
         return HookAuthoriser(settings.hook, settings.visible)
     if not settings.url:
         return None
-    try:
-        from gateway.authoriser.webhook import WebhookAuthoriser  # needs httpx
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"authoriser.url is set, and {error.name} isn't installed: "
-            "pip install 'collab-gateway[authoriser]', or leave authoriser.url out"
-        ) from None
+    extras.AUTHORISER.require()
+    from gateway.authoriser.webhook import WebhookAuthoriser
+
     return WebhookAuthoriser(settings)

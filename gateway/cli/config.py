@@ -7,7 +7,7 @@ import json
 import click
 
 from gateway.cli.options import Settings, settings
-from gateway.config import Row, rows
+from gateway.config import Row, extras, rows
 from gateway.config.fields import in_toml
 
 VALUE_WIDTH = 46
@@ -29,6 +29,9 @@ def config_command(as_json: bool, words: tuple[str, ...], settings: Settings) ->
     gateway config --config gateway.toml --json
     """
     config = settings.load()
+    for extra in extras.wanted(config):
+        if (problem := extra.problem()) is not None:
+            click.echo(f"{problem}: {extra.remedy}", err=True)
     found = [row for row in rows(config) if _matches(row, words)]
     if not found:
         raise click.UsageError(f"no setting has {' or '.join(words)} in its name or help")

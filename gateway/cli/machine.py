@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gateway.admission import secret_path
-from gateway.config import Config
+from gateway.config import Config, extras
 from gateway.errors import ConfigError, LogError
 from gateway.log.checked import Checked
 from gateway.log.cluster.backup import with_stores
@@ -54,6 +54,7 @@ def findings(config: Config) -> Iterator[Finding]:
     """Look at everything; well under a second but for a slow disk and a long log, which is read whole."""
     yield _python()
     yield from _kernels()
+    yield from _extras(config)
     yield _descriptors(config)
     yield _backlog(config)
     yield _ports()
@@ -86,6 +87,15 @@ def _kernels() -> Iterator[Finding]:
         else:
             remedy = "install a C compiler, then `make -B venv` (or reinstall the package)"
             yield Finding(f"kernel {name}", "hint", "not built: the pure twin runs, slower", remedy)
+
+
+def _extras(config: Config) -> Iterator[Finding]:
+    """What the configuration needs beyond every installation."""
+    for extra in extras.wanted(config):
+        if (problem := extra.problem()) is not None:
+            yield Finding(f"extra {extra.name}", "bad", problem, extra.remedy)
+        else:
+            yield Finding(f"extra {extra.name}", "ok", f"installed, for {extra.setting}")
 
 
 def _descriptors(config: Config) -> Finding:

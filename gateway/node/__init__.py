@@ -31,7 +31,7 @@ from gateway.admin.app import Controls
 from gateway.admission import Features, Revocations, Schemas, TokenVerifier
 from gateway.admission.addresses import Proxies
 from gateway.authoriser import authoriser_of
-from gateway.config import Config, TracingSettings, changed_settings, live_settings
+from gateway.config import Config, TracingSettings, changed_settings, extras, live_settings
 from gateway.errors import ConfigError
 from gateway.http import server
 from gateway.http.places import Places
@@ -103,13 +103,9 @@ def tracer_of(settings: TracingSettings, node: str) -> OtelTracer | None:
     """Who traces, if anybody does; raises ConfigError where they can't be sent."""
     if not settings.endpoint:
         return None
-    try:
-        from gateway.node.tracing import OtelTracer
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"tracing.endpoint is set, and {error.name} isn't installed: pip install 'collab-gateway[otel]', "
-            "or leave tracing.endpoint out"
-        ) from None
+    extras.TRACING.require()
+    from gateway.node.tracing import OtelTracer
+
     return OtelTracer(settings, node)
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from gateway.admission import Schemas
-from gateway.config import Config
+from gateway.config import Config, extras
 from gateway.errors import ConfigError
 from gateway.hub.retention import Policy
 from gateway.node.embedded import EmbeddedBackend
@@ -85,7 +85,9 @@ class Backend(Protocol):
 
 
 def check_settings(config: Config) -> None:
-    """Raise ConfigError for settings that don't go together."""
+    """Raise ConfigError for settings that don't go together, or need what isn't installed."""
+    for extra in extras.wanted(config):
+        extra.require()
     if config.server.workers > 1 and not config.is_cluster:
         raise ConfigError(
             f"server.workers = {config.server.workers}: several workers meet in Redis; add "

@@ -12,8 +12,8 @@ from gateway.bus.redis import RedisBus
 from gateway.bus.redis_presence import RedisPresence
 from gateway.bus.redis_rates import RedisRates
 from gateway.bus.redis_values import RedisValues
-from gateway.config import Config, SearchSettings
-from gateway.errors import ConfigError, LogUnavailable
+from gateway.config import Config, SearchSettings, extras
+from gateway.errors import LogUnavailable
 from gateway.log.archive import Archiver
 from gateway.log.cluster import backup_note
 from gateway.log.cluster.history import ClusterHistory
@@ -69,10 +69,9 @@ def _update(levels: dict[str, float], found: Mapping[str, float], serving: Set[s
 
 def rest_of(settings: SearchSettings) -> Rest:
     """The search server; raises ConfigError."""
-    try:
-        from gateway.log.search.rest import HttpRest  # needs httpx
-    except ImportError:
-        raise ConfigError("search.url needs httpx: pip install 'collab-gateway[search]'") from None
+    extras.SEARCH.require()
+    from gateway.log.search.rest import HttpRest
+
     return HttpRest(settings)
 
 
