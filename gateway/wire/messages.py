@@ -32,6 +32,7 @@ CONTAINERS_MAX = 65_536
 # the float; only so long a run can be one beyond (999999999999999999999, of 21 digits, is read as 1e21).
 # Digits are looked for as zeros, and all else as spaces.
 _LONG_DIGITS = b"0" * 21
+_LONG_INTEGER_MIN = 1e21
 _DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _DIGITS = re.compile(rb"[0-9]+")
 
@@ -232,8 +233,24 @@ def _check_integers(patch: list[dict[str, Any]], raw: bytes) -> None:
     for operation in patch:
         value = operation.get("value")
         if value is not None and not isinstance(value, (str, int)):
-            check_integers(raw)
+            found = _long_integer(raw)
+            if found and any(_holds_large(operation.get("value")) for operation in patch):
+                raise _beyond(found)
             return
+
+
+def _holds_large(value: Any) -> bool:
+    """Whether a float as it is read of a long integer is anywhere in a value."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, float) and abs(value) >= _LONG_INTEGER_MIN:
+            return True
+    return False
 
 
 def check_integers(raw: bytes) -> None:
@@ -241,6 +258,17 @@ def check_integers(raw: bytes) -> None:
 
     What other readers lose digits of, and is shorter, `ot` refuses where it is a value.
     """
+    if found := _long_integer(raw):
+        raise _beyond(found)
+
+
+def _beyond(digits: bytes) -> Refusal:
+    text = f"The integer {digits[:24].decode()} is beyond +-(2^53-1); send it as a string."
+    return Refusal("INVALID_OPERATION", text)
+
+
+def _long_integer(raw: bytes) -> bytes:
+    """The digits of the first integer of 21 or more in some JSON; none: b""."""
     looked_at = quotes = 0
     digits = raw.translate(_DIGITS_AS_ZEROS)
     while (first := digits.find(_LONG_DIGITS, looked_at)) >= 0:
@@ -253,8 +281,8 @@ def check_integers(raw: bytes) -> None:
         quotes += before.count(b'"')
         looked_at = end
         if quotes % 2 == 0 and _is_integer(raw, first, end):  # in no string
-            text = f"The integer {found[0][:24].decode()} is beyond +-(2^53-1); send it as a string."
-            raise Refusal("INVALID_OPERATION", text)
+            return found[0]
+    return b""
 
 
 def _is_integer(raw: bytes, first: int, end: int) -> bool:
