@@ -18,6 +18,8 @@ from gateway.runtime.clock import unix_ms
 
 # Beside a lone node's log: its time of change is what is noted.
 BACKUP_MARK = "backed-up"
+# What was written to less long ago may be a backup that is under way.
+UNDER_WAY_S = 12 * 3600
 # A backup, or what a killed run left of one.
 _NAMED = re.compile(rf"gateway-\d{{8}}T\d{{6}}Z\.sqlite3(\.copied)?(\.part)?({'|'.join(PARTS)})")
 
@@ -41,8 +43,15 @@ def thin(made: Path, keep: int) -> None:
         kept = {made.name, *backups[-keep:]}
         gone = {*backups} - kept
         for path in files:
-            if path.name in gone or path.name < min(kept):
+            if path.name in gone or (path.name < min(kept) and not _may_be_under_way(path)):
                 path.unlink()
+
+
+def _may_be_under_way(path: Path) -> bool:
+    try:
+        return since_s(path.stat().st_mtime * 1000) < UNDER_WAY_S
+    except FileNotFoundError:  # it was: it has its name now, or is gone
+        return True
 
 
 def note_first(data_dir: Path, begun_ms: int) -> None:

@@ -391,6 +391,8 @@ async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touch
     killed = [f"{old[1]}.copied.part-wal", f"{old[1]}.part-journal", f"{old[3]}.part", f"{old[1]}.copied"]
     for name in (*old, *others, *killed):
         (backups / name).touch()
+    for name in killed:
+        os.utime(backups / name, (0, 0))
     printed = await done("backup", str(backups), "--keep", "2", "--data", str(data))
     [newest] = set(named(backups)) - {*old, *others, *killed}
     assert f"3 changes of 1 resources in {backups / newest}" in printed
@@ -425,6 +427,16 @@ def test_of_backups_that_overlap_neither_removes_the_other_as_one_of_the_future(
         path.touch()
     backup_series.thin(first, keep)  # begun first, done last
     assert named(tmp_path) == [first.name, second.name]
+
+
+def test_what_is_being_written_by_a_backup_that_was_begun_before_stays(tmp_path: Path) -> None:
+    now_ms = unix_ms()
+    first, second = (backup_series.file_of(tmp_path, now_ms - ago_ms) for ago_ms in (6e6, 3e6))
+    under_way = [f"{first.name}.copied", f"{first.name}.part", f"{first.name}.part-journal"]
+    for name in (*under_way, second.name):
+        (tmp_path / name).touch()
+    backup_series.thin(second, 1)
+    assert named(tmp_path) == [*under_way, second.name]
 
 
 async def test_a_backup_that_fails_removes_none_and_only_the_first_is_noted(tmp_path: Path) -> None:
