@@ -10,7 +10,7 @@ has nothing of the event either.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ import trio
 
 from gateway import ot
 from gateway.errors import LogDamaged, LogTrimmed, Refusal
+from gateway.hub.child_items import CHILD, Items, differences, parent_of, parents_in
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
 from gateway.ports.log import OpLog
@@ -26,15 +27,9 @@ from gateway.rooms.room import Room
 from gateway.rooms.waiter import commit
 from gateway.runtime.background import Background
 from gateway.runtime.timeslice import Slices
-from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
-CHILD, PARENT = "event", "calendar"
-PARENT_FIELD = "calendar_id"
-FIELDS = ("title", "start_time", "end_time")
-# Of what an index says of an event so many characters are kept.
-TEXT_LENGTH_MAX = 300
 INDEXER = "gateway"
 RETRY_PAUSE_S = 1.0
 # So many events are brought up to date by one change.
@@ -44,51 +39,8 @@ PAGE = 64
 # Where so many in a row can't be read, what follows isn't looked for.
 DAMAGED_MAX = 1000
 
-Items = Mapping[str, Mapping[str, Any]]
 Tell = Callable[[Items, Items], None]
 """Takes the items that came or changed, and those that went."""
-
-
-def parent_of(document: Any) -> str | None:
-    """The id of the calendar that an event is in."""
-    parent = document.get(PARENT_FIELD) if isinstance(document, dict) else None
-    return parent if isinstance(parent, str) and messages.is_resource_id(parent) else None
-
-
-def _shown(value: Any) -> Any:
-    return value[:TEXT_LENGTH_MAX] if isinstance(value, str) else None
-
-
-def summary_of(document: Any, epoch: int, version: int) -> dict[str, Any]:
-    """An event's item in the index."""
-    shown = document if isinstance(document, dict) else {}
-    return {"epoch": epoch, "version": version} | {name: _shown(shown.get(name)) for name in FIELDS}
-
-
-def shown_of(item: Mapping[str, Any]) -> dict[str, Any]:
-    """What a client is shown of an item."""
-    return {name: item[name] for name in ("version", *FIELDS)}
-
-
-def _place(item: Mapping[str, Any]) -> tuple[int, int]:
-    """Where in its event's histories an item was made; it may be older than epochs are kept."""
-    return item.get("epoch", 0), item["version"]
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one.get(name) == other.get(name) for name in FIELDS)
-
-
-def _parents_in(body: bytes) -> Iterator[str]:
-    """The calendars that a change puts its event in; what was stored may be anything."""
-    operations = orjson.loads(body).get("operations")
-    for operation in operations if isinstance(operations, list) else ():
-        path, value = (
-            operation.get(name) if isinstance(operation, dict) else None for name in ("path", "value")
-        )
-        put = value if path == "" else {PARENT_FIELD: value}
-        if path in ("", f"/{PARENT_FIELD}") and (parent := parent_of(put)) is not None:
-            yield parent
 
 
 @dataclass(slots=True)
@@ -174,7 +126,7 @@ class Children:
         slices = Slices(self._now_s)
         while records := await self._page(resource, after, found):
             for record in records:
-                found.update(_parents_in(record.body))
+                found.update(parents_in(record.body))
                 if slices.over:
                     await slices.pause()
             after = records[-1].version
@@ -269,26 +221,13 @@ class Children:
             room = await self._open(f"{INDEX}:{calendar}")
             patch = [] if room.document is not None else [{"op": "add", "path": "", "value": {}}]
             for event in events[first : first + TOGETHER_MAX]:
-                patch += self._differences(calendar, event, room.document or {})
+                patch += differences(calendar, event, room.document or {})
             if patch:
                 await self._commit(room, patch)
 
     async def _commit(self, room: Room, patch: ot.Patch) -> None:
         """Change an index; raises Refusal."""
         await commit(room, INDEXER, INDEX, patch, self._now_s())
-
-    def _differences(self, calendar: str, event: Room, items: Items) -> list[dict[str, Any]]:
-        """What brings an event's item up to date, unless another worker knew a newer version of it."""
-        known, path = items.get(event.id), ot.pointer((event.id,))
-        belongs = parent_of(event.document) == calendar
-        item = summary_of(event.document, event.epoch, event.version)
-        add = {"op": "add", "path": path, "value": item}
-        if known is None:
-            return [add] if belongs else []
-        if _place(known) > _place(item) or (belongs and _same(known, item)):
-            return []
-        guard = {"op": "test", "path": path, "value": known}
-        return [guard, add if belongs else {"op": "remove", "path": path}]
 
     # ------------------------------------------------------------------------------------- watching
 

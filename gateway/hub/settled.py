@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.config import Config
-from gateway.hub.children import CHILD, PARENT_FIELD, Children
+from gateway.hub.child_items import CHILD, PARENT_FIELD
+from gateway.hub.children import Children
 from gateway.hub.listener import Listener
 from gateway.rooms.room import Room
 

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from gateway.errors import IndexLost, LogDamaged, LogError, Refusal
-from gateway.hub.children import parent_of
+from gateway.hub.child_items import parent_of
 from gateway.ports.summaries import Listing, Summaries, Summary
 from gateway.rooms.room import Room
 from gateway.runtime.timeslice import Slices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import Disconnect, Refusal
-from gateway.hub.children import PARENT
+from gateway.hub.child_items import PARENT
 from gateway.ports import Identity
 from gateway.runtime import close_codes
 from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED, AUTH_TOO_MANY

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from gateway.errors import Refusal
-from gateway.hub.children import CHILD, PARENT, Items, Tell, shown_of
+from gateway.hub.child_items import CHILD, PARENT, Items, shown_of
+from gateway.hub.children import Tell
 from gateway.hub.summarise import instant_ms
 from gateway.ports.summaries import NEVER_MS, Cursor
 from gateway.sessions.session import ClientSession

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from gateway.errors import retry_after_ms
-from gateway.hub.children import PARENT
+from gateway.hub.child_items import PARENT
 from gateway.runtime import close_codes
 from gateway.runtime.timeslice import Slices
 from gateway.sessions import authentication

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from gateway.errors import LogDamaged, Refusal
-from gateway.hub.children import parent_of, summary_of
+from gateway.hub.child_items import parent_of, summary_of
 from gateway.ot import DEFAULT_LIMITS
 from tests.hub.parts import cluster
 from tests.rooms.parts import CONFIG, EVENT, Author
