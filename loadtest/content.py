@@ -34,7 +34,7 @@ def document(number: int) -> dict[str, Any]:
 
 
 def _time(since: datetime, index: int) -> str:
-    return (since + timedelta(seconds=index)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (since + timedelta(microseconds=index)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def replace(member: str, value: str) -> str:
@@ -46,6 +46,7 @@ def register_edit(kind: str, index: int) -> str:
     """The JSON of an edit of one top-level member, different for each index."""
     if kind == "times":
         # Any start lies before any end, whatever order they come in: a meeting that ends first is refused.
+        # Indices grow by ten million a second of the run (see `loadtest.schedule`): they are microseconds.
         member, since = ("start_time", _EPOCH) if index & 1 else ("end_time", _ENDS)
         return replace(member, _time(since, index))
     member = kind if kind in NAMED else "title"

@@ -1,0 +1,38 @@
+"""What virtual users write: the gateway's own schema takes it, in any order, however long a run is."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.admission.schemas import Schemas
+from gateway.config import Config
+from loadtest import content
+from loadtest.schedule import SLICE_S
+
+SCHEMAS = Schemas(Config())
+LONGEST_S = 365 * 86_400  # of a run
+slices = st.integers(0, round(LONGEST_S / SLICE_S))
+indices = st.tuples(slices, st.integers(0, (1 << 20) - 1)).map(lambda drawn: (drawn[0] << 20) + drawn[1])
+
+
+def written(kind: str, index: int) -> dict[str, str]:
+    """The member that an edit writes."""
+    edit = json.loads(content.register_edit(kind, index))
+    return {edit["path"][1:]: edit["value"]}
+
+
+@given(st.lists(indices, min_size=1))
+def test_a_meeting_never_ends_before_it_starts(drawn: list[int]) -> None:
+    document = content.document(1)
+    for index in drawn:
+        times = written("times", index)
+        document |= times
+        SCHEMAS.check("event", document, set(times))
+
+
+@given(indices, indices)
+def test_no_two_edits_of_a_time_are_the_same(one: int, other: int) -> None:
+    assert (written("times", one) == written("times", other)) == (one == other)
