@@ -43,21 +43,15 @@ EXIT = {"pass": 0, "fail": 1, "invalid": 2}
 BASELINES = Path("baselines")
 
 
-class Share(click.ParamType[tuple[int, int]]):
-    """ "2/3": the second of three machines."""
-
-    name = "N/M"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            part, whole = (int(one) for one in str(value).split("/"))
-        except ValueError:
-            self.fail("a share looks like 2/3: the second of three machines", param, ctx)
-        if not 1 <= part <= whole:
-            self.fail("in N/M, N is from 1 to M", param, ctx)
-        return part, whole
+def share_of(text: str) -> tuple[int, int]:
+    """ "2/3" on the command line: the second of three machines."""
+    try:
+        part, whole = map(int, text.split("/"))
+    except ValueError:
+        raise click.BadParameter("a share looks like 2/3: the second of three machines") from None
+    if not 1 <= part <= whole:
+        raise click.BadParameter("in N/M, N is from 1 to M")
+    return part, whole
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -123,7 +117,11 @@ def _list_keys() -> None:
     help="Generator processes.  [default: one for 15,000 connections]",
 )
 @click.option(
-    "--share", type=Share(), default=(1, 1), help="This machine's part of a run, as 2/3; see merge."
+    "--share",
+    type=share_of,
+    default="1/1",
+    metavar="N/M",
+    help="This machine's part of a run, as 2/3; see merge.",
 )
 @agents_options
 @click.option("--start-at", type=float, help="Unix time to start at, the same on all machines.")

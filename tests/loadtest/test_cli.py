@@ -80,6 +80,7 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["run", "nothing"], "give a file ending in .toml, or one of"),
         (["run", "smoke", "--share", "3/2"], "N is from 1 to M"),
         (["run", "smoke", "--share", "half"], "a share looks like 2/3"),
+        (["run", "smoke", "--share", "1/2/3"], "a share looks like 2/3"),
         (["run", "smoke", "--processes", "-1"], "-1 is not in the range x>=1"),
         (["sweep", "nothing", "--start", "1"], "no scenario"),
         (["run", "smoke", "--url", "http://127.0.0.1:1/"], "a server's address looks like ws://"),
@@ -96,6 +97,14 @@ def test_a_wrong_call_says_what_would_be_right(arguments: list[str], said: str) 
     result = call(*arguments)
     assert result.exit_code == 2
     assert said in result.output
+
+
+@pytest.mark.parametrize("module", ["loadtest", "gateway"])
+def test_commands_load_with_a_click_whose_types_are_not_generic(module: str) -> None:
+    older = "import click, runpy, sys; click.ParamType.__class_getitem__ = None; sys.argv[1:] = ['--help']; "
+    script = f"{older}runpy.run_module('{module}', run_name='__main__')"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 def test_the_scenarios_are_listed_with_what_they_do() -> None:
