@@ -31,7 +31,7 @@ _TRUTH = {
     "0": False,
 }
 # What a TOML value of each type begins with, where that tells it from a shorter form.
-_OPENERS = {bool: "", int: "", float: "", str: "\"'", tuple: "[", dict: "{"}
+_OPENERS = {bool: (), int: (), float: (), str: ('"', "'"), tuple: ("[",), dict: ("{",)}
 _KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -109,14 +109,15 @@ def read(declared: Tunable, value: object, origin: Literal["text", "toml"]) -> o
     TOML (as `gateway config` prints it) or shorter. In TOML only sizes may be strings (`"256 KiB"`).
     `checked` judges the result.
     """
-    opener = "" if declared.secret and isinstance(declared.default, str) else _OPENERS[type(declared.default)]
-    if origin == "text" and isinstance(value, str) and value.strip()[:1] in opener:
+    kind = type(declared.default)
+    openers = () if declared.secret and kind is str else _OPENERS[kind]
+    if origin == "text" and isinstance(value, str) and value.strip().startswith(openers):
         return _from_toml(value)
-    if not isinstance(value, str) or isinstance(declared.default, str):
+    if not isinstance(value, str) or kind is str:
         return value
-    if type(declared.default) is int and declared.unit == "bytes":
+    if kind is int and declared.unit == "bytes":
         return _size(value)
-    return _parsed(value, type(declared.default)) if origin == "text" else value
+    return _parsed(value, kind) if origin == "text" else value
 
 
 def checked(name: str, declared: Tunable, value: object) -> Value:

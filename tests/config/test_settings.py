@@ -317,6 +317,14 @@ def test_lists_and_tables_of_any_strings_survive_as_text(name: str, value: Any) 
     assert getattr(getattr(load(overrides={name: in_toml(value)}, environ={}), section), key) == value
 
 
+@pytest.mark.parametrize("text", ["", " ", ","])
+def test_empty_text_is_an_empty_list_or_table(text: str) -> None:
+    from_environment = load(environ={"GATEWAY_SERVER_ORIGINS": text, "GATEWAY_AUTH_DEFAULT_GRANTS": text})
+    from_command_line = load(overrides={"server.origins": text, "auth.default_grants": text}, environ={})
+    for config in (from_environment, from_command_line):
+        assert (config.server.origins, config.auth.default_grants) == ((), {})
+
+
 def test_the_shorter_forms_are_taken_too() -> None:
     config = load(overrides={"server.origins": "http://a, http://b", "server.node": "plain"}, environ={})
     assert config.server.origins == ("http://a", "http://b")
