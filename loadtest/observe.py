@@ -9,10 +9,10 @@ A *sample* is plain JSON data, taken every second (`cheap`) and at the stages' e
 
 from __future__ import annotations
 
+import http.client
 import re
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def scrape(admin_url: str) -> dict[str, float]:
     try:
         with urllib.request.urlopen(f"{admin_url}/metrics", timeout=5) as answer:
             return parse_metrics(answer.read().decode())
-    except (OSError, urllib.error.URLError):
+    except (OSError, ValueError, http.client.HTTPException):
         return {}
 
 

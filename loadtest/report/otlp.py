@@ -6,6 +6,7 @@ latencies of the whole run as summaries. One POST to `URL/v1/metrics` (OTLP 1.x)
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -130,8 +131,17 @@ def export(report: Data, url: str) -> None:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):
             return
     except urllib.error.HTTPError as error:
-        said = error.read(300).decode(errors="replace").strip()
-        raise OtlpError(f"{where} answered {error.code}: {said or error.reason}") from None
-    except (OSError, urllib.error.URLError) as error:
+        raise OtlpError(f"{where} answered {error.code}: {_said(error) or error.reason}") from None
+    except OSError as error:
         why = getattr(error, "reason", None) or error
         raise OtlpError(f"{where} can't be reached: {why}") from None
+    except http.client.HTTPException as error:  # a collector's port for gRPC, 4317, among others
+        raise OtlpError(f"{where} speaks no HTTP: {error!r}; a collector's port for it is 4318") from None
+
+
+def _said(refusal: urllib.error.HTTPError) -> str:
+    """The beginning of a refusal's body; empty where it ends too early."""
+    try:
+        return refusal.read(300).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException):
+        return ""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 
 import pytest
 
@@ -14,3 +18,28 @@ def hangups() -> Iterator[None]:
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
+
+
+@contextmanager
+def _answering(words: bytes) -> Iterator[str]:
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(words)
+            self.request.shutdown(socket.SHUT_WR)
+            while self.request.recv(65_536):
+                pass
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True  # one who never hangs up keeps no test
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """Makes addresses where every connection is told these bytes, whatever it asks, and ends."""
+    with ExitStack() as servers:
+        yield lambda words: servers.enter_context(_answering(words))

@@ -6,7 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
+
+import pytest
 
 from loadtest.environment import environment
 from loadtest.observe import (
@@ -17,6 +20,7 @@ from loadtest.observe import (
     increase,
     memory_of_a_connection,
     parse_metrics,
+    scrape,
     slab_socket_bytes,
     socket_memory,
     steps_ms,
@@ -120,6 +124,19 @@ def test_a_server_that_cannot_be_scraped_has_no_metrics() -> None:
     sample = Observer("ws://127.0.0.1:9/realtime", "http://127.0.0.1:9", Pids).sample(0.0, full=False)
     assert sample["metrics"] == {}
     assert sample["cpu_s"] is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nup 1",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nup \xff\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nup yes\n",
+    ],
+)
+def test_what_are_no_metrics_are_none(answering: Callable[[bytes], str], words: bytes) -> None:
+    assert scrape(answering(words)) == {}
 
 
 def test_the_environment_names_the_machine_and_its_limits() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -108,6 +108,29 @@ def test_a_collector_that_refuses_is_named(collector: Collector) -> None:
 def test_a_collector_that_is_not_there_is_named() -> None:
     with pytest.raises(OtlpError, match=r"http://127\.0\.0\.1:9/v1/metrics can't be reached: .*refused"):
         export(report(), "http://127.0.0.1:9")
+
+
+HTTP_2 = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00"
+SHORT = b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nno"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (HTTP_2, r"speaks no HTTP: BadStatusLine\(.*; a collector's port for it is 4318"),
+        (SHORT, "answered 400: Bad"),
+        (b"", "can't be reached: .* without response"),
+    ],
+)
+def test_what_is_no_collector_changes_no_verdict(
+    tmp_path: Path, answering: Callable[[bytes], str], words: bytes, said: str
+) -> None:
+    path, url = tmp_path / "r.json", answering(words)
+    path.write_text(json.dumps(report()))
+    with pytest.raises(OtlpError, match=said):
+        export(report(), url)
+    done = CliRunner().invoke(main, ["merge", str(path), "--otlp", url])
+    assert (done.exit_code, "no samples were sent" in done.output) == (0, True), done.output
 
 
 def test_an_address() -> None:
