@@ -108,7 +108,7 @@ class Answer:
     postgres_rows_per_s: float
     postgres_transactions_per_s: float
     drain_connections_per_s: float | None  # None: what a connect costs wasn't measured
-    drain_s: float | None
+    drain_s: float | None  # None: it wasn't measured, or the others have nothing to spare
     extrapolated: tuple[str, ...]
     assumed: tuple[str, ...]
 
@@ -152,39 +152,45 @@ def _workers_by_cpu(cpu: Estimate, base: Estimate, limit: float) -> Estimate:
     )
 
 
-def _workers_by_memory(model: CostModel, wanted: Wanted, workers_a_node: int) -> float:
-    """How many workers it takes until a node's memory holds its share of the connections and edits."""
+def _workers_by_memory(model: CostModel, wanted: Wanted) -> float:
+    """How many workers it takes until a node's memory holds its share of the connections and edits.
+
+    Raises PlanError where a node has no room beside its workers.
+    """
     with_edits = model.memory_bytes(1, wanted.operations_per_user_s).value
     each = with_edits - model.memory_bytes(0).value + model.socket_bytes(1).value
-    base = model.memory_bytes(0, workers=workers_a_node).value
+    base = model.memory_bytes(0, workers=wanted.cores_a_node).value
     room = wanted.node_memory_gib * GIB - base
     if room <= 0:
-        return math.inf
-    return wanted.connections * each / room * workers_a_node
+        raise PlanError(
+            f"node_memory_gib = {wanted.node_memory_gib:g}: the {wanted.cores_a_node} workers of a node take "
+            f"{base / GIB:.2f} GiB before anybody connects. Give it more memory, or fewer cores"
+        )
+    return wanted.connections * each / room * wanted.cores_a_node
 
 
-def _with_usl(workers: float, sigma: float, kappa: float, most: int) -> float:
-    """The workers of one node that do the work of `workers` independent ones, spread over many nodes."""
-    return workers * most / max(usl(most, sigma, kappa), 1e-6)
+def _usl_factor(wanted: Wanted) -> float:
+    """How many workers of a node do the work of one that shares it with no other."""
+    sigma = ASSUMED_SIGMA if wanted.sigma is None else wanted.sigma
+    kappa = ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
+    return wanted.cores_a_node / max(usl(wanted.cores_a_node, sigma, kappa), 1e-6)
 
 
 def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
     """Answer a load, with Redis on such machines. All that a node does is divided evenly between its workers.
 
-    Raises PlanError where no number of nodes reaches the latency.
+    Raises PlanError where no number of nodes reaches the latency, or holds the connections.
     """
     load = load_of(wanted)
-    sigma = ASSUMED_SIGMA if wanted.sigma is None else wanted.sigma
-    kappa = ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
     workers_a_node = wanted.cores_a_node  # one event loop a core
     limit, exceeded = _cpu_limit(model, wanted)
     cpu = model.cpu_needed(load)
     by_cpu = _workers_by_cpu(cpu, model.cpu_base(), limit)
-    usl_factor = _with_usl(1.0, sigma, kappa, workers_a_node)
+    usl_factor = _usl_factor(wanted)
     needed = {
         "CPU": by_cpu.value * usl_factor,
         "descriptors": wanted.connections / wanted.connections_a_worker,
-        "memory": _workers_by_memory(model, wanted, workers_a_node),
+        "memory": _workers_by_memory(model, wanted),
     }
     binding = max(needed, key=lambda name: needed[name])
     workers = Estimate(
@@ -195,7 +201,7 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
     carrying = max(math.ceil(workers.value / workers_a_node - 1e-9), 1)
     nodes = carrying + wanted.survive
     operations = load["operations_per_s"]
-    drain_rate, drain_s = _drain(model, wanted, load, nodes, workers_a_node, limit)
+    drain_rate, drain_s = _drain(model, wanted, nodes, usl_factor, limit)
     share = wanted.connections / carrying  # of a node, when the spares are gone
     memory = model.memory_bytes(share, share * wanted.operations_per_user_s, workers_a_node)
     sockets = model.socket_bytes(share)
@@ -237,19 +243,17 @@ def monthly(answer: Answer, wanted: Wanted, prices: Prices) -> Mapping[str, Any]
 
 
 def _drain(
-    model: CostModel, wanted: Wanted, load: Mapping[str, float], nodes: int, workers_a_node: int, limit: float
+    model: CostModel, wanted: Wanted, nodes: int, usl_factor: float, limit: float
 ) -> tuple[float | None, float | None]:
     """(connections/s that the rest can take, seconds) after a node is lost: its users come to the others."""
     cost = model.cost("connects_per_s").value
     if not cost:
         return None, None
-    left = (nodes - 1) * workers_a_node
-    if left < 1:
-        return 0.0, math.inf
-    spare = max(left * (limit - model.cpu_base().value) - model.cpu_needed(load).value, 0.0)
-    rate = spare / cost
-    moving = wanted.connections / nodes
-    return rate, moving / rate if rate else math.inf
+    left = (nodes - 1) * wanted.cores_a_node / usl_factor
+    spare = left * (limit - model.cpu_base().value) - model.cpu_needed(load_of(wanted)).value
+    if spare <= 0:
+        return 0.0, None
+    return spare / cost, wanted.connections / nodes * cost / spare
 
 
 def _extrapolated(

@@ -289,9 +289,11 @@ def _bill_rows(money: Mapping[str, Any], prices: Prices) -> list[Row]:
 
 
 def _drain_row(answer: Answer) -> Row:
-    if answer.drain_connections_per_s is None or answer.drain_s is None:
+    if answer.drain_connections_per_s is None:
         return "a node is lost", "unknown", "add a run of connect-storm: no stage shows what a connect costs"
     rate = f"{number(answer.drain_connections_per_s)} connects/s"
+    if answer.drain_s is None:
+        return "a node is lost", rate, "the others can take: its users stay away; plan a spare (--survive)"
     return "a node is lost", rate, f"the others can take; its users are back in {number(answer.drain_s)} s"
 
 

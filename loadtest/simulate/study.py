@@ -85,7 +85,7 @@ def limits(cluster: Cluster, costs: Costs, machines: Machines, lost: int, most: 
     """How full each resource is with some nodes lost; 1 is all that may be used."""
     left = max(cluster.nodes - lost, 0)
     if not left:
-        return {"nodes": math.inf}
+        return {"nodes": (lost + 1) / cluster.nodes}
     share = cluster.connections / left
     rate, masters, node = cluster.operations_per_s, cluster.redis_masters, machines.node
     memory = share * costs.connection_bytes + rate / left * costs.edit_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -307,6 +308,26 @@ def test_users_of_a_lost_node_come_back_at_the_pace_the_rest_can_take() -> None:
     made = answer(survive=1)
     assert made.drain_connections_per_s > 0
     assert made.drain_s == pytest.approx(100_000 / made.nodes / made.drain_connections_per_s)
+
+
+def test_users_of_a_lost_node_come_back_to_workers_that_get_in_each_other_s_way() -> None:
+    """By the law that sized the plan: what its other nodes leave over."""
+    changes = {"cores_a_node": 8, "operations_per_user_s": 2.0, "connections": 40_000}
+    made, limit = answer(**changes, sigma=0.1), exact().cpu_limit(20.0)[0]
+    left = (made.nodes - 1) * usl(8, 0.1, 0.0) * (limit - BASE)
+    assert made.drain_connections_per_s == pytest.approx((left - made.cpu_cores.value) / A_CONNECT)
+    assert made.drain_connections_per_s < answer(**changes).drain_connections_per_s
+
+
+def test_users_of_the_only_node_do_not_come_back() -> None:
+    made = answer(connections=1000, survive=0)
+    assert (made.nodes, made.drain_connections_per_s, made.drain_s) == (1, 0.0, None)
+    json.dumps(made.document(), allow_nan=False)
+
+
+def test_a_node_whose_workers_fill_its_memory_is_no_plan() -> None:
+    with pytest.raises(PlanError, match=r"96 workers of a node take 3\.\d+ GiB before anybody connects"):
+        answer(cores_a_node=96, node_memory_gib=3.0)
 
 
 def test_without_a_measured_connect_nothing_is_said_of_how_users_come_back() -> None:

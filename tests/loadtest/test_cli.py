@@ -353,6 +353,7 @@ def test_an_unreachable_latency_is_no_plan(tmp_path: Path) -> None:
         (["--ops-per-user-s", -1], "operations_per_user_s"),
         (["--viewers", 100_001], "viewers"),
         (["--p95-ms", 0], "p95_ms"),
+        (["--cores-a-node", 1024], "before anybody connects"),
     ],
 )
 def test_a_wish_that_makes_no_sense_is_no_traceback(tmp_path: Path, wrong: list[object], said: str) -> None:
@@ -362,6 +363,14 @@ def test_a_wish_that_makes_no_sense_is_no_traceback(tmp_path: Path, wrong: list[
     assert result.exit_code in (1, 2)
     assert isinstance(result.exception, SystemExit), "told, not raised"
     assert said in result.output
+
+
+def test_a_plan_whose_only_node_may_not_be_lost_says_so(tmp_path: Path) -> None:
+    points, answer = saved(tmp_path / "cal.json", {"points": calibration()}), tmp_path / "answer.json"
+    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4, "--survive", 0]
+    result = call("plan", points, *options, "--json", answer)
+    assert "its users stay away; plan a spare" in " ".join(result.output.split())
+    assert json.loads(answer.read_text())["answer"]["drain_s"] is None
 
 
 def test_a_plan_fits_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from loadtest.cli.main import main
 from loadtest.options import RunError
 from loadtest.scenario import Scenario
 from loadtest.simulate.cluster import EVENT_AT_S, Cluster, Costs, departures, simulate
+from loadtest.simulate.page import plan_rows
 from loadtest.simulate.study import (
     Machines,
     Objective,
@@ -253,6 +254,14 @@ def test_a_plan_holds_what_is_asked_for_with_nodes_lost():
     assert found["full"][found["binds"]] <= 1
     assert found["events"]["steady"]["p95_ms"][1] < between
     assert not found["holds"]
+
+
+def test_a_plan_without_a_spare_node_does_not_hold():
+    asked = Cluster(1000, 0.1, 4, nodes=1, workers_a_node=2)
+    found = judged("one", asked, model(), MACHINES, PRICES, Objective(seeds=1))
+    assert (found["binds"], found["full"]["nodes"], found["holds"]) == ("nodes", 2.0, False)
+    assert ["binds", "nodes, 200% full"] in plan_rows([found])
+    json.dumps(found, allow_nan=False)
 
 
 def test_the_fewest_nodes_are_judged_as_any_plan_is():
