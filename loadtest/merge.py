@@ -7,14 +7,13 @@ from typing import Any
 
 from loadtest.compression import compression_of
 from loadtest.histogram import merged
-from loadtest.recorder import CONNECTING, Sum
+from loadtest.recorder import CONNECTING, HISTOGRAMS, Sum
 from loadtest.scenario import parse
 from loadtest.summary import outages_of, told
 from loadtest.verdict import Findings, conclude
 
 Data = dict[str, Any]
 APART_S_MAX = 1.0
-MEASURED = ("delivery", "ack", "presence", "lag", "loop")  # histograms of the measured stages
 CONNECTIONS = ("connections", "connections_first", "connections_last")  # of a stage
 
 
@@ -42,17 +41,16 @@ def _check(reports: Sequence[Data]) -> None:
         raise MergeError(f"shares {shares} of {machines}: every share is needed once")
 
 
-def _sum_of(reports: Sequence[Data], histograms: str = "histograms") -> Sum:
+def _sum_of(reports: Sequence[Data], histograms: str) -> Sum:
+    """Everything added up, with these of the reports' histograms; of measured stages where they lack them."""
     total = Sum()
     total.intervals = sum(point["measured"] for point in reports[0]["series"])
     for one in reports:
         total.counts.update(one["counts"])
         total.cpu_s += one["generator"]["cpu_s"]
         total.peak += one["connections"]["peak"]
-    for name in MEASURED:
+    for name in HISTOGRAMS:
         total.histograms[name] = merged([one.get(histograms) or one["histograms"] for one in reports], name)
-    for name in CONNECTING:
-        total.histograms[name] = merged([one["connect_histograms"] for one in reports], name)
     return total
 
 
@@ -71,7 +69,7 @@ def _stage(parts: Sequence[Data]) -> Data:
         **first,
         **{name: sum(part[name] for part in parts) for name in CONNECTIONS},
         "rates": _added([part["rates"] for part in parts]),
-        "latency_ms": {**first["latency_ms"], **{n: total.latency_ms()[n] for n in ("delivery", "ack")}},
+        "latency_ms": {**first["latency_ms"], **total.latency_ms(("delivery", "ack"))},
         "histograms": total.encoded(),
         "counts": dict(told(parts, "counts")),
         "generator": _worst([part["generator"] for part in parts]),
@@ -106,14 +104,15 @@ def merge(reports: Sequence[Data]) -> Data:
     ordered = sorted(reports, key=lambda one: one["share"][0])
     first = ordered[0]
     scenario = parse(first["environment"]["scenario"])
-    total = _sum_of(ordered)
+    total, calm, connecting = (
+        _sum_of(ordered, name) for name in ("histograms", "calm_histograms", "connect_histograms")
+    )
     findings = Findings()
     for one in ordered:
         findings.merge(Findings.of(one["findings"]))
     watched = next((one for one in ordered if one["server"]["cpu_s"] is not None), first)
     series = [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)]
     outages = outages_of(scenario, series)
-    calm = _sum_of(ordered, "calm_histograms")
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
     errors = told(ordered, "errors")
     verdict = conclude(scenario, total, calm, findings, outages=outages, errors=errors, lacking=lacking)
@@ -124,7 +123,7 @@ def merge(reports: Sequence[Data]) -> Data:
         "verdict": verdict.document(),
         "ended_early": next((one["ended_early"] for one in ordered if one["ended_early"]), ""),
         "rates": _added([one["rates"] for one in ordered]),
-        "latency_ms": total.latency_ms(),
+        "latency_ms": {**total.latency_ms(), **connecting.latency_ms(CONNECTING)},
         "connections": connections,
         "compression": compression_of(total.counts),
         "server": watched["server"],
@@ -136,9 +135,9 @@ def merge(reports: Sequence[Data]) -> Data:
         "closes": dict(told(ordered, "closes")),
         "series": series,
         "outages": [one.document() for one in outages],
-        "histograms": total.encoded(MEASURED),
+        "histograms": total.encoded(),
         "calm_histograms": calm.encoded() if any(one.get("calm_histograms") for one in ordered) else {},
-        "connect_histograms": total.encoded(CONNECTING),
+        "connect_histograms": connecting.encoded(CONNECTING),
         "curves": {name: total.histograms[name].curve() for name in ("delivery", "ack")},
         "findings": findings.document(),
     }

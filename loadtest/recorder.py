@@ -85,9 +85,9 @@ class Sum:
         for name in FELT:
             self.histograms[name].add_pairs(interval["histograms"].get(name, ()))
 
-    def latency_ms(self) -> dict[str, dict[str, Any]]:
-        """Percentiles of everything that users feel."""
-        return {name: self.histograms[name].summary_ms() for name in FELT}
+    def latency_ms(self, names: Sequence[str] = FELT) -> dict[str, dict[str, Any]]:
+        """Percentiles of these latencies that users feel."""
+        return {name: self.histograms[name].summary_ms() for name in names}
 
     def lag_p99_ms(self) -> float:
         """How late the generator was: its edits or its loop, whichever was later."""

@@ -305,7 +305,7 @@ def summarise(
         "verdict": verdict.document(),
         "ended_early": course.ended_early,
         "rates": _rates(measured),
-        "latency_ms": {**measured.latency_ms(), **_all_of(whole, CONNECTING)},
+        "latency_ms": {**measured.latency_ms(), **whole.latency_ms(CONNECTING)},
         "outages": [one.document() for one in outages],
         "disruptions": list(course.disruptions),
         "connections": _connections(whole),
@@ -330,8 +330,3 @@ def summarise(
 def _connections(whole: Sum) -> Data:
     names = ("attempted", "succeeded", "deferred", "failed", "disconnected", "recovered")
     return {**{name: whole.counts[name] for name in names}, "peak": whole.peak}
-
-
-def _all_of(total: Sum, names: Sequence[str]) -> Data:
-    latencies = total.latency_ms()
-    return {name: latencies[name] for name in names}

@@ -410,6 +410,24 @@ def test_what_shares_are_judged_by_is_in_their_sum() -> None:
     assert merge([report(share=(1, 2)), report(share=(2, 2))])["calm_histograms"] == {}
 
 
+@pytest.mark.parametrize(("back", "status"), [(None, "invalid"), (100, "pass"), (900, "fail")])
+def test_shares_are_judged_by_the_syncs_that_a_run_is_judged_by(back: int | None, status: str) -> None:
+    """Not by those of the arrivals, in a stage that isn't measured; both are shown."""
+    intervals = [interval(number) for number in range(20)]
+    arrivals, storm = Latencies(), Latencies()
+    arrivals.record(500_000, 40)
+    intervals[0]["histograms"]["sync"] = arrivals.pairs()
+    if back is not None:
+        storm.record(1000 * back, 5)
+        intervals[10]["histograms"]["sync"] = storm.pairs()
+    parts = [report(share=(n, 2), intervals=intervals, targets={"sync_p95_ms": 300}) for n in (1, 2)]
+    whole = merge(parts)
+    assert [one["verdict"]["status"] for one in (*parts, whole)] == [status] * 3
+    assert whole["latency_ms"]["sync"]["count"] == 2 * parts[0]["latency_ms"]["sync"]["count"]
+    for name in ("histograms", "connect_histograms"):
+        assert whole[name].keys() == parts[0][name].keys()
+
+
 @pytest.mark.parametrize(
     "parts",
     [
