@@ -152,6 +152,16 @@ def outage_text(outage: Mapping[str, Any]) -> str:
     )
 
 
+def connections_text(connections: Mapping[str, int]) -> str:
+    """How attempts to connect ended, and what became of connections that were lost."""
+    told = f"{connections['succeeded']:,} of {connections['attempted']:,} attempts succeeded"
+    if connections["deferred"]:
+        told += f", {connections['deferred']:,} were put off"
+    if connections["disconnected"]:
+        told += f"; {connections['recovered']:,} of {connections['disconnected']:,} lost ones came back"
+    return told
+
+
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """The verdict and the figures that matter."""
     verdict = report["verdict"]
@@ -175,15 +185,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         if one["count"]:
             values = "  ".join(f"{key} {milliseconds(one[key])}" for key in ("p50", "p95", "p99", "max"))
             table.add_row(name, number(one["count"]), values)
-    table.add_row(
-        "connections",
-        number(connections["peak"]),
-        f"{connections['succeeded']:,} of {connections['attempted']:,} attempts succeeded"
-        f", {connections['deferred']:,} were put off"
-        * bool(connections["deferred"])
-        + f"; {connections['recovered']:,} of {connections['disconnected']:,} lost ones came back"
-        * bool(connections["disconnected"]),
-    )
+    table.add_row("connections", number(connections["peak"]), connections_text(connections))
     compression = report.get("compression")
     if compression:
         table.add_row("compressed", number(compression["connections"]), compression_text(compression))

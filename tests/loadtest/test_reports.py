@@ -247,6 +247,22 @@ def test_the_terminal_says_the_verdict_and_why() -> None:
     assert "3 x gaps: versions were skipped" in said
 
 
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({}, "40 of 40 attempts succeeded"),
+        ({"attempted": 45, "deferred": 3}, "40 of 45 attempts succeeded, 3 were put off"),
+        ({"disconnected": 9, "recovered": 7}, "40 of 40 attempts succeeded; 7 of 9 lost ones came back"),
+    ],
+)
+def test_the_terminal_says_how_many_connections_there_were(counts: dict[str, int], told: str) -> None:
+    first = interval(0)
+    first["counts"] |= counts
+    rows = printed(report(intervals=[first, *map(interval, range(1, 20))])).splitlines()
+    (row,) = (row for row in rows if row.startswith("connections "))
+    assert row.rstrip().split(maxsplit=2)[1:] == ["40", told]
+
+
 def test_the_live_view_shows_rates_percentiles_and_the_verdict_so_far() -> None:
     progress = Progress(parse(scenario_data()), "running", 4.0)
     progress.intervals = [interval(number) for number in range(8)]
