@@ -311,7 +311,7 @@ async def _preflight(options: Options) -> None:
     """Raises PreflightError where a server of somebody else's can't be tested as asked."""
     if options.url is None:
         return
-    preflight.check_url(options.url)
+    preflight.check_addresses(options.url, options.admin_url)
     if not find(options.protocol).signed:
         return
     if options.secret is None:

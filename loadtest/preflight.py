@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from gateway.config.urls import is_address
 from loadtest.client import ClientError, connect
 from loadtest.errors import words
 from loadtest.users import token
@@ -38,17 +39,14 @@ def check_files(paths: Iterable[Path | None]) -> None:
             raise PreflightError(f"{path} can't be written here")
 
 
-def check_url(url: str) -> None:
-    """Raises PreflightError where a server's address isn't one."""
-    parts = urlsplit(url)
-    if parts.scheme == "wss":
+def check_addresses(url: str, admin_url: str | None) -> None:
+    """Raises PreflightError where the address of a server, or of its admin HTTP, isn't one."""
+    if is_address(url, "wss"):
         raise PreflightError(f"{url}: the generator speaks ws:// only; test the gateway before its TLS proxy")
-    if parts.scheme != "ws" or not parts.hostname:
+    if not is_address(url, "ws"):
         raise PreflightError(f"{url}: a server's address looks like ws://HOST:8787/realtime")
-    try:
-        _ = parts.port
-    except ValueError as error:
-        raise PreflightError(f"{url}: {error}") from None
+    if admin_url is not None and not is_address(admin_url, "http"):
+        raise PreflightError(f"{admin_url}: an admin address looks like http://HOST:8788")
 
 
 async def check_server(url: str, secret: bytes, now_s: float, resource_type: str) -> None:
@@ -76,10 +74,8 @@ async def check_admin(admin_url: str) -> None:
 
 def _ask_admin(admin_url: str) -> None:
     parts = urlsplit(admin_url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise PreflightError(f"{admin_url}: an admin address looks like http://HOST:8788")
-    port = parts.port or 80
-    with closing(http.client.HTTPConnection(parts.hostname, port, timeout=TIMEOUT_S)) as connection:
+    host = parts.hostname or "127.0.0.1"
+    with closing(http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)) as connection:
         try:
             connection.request("GET", "/healthz")
             status = connection.getresponse().status

@@ -308,6 +308,8 @@ def load(name: str) -> Scenario:
     except FileNotFoundError:
         names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
         raise ScenarioError(f"no scenario {name!r}: give a file ending in .toml, or one of {names}") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise ScenarioError(f"{path} can't be read: {error.strerror}") from None
+    except ValueError as error:  # no TOML, or no text at all
         raise ScenarioError(f"{path}: {error}") from None
     return parse({"name": path.stem, **data})

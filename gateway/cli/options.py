@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import click
 
 from gateway.admission import issue, secret_path
 from gateway.cli.client import GatewayAccess, Resource
 from gateway.config import Config, load
+from gateway.config.urls import is_address
 from gateway.errors import ConfigError
 from gateway.wire.messages import RESOURCE_ID
 
@@ -137,12 +137,7 @@ def token_of(text: str) -> str:
 
 def http_url(text: str) -> str:
     """An address of HTTP on the command line."""
-    try:
-        url = urlsplit(text)
-        whole = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port > 0)
-    except ValueError:
-        whole = False
-    if not whole:
+    if not is_address(text, "http", "https"):
         raise click.BadParameter(f"{text!r} is no address: write http://HOST:PORT")
     return text.rstrip("/")
 

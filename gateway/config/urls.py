@@ -1,4 +1,4 @@
-"""The URL of a server that is asked by HTTP: what can't be asked is refused at the start."""
+"""URLs of servers: what can't be asked is refused at the start."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ from urllib.parse import urlsplit
 from gateway.errors import ConfigError
 
 
-def http_url(setting: str, url: str, example: str, read: Callable[[str], object] = urlsplit) -> str:
-    """The URL. `read` is how whoever asks reads it, and may raise anything. Raises ConfigError."""
+def is_address(url: str, *schemes: str) -> bool:
+    """Whether a URL has one of these schemes, a host, and no port that there isn't."""
     try:
         parts = urlsplit(url)
-        fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def http_url(setting: str, url: str, example: str, read: Callable[[str], object] = urlsplit) -> str:
+    """The URL of a server that is asked by HTTP. Raises ConfigError.
+
+    `read` is how whoever asks reads it, and may raise anything.
+    """
+    try:
         read(url)
     except Exception:  # httpx.InvalidURL isn't even a ValueError
         fit = False
+    else:
+        fit = is_address(url, "http", "https")
     if not fit:
         raise ConfigError(f"{setting} must be like {example}")
     return url

@@ -73,6 +73,8 @@ def load_prices(name: str) -> Prices:
     except FileNotFoundError:
         names = ", ".join(sorted(one.stem for one in SHIPPED.glob("*.toml")))
         raise PriceError(f"no price list {name!r}: give a file ending in .toml, or one of {names}") from None
+    except OSError as error:
+        raise PriceError(f"{path} can't be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise PriceError(f"{path}: {error}") from None
 

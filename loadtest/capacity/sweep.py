@@ -10,16 +10,19 @@ runs before, and None for its knee.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Literal
 
+from loadtest.capacity.model import CPU_TERMS
 from loadtest.compression import compressed_share
 from loadtest.environment import environment
 from loadtest.scenario import Population, Scenario, Stage
 
 Vary = Literal["operations", "connections", "fanout"]
 Point = dict[str, Any]
+MEMBERS = ("stage", "settled", *CPU_TERMS, "bytes_per_s", "cpu_cores", "pss_bytes", "p95_ms")  # of each
 COUNTED = ("appends_per_s", "batches_per_s")  # by the server
 RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
 
@@ -168,9 +171,12 @@ def _line(vary: str, value: float, repeat: int, report: Mapping[str, Any], found
     )
 
 
-def merged_points(calibrations: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """The points of several calibrations, and of run reports among them."""
-    points: list[Point] = []
-    for one in calibrations:
-        points += one["points"] if "points" in one else points_of(one, "run", 0.0)
+def stored_points(stored: Mapping[str, Any]) -> list[Point]:
+    """The points of a calibration, or of a run's report; raises ValueError for anything else."""
+    try:
+        points = list(stored["points"]) if "points" in stored else points_of(stored, "run", 0.0)
+        for point in points:
+            itemgetter(*MEMBERS)(point)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"neither a calibration nor a run's report: {error!r}") from None
     return points

@@ -22,6 +22,7 @@ from loadtest.cli.options import (
     FILE,
     READABLE,
     console,
+    factor_option,
     model_of,
     points_in,
     scenario_of,
@@ -65,10 +66,8 @@ Row = tuple[str, str, str]
 )
 @click.option("--until-p95-ms", "p95_ms", default=200.0, show_default=True, help="The latency target.")
 @click.option("--hold-s", default=10.0, show_default=True, help="Length of the measured stage.")
-@click.option(
-    "--scale", default=1.0, show_default=True, help="The scenario's users and documents, times this."
-)
-@click.option("--rate-scale", default=1.0, show_default=True, help="Its rates of edits, times this.")
+@factor_option("--scale", "The scenario's users and documents, times this.")
+@factor_option("--rate-scale", "Its rates of edits, times this.")
 @server_options("each step starts one", admin_for="whole histories")
 @agents_options
 @click.option("--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer it; 0 is a free port.")
@@ -163,7 +162,7 @@ def plan_command(
     confidence intervals. What goes beyond the measurements, and what is assumed, is said.
     """
     writable(json_file)
-    model = model_of(calibrations)
+    model, compared = model_of(calibrations), points_in(checks)
     try:
         wanted, listed = Wanted(**options, **_scaling(scaling)), load_prices(prices)
         answer = plan(model, wanted, listed.redis[0])
@@ -176,7 +175,7 @@ def plan_command(
         money, bill = None, [("a month", "unknown", f"{error}: give a list that does (--prices)")]
     _print_model(model)
     _print_answer(answer, model.compression(), bill)
-    rows = check(model, points_in(checks))
+    rows = check(model, compared)
     if rows:
         _print_check(rows)
     if json_file:

@@ -17,7 +17,7 @@ from loadtest import scenario as scenarios
 from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
-from loadtest.cli.options import FILE, FOLDER, READABLE, console, scenario_of, server_options
+from loadtest.cli.options import FILE, FOLDER, READABLE, console, factor_option, scenario_of, server_options
 from loadtest.cli.outputs import (
     baseline,
     collector,
@@ -103,9 +103,9 @@ def _list_keys() -> None:
     metavar="NAME=NUMBER",
     help="Another target than the scenario's: delivery_p95_ms=100, refused_max=none, ...",
 )
-@click.option("--scale", default=1.0, show_default=True, help="Users, documents and rates, times this.")
-@click.option("--rate-scale", default=1.0, show_default=True, help="Rates of edits alone, times this.")
-@click.option("--duration-scale", default=1.0, show_default=True, help="Lengths of the stages, times this.")
+@factor_option("--scale", "Users, documents and rates, times this.")
+@factor_option("--rate-scale", "Rates of edits alone, times this.")
+@factor_option("--duration-scale", "Lengths of the stages, times this.")
 @click.option(
     "--seed",
     type=click.IntRange(0, scenarios.NUMBER_MAX),
@@ -186,7 +186,7 @@ def _load(path: Path) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
         raise click.UsageError(f"{path} is no report: {error}") from None
-    if "verdict" not in report:
+    if not isinstance(report, dict) or "verdict" not in report:
         raise click.UsageError(f"{path} is no report of `python -m loadtest run --json`")
     return report
 

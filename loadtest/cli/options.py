@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rich.console import Console
 from loadtest import scenario as scenarios
 from loadtest.capacity.fits import FitError
 from loadtest.capacity.model import CostModel, fit
-from loadtest.capacity.sweep import Point, merged_points
+from loadtest.capacity.sweep import Point, stored_points
 from loadtest.scenario import Scenario, ScenarioError
 
 Decorator = Callable[[Any], Any]
@@ -21,6 +22,7 @@ Decorator = Callable[[Any], Any]
 console = Console(highlight=False)
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+FACTOR_MAX = 1_000_000
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -59,6 +61,22 @@ def server_options(otherwise: str, admin_for: str) -> Decorator:
     )
 
 
+def factor(text: str) -> float:
+    """A number that others are multiplied by, on the command line."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= FACTOR_MAX:
+        raise click.BadParameter(f"{text!r} is no number from 0 to {FACTOR_MAX:,}")
+    return number
+
+
+def factor_option(name: str, what: str) -> Decorator:
+    """An option for how many times as much of something a command takes."""
+    return click.option(name, type=factor, default="1", show_default=True, metavar="NUMBER", help=what)
+
+
 def scenario_of(name: str, users: float = 1.0, durations: float = 1.0, rates: float = 1.0) -> Scenario:
     """A scenario by its name or file, each of these times as large; raises UsageError."""
     try:
@@ -68,13 +86,20 @@ def scenario_of(name: str, users: float = 1.0, durations: float = 1.0, rates: fl
 
 
 def points_in(files: Sequence[Path]) -> list[Point]:
-    """The points of calibrations, and of run reports among them."""
-    return merged_points([json.loads(path.read_text()) for path in files])
+    """The points of calibrations, and of run reports among them; raises UsageError."""
+    return [point for path in files for point in _points_of(path)]
+
+
+def _points_of(path: Path) -> list[Point]:
+    try:
+        return stored_points(json.loads(path.read_text()))
+    except ValueError as error:  # what is no JSON too
+        raise click.UsageError(f"no model can be made of this: {path}: {error}") from None
 
 
 def model_of(calibrations: Sequence[Path]) -> CostModel:
     """The model fitted to what these files have; raises UsageError."""
     try:
         return fit(points_in(calibrations))
-    except (FitError, ValueError, KeyError) as error:
+    except (FitError, ValueError, TypeError) as error:
         raise click.UsageError(f"no model can be made of this: {error}") from None

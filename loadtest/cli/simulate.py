@@ -15,7 +15,7 @@ from rich.table import Table
 from loadtest.capacity.calibrate import calibrate
 from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.cli.errors import no_run
-from loadtest.cli.options import FILE, READABLE, console, model_of
+from loadtest.cli.options import FILE, READABLE, console, factor_option, model_of
 from loadtest.cli.outputs import keep, writable
 from loadtest.coordinator import run
 from loadtest.options import Options
@@ -28,7 +28,7 @@ from loadtest.simulate.study import Objective, StudyError
 
 @click.command("calibrate")
 @click.option("--hold-s", default=8.0, show_default=True, help="Length of each measured stage.")
-@click.option("--scale", default=1.0, show_default=True, help="Users and rates, times this.")
+@factor_option("--scale", "Users and rates, times this.")
 @click.option(
     "--compressed-share",
     type=click.FloatRange(0, 1),

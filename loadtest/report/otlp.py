@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.config.urls import is_address
 from loadtest.verdict import COUNTED
 
 TIMEOUT_S = 20.0
@@ -49,10 +50,9 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 def endpoint(url: str) -> str:
     """Where samples go; raises OtlpError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_address(url, "http", "https"):
         raise OtlpError(f"--otlp {url}: a collector's address looks like http://HOST:4318")
-    return url if parts.path.rstrip("/") else url.rstrip("/") + PATH
+    return url if urlsplit(url).path.rstrip("/") else url.rstrip("/") + PATH
 
 
 def payload(report: Data) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.authoriser.webhook import WebhookAuthoriser
 from gateway.config import AuthoriserSettings, SearchSettings, TracingSettings
-from gateway.config.urls import http_url
+from gateway.config.urls import http_url, is_address
 from gateway.errors import ConfigError
 from gateway.log.search.rest import HttpRest
 from gateway.node.tracing import OtelTracer
@@ -42,6 +42,11 @@ def test_a_wrong_url_is_told_by_its_setting(setting: str, url: str) -> None:
 @pytest.mark.parametrize("setting", PARTS)
 def test_a_right_url_is_taken(setting: str, url: str) -> None:
     PARTS[setting](url)
+
+
+def test_an_address_has_one_of_the_schemes() -> None:
+    assert is_address("WS://h", "ws", "wss")
+    assert not any(is_address(url, "http", "https") for url in (*WRONG, "ws://h"))
 
 
 def test_what_only_its_reader_refuses_is_wrong_too() -> None:

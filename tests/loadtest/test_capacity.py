@@ -16,7 +16,7 @@ from loadtest.capacity.fits import FitError, estimate, nonnegative_fit
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl, usl
 from loadtest.capacity.plan import GIB, Answer, PlanError, Wanted, check, monthly, plan
 from loadtest.capacity.prices import Machine, PriceError, load_prices
-from loadtest.capacity.sweep import merged_points, obstacle, points_of, sweep, varied
+from loadtest.capacity.sweep import obstacle, points_of, stored_points, sweep, varied
 from loadtest.scenario import Scenario, load
 from tests.loadtest.reports import interval, report, scenario_data
 
@@ -347,13 +347,13 @@ def test_points_come_from_the_stages_of_a_report() -> None:
     assert hold["cpu_cores"] == pytest.approx(0.5)
     assert arrive["pss_bytes"] is None
     assert hold["socket_bytes"] == 2000 * 400 + 4000 * 40
-    assert merged_points([report(), {"points": [hold]}])[-1] is hold
+    assert stored_points({"points": [hold]}) == [hold]
 
 
 def test_a_report_of_several_workers_gives_points_of_so_many() -> None:
     made = report()
     made["server"]["workers"] = 4
-    assert [point["workers"] for point in merged_points([made, report()])] == [4, 4, 1, 1]
+    assert [point["workers"] for one in (made, report()) for point in stored_points(one)] == [4, 4, 1, 1]
 
 
 def test_a_ramp_down_is_no_stage_whose_connections_stand() -> None:

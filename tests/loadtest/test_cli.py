@@ -84,6 +84,18 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["run", "smoke", "--processes", "-1"], "-1 is not in the range x>=1"),
         (["sweep", "nothing", "--start", "1"], "no scenario"),
         (["run", "smoke", "--url", "http://127.0.0.1:1/"], "a server's address looks like ws://"),
+        (["run", "smoke", "--url", "ws://[::1:8787/x"], "a server's address looks like ws://"),
+        (["run", "smoke", "--url", "ws://a:99999/x"], "a server's address looks like ws://"),
+        (
+            ["run", "smoke", "--url", "ws://a/x", "--admin-url", "http://h:99999"],
+            "looks like http://HOST:8788",
+        ),
+        (["run", "smoke", "--url", "ws://a/x", "--admin-url", "http://[::1"], "looks like http://HOST:8788"),
+        (["run", "smoke", "--scale", "nan"], "'nan' is no number from 0 to 1,000,000"),
+        (["run", "smoke", "--scale", "-1"], "'-1' is no number from 0"),
+        (["run", "smoke", "--duration-scale", "inf"], "'inf' is no number from 0"),
+        (["run", "smoke", "--rate-scale", "much"], "'much' is no number from 0"),
+        (["sweep", "smoke", "--start", "1", "--scale", "nan"], "'nan' is no number from 0"),
         (["run", "smoke", "--url", "wss://127.0.0.1:1/"], "before its TLS proxy"),
         (["run", "smoke", "--url", "ws://127.0.0.1:1/realtime"], "needs --token-secret-file"),
         (["run", "smoke", "--json", "no/such/folder/r.json"], "there is no folder"),
@@ -164,9 +176,35 @@ def test_a_file_that_cannot_be_written_is_told(
     assert "there is no folder" in result.output or "can't be made: Not a directory" in result.output
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "7",
+        '"points"',
+        '{"points": 5}',
+        '{"points": [1]}',
+        '{"points": [{}]}',
+        '{"server": 1}',
+        "{",
+    ],
+)
+@pytest.mark.parametrize("command", [["plan"], ["plan", "--check"], ["simulate"]])
+def test_what_is_no_calibration_is_refused(tmp_path: Path, command: list[str], text: str) -> None:
+    wrong, points = tmp_path / "wrong.json", saved(tmp_path / "cal.json", {"points": calibration()})
+    wrong.write_text(text)
+    name, *check = command
+    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4]
+    result = call(name, *([points, *check, wrong] if check else [wrong]), *options)
+    assert result.exit_code == 2
+    assert "no model can be made of this: " in result.output.replace("\n", " ")
+
+
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     other = saved(tmp_path / "x.json", {"hello": 1})
-    assert "no report of" in call("html", other, tmp_path / "y.html").output
+    for none in (other, saved(tmp_path / "list.json", [1]), saved(tmp_path / "number.json", 1)):
+        assert "no report of" in call("html", none, tmp_path / "y.html").output
     assert (
         "no model can be made"
         in call("plan", other, "--connections", 1, "--ops-per-user-s", 1, "--viewers", 1).output

@@ -136,8 +136,9 @@ def test_what_is_no_collector_changes_no_verdict(
 def test_an_address() -> None:
     assert endpoint("http://a:4318/") == "http://a:4318/v1/metrics"
     assert endpoint("https://a/otlp/v1/metrics") == "https://a/otlp/v1/metrics"
-    with pytest.raises(OtlpError, match="looks like http://HOST:4318"):
-        endpoint("a:4318")
+    for wrong in ("a:4318", "ftp://a", "http://a:99999", "http://a:port", "http://[::1:4318"):
+        with pytest.raises(OtlpError, match="looks like http://HOST:4318"):
+            endpoint(wrong)
 
 
 def test_a_report_can_be_sent_later_and_a_wrong_address_is_told_before_a_run(

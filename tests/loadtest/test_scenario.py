@@ -101,6 +101,20 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load("nothing")
 
 
+def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'description = "\xff"')
+    with pytest.raises(ScenarioError, match=r"mine\.toml: .*utf-8"):
+        load(str(path))
+    path.write_text("description =")
+    with pytest.raises(ScenarioError, match=r"mine\.toml: Invalid value"):
+        load(str(path))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ScenarioError, match=r"mine\.toml can't be read: Is a directory"):
+        load(str(path))
+
+
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('description = "d"\n[[stages]]\nname = "a"\nduration_s = 1\nconnections = 1\n')

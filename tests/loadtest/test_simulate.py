@@ -299,6 +299,10 @@ def test_a_price_list_that_is_none_says_why(tmp_path: Path):
     broken.write_bytes(b"name = '\xff'")
     with pytest.raises(PriceError, match="utf-8"):
         load_prices(str(broken))
+    broken.unlink()
+    broken.mkdir()
+    with pytest.raises(PriceError, match=r"x\.toml can't be read: Is a directory"):
+        load_prices(str(broken))
 
 
 async def test_a_calibration_varies_one_thing_at_a_time():
