@@ -21,11 +21,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 SHIPPED = Path(__file__).parent / "scenarios"
 EDIT_KINDS = ("title", "times", "location", "description", "attendees", "undo")
 NUMBER_MAX = (1 << 63) - 1
+Share = Annotated[float, "at most 1"]
 
 
 class ScenarioError(Exception):
@@ -40,7 +41,7 @@ class Stage:
     duration_s: float  # its length
     connections: int  # at its end
     operations_per_s: float | None = None  # of all users together; None: operations_per_user_s of each
-    reconnect_share: float = 0.0  # a storm: this share of the users is cut off, and comes back, at the start
+    reconnect_share: Share = 0.0  # a storm: this share of the users is cut off, and comes back, at the start
     measured: bool = True  # False: not part of rates and latencies (warming up, going down)
 
 
@@ -51,10 +52,10 @@ class Population:
     documents: int  # how many there are
     distribution: Literal["uniform", "zipf"] = "uniform"  # of users over documents; zipf: few have many
     zipf_exponent: float = 1.0  # how uneven zipf is
-    viewer_share: float = 0.0  # of each document's users: they only read
+    viewer_share: Share = 0.0  # of each document's users: they only read
     replicas: int = 1  # of each document: full replicas; the others check order and count
-    plain_share: float = 0.0  # clients that know RFC-002 only (no subprotocol, token in the handshake)
-    compressed_share: float = 0.0  # of users whose connections offer permessage-deflate
+    plain_share: Share = 0.0  # clients that know RFC-002 only (no subprotocol, token in the handshake)
+    compressed_share: Share = 0.0  # of users whose connections offer permessage-deflate
     resource_type: str = "event"  # what the documents are
 
 
@@ -69,7 +70,7 @@ class Activity:
     resume: bool = True  # comes back with version and epoch, otherwise asks for the whole state
     offline_per_user_s: float = 0.0  # spells without a connection; edits queue up meanwhile
     offline_s: float = 5.0  # the length of such a spell
-    slow_share: float = 0.0  # readers that stop reading now and then
+    slow_share: Share = 0.0  # readers that stop reading now and then
     slow_pause_s: float = 5.0  # how long they don't
     slow_every_s: float = 20.0  # how long they read in between
     ping_interval_s: float = 60.0  # of each user
@@ -79,16 +80,16 @@ class Activity:
 class Targets:
     """What passes. None: not judged."""
 
-    connect_success_min: float | None = 0.995  # share of the attempts
+    connect_success_min: Share | None = 0.995  # share of the attempts
     delivery_p95_ms: float | None = None  # from when an edit was due until others have it
     delivery_p99_ms: float | None = None  # the same
     ack_p95_ms: float | None = None  # from when an edit was due until it is acknowledged
     sync_p95_ms: float | None = None  # from the open connection until the document is there
     presence_p95_ms: float | None = None  # from when a cursor was due to move until others see it
-    refused_max: float | None = 0.001  # share of the operations
-    operations_achieved_min: float | None = 0.99  # acknowledged, of those scheduled
+    refused_max: Share | None = 0.001  # share of the operations
+    operations_achieved_min: Share | None = 0.99  # acknowledged, of those scheduled
     recovery_max_s: float | None = None  # outages may be, and are over within this
-    recovered_min: float | None = None  # share of the lost connections that were back at the end
+    recovered_min: Share | None = None  # share of the lost connections that were back at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Generator:
 
     processes: int = 0  # 0: one for each 15,000 connections
     lag_p99_ms_max: float = 50.0  # how late edits leave, and its loop runs
-    missed_max: float = 0.01  # share of the operations sent more than missed_after_ms late
+    missed_max: Share = 0.01  # share of the operations sent more than missed_after_ms late
     missed_after_ms: float = 50.0  # what is late
     drain_s: float = 10.0  # after the last stage, for what is still unanswered or undelivered
     source_addresses: int = 0  # 127.0.0.x addresses to connect from; 0: one for each 20,000 connections
@@ -243,8 +244,13 @@ def _table(where: str, value: object) -> Mapping[str, Any]:
 def _value(where: str, wanted: Any, value: object) -> Any:
     """A TOML value as the declared type; raises ScenarioError."""
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is types.UnionType:  # always X | None here
+    if origin in (types.UnionType, typing.Union):  # always X | None here
         return None if value is None else _value(where, arguments[0], value)
+    if origin is Annotated:
+        share = _number(where, value, whole=False)
+        if share > 1:
+            raise _mismatch(where, "at most 1: it is a share", value)
+        return share
     if origin is Literal:
         if value not in arguments:
             raise _mismatch(where, " or ".join(map(repr, arguments)), value)
@@ -266,7 +272,7 @@ def _value(where: str, wanted: Any, value: object) -> Any:
 
 def _section(where: str, kind: Any, value: object) -> Any:
     table = _table(where, value)
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     for name in table:
         if name not in hints:
             raise ScenarioError(f"{where}.{name} is unknown; there are: {', '.join(sorted(hints))}")

@@ -86,6 +86,10 @@ def test_a_scenario_survives_json() -> None:
         ({"seed": 1 << 64}, "seed must be at most"),
         ({"generator": {"lag_p99_ms_max": math.inf}}, "lag_p99_ms_max must be at most"),
         ({"generator": {"lag_p99_ms_max": math.nan}}, "lag_p99_ms_max must be at most"),
+        ({"population": {"documents": 1, "viewer_share": 20}}, "viewer_share must be at most 1: it is"),
+        ({"activity": {"slow_share": -0.1}}, "slow_share must be 0 or more"),
+        ({"targets": {"refused_max": 1.01}}, "refused_max must be at most 1: it is a share"),
+        ({"targets": {"connect_success_min": "all"}}, "connect_success_min must be a number"),
         ({"disruptions": [{"kind": "flood", "at_s": 1}]}, "'kill' or 'restart'|kill or restart"),
     ],
 )
@@ -94,6 +98,16 @@ def test_a_wrong_scenario_says_which_member_and_what_would_be_right(
 ) -> None:
     with pytest.raises(ScenarioError, match=said):
         parse({**MINIMAL, **changes})
+
+
+def test_what_is_a_share_is_at_most_1() -> None:
+    shares = {
+        key.name: key
+        for key in members()
+        if key.name.endswith("_share") or key.meaning.startswith(("share of", "acknowledged, of"))
+    }
+    assert {key.takes for key in shares.values()} == {"Share", "Share | None"}
+    assert len(shares) == 10
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
