@@ -9,7 +9,6 @@ part of the whole.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -220,13 +219,6 @@ class Schedule:
             yield Life(at, user, "pause")
             yield Life(at + activity.slow_pause_s, user, "read")
             at += activity.slow_pause_s + activity.slow_every_s
-
-    def digest(self) -> str:
-        """A hash of the whole schedule: equal for equal seeds and scenarios, whatever runs it."""
-        state = hashlib.sha256(repr(self.lives()).encode())
-        for number in range(self.slices):
-            state.update(repr(self.operations(number)).encode())
-        return state.hexdigest()
 
 
 def _spans(lives: list[Life], end_s: float) -> list[tuple[int, float, float]]:

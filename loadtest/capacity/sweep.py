@@ -53,15 +53,12 @@ def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]
                 "connects_per_s": counts.get("succeeded", 0) / span_s,
                 "operations_per_s": rates["operations_per_s"],
                 "deliveries_per_s": rates["deliveries_per_s"],
-                "messages_per_s": rates["messages_per_s"],
                 "bytes_per_s": rates["received_bytes_per_s"],
                 **{name: server.get(name) for name in COUNTED},
                 "cpu_cores": server["cpu_cores"],
                 "pss_bytes": server["pss_bytes"] if settled else None,
                 "socket_bytes": (kernel or 0) + (slab or 0) * end if settled and kernel is not None else None,
                 "p95_ms": stage["latency_ms"]["delivery"]["p95"],
-                "ack_p95_ms": stage["latency_ms"]["ack"]["p95"],
-                "generator_cores": stage["generator"]["cpu_cores"],
             }
         )
     return points

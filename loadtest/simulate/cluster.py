@@ -102,15 +102,11 @@ EVENTS = ("steady", "node", "zone", "redis", "rolling", "storm", "hot")
 class Outcome:
     """What a run of the simulation showed."""
 
-    p50_ms: float
     p95_ms: float
-    p99_ms: float
     utilisation: float  # of a worker, after the event; above 1 its queue grows
-    redis_utilisation: float
     recovered_s: float | None  # after the event until users are back and p95 is as before; None: not in time
     series: tuple[tuple[float, float], ...]  # (seconds, p95 of that half second in ms)
     overloaded: bool
-    back_s: float = 0.0  # after the event until the last who lost its connection is served again
 
 
 def departures(arrivals: Array, services: Array, away: tuple[float, float] | None = None) -> Array:
@@ -242,7 +238,7 @@ def simulate(cluster: Cluster, costs: Costs, kind: str, seed: int) -> Outcome:
     event = _Event(kind, cluster)
     before = _Loads.of(cluster, costs, cluster.workers)
     if event.left < 1:
-        return Outcome(np.nan, np.inf, np.inf, np.inf, 0.0, None, (), True)
+        return Outcome(np.inf, np.inf, None, (), True)
     after = _Loads.of(cluster, costs, event.left)
     workers = [
         _worker(rng, cluster, costs, (before, after), event) for _ in range(min(DETAILED, cluster.workers))
@@ -256,18 +252,13 @@ def simulate(cluster: Cluster, costs: Costs, kind: str, seed: int) -> Outcome:
     utilisation = after.utilisation(costs)
     if kind == "hot":
         utilisation += cluster.hot_operations_per_s * costs.delivery * cluster.hot_readers / after.workers
-    p50, p95, p99 = _percentiles(judged, costs)
-    rate = cluster.operations_per_s / cluster.redis_masters
+    redis_utilisation = cluster.operations_per_s / cluster.redis_masters * costs.redis_append
     return Outcome(
-        p50,
-        p95,
-        p99,
+        float(np.percentile(judged, 95)) if len(judged) else costs.floor_ms,  # of no edit: nothing is crowded
         utilisation,
-        rate * costs.redis_append,
         _recovered(series, back_s, cluster),
         series,
-        utilisation > OVERLOADED or rate * costs.redis_append > OVERLOADED,
-        back_s - EVENT_AT_S,
+        max(utilisation, redis_utilisation) > OVERLOADED,
     )
 
 
@@ -290,14 +281,6 @@ def _edits(
     if not starts:
         return np.zeros(0), np.zeros(0)
     return np.concatenate(starts), np.concatenate(latencies)
-
-
-def _percentiles(judged: Array, costs: Costs) -> tuple[float, float, float]:
-    """p50, p95 and p99; of no edit those of the floor, since nothing is crowded."""
-    if not len(judged):
-        return costs.floor_mean_ms * math.log(2), costs.floor_ms, costs.floor_mean_ms * math.log(100)
-    p50, p95, p99 = np.percentile(judged, [50, 95, 99])
-    return float(p50), float(p95), float(p99)
 
 
 def _waits(jobs: _Jobs, done: Array, at: Array) -> Array:

@@ -38,7 +38,6 @@ def point(
         "stage": "hold",
         "settled": not connects,
         "status": "pass",
-        "messages_per_s": operations * (fanout + 1),
         "bytes_per_s": 250 * operations * (fanout + 1),
         "cpu_cores": cpu,
         "pss_bytes": 40e6 + 6000 * connections + 2000 * operations,

@@ -144,7 +144,6 @@ def model() -> Any:
                 "socket_bytes": 5000 * load["connections"],
                 "settled": True,
                 "p95_ms": 5 + 20 * cores,
-                "messages_per_s": 10.0,
                 "bytes_per_s": 4000.0,
                 "stage": str(number),
             }
@@ -194,7 +193,6 @@ def test_a_search_ends_where_more_nodes_do_not_help(base: float):
 def test_of_no_edit_the_latency_is_that_where_nothing_is_crowded():
     found = simulate(replace(SMALL, operations_per_user_s=0), COSTS, "steady", 1)
     assert found.p95_ms == pytest.approx(COSTS.floor_ms)
-    assert 0 < found.p50_ms < found.p95_ms < found.p99_ms
 
 
 SCARCE = replace(NODE, name="scarce", month=1.0, memory_gib=0.05)  # its workers alone take more
@@ -388,7 +386,6 @@ def calibration(path: Path) -> str:
                 "socket_bytes": 5000 * load["connections"],
                 "settled": True,
                 "p95_ms": 6.0 + number,
-                "messages_per_s": 10.0,
                 "bytes_per_s": 4000.0,
                 "stage": "hold",
             }
