@@ -174,7 +174,7 @@ class HttpServer:
                 self._emptied = trio.Event()
 
     def _connection(self, stream: RequestStream) -> _Connection:
-        state = LifespanState({})
+        state: LifespanState = {}
         return _Connection(self._app, self._config, self._context, state, stream)  # type: ignore[arg-type]
 
     async def drain(self) -> None:
