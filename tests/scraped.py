@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+
+from tests.waiting import until
 
 
 class Samples:
@@ -42,3 +44,15 @@ async def scraped(admin_url: str) -> Samples:
         answer = await client.get(f"{admin_url}/metrics")
     assert answer.status_code == 200
     return read(answer.text)
+
+
+async def until_scraped(
+    admin_url: str, name: str, holds: Callable[[float], bool] = bool, within_s: float = 30.0, **labels: str
+) -> Samples:
+    """Scrape until this holds of a sample's value, by itself until it is there; returns that scrape."""
+
+    async def found() -> Samples | None:
+        samples = await scraped(admin_url)
+        return samples if holds(samples.value(name, **labels)) else None
+
+    return await until(found, f"{name} {labels or ''}", within_s, every_s=0.1)

@@ -1,0 +1,47 @@
+"""Waiting for what nothing signals."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from tests.waiting import until, until_equal
+
+
+async def test_the_first_true_answer_is_returned(autojump_clock: trio.testing.MockClock) -> None:
+    answers = iter((0, "", None, "yes", "no"))
+    assert await until(lambda: next(answers)) == "yes"
+
+
+async def test_a_function_may_be_async(autojump_clock: trio.testing.MockClock) -> None:
+    answers = iter((0, [], [1], [2]))
+
+    async def asked() -> object:
+        await trio.sleep(1)
+        return next(answers)
+
+    assert await until(asked) == [1]
+    answers = iter((1, 2, 3))
+    await until_equal(asked, 2)
+    assert next(answers) == 3
+
+
+async def test_what_never_comes_fails_and_is_named(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.raises(AssertionError, match="in 5 s: the end; last: False"):
+        await until(lambda: False, "the end", within_s=5)
+
+
+async def test_a_function_that_hangs_fails_too(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.raises(AssertionError, match="in 5 s; last: None"):
+        await until(trio.sleep_forever, within_s=5)
+
+
+async def test_what_never_equals_is_told_as_it_was_at_last(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.raises(AssertionError, match="in 30 s: 0; last: 3"):
+        await until_equal(lambda: 3, 0)
+
+
+async def test_what_a_function_raises_goes_on() -> None:
+    with pytest.raises(KeyError):
+        await until(lambda: {}["missing"])
