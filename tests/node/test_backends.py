@@ -17,8 +17,9 @@ from gateway.node.embedded import EmbeddedBackend
 from gateway.redislink.moving import rebalance
 from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
-from tests.redis.parts import eventually, settings
+from tests.redis.parts import settings
 from tests.servers import redis_server
+from tests.waiting import until
 
 
 async def test_a_lone_worker_that_is_cancelled_has_its_log_until_it_is_stopped(tmp_path: Path) -> None:
@@ -62,10 +63,10 @@ async def test_nothing_is_told_of_a_server_that_serves_no_more() -> None:
             await nursery.start(backend.run)
             async with trio.open_nursery() as watching:
                 watching.start_soon(backend.watch, counters)
-                await eventually(lambda: told(counters) == {frozenset(names)})
+                await until(lambda: told(counters) == {frozenset(names)})
                 watching.cancel_scope.cancel()
             await trio.to_thread.run_sync(rebalance, other.redis, lambda _: None)
             nursery.start_soon(backend.watch, counters)
-            await eventually(lambda: told(counters) == {frozenset(names[1:])}, 60)
+            await until(lambda: told(counters) == {frozenset(names[1:])}, within_s=60)
             assert counters.redis_unreachable == 0
             nursery.cancel_scope.cancel()

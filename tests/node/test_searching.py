@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from gateway.node.searching import IndexProcess, Searcher
 from gateway.ports.search import EVERYTHING, Wanted
 from gateway.runtime.metrics import Counters
 from tests.search.contract import change
+from tests.waiting import until, until_equal
 
 
 async def test_searches_while_there_is_no_index_are_logged_once(
@@ -49,14 +51,11 @@ async def test_an_indexer_that_cannot_be_started_is_started_again(
     monkeypatch.setattr(searching, "RESTART_MIN_S", 0.01)
     log, process, counters = SqliteLog(tmp_path), IndexProcess(str(tmp_path)), Counters()
     async with trio.open_nursery() as nursery:
-        with monkeypatch.context() as patch, trio.fail_after(10):
+        with monkeypatch.context() as patch:
             patch.setattr(sys, "executable", str(tmp_path / "missing"))
             nursery.start_soon(process.run)
-            while "can't be started: " not in caplog.text:  # noqa: ASYNC110
-                await trio.sleep(0.01)
-        with trio.fail_after(60):
-            while format_of(tmp_path / INDEX) != FORMAT_VERSION:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+            await until(lambda: "can't be started: " in caplog.text)
+        await until_equal(partial(format_of, tmp_path / INDEX), FORMAT_VERSION, within_s=60)
         await process.stop()
     process.measure(counters)
     assert counters.search_failures > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,13 +38,6 @@ async def running(config: Config) -> AsyncIterator[Shards]:
         await nursery.start(shards.run)
         yield shards
         nursery.cancel_scope.cancel()
-
-
-async def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    """Wait until the condition holds; fails when it doesn't in time."""
-    with trio.fail_after(timeout_s):
-        while not condition():  # noqa: ASYNC110  # nothing signals what the condition looks at
-            await trio.sleep(0.005)
 
 
 def flush(*ports: int) -> None:

@@ -19,12 +19,13 @@ from gateway.redislink.keys import partition_of
 from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import NOW_MS, ROOM, committed, filled
-from tests.redis.parts import eventually, flush, fresh, running, settings
+from tests.redis.parts import flush, fresh, running, settings
 from tests.redis.test_flushed import archive_all, node
 from tests.redis.test_redis_archive import Worker, worker
 from tests.redis.test_trimmed import client
 from tests.servers import postgres_server, redis_server, shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG
+from tests.waiting import until
 
 RESOURCES = [f"event:{number}" for number in range(40)]
 QUICK = {"command_timeout_s": 0.3, "connect_timeout_s": 2.0}
@@ -75,7 +76,7 @@ async def test_where_no_server_answers_the_archive_waits() -> None:
         async with worker(settings(server.url, **QUICK), dsn) as node, trio.open_nursery() as nursery:
             await nursery.start(node.archiver.run)
             server.kill()
-            await eventually(lambda: node.archiver.numbers.failures > 1)
+            await until(lambda: node.archiver.numbers.failures > 1)
             assert node.archiver.numbers.trouble
             assert not node.archiver.numbers.store_away
             nursery.cancel_scope.cancel()
@@ -172,11 +173,11 @@ async def test_nothing_is_evicted_while_the_archive_is_away_though_nothing_waits
             monkeypatch.setattr(PostgresArchive, "heads", asking)
             monkeypatch.setattr(RedisOutbox, "evict", evicting)
             await nursery.start(outbox.run_evictions, store)
-            await eventually(lambda: len(asked) > 30)
+            await until(lambda: len(asked) > 30)
             assert caplog.text.count("nothing is evicted") == 1
             assert [one.version for one in await log.read(ROOM, 0, 9)] == [1], "Redis has it still"
             postgres.start()
-            await eventually(lambda: "1 resources, idle" in caplog.text)
+            await until(lambda: "1 resources, idle" in caplog.text)
             assert idles[:3] == [1_800_000, 900_000, 450_000], "what is idle for longest goes first"
             nursery.cancel_scope.cancel()
             await store.aclose()

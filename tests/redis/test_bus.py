@@ -19,8 +19,9 @@ from gateway.redislink.keys import keys_of
 from tests.contracts.bus_contract import ROOM, BusContract, Inbox
 from tests.contracts.log_contract import committed, filled
 from tests.proxy import tcp_proxy
-from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.parts import fresh, running, settings
 from tests.servers import RedisServer, redis_server
+from tests.waiting import until
 
 
 class TestRedis(BusContract):
@@ -78,7 +79,7 @@ async def test_a_restarted_server_is_subscribed_again_and_the_gap_is_told() -> N
         with pytest.raises(LogUnavailable):
             await hearer.subscribe("event:8")
         await trio.to_thread.run_sync(server.start)
-        await eventually(lambda: sorted(map(str, inbox.gaps)) == ["event:42", "event:7"])
+        await until(lambda: sorted(map(str, inbox.gaps)) == ["event:42", "event:7"])
         await hearer.subscribe("event:8")
         for resource in (ROOM, "event:7", "event:8"):
             await _until_heard(speaker, inbox, resource)
@@ -99,7 +100,7 @@ async def test_what_cannot_be_sent_in_time_is_lost_and_counted() -> None:
             speaker.publish(ROOM, b"x" * 200)
         await inbox.until(1)
         assert 0 < speaker.messages_lost < 10
-        await eventually(lambda: len(inbox.messages) == 10 - speaker.messages_lost)
+        await until(lambda: len(inbox.messages) == 10 - speaker.messages_lost)
 
 
 async def test_a_node_that_was_cut_off_hears_of_what_it_missed() -> None:
@@ -118,7 +119,7 @@ async def test_a_node_that_was_cut_off_hears_of_what_it_missed() -> None:
                 proxy.cut()
                 await committed(log, first)
                 proxy.heal()
-                await eventually(lambda: inbox.gaps == [ROOM])
+                await until(lambda: inbox.gaps == [ROOM])
                 assert len((await other.open(ROOM)).records) == 1
                 nursery.cancel_scope.cancel()
 
@@ -134,7 +135,7 @@ async def test_a_subscription_that_nobody_waited_for_ends_when_it_is_confirmed()
         await hearer.subscribe("event:2")
         with redis.Redis("127.0.0.1", server.port) as client:
             channel = keys_of(ROOM, 256).channel
-            await eventually(lambda: client.execute_command("PUBSUB", "SHARDNUMSUB", channel)[1] == 0)
+            await until(lambda: client.execute_command("PUBSUB", "SHARDNUMSUB", channel)[1] == 0)
 
 
 async def _refused(bus: RedisBus, resource: str) -> None:

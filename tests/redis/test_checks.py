@@ -22,8 +22,9 @@ from gateway.redislink.link import Link
 from gateway.redislink.shards import Shards
 from tests.certificates import self_signed
 from tests.contracts.log_contract import ROOM, committed, filled, history
-from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.parts import fresh, running, settings
 from tests.servers import free_port, redis_server
+from tests.waiting import until
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -156,7 +157,7 @@ async def test_the_log_works_over_tls(tmp_path: Path) -> None:
                 )
             distrusted = Link(parse(f"rediss://127.0.0.1:{port}"), RedisSettings())
             await nursery.start(distrusted.run)
-            await eventually(lambda: "certificate" in distrusted.last_error)
+            await until(lambda: "certificate" in distrusted.last_error)
             nursery.cancel_scope.cancel()
 
 

@@ -14,9 +14,10 @@ from gateway.redislink.keys import partition_of, tag
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call
 from tests.contracts.bus_contract import Inbox
-from tests.redis.parts import eventually, running
+from tests.redis.parts import running
 from tests.redis.writers import busy, judge
 from tests.servers import RedisCluster, RedisServer, redis_cluster
+from tests.waiting import until
 
 RESOURCES = [f"event:{n}" for n in range(6)]
 FAILS_OVER_SOON = ("--cluster-node-timeout", "1000")
@@ -100,7 +101,7 @@ async def test_slots_move_under_load_without_loss_and_the_bus_follows() -> None:
 
             writers = await busy([log, RedisLog(other, config)], RESOURCES, move_all)
             await judge(log, writers)
-            await eventually(lambda: set(inbox.gaps) == set(RESOURCES))
+            await until(lambda: set(inbox.gaps) == set(RESOURCES))
             await _heard_again(speaker, inbox)
             nursery.cancel_scope.cancel()
 

@@ -18,9 +18,10 @@ from gateway.redislink.link import Link, pack
 from gateway.redislink.shards import Call
 from tests.contracts.log_contract import batch, committed
 from tests.proxy import Proxy, tcp_proxy
-from tests.redis.parts import eventually, running, settings
+from tests.redis.parts import running, settings
 from tests.redis.writers import busy, judge
 from tests.servers import RedisServer, redis_server
+from tests.waiting import until
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 RESOURCES = [f"event:{n}" for n in range(4)]
@@ -154,7 +155,7 @@ async def test_a_server_that_has_been_gone_for_long_is_not_waited_for() -> None:
             opening = await log.open("event:1")
             link = log._shards.server(0).link("appends")
             proxy.cut()
-            await eventually(lambda: not link.up)
+            await until(lambda: not link.up)
             assert link.down_since is not None
             link.down_since -= 61
             with trio.fail_after(30):

@@ -29,6 +29,7 @@ from tests.servers import shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG, RULES, Passport
 from tests.simulation.network import Group
 from tests.simulation.user import RESOURCE_ID, User
+from tests.waiting import until
 
 RESOURCE = f"event:{RESOURCE_ID}"
 EDITS_PER_S = 10.0
@@ -101,9 +102,7 @@ class Editing:
     async def progress(self, edits: int) -> None:
         """Until so many more edits are acknowledged."""
         goal = self.acknowledged + edits
-        with trio.fail_after(PEACE_WITHIN_S):
-            while self.acknowledged < goal:  # noqa: ASYNC110
-                await trio.sleep(0.02)
+        await until(lambda: self.acknowledged >= goal, f"{edits} more edits", PEACE_WITHIN_S)
 
     @property
     def acknowledged(self) -> int:

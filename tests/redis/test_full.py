@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import redis
 import trio
 
 from tests.cli.commands import Server, gateway, served
+from tests.scraped import until_scraped
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
 from tests.supervisor.test_supervisor import metrics, token
+from tests.waiting import until
 
 LIMIT_BYTES = 10 << 20
 TEXT = "x" * 40_000
@@ -64,9 +67,7 @@ class Author:
                 pass
 
     async def until_acknowledged(self, name: str) -> None:
-        with trio.fail_after(MENDED_WITHIN_S):
-            while not await self.write(name):  # noqa: ASYNC110  (nothing else tells)
-                await trio.sleep(0.2)
+        await until(partial(self.write, name), "it is written", MENDED_WITHIN_S, every_s=0.2)
 
     async def keep_trying(self, name: str, enough: trio.Event) -> None:
         while not enough.is_set():
@@ -111,14 +112,17 @@ async def test_a_redis_that_ran_full_without_its_archive_is_well_again_with_it(
                 before = await metrics(gate)
                 assert before["gateway_log_unwritable"] == 1
                 assert before["gateway_archive_lag_seconds"] > 0
-                await grown(gate, "gateway_archive_lag_seconds", before)
+                lag_s = before["gateway_archive_lag_seconds"]
+                await until_scraped(gate.admin, "gateway_archive_lag_seconds", lambda now_s: now_s > lag_s)
                 enough.set()
             postgres.start()
             for name in ("1", "2", "3"):
                 await author.until_acknowledged(name)
-            with trio.fail_after(MENDED_WITHIN_S):
-                while (await readiness(client, gate))["status"] != "ready":  # noqa: ASYNC110
-                    await trio.sleep(0.2)
+
+            async def ready() -> bool:
+                return (await readiness(client, gate))["status"] == "ready"
+
+            await until(ready, "the node is ready", MENDED_WITHIN_S, every_s=0.2)
             for name, version in author.acknowledged.items():
                 found = (await author.read(name)).json()
                 assert found["version"] == version
@@ -141,18 +145,11 @@ async def readiness(client: httpx.AsyncClient, gate: Server) -> dict[str, Any]:
     return found
 
 
-async def grown(gate: Server, name: str, before: dict[str, float]) -> None:
-    """Wait until a sample is greater than it was."""
-    with trio.fail_after(10):
-        while (await metrics(gate))[name] <= before[name]:  # noqa: ASYNC110  (nothing else tells)
-            await trio.sleep(0.1)
-
-
 async def said_full(client: httpx.AsyncClient, gate: Server) -> None:
     """Wait until the node's health names the full server."""
-    with trio.fail_after(10):
-        while True:
-            found = await readiness(client, gate)
-            if found["status"] == "degraded" and any("is full" in text for text in found["problems"]):
-                return
-            await trio.sleep(0.1)
+
+    async def said() -> bool:
+        found = await readiness(client, gate)
+        return found["status"] == "degraded" and any("is full" in text for text in found["problems"])
+
+    await until(said, "the node says that a server is full", every_s=0.1)

@@ -18,9 +18,10 @@ from gateway.wire import announcement
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, batch, committed, filled, history, record
 from tests.proxy import tcp_proxy
-from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.parts import fresh, running, settings
 from tests.redis.writers import Writer, judge
 from tests.servers import redis_server, shared_redis
+from tests.waiting import until
 
 
 @contextmanager
@@ -68,7 +69,7 @@ async def test_a_fork_of_equal_length_is_told_by_the_nonces_and_other_nodes_hear
         await committed(other, batch(await other.open(ROOM), record(4, value="other")))
         (outcome,) = await log.append([batch(lost, record(5))])
         assert isinstance(outcome, Forked)
-        await eventually(lambda: _epochs(inbox)[-1:] == [outcome.epoch])
+        await until(lambda: _epochs(inbox)[-1:] == [outcome.epoch])
         assert list((await log.open(ROOM)).records)[3] == record(4, value="other")
         nursery.cancel_scope.cancel()
 
@@ -93,7 +94,7 @@ async def test_a_reader_learns_of_a_lost_tail_by_the_comparison_of_heads() -> No
         assert inbox.gaps == []
         with earlier_state():
             await committed(log, batch(first, record(4)))
-        await eventually(lambda: ROOM in inbox.gaps)
+        await until(lambda: ROOM in inbox.gaps)
         assert (await log.open(ROOM)).epoch > first.epoch
         assert "event:calm" not in inbox.gaps
         nursery.cancel_scope.cancel()
@@ -114,7 +115,7 @@ async def test_a_node_that_others_left_behind_hears_it_from_what_they_announce()
             await committed(log, lost)
         theirs = batch(await other.open(ROOM), record(4, value="other"), record(5))
         await committed(other, theirs)
-        await eventually(lambda: bool(inbox.messages))
+        await until(lambda: bool(inbox.messages))
         (outcome,) = await log.append([batch(theirs, record(6))])
         assert isinstance(outcome, Forked), "its room stands on the change that was lost"
         nursery.cancel_scope.cancel()
@@ -163,7 +164,7 @@ async def test_a_node_far_away_is_not_starved_by_one_nearby() -> None:
                             writer.pace_s = 0.0
                             nursery.start_soon(writer.run, stop)
                         nursery.start_soon(far.run, stop)
-                        await eventually(lambda: len(far.acknowledged) >= 20)
+                        await until(lambda: len(far.acknowledged) >= 20)
                         stop.set()
                 assert far.stale > 0, "the near ones were in its way"
                 # All six ask for the head after three refusals, and whoever was refused most often gets it:
@@ -179,7 +180,7 @@ async def test_an_acknowledgement_waits_for_the_replica_and_is_unknown_without_i
         redis_server("--replicaof", f"127.0.0.1 {master.port}") as replica,
     ):
         with redis.Redis("127.0.0.1", master.port) as client:
-            await eventually(lambda: "'state': 'online'" in str(client.info("replication")))
+            await until(lambda: "'state': 'online'" in str(client.info("replication")))
         config = settings(master.url, durability="replicated").with_(timeouts={"append_timeout_s": 10})
         async with running(config) as shards:
             log = RedisLog(shards, config)

@@ -10,8 +10,8 @@ from gateway.config import RedisSettings
 from gateway.redislink.address import parse
 from gateway.redislink.errors import LinkBusy, LinkError
 from gateway.redislink.link import Link, pack
-from tests.redis.parts import eventually
 from tests.servers import redis_server
+from tests.waiting import until
 
 CONFIG = RedisSettings()
 
@@ -72,7 +72,7 @@ async def test_it_connects_again_after_the_server_was_killed() -> None:
             await nursery.start(link.run)
             await link.wait_up()
             server.kill()
-            await eventually(lambda: not link.up)
+            await until(lambda: not link.up)
             with pytest.raises(LinkError) as raised:
                 await link.execute("PING")
             assert not raised.value.sent
@@ -123,6 +123,6 @@ async def test_it_logs_in_with_the_credentials_of_its_url() -> None:
             assert b"db=3" in info and b"resp=3" in info
             wrong = Link(parse(f"redis://:wrong@127.0.0.1:{server.port}"), CONFIG)
             await nursery.start(wrong.run)
-            await eventually(lambda: "WRONGPASS" in wrong.last_error)
+            await until(lambda: "WRONGPASS" in wrong.last_error)
             assert not wrong.up
             nursery.cancel_scope.cancel()

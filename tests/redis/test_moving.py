@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import redis
@@ -23,10 +24,11 @@ from gateway.redislink.routing import ShardTopology, StoredTable
 from tests.cli.commands import gateway
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, batch, committed, filled, history
-from tests.redis.parts import eventually, running, settings
+from tests.redis.parts import running, settings
 from tests.redis.test_presence import Leases
 from tests.redis.writers import busy, judge
 from tests.servers import RedisServer, redis_server
+from tests.waiting import until
 
 RESOURCES = [f"event:{n}" for n in range(6)]
 
@@ -89,16 +91,14 @@ async def test_a_shard_is_added_and_another_emptied_under_load_without_loss() ->
             writers = await busy(logs, RESOURCES, move)
             await judge(logs[0], writers)
             assert shares(other)[f"127.0.0.1:{two.port}/0"] == 256
-            await eventually(lambda: set(inbox.gaps) == set(RESOURCES))
+            await until(lambda: set(inbox.gaps) == set(RESOURCES))
             for resource in RESOURCES:
                 speaker.publish(resource, b"there?")
-            await eventually(
+            await until(
                 lambda: {name for name, text in inbox.messages if text == b"there?"} == set(RESOURCES)
             )
             for resource in RESOURCES:
-                with trio.fail_after(30):
-                    while not await presence.members(resource):  # noqa: ASYNC110
-                        await trio.sleep(0.01)
+                await until(partial(presence.members, resource))
             nursery.cancel_scope.cancel()
         with redis.Redis("127.0.0.1", one.port) as client:
             kinds = {key.partition(b":")[2][:1] for key in client.keys("{p*")}
@@ -142,7 +142,7 @@ async def test_flags_set_while_their_partition_moves_are_set_where_it_goes() -> 
                 assert client.hget(FLAGS_KEY, "f:kill_switch") == b"false", "it may have been copied"
             for config in (both, other):
                 await trio.to_thread.run_sync(rebalance, config.redis, silent)
-            await eventually(lambda: shards.table.owners[0].port == two.port)
+            await until(lambda: shards.table.owners[0].port == two.port)
             found = await values.read(StoredValues())
             assert (found.values, found.changed_by) == ({"kill_switch": True}, "bob")
             assert await values.read(found) is found

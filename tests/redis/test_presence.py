@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import redis
@@ -15,8 +16,9 @@ from gateway.bus.redis_presence import RedisPresence
 from gateway.config import Config
 from gateway.redislink import keys
 from tests.proxy import tcp_proxy
-from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.parts import fresh, running, settings
 from tests.servers import redis_server
+from tests.waiting import until, until_equal
 
 QUICK = {"node_lease_s": 0.6, "node_heartbeat_s": 0.1, "node_check_s": 0.1}
 LONG = {**QUICK, "node_lease_s": 30.0}  # who has it isn't lost because the machine is slow
@@ -54,9 +56,7 @@ async def present(presence: RedisPresence, resource: str = ROOM) -> dict[str, by
 
 
 async def until_present(presence: RedisPresence, wanted: dict[str, bytes], resource: str = ROOM) -> None:
-    with trio.fail_after(10):
-        while await present(presence, resource) != wanted:  # noqa: ASYNC110
-            await trio.sleep(0.01)
+    await until_equal(partial(present, presence, resource), wanted)
 
 
 @pytest.mark.parametrize("cluster", [False, True])
@@ -86,7 +86,7 @@ async def test_a_node_that_leaves_in_order_is_gone_at_once() -> None:
             a.put(ROOM, "s1", b"one")
             await until_present(b, {"s1": b"one"})
             await trio.sleep(1.2)
-        await eventually(lambda: a.node in leases.lost)  # long before its lease ends
+        await until(lambda: a.node in leases.lost)  # long before its lease ends
         assert await present(b) == {}
 
 
@@ -103,7 +103,7 @@ async def test_a_node_that_is_cut_off_is_lost_within_its_lease_and_registers_aga
                 before = a.node
                 await trio.sleep(lease_s)
                 proxy.cut()
-                await eventually(lambda: before in leases_b.lost, 30)
+                await until(lambda: before in leases_b.lost, within_s=30)
                 assert await present(b) == {}
                 proxy.heal()
                 await until_present(b, {"s1": b"one"})
@@ -154,10 +154,10 @@ async def test_a_server_that_was_away_makes_no_node_lost_before_it_could_come_ba
         async with node(rarely, "a") as (a, _), node(config, "b") as (b, _):
             witness = Witness(a)
             b.attach(witness)
-            await eventually(lambda: not a._trusting() and not b._trusting(), 600)
+            await until(lambda: not a._trusting() and not b._trusting(), within_s=600)
             before = a.node
             away(client, before, autojump_clock)
-            await eventually(lambda: before in witness.lost, 600)
+            await until(lambda: before in witness.lost, within_s=600)
             assert witness.then[0] != before
 
 
@@ -167,15 +167,16 @@ async def test_an_entry_that_is_written_again_while_its_node_is_looked_for_stays
     run_fast(autojump_clock)
     with redis_server() as server, redis.Redis("127.0.0.1", server.port) as client:
         async with node(settings(server.url, **FAST), "b") as (b, _), trio.open_nursery() as nursery:
-            await eventually(lambda: not b._trusting(), 600)
+            await until(lambda: not b._trusting(), within_s=600)
             place = keys.presence(ROOM, 256)
             client.hset(place, mapping={"s1": b"gone#1\nold", "s2": b"gone#1\nold"})
             [looking] = b._looking.values()
             async with looking:
                 nursery.start_soon(b.members, ROOM)
-                await eventually(lambda: looking.statistics().tasks_waiting == 2, 600)  # the usual look, too
+                # the usual look, too
+                await until(lambda: looking.statistics().tasks_waiting == 2, within_s=600)
                 client.hset(place, "s1", b"gone#2\nnew")
-            await eventually(lambda: not client.hexists(place, "s2"), 600)
+            await until(lambda: not client.hexists(place, "s2"), within_s=600)
             assert client.hgetall(place) == {b"s1": b"gone#2\nnew"}
 
 

@@ -13,8 +13,9 @@ from gateway.errors import LogUnavailable
 from gateway.ports import RateLeft, Spent
 from gateway.sessions import rates
 from gateway.sessions.rates import RateSharing
-from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.parts import fresh, running, settings
 from tests.servers import redis_server
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("cluster", [False, True])
@@ -80,7 +81,7 @@ async def test_without_redis_each_worker_limits_for_itself_until_it_is_back(
             nursery.start_soon(RateSharing(limiter, store, trio.current_time).run)
             await trio.sleep(0.02)
             assert limiter.take("ann", trio.current_time()) == 0
-            await eventually(lambda: limiter.take("ann", trio.current_time(), 4) == 0)
+            await until(lambda: limiter.take("ann", trio.current_time(), 4) == 0)
             server.stop()
             with pytest.raises(LogUnavailable):
                 await store.spend({"ann": Spent(1.0)}, 10)
@@ -90,5 +91,5 @@ async def test_without_redis_each_worker_limits_for_itself_until_it_is_back(
                 user = f"bob-{next(numbers)}"
                 return [limiter.take(user, 0) == 0 for _ in range(11)] == [True] * 10 + [False]
 
-            await eventually(gives_a_whole_burst)
+            await until(gives_a_whole_burst)
             nursery.cancel_scope.cancel()

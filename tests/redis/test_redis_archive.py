@@ -19,8 +19,9 @@ from gateway.redislink.keys import keys_of, outbox, partition_of, tag
 from gateway.redislink.link import Link
 from gateway.redislink.shards import Shards
 from tests.contracts.log_contract import NOW_MS, ROOM, batch, committed, filled, record
-from tests.redis.parts import eventually, flush, fresh, running
+from tests.redis.parts import flush, fresh, running
 from tests.servers import shared_postgres, shared_redis
+from tests.waiting import until
 
 
 class Worker(NamedTuple):
@@ -379,6 +380,6 @@ async def test_an_archiver_at_work_keeps_up_and_the_outboxes_run_empty() -> None
             last = batch(last, record(version))
             assert list(await node.log.append([last])) == [Committed()]
         with client() as direct:
-            await eventually(lambda: direct.xlen(outbox(partition_of(ROOM, 256))) == 0)
+            await until(lambda: direct.xlen(outbox(partition_of(ROOM, 256))) == 0)
         assert versions(await node.store.read(ROOM, 0, 100)) == list(range(1, 50))
         nursery.cancel_scope.cancel()

@@ -17,7 +17,7 @@ import trio
 from tests.cli.commands import Server, gateway, served
 from tests.clients.desk import replace
 from tests.clients.wire import Refused, Wire, wire
-from tests.scraped import scraped
+from tests.scraped import until_scraped
 from tests.servers import RedisServer, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
@@ -72,9 +72,7 @@ async def titled(node: Server, titles: tuple[str, ...]) -> Head:
 
 async def archived(node: Server, changes: int) -> None:
     """Until the archive got so many of this node."""
-    with trio.fail_after(30):
-        while (await scraped(node.admin)).value("gateway_archive_changes_total") < changes:  # noqa: ASYNC110
-            await trio.sleep(0.1)
+    await until_scraped(node.admin, "gateway_archive_changes_total", lambda count: count >= changes)
 
 
 @pytest.mark.parametrize("archive", ["without", "behind", "ahead"])

@@ -15,8 +15,9 @@ from gateway.node.flags import NodeFlags
 from gateway.node.following import Follower
 from gateway.ports.shared import StoredValues
 from gateway.redislink.keys import FLAGS_KEY
-from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.parts import fresh, running, settings
 from tests.servers import redis_server, shared_redis
+from tests.waiting import until
 
 
 def client() -> redis.Redis:
@@ -48,9 +49,9 @@ async def test_flags_that_redis_lost_are_put_back_as_they_were(all_of_it: bool) 
         with client() as direct:
             before = direct.hgetall(FLAGS_KEY)
         await one.change({"segments": None, "kill_switch": True}, "bob")
-        await eventually(lambda: two.stored == one.stored)
+        await until(lambda: two.stored == one.stored)
         lose({} if all_of_it else before)
-        await eventually(lambda: _stored() == {b"kill_switch": b"true"})
+        await until(lambda: _stored() == {b"kill_switch": b"true"})
         assert (await values.read(StoredValues())) == one.stored == two.stored
         assert applied[0][-1].kill_switch and applied[1][-1].kill_switch
         nursery.cancel_scope.cancel()
@@ -85,10 +86,10 @@ async def test_what_was_lost_is_told_once_when_it_is_put_back(caplog: pytest.Log
             pipe.delete(FLAGS_KEY)
             pipe.config_set("min-replicas-to-write", 1)  # it can be read, and nothing put back
             pipe.execute()
-            await eventually(lambda: "flags stay as they are" in caplog.text)
+            await until(lambda: "flags stay as they are" in caplog.text)
             assert "were lost" not in caplog.text
             direct.config_set("min-replicas-to-write", 0)
-            await eventually(lambda: "were lost" in caplog.text)
+            await until(lambda: "were lost" in caplog.text)
             assert await values.read(StoredValues()) == follower.stored
             nursery.cancel_scope.cancel()
 

@@ -24,6 +24,7 @@ from gateway.ports import (
     Reserved,
     Stale,
 )
+from tests.waiting import until
 
 Fault = Callable[[], Awaitable[object]]
 
@@ -120,8 +121,11 @@ async def busy(logs: Sequence[OpLog], resources: Sequence[str], fault: Fault) ->
 
 async def _progress(writers: Sequence[Writer]) -> None:
     goals = {writer: len(writer.acknowledged) + WARM_UP for writer in writers}
-    while any(len(writer.acknowledged) < goal for writer, goal in goals.items()):  # noqa: ASYNC110
-        await trio.sleep(0.005)
+    await until(
+        lambda: all(len(writer.acknowledged) >= goal for writer, goal in goals.items()),
+        f"{WARM_UP} more acknowledgements of each",
+        within_s=90,
+    )
 
 
 async def judge(log: OpLog, writers: Sequence[Writer]) -> None:
