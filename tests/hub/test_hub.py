@@ -11,6 +11,7 @@ from gateway.errors import LogUnavailable, Refusal
 from gateway.hub.tidying import TIDY_INTERVAL_S, TIDY_ROOMS
 from tests.hub.parts import cluster, quiet
 from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
+from tests.waiting import until
 
 IDLE = CONFIG.with_(timeouts={"room_idle_s": 5.0})
 
@@ -178,8 +179,7 @@ async def test_a_room_that_is_wanted_while_it_is_evicted_opens_again(autojump_cl
             await leave(resource)
 
         worker.bus.unsubscribe = slow
-        while worker.hub.get(RESOURCE) is not None:  # noqa: ASYNC110  (nothing signals it)
-            await trio.sleep(0.1)
+        await until(lambda: worker.hub.get(RESOURCE) is None, every_s=0.1)
         again = await worker.hub.open(RESOURCE)
         assert again is not room
         other = await found.worker()

@@ -21,6 +21,7 @@ from tests.doubles.bus import MeetingPlace, MemoryBus
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, NotingListener
 from tests.simulation.history import FragileHistory, WatchfulLog
 from tests.simulation.network import Group
+from tests.waiting import until
 
 ROOM = "event:1"
 FIRST = [{"op": "add", "path": "", "value": {"title": "T", "description": "abc", "tags": []}}]
@@ -282,7 +283,5 @@ async def test_an_announcement_on_another_history_is_noticed_at_once():
         await other.log.append([batch])
         listener = NotingListener(hub.listener, hub.log._chains)
         listener.on_message(ROOM, encode(batch, "nonce"))
-        with trio.fail_after(30):
-            while room.epoch == epoch:  # noqa: ASYNC110  (nothing signals it)
-                await trio.sleep(0.01)
+        await until(lambda: room.epoch != epoch)
         assert sorted(room.document["tags"]) == ["kept", "lost"]

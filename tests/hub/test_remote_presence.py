@@ -23,6 +23,7 @@ from tests.doubles.leases import LeaseTable, MemoryLeases
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather
 from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group, Link
+from tests.waiting import until
 
 ROOM = "event:42"
 LOST_WITHIN_S = 15.0
@@ -93,9 +94,7 @@ class Client:
             del self.seen[payload["user_id"]]
 
     async def until(self, condition: Any, timeout_s: float = 1.0) -> None:
-        with trio.fail_after(timeout_s):
-            while not condition():  # noqa: ASYNC110  # nothing signals what the condition looks at
-                await trio.sleep(0.005)
+        await until(condition, within_s=timeout_s, every_s=0.005)
 
     async def sees(self, *names: str, timeout_s: float = 1.0) -> None:
         await self.until(lambda: sorted(self.seen) == sorted(names), timeout_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,6 +15,7 @@ from gateway.ports import Opening, Record, Snapshot
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import NOW_MS, ROOM, record
 from tests.servers import postgres_server, shared_postgres
+from tests.waiting import until
 
 
 class MemoryOutbox:
@@ -82,14 +83,6 @@ async def archiver() -> AsyncIterator[tuple[Archiver, MemoryOutbox, PostgresArch
         outbox, store = MemoryOutbox(), PostgresArchive(dsn)
         yield Archiver(outbox, store, wall_ms=lambda: NOW_MS + 1500), outbox, store
         await store.aclose()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(30):
-        while True:
-            if condition():
-                return
-            await trio.sleep(0.01)
 
 
 async def test_changes_of_all_partitions_are_moved_in_order_and_dropped() -> None:

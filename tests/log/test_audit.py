@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-import trio
 
 from gateway.errors import LogUnavailable
 from gateway.log.postgres.archive import PostgresArchive, migrate
@@ -20,6 +19,7 @@ from tests.doubles.audit import MemoryAudit
 from tests.node.test_audit import trail
 from tests.proxy import tcp_proxy
 from tests.servers import shared_postgres
+from tests.waiting import until
 
 
 class TestMemoryAudit(AuditContract):
@@ -85,9 +85,11 @@ async def test_what_was_committed_though_the_answer_was_lost_is_written_once() -
                 await audit.record("purge", "ann", "event:1")
                 proxy.unanswered = b"COMMIT"
                 audit.note("drain", "ann", "n1")
-                with trio.fail_after(60):
-                    while len(await PostgresAudit(direct).find(ALL)) < 2:  # noqa: ASYNC110
-                        await trio.sleep(0.01)
+
+                async def both() -> bool:
+                    return len(await PostgresAudit(direct).find(ALL)) >= 2
+
+                await until(both, "both are committed", within_s=60)
                 proxy.unanswered = b""
                 proxy.cut()
                 proxy.heal()

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from tests.simulation.world import World, run
+from tests.waiting import until
 
 pytestmark = pytest.mark.untraced
 
@@ -41,9 +42,7 @@ async def test_a_user_without_a_number_of_edits_goes_on_until_it_is_done(autojum
         await world._add_node(nursery)
         nursery.start_soon(user.live, None, 10.0)
         for goal in (100, 200, 300):
-            with trio.fail_after(600):
-                while len(user.acknowledged) < goal:  # noqa: ASYNC110  (nothing signals it)
-                    await trio.sleep(0.1)
+            await until(lambda goal=goal: len(user.acknowledged) >= goal, within_s=600, every_s=0.1)
         user.done = True
         await trio.sleep(60)
         user.settle_down()
