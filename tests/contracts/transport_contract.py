@@ -44,6 +44,7 @@ from tests.transport.wire import (
     frame,
     request,
 )
+from tests.waiting import until
 
 TOPIC = "event:42"
 MESSAGE_BYTES_MAX = 4096
@@ -773,9 +774,7 @@ class TransportContract:
                 await call(other, do="commit", count=3, pad=500)
                 assert [(await answer(other))["type"] for _ in range(3)] == ["ack"] * 3
             await slow.send_text('{"do": "leave"}')
-            with trio.fail_after(10):
-                while served.core.clients[1].topics:  # noqa: ASYNC110  (nothing tells)
-                    await trio.sleep(0.01)
+            await until(lambda: not served.core.clients[1].topics)
             acks: list[int] = []
             while len(acks) < 30:
                 message = await raw_answer(slow)

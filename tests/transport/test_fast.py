@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.contracts.transport_contract import (
     slow_sockets,
 )
 from tests.transport.wire import CLOSE, PONG, TEXT, Gone, RawClient, close_frame, frame, request
+from tests.waiting import until_equal
 
 TEXT_OF_SIZE = "all work and no play makes a dull gateway; "
 
@@ -194,8 +196,7 @@ class TestFastTransport(TransportContract):
             assert len(shared.slots) == 0
             silent.stream.socket.close()
             refused.stream.socket.close()
-            while len(arrivals):  # noqa: ASYNC110  (arrivals do not signal)
-                await trio.sleep(0.01)
+            await until_equal(partial(len, arrivals), 0)
             assert not any(shared.sweep._buckets.values())
 
     async def test_who_was_refused_and_stays_holds_up_nobody(self) -> None:

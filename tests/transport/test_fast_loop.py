@@ -36,6 +36,7 @@ from gateway.transport.fast_loop import (
     Sweep,
     tick_s,
 )
+from tests.waiting import until
 
 
 class Clock:
@@ -225,9 +226,7 @@ async def until_true(condition: Callable[[], bool]) -> None:
 
 
 async def until_called(owners: list[Owner]) -> None:
-    with trio.fail_after(30):
-        while not any(owner.flags for owner in owners):  # noqa: ASYNC110
-            await trio.sleep(0.001)
+    await until(lambda: any(owner.flags for owner in owners), every_s=0.001)
 
 
 async def test_the_poller_calls_for_what_is_watched() -> None:

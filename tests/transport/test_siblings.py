@@ -13,6 +13,7 @@ import trio
 
 from gateway.transport import siblings
 from gateway.transport.siblings import DATA_BYTES_MAX, SEND_TIMEOUT_S, Place, Siblings
+from tests.waiting import until
 
 
 class Worker:
@@ -27,9 +28,7 @@ class Worker:
 
     async def holds(self, count: int) -> list[bytes]:
         """What came, once there are so many."""
-        with trio.fail_after(30):
-            while len(self.received) < count:  # noqa: ASYNC110
-                await trio.sleep(0.001)
+        await until(lambda: len(self.received) >= count, every_s=0.001)
         return [data for _, data in self.received]
 
     def discard(self) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import zlib
-from collections.abc import Callable
 
 import pytest
 import trio
@@ -22,6 +21,7 @@ from gateway.transport.handshakes import Handshakes
 from gateway.transport.portable import PortableTransport
 from tests.contracts.transport_contract import TransportContract, code_of, raw_answer
 from tests.transport.wire import PING, PONG, TEXT, Gone, RawClient, frame, request
+from tests.waiting import until
 
 ECHO = b'{"do": "echo", "text": "x"}'
 KIB = 1024
@@ -81,9 +81,7 @@ class Strangers(TransportContract):
                 await raw_answer(client)
             for client in clients:  # 4 x 40 KiB that never end
                 await send_until_closed(client, 40 * KIB)
-            with trio.fail_after(10):
-                while served.counters.connections == 4:  # noqa: ASYNC110  (a counter)
-                    await trio.sleep(0.01)
+            await until(lambda: served.counters.connections < 4)
             assert 2 <= served.counters.connections < 4
 
     async def test_who_holds_an_unfinished_message_for_longest_makes_room_for_the_others(self) -> None:
@@ -125,7 +123,7 @@ class Strangers(TransportContract):
             await plain.send(frame(TEXT, message))
             assert (await raw_answer(plain))["text"] == text
             await compressing.send(sent)
-            await wait_until(lambda: served.core.clients[1].received[1:] == [message])
+            await until(lambda: served.core.clients[1].received[1:] == [message])
             assert deflates is self.deflates, "portable clients can't make the node inflate anything"
             assert [client.inflated_s > 0 for client in served.core.clients] == [False, deflates]
 
@@ -168,12 +166,6 @@ async def ended(client: RawClient) -> bool:
         return await client.stream.receive_some() == b""
     except trio.BrokenResourceError:
         return True
-
-
-async def wait_until(holds: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
-        while not holds():  # noqa: ASYNC110  (nothing tells)
-            await trio.sleep(0.01)
 
 
 class TestFastStrangers(Strangers):
