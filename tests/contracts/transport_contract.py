@@ -265,6 +265,12 @@ class Served:
         self.raw.append(await RawClient.open(self.port, receive_bytes))
         return self.raw[-1]
 
+    async def join_slowly(self) -> RawClient:
+        """A bare WebSocket in the room whose reader, when it stops, soon holds the server up."""
+        client = await self.open(receive_bytes=4096)
+        await raw_ask(client, do="join")
+        return client
+
     def close(self) -> None:
         for client in self.raw:
             client.stream.socket.close()
@@ -275,8 +281,8 @@ def slow_sockets(**limits: int) -> dict[str, Mapping[str, Any]]:
     return {"server": {"socket_send_bytes": 4096}, "limits": {"outbox_bytes_max": 16 * 1024, **limits}}
 
 
-class TransportContract:
-    """See the module's docstring."""
+class TransportHarness:
+    """Serves a transport for a test, and looks afterwards at what it left."""
 
     def make(self, config: Config, counters: Counters) -> Transport:
         raise NotImplementedError
@@ -307,7 +313,9 @@ class TransportContract:
         assert counters.outbox_bytes == 0
         assert counters.internal_errors == 0
 
-    # ------------------------------------------------------------------------------- messages
+
+class Messages(TransportHarness):
+    """What is sent, and to whom a group is told."""
 
     async def test_messages_go_in_both_directions(self) -> None:
         async with self.serving() as served, served.connect() as client:
@@ -442,7 +450,9 @@ class TransportContract:
             assert served.counters.connections == 0
             assert len(served.core.room(TOPIC).group) == 0
 
-    # -------------------------------------------------------------------------------- upgrades
+
+class Upgrades(TransportHarness):
+    """Handshakes, and who may connect."""
 
     async def test_the_endpoint_sees_the_request_and_its_subprotocol_is_agreed_on(self) -> None:
         async with self.serving() as served:
@@ -535,7 +545,9 @@ class TransportContract:
                 for client in clients:
                     assert (await client.head()).startswith(b"HTTP/1.1 101 ")
 
-    # ---------------------------------------------------------------------------------- endings
+
+class Endings(TransportHarness):
+    """How connections end, and that it is told once."""
 
     async def test_a_clients_close_is_answered_with_its_code(self) -> None:
         async with self.serving() as served:
@@ -630,7 +642,9 @@ class TransportContract:
             await dead.rest()
             assert (await ask(alive, do="echo", text="alive"))["text"] == "alive"
 
-    # ---------------------------------------------------------------------- broken and hostile peers
+
+class HostilePeers(TransportHarness):
+    """What breaks the protocol, or costs more than it may."""
 
     @pytest.mark.parametrize(
         ("sent", "code"),
@@ -711,12 +725,13 @@ class TransportContract:
                     pass
             await served.core.until_left(1)
 
-    # -------------------------------------------------------------------------------- slow readers
+
+class SlowReaders(TransportHarness):
+    """Who doesn't read what comes delays nobody, and is told the truth later."""
 
     async def test_a_slow_reader_delays_nobody_and_is_right_after_a_resync(self) -> None:
         async with self.serving(**slow_sockets()) as served, served.connect() as author:
-            slow = await served.open(receive_bytes=4096)
-            await raw_ask(slow, do="join")
+            slow = await served.join_slowly()
             await ask(author, do="join")
             with trio.fail_after(10):
                 for version in range(1, 401):
@@ -746,8 +761,7 @@ class TransportContract:
 
     async def test_a_resync_carries_the_acknowledgements_it_replaces(self) -> None:
         async with self.serving(**slow_sockets()) as served, served.connect() as other:
-            slow = await served.open(receive_bytes=4096)
-            await raw_ask(slow, do="join")
+            slow = await served.join_slowly()
             await ask(other, do="join")
             for _ in range(30):
                 await slow.send_text('{"do": "commit"}')
@@ -765,8 +779,7 @@ class TransportContract:
 
     async def test_a_slow_reader_that_left_a_topic_still_gets_its_acknowledgements(self) -> None:
         async with self.serving(**slow_sockets()) as served, served.connect() as other:
-            slow = await served.open(receive_bytes=4096)
-            await raw_ask(slow, do="join")
+            slow = await served.join_slowly()
             await ask(other, do="join")
             for _ in range(30):
                 await slow.send_text('{"do": "commit"}')
@@ -784,8 +797,7 @@ class TransportContract:
 
     async def test_presence_is_dropped_before_anything_else(self) -> None:
         async with self.serving(**slow_sockets()) as served, served.connect() as author:
-            slow = await served.open(receive_bytes=4096)
-            await raw_ask(slow, do="join")
+            slow = await served.join_slowly()
             await ask(author, do="join")
             room = served.core.room(TOPIC)
             for _ in range(400):
@@ -809,8 +821,7 @@ class TransportContract:
         sections = slow_sockets()
         sections["timeouts"] = {"stall_timeout_s": 0.3, "close_timeout_s": 5}
         async with self.serving(**sections) as served, served.connect() as author:
-            slow = await served.open(receive_bytes=4096)
-            await raw_ask(slow, do="join")
+            slow = await served.join_slowly()
             await ask(author, do="join")
             with trio.fail_after(10):
                 while not served.counters.slow_closes:
@@ -824,8 +835,7 @@ class TransportContract:
         sections = slow_sockets()
         sections["timeouts"] = {"stall_timeout_s": 0.2, "close_timeout_s": 0.2}
         async with self.serving(**sections) as served, served.connect() as author:
-            slow = await served.open(receive_bytes=4096)
-            await raw_ask(slow, do="join")
+            slow = await served.join_slowly()
             await ask(author, do="join")
             with trio.fail_after(10):
                 while not served.core.clients[0].closes + served.core.clients[1].closes:
@@ -857,11 +867,14 @@ class TransportContract:
         sections = slow_sockets()
         sections["timeouts"] = {"close_timeout_s": 0.3}
         async with self.serving(**sections) as served:
-            slow = await served.open(receive_bytes=4096)
-            await raw_ask(slow, do="join")
+            slow = await served.join_slowly()
             await slow.send_text('{"do": "commit", "count": 200, "pad": 1000}')
             await trio.sleep(0.05)
             started = trio.current_time()
             served.core.clients[0].connection.close(1001, "going away")
             await served.core.until_left(1)
             assert trio.current_time() - started < 2
+
+
+class TransportContract(Messages, Upgrades, Endings, HostilePeers, SlowReaders):
+    """See the module's docstring."""

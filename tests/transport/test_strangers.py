@@ -19,7 +19,7 @@ from gateway.transport.fast import FastTransport
 from gateway.transport.fast_loop import PASS_MAX_S, READ, Poller
 from gateway.transport.handshakes import Handshakes
 from gateway.transport.portable import PortableTransport
-from tests.contracts.transport_contract import TransportContract, code_of, raw_answer
+from tests.contracts.transport_contract import Client, TransportHarness, code_of, raw_answer
 from tests.transport.wire import PING, PONG, TEXT, Gone, RawClient, frame, request
 from tests.waiting import until
 
@@ -33,15 +33,13 @@ LIMITS = {
 }
 
 
-class Strangers(TransportContract):
+class Strangers(TransportHarness):
     """For both transports: the core's clients are strangers until a test says otherwise."""
 
     deflates: bool
 
     @pytest.fixture(autouse=True)
     def unknown(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from tests.contracts.transport_contract import Client
-
         self.known = False
         monkeypatch.setattr(Client, "known", property(lambda client: self.known))
 
@@ -180,10 +178,6 @@ class TestPortableStrangers(Strangers):
 
     def make(self, config: Config, counters: Counters) -> PortableTransport:
         return PortableTransport(config, counters)
-
-
-for inherited in [name for name in dir(TransportContract) if name.startswith("test_")]:
-    setattr(Strangers, inherited, None)  # the contract has test modules of its own
 
 
 def test_one_read_of_compressed_pings_is_a_bounded_piece_of_what_was_written() -> None:
