@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import httpx
-import trio
 
-from gateway.log.postgres.archive import migrate
 from tests.cli.commands import gateway, served
+from tests.http.cluster import nodes, servers
 from tests.http.node import served as node_served
 from tests.http.test_lists import july, listed
 from tests.servers import redis_server, shared_postgres
+from tests.waiting import until, until_equal
 
 LIST = "/v1/resources/event"
 MONTH = {"calendar_id": "7", "from": "2030-07-01T00:00:00Z", "to": "2030-08-01T00:00:00Z"}
@@ -20,24 +21,15 @@ LISTED_WITHIN_S = 60.0
 
 
 async def test_what_one_node_writes_the_other_lists(tmp_path):
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}
-        for name in ("one", "two"):
-            (tmp_path / name).mkdir()
-        async with (
-            node_served(tmp_path / "one", "fast", **where) as one,
-            node_served(tmp_path / "two", "portable", **where) as two,
-        ):
+    with servers() as where:
+        async with nodes(tmp_path, where) as (one, two):
             for day in (3, 1, 2):
                 await one.client.put(f"{LIST}/{day}", json=july(day))
             assert await listed(one, **MONTH) == ["1", "2", "3"]  # what it wrote itself, at once
             assert await listed(one, **MONTH, limit=2) == ["1", "2", "3"]
             assert await listed(two, **MONTH) == ["1", "2", "3"]  # the other's list had it stored
             await one.client.delete(f"{LIST}/2")
-            with trio.fail_after(LISTED_WITHIN_S):
-                while await listed(two, **MONTH) != ["1", "3"]:  # noqa: ASYNC110
-                    await trio.sleep(0.05)
+            await until_equal(partial(listed, two, **MONTH), ["1", "3"], LISTED_WITHIN_S, every_s=0.05)
             assert await listed(two, headers=two.bearer(calendar="admin")) == []
 
 
@@ -55,9 +47,12 @@ async def test_what_a_killed_worker_left_out_is_listed_by_the_next(tmp_path):
             served(tmp_path, *words) as gate,
             httpx.AsyncClient(base_url=gate.http, headers=headers) as client,
         ):
-            with trio.fail_after(LISTED_WITHIN_S):
-                while len((await client.get(LIST, params=MONTH)).json().get("items", ())) < 20:  # noqa: ASYNC110
-                    await trio.sleep(0.2)
+
+            async def all_of_them() -> bool:
+                found = await client.get(LIST, params=MONTH)
+                return len(found.json().get("items", ())) >= 20
+
+            await until(all_of_them, "all twenty are listed", LISTED_WITHIN_S, every_s=0.2)
 
 
 async def test_a_cluster_without_an_archive_says_what_lists_need(tmp_path):

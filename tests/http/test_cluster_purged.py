@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import redis
-import trio
 
-from gateway.log.postgres.archive import migrate
 from gateway.redislink.keys import keys_of
 from tests.clients.wire import Wire, wire
-from tests.http.node import Served, served
-from tests.servers import redis_server, shared_postgres
+from tests.http.cluster import Where, nodes, servers
+from tests.http.node import Served
+from tests.waiting import until_equal
 
 EVENT = "/v1/resources/event/"
 SECRET = "Unheard-of"
@@ -26,13 +26,13 @@ PATIENCE_S = 30
 class Stores:
     """What the cluster keeps."""
 
-    def __init__(self, redis_port: int, dsn: str) -> None:
-        self.redis_port = redis_port
-        self._dsn = dsn
+    def __init__(self, where: Where) -> None:
+        [self.redis_url] = where["redis"]["urls"]
+        self._dsn = where["postgres"]["dsn"]
 
     def having(self, text: str) -> list[str]:
         """The keys of Redis and the tables of PostgreSQL that have a text somewhere."""
-        with redis.Redis("127.0.0.1", self.redis_port) as client:
+        with redis.Redis.from_url(self.redis_url) as client:
             keys = [key.decode() for key in client.scan_iter() if text.encode() in _told(client, key)]
         with psycopg.connect(self._dsn) as connection:
             tables = [name for (name,) in connection.execute(TABLES)]
@@ -61,23 +61,6 @@ def _rows(connection: psycopg.Connection[Any], table: str) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def nodes(path: Path, where: dict[str, Any]) -> AsyncIterator[tuple[Served, Served]]:
-    """Two, on these servers."""
-    for name in ("one", "two"):
-        (path / name).mkdir(exist_ok=True)
-    async with served(path / "one", "fast", **where) as one, served(path / "two", "portable", **where) as two:
-        yield one, two
-
-
-@contextmanager
-def servers() -> Iterator[tuple[dict[str, Any], Stores]]:
-    """Where they are, as settings, and what they keep."""
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        yield {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}, Stores(server.port, dsn)
-
-
-@asynccontextmanager
 async def watching(node: Served, calendar: str, count: int) -> AsyncIterator[Wire]:
     """Who looks at a calendar's events, of which there are so many."""
     async with wire(f"ws://127.0.0.1:{node.port}/realtime") as opened:
@@ -90,18 +73,18 @@ async def watching(node: Served, calendar: str, count: int) -> AsyncIterator[Wir
 
 async def until_listed(node: Served, calendar: str, *names: str) -> None:
     """A calendar's events, as who comes now is told them."""
-    with trio.fail_after(PATIENCE_S):
-        while True:
-            found = await node.client.get("/v1/resources/event", params={"calendar_id": calendar})
-            if [item["resource_id"] for item in found.json().get("items", ())] == list(names):
-                return
-            await trio.sleep(0.05)
+
+    async def listed() -> list[str]:
+        found = await node.client.get("/v1/resources/event", params={"calendar_id": calendar})
+        return [item["resource_id"] for item in found.json().get("items", ())]
+
+    await until_equal(listed, list(names), PATIENCE_S, every_s=0.05)
 
 
 async def test_a_purged_event_leaves_all_workers_and_all_stores(tmp_path: Path) -> None:
-    with servers() as (where, stores):
+    with servers() as where:
         async with nodes(tmp_path, where) as (one, two):
-            await purged(one, two, stores)
+            await purged(one, two, Stores(where))
 
 
 async def purged(one: Served, two: Served, stores: Stores) -> None:
@@ -119,10 +102,7 @@ async def purged(one: Served, two: Served, stores: Stores) -> None:
         assert (await two.client.delete(admin, params={"purge": "true"})).is_success
         for opened in (here, there):
             assert (await opened.take("CHILD_REMOVED"))["item"]["resource_id"] == "1"
-        with trio.move_on_after(PATIENCE_S):
-            while stores.having(SECRET):  # noqa: ASYNC110
-                await trio.sleep(0.1)
-        assert stores.having(SECRET) == []
+        await until_equal(partial(stores.having, SECRET), [], PATIENCE_S, every_s=0.1)
         again = {"title": "Retro", "calendar_id": "work"}
         assert (await one.client.put(EVENT + "2", json=again)).is_success
         for opened in (here, there):
@@ -134,7 +114,7 @@ async def purged(one: Served, two: Served, stores: Stores) -> None:
 def damage(stores: Stores) -> None:
     """Change a letter of the event's last change in Redis."""
     changes = keys_of("event:1", 256).changes
-    with redis.Redis("127.0.0.1", stores.redis_port) as client:
+    with redis.Redis.from_url(stores.redis_url) as client:
         entries = client.xrange(changes)
         client.delete(changes)
         for place, (entry_id, fields) in enumerate(entries):
@@ -145,7 +125,8 @@ def damage(stores: Stores) -> None:
 
 
 async def test_a_damaged_event_leaves_all_stores_too(tmp_path: Path) -> None:
-    with servers() as (where, stores):
+    with servers() as where:
+        stores = Stores(where)
         async with nodes(tmp_path, where) as (one, two):
             for calendar in ("home", "work"):
                 event = {"title": SECRET, "calendar_id": calendar}
@@ -160,10 +141,8 @@ async def test_a_damaged_event_leaves_all_stores_too(tmp_path: Path) -> None:
                 assert found.status_code == 503 and "damaged" in found.text
             admin = f"http://127.0.0.1:{two.admin_port}{EVENT}1"
             assert (await two.client.delete(admin, params={"purge": "true"})).is_success
-            with trio.move_on_after(PATIENCE_S):
-                while stores.having(SECRET):  # noqa: ASYNC110
-                    await trio.sleep(0.1)
-            assert stores.having(SECRET) == stores.having("Unhaard") == []
+            await until_equal(partial(stores.having, SECRET), [], PATIENCE_S, every_s=0.1)
+            assert stores.having("Unhaard") == []
             for node in (one, two):
                 assert (await node.client.get(f"{EVENT}1")).status_code == 404
             assert (await one.client.put(f"{EVENT}1", json={"title": "Anew"})).is_success

@@ -24,6 +24,7 @@ from gateway.log.sqlite import backup as sqlite_backup
 from gateway.ports import Record, Snapshot
 from gateway.ports.retention import Excess, RetentionRule
 from gateway.wire.announcement import Announcement
+from tests.http.cluster import Where, servers
 from tests.http.node import Served, served
 from tests.http.test_retention import (
     EVENT,
@@ -36,9 +37,10 @@ from tests.http.test_retention import (
     taken_unseen,
     written,
 )
-from tests.http.test_search import until
+from tests.http.test_search import until_found
 from tests.search.server import shared_search_server
 from tests.servers import redis_server, shared_postgres
+from tests.waiting import until
 
 KEPT = {"changes": {"event": "4"}}
 LIMITS = {"reads_per_minute": 0, "user_cpu_share": 1}
@@ -47,14 +49,12 @@ LIMITS = {"reads_per_minute": 0, "user_cpu_share": 1}
 async def test_one_node_takes_old_changes_away_for_all_and_named_versions_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "FIRST_S", 0.1)
     monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+    with servers(limits=LIMITS) as where:
         where["search"] = {"url": shared_search_server().url, "index": "retained"}
         async with served(tmp_path / "one", "portable", **where) as one:
             await written(one, EVENT, 10)
             await one.client.put(f"{EVENT}/versions/Draft", json={"version": 3})
-            assert len(await until(one, 10, q="title", kind="change")) == 10
+            assert len(await until_found(one, 10, q="title", kind="change")) == 10
         where["retention"] = KEPT
         async with (
             served(tmp_path / "two", "portable", **where) as two,
@@ -75,12 +75,12 @@ async def test_one_node_takes_old_changes_away_for_all_and_named_versions_stay(t
                 edit = {"client_id": "c", "version": 2, "operations": [{"op": "remove", "path": "/title"}]}
                 refused = await node.client.post(f"{EVENT}/operations", json=edit)
                 assert refused.json()["code"] == "VERSION_TOO_OLD"
-            found = await until(two, 4, q="title", kind="change", type="event")
+            found = await until_found(two, 4, q="title", kind="change", type="event")
             assert [item["version"] for item in found] == [10, 9, 8, 7]
             # It goes on, and what follows is found.
             await written(three, EVENT, 1, after=10)
             await gone(two, EVENT, 7)
-            found = await until(two, 4, q="title", kind="change", type="event")
+            found = await until_found(two, 4, q="title", kind="change", type="event")
             assert [item["version"] for item in found] == [11, 10, 9, 8]
 
 
@@ -101,9 +101,7 @@ async def test_what_broke_off_before_or_after_the_archive_is_done_by_the_next_lo
             raise LogUnavailable("it went away", "unknown")
         return await retain(*given)
 
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+    with servers(limits=LIMITS) as where:
         async with served(tmp_path / "one", "portable", **where) as one:
             await written(one, EVENT, 10)
         monkeypatch.setattr(postgres_retention, "retain", breaking)
@@ -122,12 +120,10 @@ async def test_what_broke_off_before_or_after_the_archive_is_done_by_the_next_lo
 
 @pytest.mark.parametrize("story", [named_while_history_goes, gone_with_its_last_name])
 async def test_a_version_of_a_cluster_stays_for_its_names(tmp_path, story):
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+    with servers(limits=LIMITS) as where:
         async with served(tmp_path, "portable", **where) as node:
             await written(node, EVENT, 10)
-            await archived(dsn, 10)
+            await archived(where, 10)
             await story(node, Policy({}, {"event": "4"}, ["event"]))
 
 
@@ -138,16 +134,14 @@ async def test_a_name_of_a_version_that_the_archive_has_not_got_yet(tmp_path, mo
     async def held_up(archiver: Archiver) -> int:
         return 0
 
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+    with servers(limits=LIMITS) as where:
         async with served(tmp_path, "portable", **where) as node:
             await written(node, EVENT, 5)
-            await archived(dsn, 5)
+            await archived(where, 5)
             monkeypatch.setattr(Archiver, "step", held_up)
             await written(node, EVENT, 5, after=5)
             assert (await node.client.put(f"{EVENT}/versions/Soon", json={"version": 8})).is_success
-            archive = PostgresArchive(dsn)
+            archive = PostgresArchive(where["postgres"]["dsn"])
             opening = await archive.open("event:42")
             await archive.aclose()
             assert opening is not None
@@ -156,7 +150,7 @@ async def test_a_name_of_a_version_that_the_archive_has_not_got_yet(tmp_path, mo
 
             async def archived_and_gone(names: NamedVersions, *arguments: Any) -> NamedVersion:
                 monkeypatch.setattr(Archiver, "step", step)
-                await archived(dsn, 10)
+                await archived(where, 10)
                 await look.look()
                 return await give(names, *arguments)
 
@@ -168,12 +162,14 @@ async def test_a_name_of_a_version_that_the_archive_has_not_got_yet(tmp_path, mo
                 assert found["document"] == {"title": f"title {version}"}, found
 
 
-async def archived(dsn: str, version: int) -> None:
+async def archived(where: Where, version: int) -> None:
     """Until the archive has it."""
-    archive = PostgresArchive(dsn)
-    with trio.fail_after(30):
-        while (await archive.heads(["event:42"])).get("event:42", (0, 0))[1] < version:  # noqa: ASYNC110
-            await trio.sleep(0.05)
+    archive = PostgresArchive(where["postgres"]["dsn"])
+
+    async def is_there() -> bool:
+        return (await archive.heads(["event:42"])).get("event:42", (0, 0))[1] >= version
+
+    await until(is_there, f"version {version} is archived")
     await archive.aclose()
 
 
@@ -181,15 +177,7 @@ async def test_who_reads_while_history_goes_gets_the_document_or_is_told(tmp_pat
     """Old versions and times, on the node that takes history away and on another one."""
     monkeypatch.setattr(retention, "FIRST_S", 0.0)
     monkeypatch.setattr(retention, "INTERVAL_S", 0.02)
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {
-            "redis": {"urls": [server.url]},
-            "postgres": {"dsn": dsn},
-            "limits": LIMITS,
-            "log": {"snapshot_versions": 4},
-            "retention": KEPT,
-        }
+    with servers(limits=LIMITS, log={"snapshot_versions": 4}, retention=KEPT) as where:
         answers: Counter[str] = Counter()
 
         async def read(node: Served, step: int) -> None:
@@ -224,9 +212,7 @@ async def test_who_reads_while_history_goes_gets_the_document_or_is_told(tmp_pat
 async def test_a_submission_is_known_though_its_change_went_and_redis_is_another(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "FIRST_S", 0.1)
     monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
-    with redis_server() as server, redis_server() as another, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+    with servers(limits=LIMITS) as where, redis_server() as another:
         async with served(tmp_path / "one", "portable", **where) as one:
             await taken_unseen(one)
             await written(one, EVENT, 10)
@@ -243,16 +229,7 @@ async def test_a_backup_has_named_versions_and_submissions_whose_changes_went(tm
     monkeypatch.setattr(retention, "FIRST_S", 0.1)
     monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
     file = tmp_path / "backup.sqlite3"
-    with (
-        redis_server() as server,
-        redis_server() as another,
-        redis_server() as alone,
-        shared_postgres().database() as dsn,
-        shared_postgres().database() as other_dsn,
-    ):
-        migrate(dsn)
-        migrate(other_dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+    with servers(limits=LIMITS) as where, servers() as other, redis_server() as alone:
         async with served(tmp_path / "one", "portable", **where) as one:
             await taken_unseen(one)
             await written(one, EVENT, 1)
@@ -266,7 +243,6 @@ async def test_a_backup_has_named_versions_and_submissions_whose_changes_went(tm
         async with served(tmp_path / "lone", "portable") as lone:
             await known_again(lone)
             await named_again(lone)
-        other = {"redis": {"urls": [another.url]}, "postgres": {"dsn": other_dsn}}
         for into in (other, {"redis": {"urls": [alone.url]}}):
             async with stores(Config().with_(**into)) as found:
                 with BackupReader(file) as reader:
@@ -389,9 +365,8 @@ async def test_resources_that_fail_keep_nobody_elses_history(tmp_path, monkeypat
     odd = [f"event:0-odd-{number}" for number in range(2)]
     body = b'{"version":%d,"op_id":"o%d","operations":[{"op":"add","path":"","value":%d}]}'
     now_ms = int(time.time() * 1000)
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        archive = PostgresArchive(dsn)
+    with servers(limits=LIMITS) as where:
+        archive = PostgresArchive(where["postgres"]["dsn"])
         for name in odd:  # of a client whose id no index takes
             records = [
                 Record(v, body % (v, v, v), "ann", token_hex(4096), v, "d", now_ms, None)
@@ -399,7 +374,6 @@ async def test_resources_that_fail_keep_nobody_elses_history(tmp_path, monkeypat
             ]
             await archive.store(Transfer(changes=[Announcement(name, 1, 0, name, records)]))
         await archive.aclose()
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
         async with served(tmp_path, "portable", **where, retention=KEPT) as node:
             await written(node, EVENT, 10)
             await gone(node, EVENT, 6)

@@ -7,12 +7,12 @@ from itertools import count
 
 import trio
 
-from gateway.log.postgres.archive import migrate
-from tests.http.node import Served, served
-from tests.http.test_search import until
+from tests.http.cluster import nodes, servers
+from tests.http.node import Served
+from tests.http.test_search import until_found
 from tests.search.faults import MODES, Faults
 from tests.search.server import shared_search_server
-from tests.servers import redis_server, shared_postgres
+from tests.waiting import until
 
 EVENT = "/v1/resources/event/42"
 NUMBERS = count(1)
@@ -21,16 +21,8 @@ NUMBERS = count(1)
 @asynccontextmanager
 async def two_nodes(tmp_path, url):
     """Two nodes of a cluster with everything; the search server is at `url`."""
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}
-        where["search"] = {"url": url, "index": f"nodes-{next(NUMBERS)}", "timeout_s": 1}
-        for name in ("one", "two"):
-            (tmp_path / name).mkdir()
-        async with (
-            served(tmp_path / "one", "portable", **where) as one,
-            served(tmp_path / "two", "portable", **where) as two,
-        ):
+    with servers(search={"url": url, "index": f"nodes-{next(NUMBERS)}", "timeout_s": 1}) as where:
+        async with nodes(tmp_path, where, ("portable", "portable")) as (one, two):
             yield one, two
 
 
@@ -38,9 +30,9 @@ async def test_what_one_node_takes_the_other_finds_names_and_records(tmp_path):
     async with two_nodes(tmp_path, shared_search_server().url) as (one, two):
         await one.client.put(EVENT, json={"title": "Lunch 会議"})
         await one.client.put(EVENT, json={"title": "Dinner"})
-        found = await until(two, 1, q="会議")
+        found = await until_found(two, 1, q="会議")
         assert (found[0]["kind"], found[0]["version"]) == ("change", 1)
-        assert len(await until(two, 2, q="dinner")) == 2
+        assert len(await until_found(two, 2, q="dinner")) == 2
 
         named = await one.client.put(f"{EVENT}/versions/Draft", json={"version": 1})
         assert named.status_code == 200, named.text
@@ -51,7 +43,7 @@ async def test_what_one_node_takes_the_other_finds_names_and_records(tmp_path):
 
         admin = f"http://127.0.0.1:{one.admin_port}"
         assert (await one.client.delete(f"{admin}{EVENT}", params={"purge": "true"})).status_code == 200
-        assert await until(two, 0, q="会議") == []
+        assert await until_found(two, 0, q="会議") == []
         assert (await two.client.get(f"{EVENT}/versions")).json()["versions"] == []
         other = f"http://127.0.0.1:{two.admin_port}/v1/audit"
         with trio.fail_after(60):
@@ -70,18 +62,18 @@ async def test_edits_are_acknowledged_whatever_the_search_server_does_and_found_
                 await more_failures(failed, one, two)
                 await told(one, two)
             faults.mode = ""
-            changes = await until(one, 2 * len(MODES), kind="change")
+            changes = await until_found(one, 2 * len(MODES), kind="change")
             assert {(item["resource_id"], item["version"]) for item in changes} == {
                 (str(number), version) for number in range(len(MODES)) for version in (1, 2)
             }
-            assert len(await until(two, len(MODES), q="second", kind="document")) == len(MODES)
+            assert len(await until_found(two, len(MODES), q="second", kind="document")) == len(MODES)
 
 
 async def told(*nodes: Served) -> None:
     """Until one says that searches don't find all."""
-    with trio.fail_after(60):
-        while not any("what is new" in text for node in nodes for text in node.node.problems):  # noqa: ASYNC110
-            await trio.sleep(0.02)
+    await until(
+        lambda: any("what is new" in text for node in nodes for text in node.node.problems), within_s=60
+    )
 
 
 def failures(*nodes: Served) -> int:
@@ -91,8 +83,4 @@ def failures(*nodes: Served) -> int:
 
 async def more_failures(failed: int, *nodes: Served) -> None:
     """Until it failed more often."""
-    with trio.fail_after(60):
-        while True:
-            if failures(*nodes) > failed:
-                return
-            await trio.sleep(0.05)
+    await until(lambda: failures(*nodes) > failed, within_s=60)

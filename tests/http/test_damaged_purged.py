@@ -13,7 +13,8 @@ from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record, Snapshot
 from gateway.ports.retention import Excess
 from tests.http.node import Served, served
-from tests.http.test_search import until
+from tests.http.test_search import until_found
+from tests.waiting import until, until_equal
 
 EVENT = "/v1/resources/event/42"
 CHANGE = "UPDATE change SET {} WHERE version = {} AND resource = (SELECT id FROM resource WHERE name = '{}')"
@@ -59,7 +60,7 @@ async def test_what_is_damaged_can_be_erased(tmp_path: Path, damage: str) -> Non
         for query in ("", "?calendar_id=work"):
             listing = await node.client.get(f"/v1/resources/event{query}")
             assert listing.status_code == 200 and "Secret" not in listing.text
-        assert await until(node, 0, q="Secret") == []
+        assert await until_found(node, 0, q="Secret") == []
         await filled(node)
         assert "Secret 3" in (await node.client.get(EVENT)).text
     with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
@@ -115,12 +116,16 @@ async def test_two_purges_of_what_is_damaged_leave_what_the_log_has(
         monkeypatch.setattr(hub.log, "purge", one_after_the_other)
         for _ in range(2):
             nursery.start_soon(hub.purge, "event:42")
-        with trio.fail_after(30):
-            while len(asked) < 2 or not (await node.client.put(EVENT, json={"title": "Between"})).is_success:  # noqa: ASYNC110
-                await trio.sleep(0.01)
-        assert (await node.client.get(EVENT)).is_success
+
+        async def written() -> bool:
+            return (await node.client.put(EVENT, json={"title": "Between"})).is_success
+
+        async def status() -> int:
+            return (await node.client.get(EVENT)).status_code
+
+        await until(lambda: len(asked) == 2, "both are under way")
+        await until(written, "the first one is done")
+        assert await status() == 200
         second.set()
-        with trio.fail_after(30):
-            while (await node.client.get(EVENT)).status_code != 404:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+        await until_equal(status, 404)
         assert (await node.client.put(EVENT, json={"title": "After"})).is_success

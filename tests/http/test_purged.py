@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from gateway.http import authorship
 from gateway.node.resources import HubResources
 from tests.http.node import Served
-from tests.http.test_search import EVENT, searchable, until
+from tests.http.test_search import EVENT, searchable, until_found
+from tests.waiting import until, until_equal
 
 # Each character, four bytes of UTF-8, is nowhere else.
 OLD = "\U0002000a\U0002100b\U0002200c"
@@ -45,19 +46,18 @@ async def test_a_purge_leaves_nothing_of_a_document_in_any_file(tmp_path: Path) 
             assert (await node.client.put(EVENT, json={"title": title, "calendar_id": "c"})).is_success
         named = await node.client.put(f"{EVENT}/versions/{NAME}", json={"version": 1})
         assert named.status_code == 200, named.text
-        await until(node, 1, q=OLD)
-        await until(node, 2, q=NEW)
-        with trio.fail_after(60):
-            while NEW not in (await node.client.get("/v1/resources/event")).text:  # noqa: ASYNC110
-                await trio.sleep(0.05)
+        await until_found(node, 1, q=OLD)
+        await until_found(node, 2, q=NEW)
+
+        async def listed() -> bool:
+            return NEW in (await node.client.get("/v1/resources/event")).text
+
+        await until(listed, within_s=60, every_s=0.05)
         assert left(tmp_path)
         admin = f"http://127.0.0.1:{node.admin_port}{EVENT}"
         assert (await node.client.delete(admin, params={"purge": "true"})).status_code == 200
-        with trio.move_on_after(60):
-            while left(tmp_path):  # noqa: ASYNC110
-                await trio.sleep(0.05)
-        assert left(tmp_path) == {}
-        await until(node, 40, q="lunch", limit=100)
+        await until_equal(partial(left, tmp_path), {}, within_s=60, every_s=0.05)
+        await until_found(node, 40, q="lunch", limit=100)
 
 
 async def rewritten(node: Served) -> None:

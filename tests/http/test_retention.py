@@ -23,8 +23,9 @@ from gateway.node.resources import HubResources
 from gateway.ports import Batch, ClientKey, Record, Snapshot
 from gateway.ports.retention import Excess, PastSubmission, RetentionRule
 from tests.http.node import Served, served
-from tests.http.test_search import until
+from tests.http.test_search import until_found
 from tests.log.formats import BACK_TO_2, BACK_TO_3, BACK_TO_4
+from tests.waiting import until_equal
 
 EVENT = "/v1/resources/event/42"
 CALENDAR = "/v1/resources/calendar/42"
@@ -44,19 +45,20 @@ async def written(node: Served, url: str, count: int, after: int = 0) -> None:
 
 async def gone(node: Served, url: str, upto: int) -> None:
     """Until these versions are gone."""
-    with trio.fail_after(60):
-        while True:
-            history = (await node.client.get(f"{url}/history")).json()
-            if history["changes"][0]["version"] == upto + 1:
-                return
-            await trio.sleep(0.05)
+
+    async def first() -> int:
+        history = (await node.client.get(f"{url}/history")).json()
+        version: int = history["changes"][0]["version"]
+        return version
+
+    await until_equal(first, upto + 1, within_s=60, every_s=0.05)
 
 
 async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
     async with served(tmp_path, "portable", limits={"reads_per_minute": 0, "user_cpu_share": 1}) as node:
         await written(node, EVENT, 10)
         await node.client.put(f"{EVENT}/versions/Draft", json={"version": 3})
-        assert len(await until(node, 10, q="title", kind="change")) == 10
+        assert len(await until_found(node, 10, q="title", kind="change")) == 10
     sections = {
         "retention": {"changes": {"event": "4"}},
         "limits": {"reads_per_minute": 0, "user_cpu_share": 1},
@@ -89,7 +91,7 @@ async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
         # and is the fourth that stays.
         assert len((await client.get(f"{CALENDAR}/history")).json()["changes"]) == 10
         await gone(node, EVENT, 7)
-        found = await until(node, 3, q="title", kind="change", type="event")
+        found = await until_found(node, 3, q="title", kind="change", type="event")
         assert [item["version"] for item in found] == [10, 9, 8]
     async with served(tmp_path, "portable", **sections) as node:  # and it opens again
         assert (await node.client.get(EVENT)).json()["document"] == {"title": "title 3"}

@@ -15,6 +15,7 @@ from gateway.log.sqlite.log import DATABASE
 from gateway.node import searching
 from gateway.runtime.metrics import Counters
 from tests.http.node import Served, served
+from tests.waiting import until, until_equal
 
 EVENT = "/v1/resources/event/42"
 
@@ -37,15 +38,17 @@ async def search(node: Served, headers: dict[str, str] | None = None, **query: A
     return items
 
 
-async def until(node: Served, count: int, **query: Any) -> list[dict[str, Any]]:
+async def until_found(node: Served, count: int, **query: Any) -> list[dict[str, Any]]:
     """What is found once it is so many; the indexer is a moment behind."""
-    with trio.fail_after(60):
-        while True:
-            answer = await node.client.get("/v1/search", params=query)
-            if answer.status_code == 200 and len(answer.json()["items"]) == count:
-                found: list[dict[str, Any]] = answer.json()["items"]
-                return found
-            await trio.sleep(0.05)
+    found: list[dict[str, Any]] = []
+
+    async def so_many() -> bool:
+        answer = await node.client.get("/v1/search", params=query)
+        found[:] = answer.json()["items"] if answer.status_code == 200 else ()
+        return answer.status_code == 200 and len(found) == count
+
+    await until(so_many, f"{count} are found", within_s=60, every_s=0.05)
+    return found
 
 
 async def test_documents_and_changes_are_found_by_words_people_and_kind(tmp_path):
@@ -53,7 +56,7 @@ async def test_documents_and_changes_are_found_by_words_people_and_kind(tmp_path
         bob = node.bearer("bob", event="editor")
         await node.client.put(EVENT, json={"title": "会議 about Lunch", "tags": ["food"]})
         await node.client.put(EVENT, json={"title": "Dinner 会議"}, headers=bob)
-        found = await until(node, 3, q="会議")
+        found = await until_found(node, 3, q="会議")
         assert [(item["kind"], item["version"], item["user_id"]) for item in found] in (
             [("document", 2, "bob"), ("change", 2, "bob"), ("change", 1, "ann")],
             [("change", 2, "bob"), ("document", 2, "bob"), ("change", 1, "ann")],
@@ -69,21 +72,21 @@ async def test_documents_and_changes_are_found_by_words_people_and_kind(tmp_path
 async def test_a_change_of_more_operations_than_a_patch_may_have_is_followed(tmp_path):
     async with searchable(tmp_path) as node:
         await node.client.put(EVENT, json={"title": "Lunch", "tags": [f"t{n}" for n in range(1000)]})
-        await until(node, 2, q="lunch")
+        await until_found(node, 2, q="lunch")
         edit = [
             {"op": "replace", "path": "/tags", "value": []},
             {"op": "replace", "path": "/title", "value": "Dinner"},
         ]
         asked = {"operations": edit, "version": 1, "client_id": "ann"}
         assert (await node.client.post(f"{EVENT}/operations", json=asked)).status_code == 200
-        await until(node, 1, q="dinner", kind="document")
+        await until_found(node, 1, q="dinner", kind="document")
 
 
 async def test_nothing_is_found_nor_counted_that_the_token_does_not_grant(tmp_path):
     async with searchable(tmp_path) as node:
         for number in range(6):
             await node.client.put(f"/v1/resources/event/{number}", json={"title": "secret"})
-        await until(node, 12, q="secret")
+        await until_found(node, 12, q="secret")
         few = {"Authorization": f"Bearer {node.token({'event:1': 'viewer', 'event:4*': 'editor'}, 'eve')}"}
         assert {item["resource_id"] for item in await search(node, few, q="secret")} == {"1", "4"}
         counted = await node.client.get("/v1/search", params={"q": "secret", "count": "true"}, headers=few)
@@ -98,7 +101,7 @@ async def test_pages_go_on_where_the_one_before_ended(tmp_path):
     async with searchable(tmp_path) as node:
         for number in range(5):
             await node.client.put(f"/v1/resources/event/{number}", json={"title": "page"})
-        await until(node, 5, q="page", kind="change")
+        await until_found(node, 5, q="page", kind="change")
         seen, following = [], "/v1/search?q=page&kind=change&limit=2"
         while following:
             answer = (await node.client.get(following)).json()
@@ -111,17 +114,17 @@ async def test_a_purge_takes_what_was_found_away_and_a_deleted_document_is_no_do
     async with searchable(tmp_path) as node:
         await node.client.put(EVENT, json={"title": "secret"})
         await node.client.put("/v1/resources/event/43", json={"title": "secret"})
-        await until(node, 4, q="secret")
+        await until_found(node, 4, q="secret")
         await node.client.delete("/v1/resources/event/43")
-        found = await until(node, 3, q="secret")
+        found = await until_found(node, 3, q="secret")
         assert {item["kind"] for item in found if item["resource_id"] == "43"} == {"change"}
         admin = f"http://127.0.0.1:{node.admin_port}{EVENT}"
         assert (await node.client.delete(admin, params={"purge": "true"})).status_code == 200
-        found = await until(node, 1, q="secret")
+        found = await until_found(node, 1, q="secret")
         assert found[0]["resource_id"] == "43"
         # Its number in the log is given again, and what has it is indexed all the same.
         await node.client.put(EVENT, json={"title": "anew"})
-        assert len(await until(node, 2, q="anew")) == 2
+        assert len(await until_found(node, 2, q="anew")) == 2
 
 
 async def test_what_was_written_before_is_found_after_a_restart(tmp_path):
@@ -129,37 +132,35 @@ async def test_what_was_written_before_is_found_after_a_restart(tmp_path):
         await node.client.put(EVENT, json={"title": "before"})
         assert (await node.client.get("/v1/search")).status_code == 503
     async with searchable(tmp_path) as node:
-        await until(node, 2, q="before")
+        await until_found(node, 2, q="before")
     async with searchable(tmp_path) as node:
         await node.client.put(EVENT, json={"title": "after"})
-        await until(node, 2, q="after")
+        await until_found(node, 2, q="after")
         assert node.node.counters().search_failures == 0
 
 
 async def until_told(node: Served, wanted: bool = True) -> None:
     """Wait until the node says that searches don't find what is new, or no longer."""
-    with trio.fail_after(60):
-        while any("what is new" in text for text in node.node.problems) != wanted:  # noqa: ASYNC110
-            await trio.sleep(0.05)
+    await until_equal(lambda: any("what is new" in text for text in node.node.problems), wanted, within_s=60)
 
 
 async def test_an_index_that_cannot_be_written_is_told_until_it_can(tmp_path):
     async with searchable(tmp_path) as node:
         await node.client.put(EVENT, json={"title": "before"})
-        await until(node, 2, q="before")
+        await until_found(node, 2, q="before")
         with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             answer = await node.client.put(EVENT, json={"title": "after"})
             assert answer.status_code == 200, answer.text
             await until_told(node)
-        await until(node, 2, q="after")
+        await until_found(node, 2, q="after")
         await until_told(node, False)
 
 
 async def test_so_is_one_that_can_not_be_written_from_the_start(tmp_path):
     async with searchable(tmp_path) as node:
         await node.client.put(EVENT, json={"title": "before"})
-        await until(node, 2, q="before")
+        await until_found(node, 2, q="before")
     with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         async with searchable(tmp_path) as node:

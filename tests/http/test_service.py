@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import httpx
 import orjson
 import pytest
@@ -14,6 +16,7 @@ from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
 from gateway.node import request_charges
 from gateway.ports.log import Opening
 from tests.http.node import TRANSPORTS, served
+from tests.waiting import until, until_equal
 
 EVENT = "/v1/resources/event/42"
 EDITS = f"{EVENT}/operations"
@@ -188,9 +191,7 @@ def watchers(node) -> int:
 
 
 async def waiting(node, count: int) -> None:
-    with trio.fail_after(10):
-        while watchers(node) != count:  # noqa: ASYNC110  (rooms don't tell who waits)
-            await trio.sleep(0.01)
+    await until_equal(partial(watchers, node), count)
 
 
 async def test_an_edit_goes_by_the_rules_of_an_op(tmp_path, transport):
@@ -418,9 +419,7 @@ async def test_beyond_its_bound_a_connection_is_refused_and_the_others_go_on(tmp
         refused = await node.client.get(EVENT)
         assert_readable(refused, 503, "UNAVAILABLE")
         held[0].stream.socket.close()
-        with trio.fail_after(10):
-            while node.node.metrics.http_connections == 2:  # noqa: ASYNC110  (a counter)
-                await trio.sleep(0.01)
+        await until(lambda: node.node.metrics.http_connections < 2)
         assert (await node.client.get(EVENT)).status_code == 404
         held[1].stream.socket.close()
 
@@ -535,9 +534,7 @@ async def test_who_is_revoked_while_the_log_is_slow_writes_nothing(
         admin = f"http://127.0.0.1:{node.admin_port}/v1/revocations"
         assert (await node.client.post(admin, json={"user_id": "bob", **revoked})).status_code == 201
         answers.set()
-        with trio.fail_after(10):
-            while not statuses:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+        await until(lambda: statuses)
         assert statuses == [403 if revoked else 401]
         assert (await node.client.get(EVENT)).json()["version"] == 1
         versions = (await node.client.get(f"{EVENT}/versions")).json()["versions"]
@@ -622,9 +619,7 @@ async def test_cpu_of_requests_is_their_users(tmp_path, transport):
         context = node.node.endpoint.context
         bob, now_s = node.bearer("bob", event="viewer"), node.node.hub.now_s()
         assert (await node.client.get(path, headers=bob)).status_code == 200
-        with trio.fail_after(10):
-            while not context.cpu.owed("bob", now_s):  # noqa: ASYNC110  (it ends after its answer)
-                await trio.sleep(0.001)
+        await until(lambda: context.cpu.owed("bob", now_s))  # it ends after its answer
         context.cpu.spend("bob", 10.0, now_s)
         refused = await node.client.get(path, headers=bob)
         assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 60
@@ -644,9 +639,7 @@ async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, tra
         nursery.start_soon(put_large)
         assert (await node.client.put("/v1/resources/event/43", json={"title": "a"})).status_code == 201
         assert answers == []
-        with trio.fail_after(30):
-            while not answers:  # noqa: ASYNC110  (a task that tells it when it is done)
-                await trio.sleep(0.01)
+        await until(lambda: answers)
         assert answers[0].status_code == 201
         for _ in range(10):
             queue.spent(PAUSE_MAX_S)  # its turn is far away
