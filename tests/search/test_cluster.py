@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -27,13 +27,17 @@ from gateway.log.search.rest import HttpRest
 from gateway.ports import Record
 from gateway.ports.search import EVERYTHING, Erasure, IndexEntry, Wanted
 from gateway.wire.announcement import Announcement
+from tests import waiting
 from tests.redis.parts import fresh
 from tests.search.contract import ids
 from tests.search.faults import MODES, Faults
 from tests.search.server import SearchServer, shared_search_server
 from tests.servers import shared_postgres
+from tests.waiting import until_equal
 
 NUMBERS = count(1)
+PATIENCE_S = 60
+until = partial(waiting.until, within_s=PATIENCE_S, every_s=0.05)
 
 
 class Cluster:
@@ -55,21 +59,13 @@ class Cluster:
 
     async def found(self, query: str, expected: int) -> list[str]:
         """The resources found, once they are so many; the same a moment later."""
-        with trio.fail_after(60):
-            while True:
-                await self.index.refresh()
-                if await self.index.count(Wanted(EVERYTHING, [query]), 1000) == expected:
-                    return sorted(await ids(self.index, query))
-                await trio.sleep(0.05)
 
+        async def counted() -> int:
+            await self.index.refresh()
+            return await self.index.count(Wanted(EVERYTHING, [query]), 1000)
 
-async def until(seen: Callable[[], Awaitable[object]]) -> None:
-    """Wait until something is true."""
-    with trio.fail_after(60):
-        while True:
-            if await seen():
-                return
-            await trio.sleep(0.05)
+        await until_equal(counted, expected, PATIENCE_S, every_s=0.05)
+        return sorted(await ids(self.index, query))
 
 
 async def answers(made: Cluster, expected: int) -> bool:
@@ -119,9 +115,7 @@ async def cluster(url: str | None = None, workers: int = 1) -> AsyncIterator[Clu
 
 async def unfed(made: Cluster) -> None:
     """Its indexer, which may still be beginning, feeds the first index no longer."""
-    with trio.fail_after(60):
-        while 1 not in made.indexing._feeding:  # noqa: ASYNC110
-            await trio.sleep(0.01)
+    await until(lambda: 1 in made.indexing._feeding)
     made.indexing._feeding[1].cancel()
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -20,6 +21,7 @@ from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
 from tests.cli.commands import arguments, environment, gateway
+from tests.waiting import until
 
 EVENTS = 3000
 ENTRIES = 2 * EVENTS
@@ -62,9 +64,7 @@ async def running(*command: str) -> AsyncIterator[trio.Process]:
 
 async def stopped_while_making(process: trio.Process, data: Path) -> None:
     """It stands still, with an index by half."""
-    with trio.fail_after(PATIENCE_S):
-        while not (data / FRESH).exists():  # noqa: ASYNC110
-            await trio.sleep(0.001)
+    await until((data / FRESH).exists, "an index is being made", PATIENCE_S, every_s=0.001)
     os.kill(process.pid, signal.SIGSTOP)
     assert (data / FRESH).exists()
 
@@ -72,12 +72,14 @@ async def stopped_while_making(process: trio.Process, data: Path) -> None:
 async def until_made(data: Path) -> None:
     """The index has all, and nothing else is there."""
     index = SqliteSearch(data / INDEX)
-    with trio.fail_after(PATIENCE_S):
-        while (data / FRESH).exists() or not (data / INDEX).exists():  # noqa: ASYNC110
-            await trio.sleep(0.05)
-        while await index.count(Wanted(EVERYTHING, ["lunch"]), 2 * ENTRIES) < ENTRIES:  # noqa: ASYNC110
-            await trio.sleep(0.05)
-    assert await index.count(Wanted(EVERYTHING, ["lunch"]), 2 * ENTRIES) == ENTRIES
+    counted = partial(index.count, Wanted(EVERYTHING, ["lunch"]), 2 * ENTRIES)
+
+    async def has_all() -> bool:
+        return await counted() >= ENTRIES
+
+    await until(lambda: not (data / FRESH).exists() and (data / INDEX).exists(), "an index", PATIENCE_S)
+    await until(has_all, f"{ENTRIES} entries", PATIENCE_S, every_s=0.05)
+    assert await counted() == ENTRIES
     await index.aclose()
 
 

@@ -13,6 +13,7 @@ from gateway.ports import Record
 from gateway.ports.summaries import Summary
 from gateway.wire.announcement import Announcement
 from tests.servers import shared_postgres
+from tests.waiting import until
 
 ENGLISH = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
 NAMES = ["event:b", "event:C", "event:_", "event:a", "event:D"]
@@ -34,9 +35,8 @@ def changes(version: int) -> Transfer:
 
 async def someone_waits(dsn: str) -> None:
     """Until somebody waits for all who note what is due."""
-    with psycopg.connect(dsn, autocommit=True) as connection, trio.fail_after(20):
-        while not connection.execute(WAITING).fetchone():  # noqa: ASYNC110
-            await trio.sleep(0.01)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        await until(lambda: connection.execute(WAITING).fetchone())
 
 
 async def test_the_archive_and_who_indexes_wait_for_each_other_in_one_order():
