@@ -16,6 +16,7 @@ from typing import IO, NamedTuple
 import trio
 
 from gateway.admission import create_secret
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT_S = 30
@@ -73,9 +74,11 @@ class Log:
 
     async def told(self, *texts: str, times: int = 1) -> None:
         """Until so many lines have these: the process may have written them before they are read here."""
-        with trio.fail_after(START_TIMEOUT_S):
-            while sum(all(text in line for text in texts) for line in self.lines) < times:  # noqa: ASYNC110
-                await trio.sleep(0.02)
+        await until(
+            lambda: sum(all(text in line for text in texts) for line in self.lines) >= times,
+            f"{texts} in the log",
+            START_TIMEOUT_S,
+        )
 
     def ended(self) -> None:
         """Wait for its end."""
@@ -156,6 +159,21 @@ class Server(NamedTuple):
     def reach(self) -> tuple[str, ...]:
         """The options of a client of it."""
         return "--url", self.url, "--data", str(self.data)
+
+    async def run(self, *words: str) -> Finished:
+        """A command that finds it by variables."""
+        return await gateway(
+            *words,
+            GATEWAY_URL=self.url,
+            GATEWAY_ADMIN_URL=self.admin,
+            GATEWAY_SERVER_DATA_DIR=str(self.data),
+        )
+
+    async def said(self, *words: str) -> str:
+        """What a command prints that ends well."""
+        done = await self.run(*words)
+        assert done.status == 0, done.err
+        return done.out
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         self.command.process.send_signal(number)

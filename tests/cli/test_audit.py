@@ -6,7 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 
-from tests.cli.commands import gateway, served
+from tests.cli.commands import served
 
 CREATED = '[{"op": "add", "path": "/title", "value": "Lunch"}]'
 
@@ -14,24 +14,15 @@ CREATED = '[{"op": "add", "path": "/title", "value": "Lunch"}]'
 async def test_what_operators_did_and_what_was_refused(tmp_path):
     data = tmp_path / "data"
     async with served(data) as server:
-        reach = {
-            "GATEWAY_URL": server.url,
-            "GATEWAY_ADMIN_URL": server.admin,
-            "GATEWAY_SERVER_DATA_DIR": str(data),
-        }
-
-        async def said(*words: str) -> str:
-            done = await gateway(*words, **reach)
-            assert done.status == 0, done.err
-            return done.out
+        said = server.said
 
         assert await said("audit", "verify") == "there are no records yet\n"
         await said("flags", "ab_test_variant=blue")
         await said("edit", "event:42", "--create", CREATED, "--user", "ann")
         viewer = (await said("token", "--user", "eve", "--grant", "event:1=viewer")).strip()
-        refused = await gateway("history", "event:42", "--token", viewer, **reach)
+        refused = await server.run("history", "event:42", "--token", viewer)
         assert refused.status == 1
-        refused = await gateway("watch", "event:42", "--once", "--token", viewer, **reach)
+        refused = await server.run("watch", "event:42", "--once", "--token", viewer)
         assert refused.status == 1
         lines = (await said("audit", "list")).splitlines()
         assert "flags.change flags: done" in lines[0] and "ab_test_variant" in lines[0]
@@ -47,20 +38,20 @@ async def test_what_operators_did_and_what_was_refused(tmp_path):
         assert "are whole" in await said("audit", "verify", "--against", str(tmp_path / "export"))
 
         (tmp_path / "empty").write_text("")
-        empty = await gateway("audit", "verify", "--against", str(tmp_path / "empty"), **reach)
+        empty = await server.run("audit", "verify", "--against", str(tmp_path / "empty"))
         assert (empty.status, "nothing was compared" in empty.err) == (1, True)
 
         for line in ('{"number": "1"}', "[]", "nothing", exported.replace('"number": 1', '"number": [1]')):
             (tmp_path / "odd").write_text(f"{exported}{line}\n")
-            odd = await gateway("audit", "verify", str(tmp_path / "odd"), **reach)
+            odd = await server.run("audit", "verify", str(tmp_path / "odd"))
             assert (odd.status, "is no record of" in odd.err) == (1, True), odd.err
 
         with closing(sqlite3.connect(data / "audit.sqlite3", isolation_level=None)) as connection:
             connection.execute("UPDATE audit SET actor = 'bob' WHERE number = 1")
-        changed = await gateway("audit", "verify", **reach)
+        changed = await server.run("audit", "verify")
         assert (changed.status, "record 1 was changed" in changed.err) == (1, True)
         with closing(sqlite3.connect(data / "audit.sqlite3", isolation_level=None)) as connection:
             connection.execute("DELETE FROM audit")
         await said("flags", "--reset")
-        lost = await gateway("audit", "verify", "--against", str(tmp_path / "export"), **reach)
+        lost = await server.run("audit", "verify", "--against", str(tmp_path / "export"))
         assert (lost.status, "isn't the one that was exported" in lost.err) == (1, True)

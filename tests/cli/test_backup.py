@@ -29,9 +29,10 @@ from tests.clients.wire import wire
 from tests.contracts.log_contract import record
 from tests.log.sqlite.test_log import file_size_max
 from tests.log.test_damage import LETTER, become_format_1, changed, filled_log
-from tests.scraped import scraped
+from tests.scraped import scraped, until_scraped
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
+from tests.waiting import until
 
 RESOURCES = [f"r{number}" for number in range(8)]
 NO_RATES = (
@@ -79,9 +80,9 @@ async def writing(server: Server, bearer: str) -> AsyncIterator[Writers]:
 
 async def more(writers: Writers, edits: int) -> None:
     wanted = writers.total + edits
-    with trio.fail_after(60):
-        while writers.total < wanted or not all(writers.acknowledged.values()):  # noqa: ASYNC110
-            await trio.sleep(0.02)
+    await until(
+        lambda: writers.total >= wanted and all(writers.acknowledged.values()), f"{edits} more", within_s=60
+    )
 
 
 async def subscribed(server: Server, bearer: str, name: str, **seen: Any) -> dict[str, Any]:
@@ -499,9 +500,7 @@ async def test_nodes_of_a_cluster_tell_how_old_its_backup_is_and_a_restore_leave
         async with served(tmp_path / "data", *cluster) as node:
             assert (await scraped(node.admin)).value("gateway_backup_age_seconds") == 0
             await done("backup", str(backups), "--keep", "3", *cluster)
-            with trio.fail_after(30):
-                while not (await scraped(node.admin)).value("gateway_backup_age_seconds"):  # noqa: ASYNC110
-                    await trio.sleep(0.2)
+            await until_scraped(node.admin, "gateway_backup_age_seconds")
             assert await node.stop() == 0
         [file] = backups.iterdir()
         await done("restore", str(file), "--replace", *cluster)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import orjson
-import trio
 
 from gateway.cli.history import SPAN
 from gateway.hub import retention
@@ -16,6 +15,7 @@ from gateway.ports import Record, Snapshot
 from tests.cli.commands import gateway, served
 from tests.http.node import Served
 from tests.http.node import served as node_served
+from tests.waiting import until_equal
 
 EVENT = "/v1/resources/event/42"
 CREATED = (
@@ -26,16 +26,7 @@ RETITLED = '{"op": "replace", "path": "/title", "value": "Dinner"}'
 
 async def test_who_changed_what_and_the_way_back(tmp_path):
     async with served(tmp_path / "data") as server:
-        reach = {
-            "GATEWAY_URL": server.url,
-            "GATEWAY_ADMIN_URL": server.admin,
-            "GATEWAY_SERVER_DATA_DIR": str(tmp_path / "data"),
-        }
-
-        async def said(*words: str) -> str:
-            done = await gateway(*words, **reach)
-            assert done.status == 0, done.err
-            return done.out
+        said = server.said
 
         await said("edit", "event:42", "--create", CREATED, "--user", "ann")
         await said("edit", "event:42", RETITLED, "--user", "bob")
@@ -64,22 +55,22 @@ async def test_who_changed_what_and_the_way_back(tmp_path):
         assert len((await said("history", "event:42", "--names")).splitlines()) == 2
         (left,) = (await said("history", "event:42", "--unname", "As agreed, 1")).splitlines()
         assert left.startswith("     5  ")
-        nobody = await gateway("history", "event:42", "--restore", "nobody", **reach)
+        nobody = await server.run("history", "event:42", "--restore", "nobody")
         assert (nobody.status, "has the name 'nobody'" in nobody.err) == (1, True)
 
         # The client of HTTP would take the dots out of the path, and write or delete the event itself.
         for option in ("--name", "--unname"):
             for name in ("..", ".", " ", "", "a/b", "x" * 101):
-                wrong = await gateway("history", "event:42", option, name, **reach)
+                wrong = await server.run("history", "event:42", option, name)
                 assert (wrong.status, "printable characters" in wrong.err) == (2, True), (option, name)
-        one = await gateway("history", "event:42", "--blame", "--names", **reach)
+        one = await server.run("history", "event:42", "--blame", "--names")
         assert (one.status, "--blame or --names" in one.err) == (2, True)
-        none = await gateway("history", "event:nobodys", **reach)
+        none = await server.run("history", "event:nobodys")
         assert (none.status, none.out, "no such changes" in none.err) == (0, "", True)
 
-        refused = await gateway("history", "event:42", "--restore", "99", **reach)
+        refused = await server.run("history", "event:42", "--restore", "99")
         assert (refused.status, "ends at version 5" in refused.err) == (1, True)
-        wrong = await gateway("history", "event:42", "--blame", "--user", "ann", **reach)
+        wrong = await server.run("history", "event:42", "--blame", "--user", "ann")
         assert (wrong.status, "--user choose changes" in wrong.err) == (2, True)
 
 
@@ -97,9 +88,11 @@ async def test_a_long_history_is_read_from_its_newest_end_and_down_to_what_is_ke
     keeping = {"changes": {"event": "4"}}
     async with node_served(tmp_path, "portable", limits=limits, retention=keeping) as node:
         kept = list(range(SPAN + 19, SPAN + 23))
-        with trio.fail_after(60):
-            while len((await node.client.get(f"{EVENT}/history")).json()["changes"]) > 4:  # noqa: ASYNC110
-                await trio.sleep(0.05)
+
+        async def there() -> int:
+            return len((await node.client.get(f"{EVENT}/history")).json()["changes"])
+
+        await until_equal(there, 4, within_s=60, every_s=0.05)
         assert await versions(node) == kept
         assert await versions(node, "--user", "ann") == kept
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-import trio
-
 from tests.cli.commands import gateway, served
+from tests.waiting import until
 
 CREATED = '[{"op": "add", "path": "/title", "value": "会議 and Lunch"}]'
 
@@ -14,25 +13,17 @@ CREATED = '[{"op": "add", "path": "/title", "value": "会議 and Lunch"}]'
 async def test_what_was_written_is_found_and_found_in_a_new_index_too(tmp_path):
     data = tmp_path / "data"
     async with served(data) as server:
-        reach = {
-            "GATEWAY_URL": server.url,
-            "GATEWAY_ADMIN_URL": server.admin,
-            "GATEWAY_SERVER_DATA_DIR": str(data),
-        }
-
-        async def said(*words: str) -> str:
-            done = await gateway(*words, **reach)
-            assert done.status == 0, done.err
-            return done.out
+        said = server.said
 
         async def found(*words: str, count: int) -> list[str]:
             """The lines, once there are so many."""
-            with trio.fail_after(60):
-                while True:
-                    done = await gateway("search", *words, **reach)
-                    if done.status == 0 and len(done.out.splitlines()) == count:
-                        return done.out.splitlines()
-                    await trio.sleep(0.1)
+
+            async def so_many() -> list[str] | None:
+                done = await server.run("search", *words)
+                lines = done.out.splitlines()
+                return lines if done.status == 0 and len(lines) == count else None
+
+            return await until(so_many, f"{count} lines", within_s=60, every_s=0.1)
 
         await said("edit", "event:42", "--create", CREATED, "--user", "ann")
         lines = await found("会議", count=2)
