@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from loadtest.cli import main
 from tests.loadtest.reports import report
 from tests.loadtest.test_capacity import calibration
-from tests.loadtest.test_web import until
+from tests.loadtest.test_web import until_shown
 
 REFERENCE = Path(__file__).with_name("reference.py")
 SCENARIO = """
@@ -337,7 +337,7 @@ def test_ctrl_c_ends_a_sweep_and_leaves_no_knee(tmp_path: Path) -> None:
     with started as process:
         assert process.stdout is not None
         said = process.stdout.readline()
-        trio.run(until, said.split()[-1], lambda state: bool(state["series"]))
+        trio.run(until_shown, said.split()[-1], lambda state: bool(state["series"]))
         process.send_signal(signal.SIGINT)
         said += process.stdout.read()
     assert process.returncode == 2, said

@@ -5,6 +5,7 @@ Real processes all: the harness's generators and a small server (`reference.py`)
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ from loadtest.scenario import Scenario, parse
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
 from loadtest.verdict import COUNTED
 from tests.clients.transports import TRANSPORTS
+from tests.waiting import until
 
 REFERENCE = Path(__file__).with_name("reference.py")
 
@@ -129,8 +131,7 @@ class Drill:
         self._played = len(progress.intervals)
 
     async def act(self) -> None:
-        while self._played < self._wanted - 1:  # noqa: ASYNC110 (the run tells by a plain function)
-            await trio.sleep(0.1)
+        await until(lambda: self._played >= self._wanted - 1, within_s=math.inf)  # the test has its bound
         await trio.sleep(1.5)
         self._do()
         await trio.sleep(60)
@@ -271,8 +272,7 @@ os.execv({command[0]!r}, {command!r} + sys.argv[1:])
 
 
 async def _kill_when_running(progress: Progress, server: EmbeddedServer) -> None:
-    while progress.phase != "running" or progress.at_s < 0.5:  # noqa: ASYNC110 (it's the run's own state)
-        await trio.sleep(0.05)
+    await until(lambda: progress.phase == "running" and progress.at_s >= 0.5, within_s=math.inf)
     os.kill(server.pid, signal.SIGKILL)
 
 

@@ -19,6 +19,7 @@ from loadtest.options import Control, Options, Progress
 from loadtest.scenario import Scenario, parse
 from loadtest.web.server import WebError, address_of, serving
 from loadtest.web.state import State
+from tests.waiting import until
 
 REFERENCE = Path(__file__).with_name("reference.py")
 STEER = {"X-Loadtest": "1"}
@@ -62,11 +63,14 @@ async def press(url: str, action: str) -> None:
     assert status == 200, body
 
 
-async def until(url: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    with trio.fail_after(60):
-        while not holds(found := await get(url)):  # noqa: ASYNC110 (the page asks again and again too)
-            await trio.sleep(0.1)
-    return found
+async def until_shown(url: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The state of a page once this holds of it."""
+
+    async def found() -> dict[str, Any] | None:
+        state = await get(url)
+        return state if holds(state) else None
+
+    return await until(found, within_s=60, every_s=0.1)
 
 
 async def watched(made: Scenario, watch: Callable[[str], Any]) -> tuple[dict[str, Any], State]:
@@ -87,7 +91,7 @@ async def test_the_page_shows_what_the_report_says() -> None:
     async def watch(url: str) -> None:
         status, page = await trio.to_thread.run_sync(ask, url, "/")
         assert (status, b"<title>loadtest</title>" in page) == (200, True)
-        found = await until(url, lambda state: len(state["series"]) >= 4)
+        found = await until_shown(url, lambda state: len(state["series"]) >= 4)
         assert (found["name"], found["phase"], found["status"]) == ("watched", "running", "pass")
         assert [stage["name"] for stage in found["stages"]] == ["arrive", "edit"]
         assert found["series"][-1]["connections"] == 12
@@ -105,13 +109,13 @@ async def test_the_page_shows_what_the_report_says() -> None:
 
 async def test_edits_pause_go_faster_and_the_report_says_that_it_was_steered() -> None:
     async def watch(url: str) -> None:
-        await until(url, lambda state: len(state["series"]) >= 3)
+        await until_shown(url, lambda state: len(state["series"]) >= 3)
         await press(url, "pause")
-        await until(url, lambda state: bool(state["series"]) and state["series"][-1]["scheduled"] == 0)
+        await until_shown(url, lambda state: bool(state["series"]) and state["series"][-1]["scheduled"] == 0)
         await press(url, "resume")
         for _ in range(5):
             await press(url, "faster")
-        found = await until(url, lambda state: state["series"][-1]["scheduled"] > 1.8 * 200)
+        found = await until_shown(url, lambda state: state["series"][-1]["scheduled"] > 1.8 * 200)
         assert found["control"] == {
             "factor": pytest.approx(1.25**5, rel=0.01),
             "paused": False,
@@ -127,7 +131,7 @@ async def test_edits_pause_go_faster_and_the_report_says_that_it_was_steered() -
 
 async def test_a_run_that_is_stopped_leaves_an_invalid_report() -> None:
     async def watch(url: str) -> None:
-        await until(url, lambda state: len(state["series"]) >= 3)
+        await until_shown(url, lambda state: len(state["series"]) >= 3)
         await press(url, "stop")
 
     report, state = await watched(scenario(60), watch)

@@ -16,6 +16,7 @@ import yaml
 
 from tests.debian import program
 from tests.servers import ServerProcess, check_http, free_port
+from tests.waiting import until
 
 RULES = Path(__file__).parent.parent.parent / "deploy" / "alerts.yml"
 # Of the shipped rules' times: a fault is seen in seconds then.
@@ -62,12 +63,13 @@ class Prometheus:
 
     async def until_above(self, expression: str, bound: float) -> float:
         """Wait until a query finds more than this; returns what."""
-        with trio.fail_after(FIRES_WITHIN_S):
-            while True:
-                found = await self.value(expression)
-                if found > bound:
-                    return found
-                await trio.sleep(0.2)
+
+        async def above() -> list[float]:
+            found = await self.value(expression)
+            return [found] if found > bound else []
+
+        [found] = await until(above, f"{expression} > {bound}", FIRES_WITHIN_S, every_s=0.2)
+        return found
 
     async def firing(self) -> set[str]:
         """The alerts that fire now."""

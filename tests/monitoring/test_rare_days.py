@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -24,9 +25,10 @@ from tests.cli.commands import ROOT, Server, gateway, served
 from tests.clients.wire import Wire, wire
 from tests.monitoring import traffic
 from tests.monitoring.prometheus import RULES, Prometheus, hurried, prometheus
-from tests.scraped import scraped
+from tests.scraped import until_scraped
 from tests.servers import free_port, postgres_server, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
+from tests.waiting import until
 
 NAMED = {"resource_type": "event", "resource_id": "1"}
 
@@ -151,9 +153,7 @@ async def test_an_archive_that_holds_other_changes_stands_still_and_is_told(tmp_
             bearer = await token(node)
             async with traffic.looking(node, bearer, "1", "a") as author:
                 await written(author, 1, "a")
-                with trio.fail_after(30):
-                    while not (await scraped(node.admin)).value("gateway_archive_changes_total"):  # noqa: ASYNC110
-                        await trio.sleep(0.1)
+                await until_scraped(node.admin, "gateway_archive_changes_total")
                 await trio.to_thread.run_sync(_written_by_another_cluster, dsn)
                 await written(author, 2, "a")
                 await found.until_fired("ArchiveBlocked")
@@ -215,9 +215,7 @@ async def test_an_index_that_stands_still_is_told(tmp_path: Path) -> None:
         async with httpx.AsyncClient(headers=headers) as client:
             assert (await client.get(place, params={"q": "edit"})).status_code == 200
         await found.until_above("gateway_search_seconds_count", 0)
-        with trio.fail_after(30):
-            while not (indexers := followers(node)):  # noqa: ASYNC110
-                await trio.sleep(0.2)
+        indexers = await until(partial(followers, node), "an indexer", every_s=0.2)
         for indexer in indexers:
             indexer.suspend()
         try:
@@ -253,7 +251,9 @@ async def test_stored_data_that_somebody_changed_are_told(tmp_path: Path) -> Non
             headers = {"Authorization": f"Bearer {bearer}"}
             old = {"version": 2}
             async with httpx.AsyncClient(base_url=node.admin, headers=headers, timeout=30) as client:
-                with trio.fail_after(30):  # until the room is closed, which knows better
-                    while (await client.get("/v1/resources/event/1", params=old)).is_success:  # noqa: ASYNC110
-                        await trio.sleep(0.2)
+
+                async def refused() -> bool:
+                    return not (await client.get("/v1/resources/event/1", params=old)).is_success
+
+                await until(refused, "the room, which knows better, is closed", every_s=0.2)
             await found.until_fired("StoredDamage")
