@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.admission.test_addresses import version_2
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import wire
 from tests.scraped import scraped
+from tests.waiting import until_equal
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["fast", "portable"])
 TOKENS = "gateway_authentications_total"
@@ -147,9 +149,7 @@ async def test_http_connections_are_bounded_by_address_as_sockets_are(tmp_path: 
         assert (first, second, third) == (200, 200, 429)
         assert await status(node, node.token()) == 429
         await one.aclose()
-        with trio.fail_after(10):
-            while await status(node, node.token()) != 101:  # noqa: ASYNC110
-                await trio.sleep(0.05)
+        await until_equal(partial(status, node, node.token()), 101, every_s=0.05)
         for stream in (two, three):
             await stream.aclose()
 
@@ -282,6 +282,4 @@ async def test_connections_are_bounded_by_address_and_by_user(tmp_path: Path, tr
             assert results == {"too_many": 1, "disabled": 0}
             async with of("bob", "1.1.1.2") as fifth:
                 await fifth.take("AUTH_ACK")
-        with trio.fail_after(10):
-            while await status(node, node.token("cid"), "1.1.1.1") != 101:  # noqa: ASYNC110
-                await trio.sleep(0.05)
+        await until_equal(partial(status, node, node.token("cid"), "1.1.1.1"), 101, every_s=0.05)

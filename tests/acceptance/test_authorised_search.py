@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-import trio
 
 from gateway.http.search import LIMIT_MAX
 from tests.acceptance.test_authoriser import (
     GRANTS,
     IMPATIENT,
-    PATIENCE_S,
     asking,
     hook,
     http,
@@ -22,6 +22,7 @@ from tests.acceptance.test_authoriser import (
 from tests.clients.desk import created, signed_in
 from tests.clients.gateway import Gateway
 from tests.clients.webhook import Webhook
+from tests.waiting import until, until_equal
 
 __all__ = ["hook"]
 HIDDEN = 60  # two entries each, so more than the index is asked for at once
@@ -36,9 +37,7 @@ async def written(node: Gateway, hook: Webhook) -> str:
                 hook.roles[f"ann event:{place}-secret-{number}"] = None
                 await created(zoe, f"event:{place}-secret-{number}", {"title": "planning", "x": "unheard-of"})
     zoes = node.token("zoe", GRANTS)
-    with trio.fail_after(PATIENCE_S):
-        while await index_behind(node, zoes):  # noqa: ASYNC110
-            await trio.sleep(0.2)
+    await until_equal(partial(index_behind, node, zoes), False, every_s=0.2)
     return node.token("ann", GRANTS)
 
 
@@ -119,8 +118,11 @@ async def test_what_is_not_decided_is_not_named(tmp_path: Path, hook: Webhook, p
     with asking(tmp_path, hook, cache_s=1) as node:
         token = await written(node, hook)
         hook.turn("500")
-        with trio.fail_after(PATIENCE_S):
-            while (answer := await http(node, token, path)).status_code == 200:  # noqa: ASYNC110
-                await trio.sleep(0.2)
+
+        async def refused() -> httpx.Response | None:
+            found = await http(node, token, path)
+            return found if found.status_code != 200 else None
+
+        answer = await until(refused, every_s=0.2)
         assert answer.status_code == 503
         assert "event:" not in answer.text and "secret" not in answer.text, answer.text

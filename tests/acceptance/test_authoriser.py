@@ -16,8 +16,9 @@ import trio
 from tests.clients.desk import created, op, replace, signed_in, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.webhook import Webhook, webhook
-from tests.clients.wire import Refused, Wire, until
+from tests.clients.wire import Refused, Wire
 from tests.scraped import scraped
+from tests.waiting import until, until_equal
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["fast", "portable"])
 GRANTS = {"event:*": "admin", "calendar:*": "admin"}
@@ -46,9 +47,10 @@ async def problems(node: Gateway) -> str:
 
 
 async def until_well(node: Gateway, wanted: bool = True) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while (await problems(node) == "") is not wanted:  # noqa: ASYNC110
-            await trio.sleep(0.05)
+    async def well() -> bool:
+        return await problems(node) == ""
+
+    await until_equal(well, wanted, every_s=0.05)
 
 
 async def refused(opened: Wire, resource: str = "event:1") -> str:
@@ -130,9 +132,11 @@ async def test_over_http_too(tmp_path: Path, hook: Webhook) -> None:
         listed = await http(node, token, "/v1/resources/event")
         assert [item["resource_id"] for item in listed.json()["items"]] == ["1"]
         zoes = node.token("zoe", GRANTS)
-        with trio.fail_after(PATIENCE_S):
-            while len(await searched(node, zoes)) < 4:  # noqa: ASYNC110 (the index is behind)
-                await trio.sleep(0.5)
+
+        async def indexed() -> bool:
+            return len(await searched(node, zoes)) >= 4
+
+        await until(indexed, every_s=0.5)
         found = (await http(node, token, "/v1/search?q=planning&count=true")).json()
         assert "2" not in {item["resource_id"] for item in found["items"]}
         assert "count" not in found

@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-import trio
 
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Refused, Wire, wire
-from tests.scraped import Samples, scraped
+from tests.scraped import Samples, scraped, until_scraped
 
 EDIT = {"op": "add", "path": "/title", "value": "Lunch"}
 BAD_PATCH = {"op": "remove", "path": "/nowhere"}
@@ -39,16 +38,6 @@ def op(
 async def change(before: Samples, node: Gateway, name: str, **labels: str) -> float:
     """By how much a sample grew since."""
     return (await scraped(node.admin_url)).value(name, **labels) - before.value(name, **labels)
-
-
-async def until_counted(node: Gateway, name: str, **labels: str) -> Samples:
-    """Scrape until the sample is there."""
-    with trio.fail_after(10):
-        while True:
-            found = await scraped(node.admin_url)
-            if found.value(name, **labels):
-                return found
-            await trio.sleep(0.05)
 
 
 async def test_each_refused_edit_is_counted_by_its_code_wherever_it_was_refused(node):
@@ -117,6 +106,6 @@ async def test_what_a_browser_does_when_it_closes_is_no_lost_connection(tmp_path
             await lost.take("AUTH_ACK")
             await lost.ws.stream.aclose()
         closed = "websocket_connections_closed_total"
-        found = await until_counted(node, closed, code="1006")
+        found = await until_scraped(node.admin_url, closed, code="1006")
         assert found.value(closed, code="1005") == 1
         assert found.value(closed, code="1006") == 1

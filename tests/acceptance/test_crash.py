@@ -16,7 +16,8 @@ from websockets.exceptions import WebSocketException
 from tests.clients.desk import created, named, op, signed_in, state, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.transports import TRANSPORTS
-from tests.clients.wire import Closed, Payload, Refused, Wire, until, wire
+from tests.clients.wire import Closed, Payload, Refused, Wire, wire
+from tests.waiting import until
 
 CLIENTS = 50
 RESOURCES = [f"event:shared-{n}" for n in range(10)]

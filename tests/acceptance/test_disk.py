@@ -6,21 +6,21 @@ import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
-import trio
 
 from gateway.log.sqlite.log import DATABASE, WATERMARK
 from tests.cli.commands import gateway as command
 from tests.clients.desk import created, op, replace, signed_in, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Refused, Wire
+from tests.waiting import until
 
 PLACE_BYTES = 8 << 20
-READY_S = 20
 
 
 def ended(mount: Path) -> None:
@@ -87,10 +87,8 @@ async def metric(client: httpx.AsyncClient, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
-async def until(client: httpx.AsyncClient, status: int) -> None:
-    with trio.fail_after(READY_S):
-        while (await ready(client))[0] != status:  # noqa: ASYNC110
-            await trio.sleep(0.05)
+async def is_ready(client: httpx.AsyncClient) -> bool:
+    return (await ready(client))[0] == 200
 
 
 async def test_a_full_disk_is_told_everywhere_and_loses_nothing(place) -> None:
@@ -111,7 +109,7 @@ async def test_a_full_disk_is_told_everywhere_and_loses_nothing(place) -> None:
             async with signed_in(node, "bob") as bob:
                 assert (await subscribe(bob, resource_name))["state"]["title"] == "before", "reads go on"
             full.free()
-            await until(admin, 200)
+            await until(partial(is_ready, admin), "the node is ready", every_s=0.05)
             await node.told("can be written again")
             head = (await submit(ann, resource_name, refused.head, replace("/title", "after")))["version"]
         node.kill()

@@ -15,6 +15,7 @@ from tests.clients.desk import signed_in
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.transports import TRANSPORTS
 from tests.transport.wire import RawClient, request
+from tests.waiting import until
 
 
 @asynccontextmanager
@@ -95,9 +96,11 @@ async def test_a_full_node_answers_503_with_retry_after(tmp_path: Path, transpor
             assert code == 4503
             assert int(reason.removeprefix(b"retry_after_ms=")) >= 5000
             await bob.ask("PING")
-        with trio.fail_after(30):
-            while (await status_of(node, request()))[0] != 101:  # noqa: ASYNC110  (another process)
-                await trio.sleep(0.02)
+
+        async def let_in() -> bool:
+            return (await status_of(node, request()))[0] == 101
+
+        await until(let_in, "another one is let in", every_s=0.02)
 
 
 async def test_a_handshake_may_take_its_time_but_not_forever(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 import trio
 
 from tests.cli.commands import Server, gateway, served
-from tests.clients.wire import Refused, until, wire
+from tests.clients.wire import Refused, wire
 from tests.servers import redis_server
+from tests.waiting import until
 
 LIVE = '[features]\nkill_switch = {killed}\n[server]\norigins = [{origins}]\nnode = "{node}"\n'
 

@@ -16,7 +16,8 @@ from tests.clients.editor import Editor
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.thin import Follower, PlainClient, ThinEditor
 from tests.clients.transports import TRANSPORTS
-from tests.clients.wire import Wire, until, wire
+from tests.clients.wire import Wire, wire
+from tests.waiting import until
 
 EVENT = {
     "title": "Planning",

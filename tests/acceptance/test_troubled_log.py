@@ -17,9 +17,10 @@ from gateway.errors import LogUnavailable
 from gateway.node import Node
 from gateway.ports import Batch, Failed, Opening, Outcome
 from tests.clients.desk import created, named, op, replace, signed_in, submit, subscribe
-from tests.clients.wire import Refused, until
+from tests.clients.wire import Refused
 from tests.doubles.backend import MemoryBackend
 from tests.doubles.log import MemoryHistory, MemoryLog
+from tests.waiting import until
 
 EVENT = {"title": "held", "tags": []}
 

@@ -173,15 +173,6 @@ class Wire:
         return [message["payload"] for message in self.seen if message["type"] == kind]
 
 
-async def until(condition: Callable[[], object], what: str, wait_s: float = WAIT_S) -> None:
-    """Wait until something came to pass."""
-    with trio.move_on_after(wait_s):
-        while not condition():  # noqa: ASYNC110  (anything at all may bring it about)
-            await trio.sleep(0.005)
-        return
-    raise AssertionError(f"it didn't come to pass: {what}")
-
-
 @asynccontextmanager
 async def wire(
     url: str, bearer: str | None = None, extended: bool = False, **options: Any

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-import trio
 import yaml
 
 from tests.debian import program
 from tests.servers import ServerProcess, check_http, free_port
 from tests.test_deploy import DEPLOY, RULES
+from tests.waiting import until_equal
 
 FILE = DEPLOY / "alertmanager.yml"
 CONFIG = yaml.safe_load(FILE.read_text())
@@ -117,9 +117,7 @@ async def test_what_follows_from_a_cause_is_not_told_beside_it_and_is_told_of_ot
     with alertmanager(tmp_path) as url:
         async with httpx.AsyncClient(base_url=f"{url}/api/v2") as client:
             (await client.post("/alerts", json=posted)).raise_for_status()
-            with trio.fail_after(SEEN_WITHIN_S):
-                while await _inhibited(client) != (untold, told):  # noqa: ASYNC110
-                    await trio.sleep(0.2)
+            await until_equal(partial(_inhibited, client), (untold, told), SEEN_WITHIN_S, every_s=0.2)
 
 
 async def _inhibited(client: httpx.AsyncClient) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:

@@ -9,11 +9,12 @@ import trio
 from websockets.exceptions import InvalidStatus
 
 from tests.cli.commands import served
-from tests.clients.wire import until, wire
+from tests.clients.wire import wire
 from tests.debian import program
 from tests.deploy.haproxy import CONFIGURATION
 from tests.deploy.nodes import cluster
 from tests.supervisor.crowd import crowd
+from tests.waiting import until, until_equal
 
 
 def test_haproxy_accepts_the_configuration_as_it_is_shipped():
@@ -115,8 +116,10 @@ async def test_readyz_is_what_the_configuration_asks_for(tmp_path):
         assert (await client.get(f"{server.admin}/readyz")).status_code == 200
         silent = await silent_client(server.url)  # the drain waits for it
         server.command.process.terminate()
-        with trio.fail_after(10):
-            while (await client.get(f"{server.admin}/readyz")).status_code != 503:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+
+        async def status() -> int:
+            return (await client.get(f"{server.admin}/readyz")).status_code
+
+        await until_equal(status, 503)
         await silent.aclose()
         await until(lambda: server.command.process.poll() is not None, "the end")

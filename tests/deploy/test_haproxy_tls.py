@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import trio
 
 from tests.certificates import self_signed
 from tests.cli.commands import ROOT, http_of
@@ -23,6 +22,7 @@ from tests.deploy.nodes import cluster as without_tls
 from tests.docs.markdown import blocks
 from tests.docs.test_commands import printed_by, programs
 from tests.servers import free_port
+from tests.waiting import until_equal
 
 PAGE = ROOT / "docs" / "how-to" / "tls.md"
 RESOURCES = [f"event:{n}" for n in range(12)]
@@ -58,9 +58,11 @@ async def secured(path: Path, certificate: tuple[Path, Path]) -> AsyncIterator[S
     async with without_tls(path / "data", "--set", 'server.proxies=["127.0.0.1"]') as nodes:
         with haproxy.haproxy(nodes.places, both) as balancer:
             found = Secured(nodes, balancer.url, trusted)
-            with trio.fail_after(10):
-                while {await found.landed() for _ in range(4)} != {"node1", "node2"}:  # noqa: ASYNC110
-                    await trio.sleep(0.1)
+
+            async def landed() -> set[str]:
+                return {await found.landed() for _ in range(4)}
+
+            await until_equal(landed, {"node1", "node2"}, every_s=0.1)
             yield found
 
 

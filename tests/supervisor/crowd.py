@@ -11,7 +11,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from gateway import ot
 from tests.clients.editor import Editor
-from tests.clients.wire import Closed, until, wire
+from tests.clients.wire import Closed, wire
+from tests.waiting import until
 
 RECONNECT_PAUSE_S = 0.1
 GONE = (OSError, EOFError, InvalidHandshake, ConnectionClosed, Closed, trio.TooSlowError)

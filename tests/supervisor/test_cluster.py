@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,9 +16,11 @@ import trio
 from gateway.admission import create_secret
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
+from tests.scraped import until_scraped
 from tests.servers import postgres_server, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
 from tests.supervisor.test_supervisor import WORKERS, metrics, token
+from tests.waiting import until
 
 ARCHIVED_WITHIN_S = 15.0
 
@@ -37,9 +40,10 @@ def archived(dsn: str) -> int:
 
 
 async def until_archived(dsn: str, changes: int) -> None:
-    with trio.fail_after(ARCHIVED_WITHIN_S):
-        while await trio.to_thread.run_sync(archived, dsn) < changes:  # noqa: ASYNC110
-            await trio.sleep(0.1)
+    async def enough() -> bool:
+        return await trio.to_thread.run_sync(archived, dsn) >= changes
+
+    await until(enough, f"{changes} changes are archived", ARCHIVED_WITHIN_S, every_s=0.1)
 
 
 async def test_migrate_makes_the_tables_once_and_says_so():
@@ -114,9 +118,7 @@ async def test_while_the_archive_is_away_what_redis_holds_is_served_and_the_rest
             async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60) as client:
                 for title in ("one", "two"):
                     assert (await client.put("/1", json={"title": title})).is_success
-                with trio.fail_after(10):
-                    while (await metrics(gate))["gateway_rooms"]:  # noqa: ASYNC110
-                        await trio.sleep(0.1)
+                await until_scraped(gate.admin, "gateway_rooms", operator.not_)
                 postgres.kill()
                 found = await client.get("/1")
                 assert found.is_success, found.text
@@ -127,9 +129,11 @@ async def test_while_the_archive_is_away_what_redis_holds_is_served_and_the_rest
                 assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
                 assert "the archive can't be reached" in refused.json()["detail"]
                 postgres.start()
-                with trio.fail_after(30):
-                    while not (await client.put("/another", json={"title": "new"})).is_success:  # noqa: ASYNC110
-                        await trio.sleep(0.2)
+
+                async def taken() -> bool:
+                    return (await client.put("/another", json={"title": "new"})).is_success
+
+                await until(taken, "the archive is back", every_s=0.2)
 
 
 async def test_the_older_of_two_connections_gives_way_on_another_node(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.clients.desk import replace
 from tests.clients.wire import Closed, Wire, wire
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, metrics, token
+from tests.waiting import until, until_equal
 
 # What the issue asks for; a limit of the test, generous on a busy machine.
 IN_FORCE_WITHIN_S = 30.0
@@ -34,17 +36,13 @@ async def subscribed(opened: Wire, resource_id: str, **seen: Any) -> dict[str, A
 
 async def admitted(server: Server, bearer: str) -> bool:
     async with wire(server.url, bearer) as opened:
-        with trio.fail_after(10):
-            while not opened.of_type("AUTH_ACK") and opened.close_code is None:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+        await until(lambda: opened.of_type("AUTH_ACK") or opened.close_code is not None)
         return opened.close_code is None
 
 
 async def until_admitted(server: Server, bearer: str, wanted: bool = True) -> None:
     """Each worker hears of a flag by itself."""
-    with trio.fail_after(IN_FORCE_WITHIN_S):
-        while await admitted(server, bearer) != wanted:  # noqa: ASYNC110  (nothing else tells)
-            await trio.sleep(0.05)
+    await until_equal(partial(admitted, server, bearer), wanted, IN_FORCE_WITHIN_S, every_s=0.05)
 
 
 async def resumes(server: Server, bearer: str, epoch: int) -> dict[str, Any]:

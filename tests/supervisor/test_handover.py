@@ -23,8 +23,9 @@ from gateway.sessions.endpoint import CROWD
 from gateway.transport.siblings import Place
 from tests.cli.commands import Server
 from tests.clients.transports import TRANSPORTS
-from tests.clients.wire import Wire, until, wire
+from tests.clients.wire import Wire, wire
 from tests.supervisor.test_supervisor import metrics, node, on, restarted, token, workers
+from tests.waiting import until, until_equal
 
 pytestmark = pytest.mark.skipif("fast" not in TRANSPORTS, reason="needs the fast transport")
 
@@ -63,11 +64,7 @@ async def spread(server: Server) -> list[int]:
 
 async def settles(server: Server, expected: list[int]) -> None:
     """Wait until the workers have so many connections."""
-    now: list[int] = []
-    with trio.move_on_after(30):
-        while (now := await spread(server)) != expected:  # noqa: ASYNC110
-            await trio.sleep(0.05)
-    assert now == expected
+    await until_equal(partial(spread, server), expected, every_s=0.05)
 
 
 def edit(resource_id: str, version: int, path: str, value: object) -> dict:

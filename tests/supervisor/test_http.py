@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,6 +15,7 @@ import trio
 from tests.cli.commands import Server, served
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import node, token, workers
+from tests.waiting import until
 
 CALLERS = 16
 EVENT = "/v1/resources/event/shared"
@@ -46,6 +49,12 @@ def tag(name: str, version: int) -> dict[str, object]:
     return {"operation": operation, "version": version, "client_id": name}
 
 
+async def read(client: httpx.AsyncClient, version: int) -> dict[str, Any] | None:
+    """The event, where it is at this version already."""
+    found: dict[str, Any] = (await client.get(EVENT)).json()
+    return found if found["version"] >= version else None
+
+
 async def test_edits_at_all_workers_make_one_history(tmp_path):
     async with node(tmp_path) as server, callers(server) as clients:
         made = await clients[0].put(EVENT, json={"title": "Shared", "tags": []})
@@ -63,10 +72,8 @@ async def test_edits_at_all_workers_make_one_history(tmp_path):
         assert sorted(versions) == list(range(2, len(clients) + 2))
         expected = {f"t{number}" for number in range(len(clients))}
         for client in clients:
-            with trio.fail_after(10):
-                while (read := (await client.get(EVENT)).json())["version"] < len(clients) + 1:  # noqa: ASYNC110
-                    await trio.sleep(0.05)
-            assert set(read["document"]["tags"]) == expected
+            found = await until(partial(read, client, len(clients) + 1), every_s=0.05)
+            assert set(found["document"]["tags"]) == expected
             history = (await client.get(f"{EVENT}/history")).json()
             assert len(history["changes"]) == len(clients) + 1
 

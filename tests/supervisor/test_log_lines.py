@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import httpx
-import trio
 
 from gateway.log.search.embedded import INDEX
 from tests.cli.commands import START_TIMEOUT_S, served
 from tests.clients.wire import wire
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import token
+from tests.waiting import until
 
 CONTENT = "the-words-of-a-person"
 
@@ -39,9 +39,7 @@ async def test_every_line_of_a_node_and_its_workers_is_an_object_and_holds_no_se
 
 async def test_the_process_that_indexes_for_a_lone_node_logs_as_the_node_does(tmp_path):
     async with served(tmp_path, "--set", "server.log_format=json") as server:
-        with trio.fail_after(START_TIMEOUT_S):
-            while not (tmp_path / INDEX).exists():  # noqa: ASYNC110
-                await trio.sleep(0.1)
+        await until((tmp_path / INDEX).exists, within_s=START_TIMEOUT_S)
         assert await server.stop() == 0
         lines = [json.loads(line) for line in (await server.command.errors()).splitlines()]
     assert "gateway.log.search.follower" in {line["logger"] for line in lines}

@@ -16,9 +16,9 @@ import trio
 from gateway.admission import create_secret
 from gateway.config import Config
 from gateway.supervisor import Supervisor, child
-from tests.clients.wire import until
-from tests.scraped import scraped
+from tests.scraped import scraped, until_scraped
 from tests.servers import redis_server
+from tests.waiting import until
 
 SILENT = "gateway_worker_silent_seconds"
 # More than the kernel keeps of what nobody reads.
@@ -44,9 +44,7 @@ async def supervised(data: Path) -> AsyncIterator[tuple[Supervisor, str]]:
 
 async def silent(admin: str, number: int, least: float) -> None:
     """Wait until the node tells that a worker has been silent for so long."""
-    with trio.fail_after(30):
-        while (await scraped(admin)).value(SILENT, worker=str(number)) < least:  # noqa: ASYNC110
-            await trio.sleep(0.1)
+    await until_scraped(admin, SILENT, lambda silent_s: silent_s >= least, worker=str(number))
 
 
 async def test_a_worker_that_hangs_is_told_asked_nothing_and_replaced(

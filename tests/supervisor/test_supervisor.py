@@ -26,9 +26,10 @@ from gateway.supervisor import Supervisor
 from gateway.supervisor.child import Child
 from gateway.transport.siblings import Place
 from tests.cli.commands import Server, gateway, served
-from tests.clients.wire import Wire, until, wire
+from tests.clients.wire import Wire, wire
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
+from tests.waiting import until
 
 WORKERS = ("--workers", "2", "--node", "n1", "--set", "limits.operations_per_minute=0")
 # Clients stay in the worker that they came to: for what is about several workers with one resource.
@@ -73,12 +74,12 @@ async def metrics(server: Server) -> dict[str, float]:
 
 async def restarted(server: Server) -> None:
     """Wait until a worker that ended has a successor that serves."""
-    with trio.fail_after(20):
-        while True:
-            counted = await metrics(server)
-            if counted["gateway_worker_restarts_total"] and counted["gateway_workers"] == 2:
-                return
-            await trio.sleep(0.05)
+
+    async def replaced() -> bool:
+        counted = await metrics(server)
+        return bool(counted["gateway_worker_restarts_total"]) and counted["gateway_workers"] == 2
+
+    await until(replaced, "another worker", every_s=0.05)
 
 
 async def on(nursery: trio.Nursery, server: Server, bearer: str, worker: str) -> Wire:

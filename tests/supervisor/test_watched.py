@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+
 import httpx
 import trio
 from websockets.exceptions import InvalidStatus
 
 from tests.clients.wire import Wire, wire
-from tests.scraped import scraped
+from tests.scraped import scraped, until_scraped
 from tests.supervisor.test_supervisor import SPREAD, node, on, token
 
 EDIT = {"op": "add", "path": "", "value": {"title": "Lunch"}}
@@ -88,7 +90,5 @@ async def test_a_node_is_ready_while_any_worker_has_room_and_full_when_none_has(
         for _ in range(3):
             answer = await client.get(ready)
             assert (answer.status_code, answer.json()["status"]) == (503, "full")
-        with trio.fail_after(20):
-            while (await scraped(server.admin)).value("gateway_connections_left"):  # noqa: ASYNC110
-                await trio.sleep(0.1)
+        await until_scraped(server.admin, "gateway_connections_left", operator.not_)
         nursery.cancel_scope.cancel()
