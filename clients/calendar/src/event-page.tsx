@@ -4,12 +4,13 @@ import type { Conflict, Json, Presence, SharedDocument } from "@collab/client";
 import {
   ConflictDialog,
   CursorOverlay,
+  type LiveDocument,
   PresenceIndicators,
   usePresence,
   useRealtimeEvent,
   useTextField,
 } from "@collab/react";
-import { type ReactNode, useLayoutEffect, useState } from "react";
+import { type ReactNode, useLayoutEffect } from "react";
 import { Attendance } from "./attendance.js";
 import { type EventDocument, fieldOf, labelOf, textOf } from "./event.js";
 import { Heading } from "./heading.js";
@@ -22,22 +23,49 @@ type Document = SharedDocument<EventDocument> | null;
 
 export function EventPage({ id }: { id: string }): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
-  const { document, view, status, canEdit } = event;
+  const { document, view, status } = event;
   if (status === "loading") return <Opening />;
   if (status === "forbidden")
     return <Nothing text="There is no such event, or this sign-in may not see it." />;
-  if (view === null) return <Nothing text="There is no such event (any more)." />;
+  return (
+    <>
+      {view === null ? <Gone {...event} /> : <Event {...event} view={view} />}
+      <ConflictDialog document={document} labelOf={labelOf} shown={textOf} suggest={suggest} />
+    </>
+  );
+}
+
+type Live = LiveDocument<EventDocument>;
+
+function Event({ view, ...event }: Live & { view: EventDocument }): ReactNode {
+  const { document, canEdit } = event;
   return (
     <div className="event">
       <Heading text={view.title || "Untitled"} className="unseen" />
       <Form document={document} canEdit={canEdit} isUntitled={!view.title} />
       <aside>
         <People document={document} />
-        <Undo {...event} />
+        <div className="tools">
+          <Undo {...event} />
+          {canEdit && <Delete document={document} />}
+        </div>
         <History document={document} canEdit={canEdit} />
       </aside>
-      <ConflictDialog document={document} labelOf={labelOf} shown={textOf} suggest={suggest} />
     </div>
+  );
+}
+
+/** Who deleted it, or took back that it was made, finds the way back. */
+function Gone(event: Omit<Live, "view">): ReactNode {
+  return (
+    <>
+      <Nothing text="There is no such event (any more)." />
+      {(event.canUndo || event.canRedo) && (
+        <div className="tools">
+          <Undo {...event} />
+        </div>
+      )}
+    </>
   );
 }
 
@@ -124,35 +152,25 @@ function People({ document }: { document: Document }): ReactNode {
   );
 }
 
-function Undo({
-  document,
-  canUndo,
-  canRedo,
-  canEdit,
-}: ReturnType<typeof useRealtimeEvent<EventDocument>>): ReactNode {
+function Undo({ document, canUndo, canRedo }: Omit<Live, "view">): ReactNode {
   return (
-    <div className="tools">
+    <>
       <button type="button" disabled={!canUndo} onClick={() => document?.undo()}>
         Undo
       </button>
       <button type="button" disabled={!canRedo} onClick={() => document?.redo()}>
         Redo
       </button>
-      {canEdit && <Delete document={document} />}
-    </div>
+    </>
   );
 }
 
 function Delete({ document }: { document: Document }): ReactNode {
-  const [problem, setProblem] = useState("");
-  const remove = () => document?.delete().catch((error: Error) => setProblem(error.message));
+  const remove = () => document?.delete().catch(() => {}); // a refusal is told by the client, and the event is back
   return (
-    <>
-      <button type="button" onClick={() => confirm("Delete this event for everybody?") && remove()}>
-        Delete
-      </button>
-      {problem && <span role="alert">{problem}</span>}
-    </>
+    <button type="button" onClick={() => confirm("Delete this event for everybody?") && remove()}>
+      Delete
+    </button>
   );
 }
 

@@ -82,6 +82,7 @@ export function labelOf(path: string): string {
 
 /** A member's value for people. */
 export function textOf(path: string, value: unknown): string {
+  if (path === "") return value ? (value as EventDocument).title || "Untitled" : "deleted";
   if (path.endsWith("/response_status")) return answerOf(value);
   if (path === "/start_time" || path === "/end_time") return new Date(String(value)).toLocaleString();
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);

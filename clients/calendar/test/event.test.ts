@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { dayOf } from "../src/dates.js";
-import { fieldOf, firstStart, labelOf } from "../src/event.js";
+import { fieldOf, firstStart, labelOf, textOf } from "../src/event.js";
 
 const begins = (day: Date, now: Date) => {
   const start = firstStart(day, now);
@@ -21,4 +21,12 @@ test("a member has a name on the page and one within a sentence; one that isn't 
   expect([fieldOf("attendees"), labelOf("/attendees/0")]).toEqual(["Attendees", "who comes"]);
   expect([fieldOf("color"), labelOf("/color")]).toEqual(["color", "color"]);
   expect(labelOf("")).toBe("the event");
+});
+
+test("of an event as a whole its title is shown, or that it was deleted", () => {
+  expect([{ title: "Lunch" }, { title: "" }, null].map((value) => textOf("", value))).toEqual([
+    "Lunch",
+    "Untitled",
+    "deleted",
+  ]);
 });

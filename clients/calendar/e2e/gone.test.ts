@@ -1,0 +1,68 @@
+/** Events that are no more: what leads back, and what meets an edit. */
+
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+
+const isGone = ({ page }: Person) =>
+  page.getByRole("heading", { name: "There is no such event (any more)." }).waitFor();
+
+/** Deletes the event that is open, as who is asked and means it. */
+async function remove(person: Person): Promise<void> {
+  person.page.once("dialog", (dialog) => void dialog.accept());
+  await person.button("Delete").click();
+  await isGone(person);
+}
+
+const answer = ({ conflict }: Person, text: string) =>
+  conflict.getByRole("button", { name: text, exact: true }).click();
+
+test("an event that was made is taken back with all that is in it, and done again", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  while (!(await ann.textbox("Title").isHidden())) await ann.button("Undo").click();
+  await Promise.all([isGone(ann), isGone(bob)]);
+  while (await ann.button("Redo").isEnabled()) await ann.button("Redo").click();
+  await Promise.all([ann.sees("Title", "Lunch"), bob.sees("Title", "Lunch")]);
+});
+
+test("a deletion is taken back by who deleted, and nobody else is offered that", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await bob.textbox("Location").fill("Room 7");
+  await ann.sees("Location", "Room 7");
+  await remove(ann);
+  await isGone(bob);
+  expect(await bob.button("Undo").count()).toBe(0);
+  await ann.button("Undo").click();
+  await Promise.all([ann.sees("Title", "Lunch"), bob.sees("Title", "Lunch")]);
+});
+
+test("who edited offline what was deleted meanwhile is told, with what was written", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.textbox("Title").fill("Ann's title");
+  await remove(bob);
+  await bob.says("saved");
+  await ann.workOffline(false);
+  await ann.conflict.getByRole("definition").filter({ hasText: "Ann's title" }).waitFor();
+  await answer(ann, "Keep mine");
+  await ann.conflict.getByRole("alert").waitFor();
+  await answer(ann, "Keep theirs");
+  await ann.conflict.waitFor({ state: "detached" });
+  await isGone(ann);
+});
+
+test("who deleted offline what somebody edited meanwhile is asked, and can let the edit stand", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await remove(ann);
+  await bob.textbox("Title").fill("Bob's title");
+  await bob.says("saved");
+  await ann.workOffline(false);
+  await ann.conflict.getByRole("definition").filter({ hasText: "Bob's title" }).waitFor();
+  await answer(ann, "Keep theirs");
+  await Promise.all([ann.sees("Title", "Bob's title"), bob.sees("Title", "Bob's title")]);
+});
