@@ -8,6 +8,7 @@ import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
+import { Problems } from "./problems.js";
 import { eventAddress, useRoute } from "./route.js";
 import { signIn, type User, useSession } from "./session.js";
 
@@ -101,7 +102,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
         {route.page === "month" && <MonthPage month={route.month} events={events} />}
         {route.page === "nowhere" && <Nothing text="There is nothing at this address." />}
       </main>
-      <Problems />
+      <Problems openId={route.page === "event" ? route.id : null} events={events} />
     </>
   );
 }
@@ -157,22 +158,5 @@ function Denied({ client, connection }: { client: Client; connection: Connection
         Try again
       </button>
     </span>
-  );
-}
-
-/** What went wrong and nobody asked for: told once, until it is read. */
-function Problems(): ReactNode {
-  const client = useClient();
-  const [message, setMessage] = useState("");
-  useEffect(() => client.onProblem((problem) => setMessage(problem.message)), [client]);
-  return (
-    message && (
-      <div role="alert" className="problem">
-        {message}{" "}
-        <button type="button" onClick={() => setMessage("")}>
-          Dismiss
-        </button>
-      </div>
-    )
   );
 }

@@ -1,6 +1,6 @@
 /** The documents and calendars that a client has open, and what the connection has for them. */
 
-import type { Calendar, DocumentOptions, DocumentSnapshot, Json, Problem } from "./api.js";
+import type { Calendar, DocumentOptions, Json, Problem } from "./api.js";
 import { LiveCalendar } from "./calendars.js";
 import { type Bounds, delayMs } from "./connection/backoff.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
@@ -21,7 +21,6 @@ const UNLISTED: Bounds = { min_ms: RETRY_MS, max_ms: 64 * RETRY_MS };
 
 export class Registry {
   #documents = new Map<string, Held<Document<Json>>>();
-  #queued = new Set<string>(); // those held until nothing of them waits
   #calendars = new Map<string, Held<LiveCalendar>>();
   #attached = new Map<string, Document<Json>>(); // those whose record was looked for: they take part in the wire
 
@@ -56,6 +55,7 @@ export class Registry {
     const { state } = document;
     state.restored = this.started().then(() => state.restore());
     await state.restored;
+    await null; // one that was closed by then ends first
     if (state.status === "closed" || (state.isUnread && this.#attached.has(state.key))) return;
     this.#attached.set(state.key, document);
     if (this.context.link()) document.wire.subscribe();
@@ -65,30 +65,28 @@ export class Registry {
   #release(key: string): void {
     const held = this.#documents.get(key);
     if (!held || --held.holders > 0) return;
-    // What isn't sent yet goes first; and a page that closes and opens at once keeps its subscription.
+    const { item } = held;
+    const { state, type, id } = item;
+    // What isn't sent yet goes first, also of what was kept; a page that closes and opens at once keeps its subscription.
     const end = () => {
       if (held.holders > 0) return ended();
-      if (held.item.snapshot.pending || this.#documents.get(key) !== held) return;
+      const { pending, conflicts } = item.snapshot;
+      if (pending || this.#documents.get(key) !== held) return;
       ended();
       this.#documents.delete(key);
       this.#attached.delete(key);
-      void held.item.end();
+      const message = `Open ${key} to resolve its conflicts.`; // nobody sees them there any more
+      if (conflicts.length) this.context.onProblem({ code: "CONFLICT", message, type, id });
+      void item.end();
     };
-    const ended = held.item.subscribe(end);
-    queueMicrotask(end);
+    const ended = item.subscribe(end);
+    void state.restored.then(end);
   }
 
   /** Edits that were kept when the last client ended are sent, whether or not somebody opens their document. */
   openQueued(key: string): void {
-    if (this.#queued.has(key)) return;
-    this.#queued.add(key);
     const at = key.indexOf(":");
-    const document = this.open(key.slice(0, at), key.slice(at + 1));
-    const isOver = ({ pending, status }: DocumentSnapshot<Json>) => !pending && status !== "loading";
-    void document.until(isOver).then(() => {
-      this.#queued.delete(key);
-      document.close();
-    });
+    if (!this.#documents.has(key)) this.open(key.slice(0, at), key.slice(at + 1)).close();
   }
 
   calendar(id: string): Calendar {

@@ -83,6 +83,28 @@ test("mine needs nothing more, and a merge is an edit", async () => {
   await until(ann, (now) => now.view?.title === "Ben's");
 });
 
+test("of a document that nobody has open any more it is told that it has conflicts, until they are resolved", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.set("/title", "Ben's");
+  ben.close();
+  ann.set("/title", "Ann's");
+  await ann.saved();
+  client.connect();
+  await until(ben, (now) => now.status === "closed");
+  expect(problems).toMatchObject([{ code: "CONFLICT", type: "event", id: ann.id }]);
+  const again = client.open("event", ann.id);
+  const { conflicts } = await until(again, (now) => now.conflicts.length > 0);
+  again.resolve(conflicts[0]?.id as string, "mine");
+  again.close();
+  await until(again, (now) => now.status === "closed");
+  expect(problems).toHaveLength(1);
+});
+
 test("what is too long to be told is fetched when it is chosen", async () => {
   const long = "A".repeat(5_000);
   const { ann, ben, conflict } = await clash("merge", long);

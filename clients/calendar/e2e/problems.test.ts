@@ -1,0 +1,58 @@
+/** What goes wrong is told once, where it is read. */
+
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+
+const alerts = ({ page }: Person) => page.getByRole("alert");
+const toMonth = ({ page }: Person) => page.getByRole("link", { name: "Calendar", exact: true }).click();
+
+test("a conflict of an event that isn't on the screen is told, and led to", async () => {
+  const [ann, bob, event] = await stage.together("Lunch");
+  const other = await stage.make("dinner", { title: "Dinner", calendar_id: "demo" });
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.textbox("Title").fill("Ann's title");
+  await toMonth(ann);
+  await ann.button("New event").waitFor();
+  await bob.textbox("Title").fill("Bob's title");
+  await bob.says("saved");
+  await ann.workOffline(false);
+  const told = alerts(ann).filter({ hasText: "Ann's title was changed by somebody else too" });
+  await told.waitFor();
+  await ann.page.goto(other);
+  await ann.sees("Title", "Dinner");
+  await told.getByRole("link").click();
+  await ann.conflict.waitFor();
+  expect(ann.page.url()).toBe(event);
+  expect(await told.count()).toBe(0);
+  await ann.conflict.getByRole("button", { name: "Keep theirs" }).click();
+  await bob.sees("Title", "Bob's title");
+  await toMonth(ann);
+  await ann.button("New event").waitFor();
+  await ann.page.goto(event);
+  await ann.sees("Title", "Bob's title");
+  expect(await ann.button("Dismiss").count()).toBe(0);
+});
+
+test("a sign-in that the gateway doesn't take is told once", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.page.route("**/demo/sign-in", (route) =>
+    route.fulfill({ json: { token: "no token", user_id: "Ann", name: "Ann" } }),
+  );
+  await ann.page.reload();
+  await alerts(ann).filter({ hasText: "The gateway doesn’t take this sign-in." }).waitFor();
+  expect(await alerts(ann).count()).toBe(1);
+});
+
+test("an event that can't be one is told by its page, and nowhere else", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.page.goto(`${stage.address}/#/event/no)id`);
+  await ann.page.getByRole("heading", { name: "There is no such event" }).waitFor();
+  expect(await ann.button("Dismiss").count()).toBe(0);
+  await ann.page.getByRole("link", { name: "To the month" }).click();
+  await ann.button("New event").waitFor();
+  expect(await alerts(ann).count()).toBe(0);
+});

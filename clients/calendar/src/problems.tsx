@@ -1,0 +1,59 @@
+/** What went wrong and nobody asked for: told until it is read. */
+
+import type { Problem } from "@collab/client";
+import { useClient } from "@collab/react";
+import { type ReactNode, useEffect, useState } from "react";
+import type { Events } from "./events.js";
+import { eventAddress } from "./route.js";
+
+interface ProblemsProps {
+  /** The event that the page shows, if it shows one. */
+  openId: string | null;
+  events: Events;
+}
+
+export function Problems({ openId, events }: ProblemsProps): ReactNode {
+  const client = useClient();
+  const [problems, setProblems] = useState<readonly Problem[]>([]);
+  useEffect(() => {
+    const isNews = (problem: Problem) => !isOnPage(problem, openId);
+    setProblems((known) => known.filter(isNews));
+    return client.onProblem((news) => {
+      if (isNews(news))
+        setProblems((known) => [...known.filter((one) => one.message !== news.message), news]);
+    });
+  }, [client, openId]);
+  return (
+    problems.length > 0 && (
+      <div className="problems">
+        {problems.map((problem) => (
+          <div role="alert" className="problem" key={problem.message}>
+            {problem.code === "CONFLICT" ? <Undecided {...problem} events={events} /> : problem.message}{" "}
+            <button
+              type="button"
+              onClick={() => setProblems((known) => known.filter((one) => one !== problem))}
+            >
+              Dismiss
+            </button>
+          </div>
+        ))}
+      </div>
+    )
+  );
+}
+
+/** Does the page itself say so? */
+function isOnPage({ code, type, id, refusal }: Problem, openId: string | null): boolean {
+  const isOfPage = type === "event" && id === openId;
+  return code === "DENIED" || (isOfPage && (code === "CONFLICT" || refusal?.code === "INVALID_MESSAGE"));
+}
+
+function Undecided({ id = "", events }: { id?: string; events: Events }): ReactNode {
+  const title = events.items.find((event) => event.id === id)?.title;
+  return (
+    <>
+      <a href={eventAddress(id)}>{title || "An event"}</a> was changed by somebody else too: open it to
+      decide.
+    </>
+  );
+}
