@@ -1,6 +1,6 @@
 /** The calendar: sign in, then a month, or an event. */
 
-import type { Client, ClientOptions, Connection } from "@collab/client";
+import { type Client, type ClientOptions, type Connection, memoryStore } from "@collab/client";
 import { ConnectionBadge, GatewayProvider, useClient, useSyncStatus } from "@collab/react";
 import { type FormEvent, type ReactNode, type RefObject, useEffect, useRef, useState } from "react";
 import { EventPage } from "./event-page.js";
@@ -31,7 +31,9 @@ export function App(): ReactNode {
 
 function clientOptions({ id, name }: User): ClientOptions {
   const getToken = async () => (await signIn(name)).token;
-  return { url: SOCKET, userId: id, getToken, typingIntervalMs: TYPING_INTERVAL_MS };
+  // Without locks, as over plain HTTP from another host, tabs can't share a store: each has its own.
+  const own = navigator.locks ? {} : { store: memoryStore() };
+  return { url: SOCKET, userId: id, getToken, typingIntervalMs: TYPING_INTERVAL_MS, ...own };
 }
 
 function SignIn({

@@ -40,9 +40,15 @@ export function firstStart(day: Date, now: Date): Date {
   return start;
 }
 
+/** `crypto.randomUUID` is there in secure contexts only. */
+function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Makes an event of a day; returns its id. */
 export function createEvent(client: Client, day: Date): string {
-  const id = crypto.randomUUID();
+  const id = newId();
   const start = firstStart(day, new Date());
   const document = client.open<Json>("event", id);
   document.create({

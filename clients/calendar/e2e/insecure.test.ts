@@ -1,0 +1,26 @@
+/** The calendar over plain HTTP from another host: no secure context, so no Web Locks and no `crypto.randomUUID`. */
+
+import { networkInterfaces } from "node:os";
+import { expect, test } from "vitest";
+import { Stage } from "./stage.js";
+
+/** This machine's, as others reach it; undefined where it has no network. */
+const host = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
+
+const stage = new Stage(host ? { "server.host": host, "server.demo": "on" } : {});
+
+test.runIf(host)("one makes an event, and edits it in two tabs at once", async () => {
+  const ann = await stage.arrive("Ann");
+  expect(await ann.page.evaluate(() => isSecureContext)).toBe(false);
+  const event = await ann.newEvent("Lunch");
+  const again = await ann.anotherTab(event);
+  stage.everybody.push(again);
+  await again.sees("Title", "Lunch");
+  await again.textbox("Location").fill("Room 7");
+  await ann.sees("Location", "Room 7");
+  await ann.textbox("Location").fill("Room 8");
+  await again.sees("Location", "Room 8");
+  for (const tab of [ann, again]) await tab.says("online, saved");
+});
