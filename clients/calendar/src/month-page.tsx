@@ -9,6 +9,7 @@ import type { Events } from "./events.js";
 import { Heading } from "./heading.js";
 import { Offline } from "./offline.js";
 import { eventAddress, monthAddress, monthOf } from "./route.js";
+import { useToday } from "./today.js";
 
 const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(undefined, { weekday: "short" }));
 
@@ -32,7 +33,11 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
     made(id);
     location.hash = eventAddress(id);
   };
-  const today = new Date();
+  const addOne = () => {
+    const now = new Date();
+    add(monthOf(now) === month ? now : new Date(year, number - 1, 1));
+  };
+  const today = useToday();
   const isEmpty = status === "loading" && !items.length;
   return (
     <div className="month" aria-busy={isEmpty}>
@@ -41,17 +46,13 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
         <a href={go(-1)} className="button" aria-label="Previous month">
           ‹
         </a>
-        <a href={monthAddress(monthOf(today))} className="button">
+        <a href={monthAddress(today.slice(0, 7))} className="button">
           Today
         </a>
         <a href={go(1)} className="button" aria-label="Next month">
           ›
         </a>
-        <button
-          type="button"
-          className="primary"
-          onClick={() => add(monthOf(today) === month ? today : new Date(year, number - 1, 1))}
-        >
+        <button type="button" className="primary" onClick={addOne}>
           New event
         </button>
       </div>
@@ -79,6 +80,7 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
                 <Day
                   key={dayOf(day)}
                   day={day}
+                  isToday={dayOf(day) === today}
                   isOutside={day.getMonth() !== number - 1}
                   events={byDay.get(day) ?? []}
                   add={() => add(day)}
@@ -94,13 +96,13 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
 
 interface DayProps {
   day: Date;
+  isToday: boolean;
   isOutside: boolean;
   events: readonly Appearance[];
   add(): void;
 }
 
-function Day({ day, isOutside, events, add }: DayProps): ReactNode {
-  const isToday = dayOf(day) === dayOf(new Date());
+function Day({ day, isToday, isOutside, events, add }: DayProps): ReactNode {
   const kind = [isOutside && "outside", isToday && "today"].filter(Boolean).join(" ");
   return (
     <td className={kind}>

@@ -2,6 +2,7 @@
 
 import { useSyncExternalStore } from "react";
 import { dayOf } from "./dates.js";
+import { useToday } from "./today.js";
 
 export type Route =
   | { readonly page: "month"; readonly month: string }
@@ -12,6 +13,7 @@ export const eventAddress = (id: string) => `#/event/${encodeURIComponent(id)}`;
 export const monthAddress = (month: string) => `#/month/${month}`;
 
 export function useRoute(): Route {
+  const today = useToday();
   const hash = useSyncExternalStore(
     (listener) => {
       addEventListener("hashchange", listener);
@@ -19,15 +21,14 @@ export function useRoute(): Route {
     },
     () => location.hash,
   );
-  return routeOf(hash);
+  return routeOf(hash, today);
 }
 
-export function routeOf(hash: string, today: Date = new Date()): Route {
+function routeOf(hash: string, today: string): Route {
   const [, page, argument] = hash.split("/");
   if (page === "event" && argument) return eventOf(argument);
-  const month =
-    page === "month" && argument && /^\d{4}-(0[1-9]|1[0-2])$/.test(argument) ? argument : monthOf(today);
-  return { page: "month", month };
+  const isMonth = page === "month" && argument && /^\d{4}-(0[1-9]|1[0-2])$/.test(argument);
+  return { page: "month", month: isMonth ? argument : today.slice(0, 7) };
 }
 
 function eventOf(argument: string): Route {

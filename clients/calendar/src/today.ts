@@ -1,0 +1,30 @@
+/** Which day it is. */
+
+import { useSyncExternalStore } from "react";
+import { dayOf } from "./dates.js";
+
+/** `2026-11-26`, in local time; from midnight on the next one. */
+export function useToday(): string {
+  return useSyncExternalStore(onMidnight, () => dayOf(new Date()));
+}
+
+/** Calls at each midnight, and when the page is seen again: while a machine sleeps, its timers do. */
+function onMidnight(listener: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  const wait = () => {
+    const now = new Date();
+    const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1);
+    timer = setTimeout(look, midnight.getTime() - now.getTime());
+  };
+  const look = () => {
+    clearTimeout(timer);
+    listener();
+    wait();
+  };
+  wait();
+  document.addEventListener("visibilitychange", look);
+  return () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", look);
+  };
+}
