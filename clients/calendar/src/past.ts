@@ -1,24 +1,110 @@
-/** Events as they were at a version. That stays as it is, and to find it out is dear: it is asked for once. */
+/**
+ * Events as they were at a version. To go to one is dear, to read the changes since isn't: those that are asked for
+ * together are found by one way through these.
+ */
 
-import type { SharedDocument } from "@collab/client";
+import type { HistoryEntry, Json, Patch, SharedDocument } from "@collab/client";
+import { apply, lower } from "@collab/client/kernel";
 import type { EventDocument } from "./event.js";
 
 type Document = SharedDocument<EventDocument>;
-type Past = Promise<EventDocument | null>;
+type Event = EventDocument | null;
 
 /** So many versions of an event are remembered. */
 const VERSIONS_MAX = 100;
+/** From where one is, so many changes are read rather than another version is gone to. */
+const WAY_MAX = 500;
 
-const remembered = new WeakMap<Document, Map<number, Past>>();
+const remembered = new WeakMap<Document, Past>();
 
 /** Rejects where it can't be known now; then it is asked for again. */
-export function eventAt(document: Document, version: number): Past {
-  const versions = remembered.get(document) ?? new Map<number, Past>();
-  remembered.set(document, versions);
-  const past = versions.get(version) ?? document.at(version).then((was) => was.document);
-  versions.delete(version);
-  versions.set(version, past); // as the newest
-  past.catch(() => versions.delete(version));
-  for (const oldest of [...versions.keys()].slice(0, -VERSIONS_MAX)) versions.delete(oldest);
-  return past;
+export function eventAt(document: Document, version: number): Promise<Event> {
+  const past = remembered.get(document) ?? new Past(document);
+  remembered.set(document, past);
+  return past.at(version);
+}
+
+/** What a change makes of an event; throws where it doesn't fit. A patch of a user's may have become longer. */
+export function changed(event: Event, operations: Patch): Event {
+  const json = event as unknown as Json;
+  return apply(json, lower(json, operations, {}, null)) as unknown as Event;
+}
+
+interface Version {
+  readonly version: number;
+  readonly event: Event;
+}
+
+const NOTHING: Version = { version: 0, event: null };
+
+class Past {
+  #versions = new Map<number, Promise<Event>>();
+  #asked: number[] = [];
+  #finding: Promise<ReadonlyMap<number, Event>> | null = null;
+  #newest = NOTHING; // of those that were found
+
+  constructor(private readonly document: Document) {}
+
+  at(version: number): Promise<Event> {
+    const past = this.#versions.get(version) ?? this.#ask(version);
+    this.#versions.delete(version);
+    this.#versions.set(version, past); // as the last one that is forgotten
+    for (const oldest of [...this.#versions.keys()].slice(0, -VERSIONS_MAX)) this.#versions.delete(oldest);
+    return past;
+  }
+
+  async #ask(version: number): Promise<Event> {
+    this.#asked.push(version);
+    this.#finding ??= this.#find();
+    try {
+      const event = (await this.#finding).get(version);
+      if (event === undefined) throw new Error(`Version ${version} isn't kept.`);
+      return event;
+    } catch (error) {
+      this.#versions.delete(version);
+      throw error;
+    }
+  }
+
+  async #find(): Promise<ReadonlyMap<number, Event>> {
+    await null; // all that are shown at once are asked for by then
+    const asked = this.#asked.splice(0);
+    this.#finding = null;
+    try {
+      return await this.#walk(Math.min(...asked), Math.max(...asked));
+    } catch (error) {
+      this.#newest = NOTHING; // of another history, it may be
+      throw error;
+    }
+  }
+
+  /** All versions between two, as far as they are kept. */
+  async #walk(low: number, high: number): Promise<ReadonlyMap<number, Event>> {
+    const { version: near } = this.#newest;
+    const from = near <= low && low - near <= WAY_MAX ? near : low;
+    const changes = await this.#changes(from, high);
+    const first = changes[0]?.version ?? from + 1;
+    let { version, event } = await this.#begin(first > from + 1 ? first : from);
+    const found = new Map([[version, event]]);
+    for (const change of changes) {
+      if (change.version <= version) continue;
+      event = changed(event, change.operations);
+      version = change.version;
+      found.set(version, event);
+    }
+    if (version >= near) this.#newest = { version, event };
+    return found;
+  }
+
+  async #begin(version: number): Promise<Version> {
+    if (version === this.#newest.version) return this.#newest;
+    return { version, event: (await this.document.at(version)).document };
+  }
+
+  /** Oldest first. */
+  async #changes(after: number, upTo: number): Promise<readonly HistoryEntry[]> {
+    const query = { from: after + 1, before: upTo + 1, limit: upTo - after };
+    const { entries } = await this.document.history(query);
+    return [...entries].reverse();
+  }
 }

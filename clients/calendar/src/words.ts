@@ -1,9 +1,9 @@
 /** What a change did, in words. */
 
-import type { HistoryEntry, Json, PatchOperation } from "@collab/client";
-import { apply, lower } from "@collab/client/kernel";
+import type { HistoryEntry, PatchOperation } from "@collab/client";
 import { dayOf, hourOf, shortDay } from "./dates.js";
 import { type Attendee, answerOf, type EventDocument, labelOf, textOf } from "./event.js";
+import { changed } from "./past.js";
 
 /** Where a change says more beside what was there before it. */
 const COMPARED = /^\/(start_time|end_time|attendees)(\/|$)/;
@@ -23,13 +23,11 @@ export function describe(change: Change, before: EventDocument | null): string {
   return `${undoes === null ? "" : "took back: "}${said || "nothing was left of it"}`;
 }
 
-/** Null where the change doesn't fit what was there. */
+/** Null where the change doesn't fit what was there, or left nothing of it. */
 function compared({ operations, userId }: Change, before: EventDocument): string[] | null {
-  const document = before as unknown as Json;
   try {
-    const committed = lower(document, operations, {}, null); // a patch of a user's may have become longer
-    const after = apply(document, committed) as unknown as EventDocument;
-    return [...timesOf(before, after), ...attendeesOf(before.attendees, after.attendees, userId)];
+    const after = changed(before, operations);
+    return after && [...timesOf(before, after), ...attendeesOf(before.attendees, after.attendees, userId)];
   } catch {
     return null;
   }

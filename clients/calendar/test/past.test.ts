@@ -7,11 +7,11 @@ import { eventAt } from "../src/past.js";
 
 const people = new People();
 
-/** An event of two versions, and what is asked of it over HTTP, as far as that isn't down. */
-async function changed() {
-  const line = { asked: 0, isDown: false };
+/** An event, and what is asked of it over HTTP, as far as that isn't down. */
+async function event() {
+  const line = { asked: [] as string[], isDown: false };
   const get: typeof fetch = async (...request) => {
-    line.asked++;
+    line.asked.push(String(request[0]));
     if (line.isDown) throw new TypeError("fetch failed");
     return fetch(...request);
   };
@@ -19,26 +19,48 @@ async function changed() {
   const client = people.client("ann", { environment: { ...alone, fetch: get } });
   const document = client.open<EventDocument>("event", people.newId());
   await document.ready();
-  document.create({ title: "Lunch" });
+  document.create({ title: "1" });
   await document.saved();
-  document.set("/title", "Supper");
-  await document.saved();
-  return { document, line };
+  const change = async (upTo: number) => {
+    for (let title = document.snapshot.version + 1; title <= upTo; title++) {
+      document.set("/title", String(title));
+      await document.saved();
+    }
+  };
+  return { document, line, change };
 }
 
-test("a version is asked for once, however often it is needed", async () => {
-  const { document, line } = await changed();
-  const [one, other] = await Promise.all([eventAt(document, 1), eventAt(document, 1)]);
-  expect([one, other, await eventAt(document, 1)]).toEqual(Array(3).fill({ title: "Lunch" }));
-  expect(line.asked).toBe(1);
-  expect(await eventAt(document, 2)).toEqual({ title: "Supper" });
-  expect(line.asked).toBe(2);
+const titles = (versions: number[]) => versions.map((version) => ({ title: String(version) }));
+
+test("versions that are asked for together are found by one request, and asked for once", async () => {
+  const { document, line, change } = await event();
+  await change(12);
+  const versions = [11, 3, 1, 8];
+  const ask = () => Promise.all(versions.map((version) => eventAt(document, version)));
+  expect(await ask()).toEqual(titles(versions));
+  expect(await ask()).toEqual(titles(versions));
+  expect(line.asked).toHaveLength(1);
+  expect(line.asked[0]).toContain("/history?");
+});
+
+test("a later version is found by the changes since, an earlier one is gone to", async () => {
+  const { document, line, change } = await event();
+  await change(6);
+  expect(await eventAt(document, 4)).toEqual({ title: "4" });
+  await change(8);
+  line.asked.length = 0;
+  expect(await eventAt(document, 7)).toEqual({ title: "7" });
+  expect(line.asked).toEqual([expect.stringContaining("from=5")]);
+  line.asked.length = 0;
+  expect(await eventAt(document, 2)).toEqual({ title: "2" });
+  expect(line.asked).toEqual([expect.stringContaining("version=2")]);
 });
 
 test("what couldn't be asked for is asked for again", async () => {
-  const { document, line } = await changed();
+  const { document, line, change } = await event();
+  await change(2);
   line.isDown = true;
   await expect(eventAt(document, 1)).rejects.toThrow("can't be reached");
   line.isDown = false;
-  expect(await eventAt(document, 1)).toEqual({ title: "Lunch" });
+  expect(await eventAt(document, 1)).toEqual({ title: "1" });
 });
