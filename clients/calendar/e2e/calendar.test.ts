@@ -93,6 +93,28 @@ test("an event is moved by its start, and keeps its length; taking that back mov
   await Promise.all([bob.sees("Start", "2021-05-06T10:00"), bob.sees("End", "2021-05-06T11:30")]);
 });
 
+test("a start that is typed is taken back as a whole, and is one change of the history", async () => {
+  const event = await stage.make("lunch", {
+    title: "Lunch",
+    start_time: "2021-05-06T10:00:00Z",
+    end_time: "2021-05-06T11:00:00Z",
+  });
+  const ann = await stage.arrive("Ann", event, undefined, { timezoneId: "UTC" });
+  const start = ann.page.getByLabel("Start");
+  const { keyboard } = ann.page;
+  await start.focus();
+  await keyboard.type("05062021", { delay: 100 });
+  await keyboard.press("ArrowRight");
+  await keyboard.type("1130AM", { delay: 100 });
+  await ann.sees("End", "2021-05-06T12:30");
+  const changes = ann.page.getByRole("region", { name: "History" }).getByRole("listitem");
+  await changes.filter({ hasText: /^Ann moved from 10:00 AM to 11:30 AM/ }).waitFor();
+  expect(await changes.count()).toBe(2);
+  await ann.button("Undo").click();
+  await ann.sees("Start", "2021-05-06T10:00");
+  expect(await ann.button("Undo").isDisabled()).toBe(true);
+});
+
 test("an end is typed in peace: one before the start is nobody's, and leaving it takes it back", async () => {
   const [ann, bob] = await stage.together("Lunch");
   const { keyboard } = ann.page;

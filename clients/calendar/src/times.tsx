@@ -35,10 +35,16 @@ export function Times({ document }: { document: SharedDocument<EventDocument> | 
 function moved(start: string | undefined, end: string | undefined, time: string): PatchOperation[] {
   const begins = Date.parse(time);
   const ends = Math.max(begins, Date.parse(end ?? "") + begins - Date.parse(start ?? time));
-  const patch: PatchOperation[] = [{ op: "add", path: "/start_time", value: time }];
-  if (!Number.isNaN(ends)) patch.push({ op: "add", path: "/end_time", value: instant(ends) });
+  const patch = [written("/start_time", start, time)];
+  if (!Number.isNaN(ends)) patch.push(written("/end_time", end, instant(ends)));
   return patch;
 }
+
+const written = (path: string, before: string | undefined, value: string): PatchOperation => ({
+  op: before === undefined ? "add" : "replace",
+  path,
+  value,
+});
 
 interface TimeProps {
   label: string;

@@ -63,6 +63,20 @@ test.each([
   },
 );
 
+test("texts that are typed together, each as one value, are undone by the burst", async () => {
+  const { document } = await people.event("ann", { title: "", location: "" });
+  const replace = (path: string, value: string) => ({ op: "replace", path, value }) as const;
+  for (const typed of ["1", "11", "11:30"])
+    document.edit([replace("/title", typed), replace("/location", `${typed}!`)]);
+  document.undo();
+  expect(document.snapshot.view).toEqual({ title: "", location: "" });
+  document.redo();
+  document.set("/location", "Room 1"); // one of them alone is another edit
+  document.undo();
+  expect(document.snapshot.view).toEqual({ title: "11:30", location: "11:30!" });
+  await document.saved();
+});
+
 test("undo takes back one's own edits and leaves others'", async () => {
   const { document: ann } = await people.event("ann", { title: "Sync", location: "Room 1" });
   const { document: ben } = await people.join("ben", ann.id);

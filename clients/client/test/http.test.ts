@@ -190,7 +190,7 @@ test("what somebody typed in one go is one entry of the history", async () => {
   expect(second.entries.map(({ version }) => version)).toEqual([7, 4]);
 });
 
-test("a title that was typed is one entry of the history, and other fields aren't", async () => {
+test("what was typed as one value, or as several together, is one entry of the history, and other fields aren't", async () => {
   const { document } = await people.event("ann", { title: "", location: "" });
   for (const title of ["L", "Lu", "Lun"]) {
     document.set("/title", title);
@@ -198,8 +198,17 @@ test("a title that was typed is one entry of the history, and other fields aren'
   }
   document.set("/location", "Room 1");
   await document.saved();
+  for (const value of ["R", "Ro"]) {
+    document.edit(["/location", "/title"].map((path) => ({ op: "replace", path, value }) as const));
+    await document.saved();
+  }
   const { entries } = await document.history({ joinTyping: true });
-  expect(entries.map(({ operations: [first] }) => first?.path)).toEqual(["/location", "/title", ""]);
+  expect(entries.map(({ operations }) => operations.map(({ path }) => path))).toEqual([
+    ["/location", "/title"],
+    ["/location"],
+    ["/title"],
+    [""],
+  ]);
 });
 
 test("a document that isn't there, and one that isn't granted, are told over HTTP as by socket", async () => {
