@@ -84,3 +84,15 @@ test("the calendar opens while the gateway is down, in a tab of its own too, and
   const bob = await stage.arrive("Bob");
   await event(bob, "Walk").waitFor();
 });
+
+test("an event made offline in one tab is in the month of the other", async () => {
+  const ann = await stage.arrive("Ann");
+  const again = await ann.anotherTab(stage.address);
+  stage.everybody.push(again);
+  await again.button("New event").waitFor();
+  await ann.workOffline(true);
+  for (const tab of [ann, again]) await tab.says("offline");
+  await ann.button("New event").click();
+  await ann.textbox("Title").fill("Walk");
+  await event(again, "Walk").waitFor();
+});

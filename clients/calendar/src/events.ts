@@ -32,9 +32,14 @@ export function useEvents(userId: string): Events {
 
 type Ids = readonly string[];
 
-/** Events that were made here. What changes is kept at once, beside what other tabs keep. */
+/** Events that were made in this browser. What changes is kept at once, and other tabs have it. */
 function useMade(key: string): { ids: Ids; change(to: (known: Ids) => Ids): void } {
   const [ids, setIds] = useState<Ids>(() => listOf<string>(key));
+  useEffect(() => {
+    const follow = (event: StorageEvent) => event.key === key && setIds(listOf(key));
+    addEventListener("storage", follow);
+    return () => removeEventListener("storage", follow);
+  }, [key]);
   const change = useCallback(
     (to: (known: Ids) => Ids) => {
       setIds(to);
