@@ -139,9 +139,34 @@ test("an end is typed in peace: one before the start is nobody's, and leaving it
   await problem.waitFor({ state: "detached" });
 });
 
+const isAt = ({ page }: Person, element: string) =>
+  page.evaluate((name) => document.activeElement?.localName === name, element);
+
+test("where what had the focus is gone, the page that took its place has it", async () => {
+  const [ann, bob, event] = await stage.together("Lunch");
+  const atMain = () => expect.poll(() => isAt(ann, "main"), { timeout: 20_000 }).toBe(true);
+  await ann.textbox("Location").focus();
+  bob.page.once("dialog", (dialog) => void dialog.accept());
+  await bob.button("Delete").click();
+  await atMain();
+  await ann.page.getByRole("main", { name: "There is no such event (any more)." }).waitFor();
+  await ann.button("Sign out").click();
+  await atMain();
+  await ann.textbox("Your name").fill("Ann");
+  await ann.button("Sign in").click();
+  await atMain();
+  await bob.button("Undo").click();
+  await ann.textbox("Location").waitFor();
+  expect(ann.page.url()).toBe(event);
+  await ann.button("Going").focus();
+  await ann.textbox("Title").fill("Brunch");
+  await bob.sees("Title", "Brunch");
+  expect(await isAt(ann, "main")).toBe(false);
+});
+
 test("the tab is named after what it shows, and another page begins at its beginning", async () => {
   const [ann, bob] = await stage.together("Lunch");
-  const isAtMain = () => ann.page.evaluate(() => document.activeElement?.localName === "main");
+  const isAtMain = () => isAt(ann, "main");
   const titled = (title: RegExp) => expect.poll(() => ann.page.title(), { timeout: 20_000 }).toMatch(title);
   await titled(/^Lunch – Calendar$/);
   await bob.textbox("Title").fill("Brunch");

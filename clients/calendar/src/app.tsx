@@ -2,15 +2,16 @@
 
 import { type Client, type ClientOptions, type Connection, memoryStore } from "@collab/client";
 import { ConnectionBadge, GatewayProvider, useClient, useSyncStatus } from "@collab/react";
-import { type FormEvent, type ReactNode, type RefObject, useEffect, useRef, useState } from "react";
+import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 import { EventPage } from "./event-page.js";
 import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
 import { Problems } from "./problems.js";
-import { eventAddress, useRoute } from "./route.js";
+import { useRoute } from "./route.js";
 import { signIn, type User, useSession } from "./session.js";
+import { useTurned } from "./turned.js";
 
 const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/realtime`;
 
@@ -45,6 +46,8 @@ function SignIn({
 }): ReactNode {
   const [name, setName] = useState(remembered);
   const [problem, setProblem] = useState("");
+  const [isBack] = useState(remembered !== "");
+  useTurned(isBack && !problem ? null : "sign-in"); // nobody sees it who is signed in again after a reload
   const tryToEnter = (as: string) => enter(as).catch((error: Error) => setProblem(error.message));
   // biome-ignore lint/correctness/useExhaustiveDependencies: once, after a reload
   useEffect(() => {
@@ -56,8 +59,8 @@ function SignIn({
     else setProblem("Type a name first.");
   };
   return (
-    <main className="sign-in">
-      <h1>Calendar</h1>
+    <main className="sign-in" tabIndex={-1} aria-labelledby={HEADING}>
+      <h1 id={HEADING}>Calendar</h1>
       <form onSubmit={submit}>
         <label>
           Your name
@@ -83,7 +86,7 @@ function SignIn({
 
 function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
-  const main = useTurned(route.page === "event" ? eventAddress(route.id) : route.page);
+  useTurned(route.page === "event" ? null : route.page); // an event's page says itself what it shows
   const events = useEvents(user.id); // on each page, so that the way back to a month shows it at once
   return (
     <>
@@ -99,7 +102,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
           </button>
         </span>
       </header>
-      <main ref={main} tabIndex={-1} aria-labelledby={HEADING}>
+      <main tabIndex={-1} aria-labelledby={HEADING}>
         {route.page === "event" && <EventPage id={route.id} key={route.id} />}
         {route.page === "month" && <MonthPage month={route.month} events={events} />}
         {route.page === "nowhere" && <Nothing text="There is nothing at this address." />}
@@ -107,17 +110,6 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
       <Problems openId={route.page === "event" ? route.id : null} events={events} />
     </>
   );
-}
-
-/** What is focused when another page takes the place of the one that had the focus. */
-function useTurned(page: string): RefObject<HTMLElement | null> {
-  const main = useRef<HTMLElement>(null);
-  const shown = useRef(page);
-  useEffect(() => {
-    if (page !== shown.current) main.current?.focus({ preventScroll: true });
-    shown.current = page;
-  }, [page]);
-  return main;
 }
 
 function Controls(): ReactNode {

@@ -17,13 +17,17 @@ import { Heading } from "./heading.js";
 import { History } from "./history.js";
 import { Nothing } from "./nothing.js";
 import { Offline } from "./offline.js";
+import { eventAddress } from "./route.js";
 import { Times } from "./times.js";
+import { useTurned } from "./turned.js";
 
 type Document = SharedDocument<EventDocument> | null;
 
 export function EventPage({ id }: { id: string }): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
   const { document, view, status } = event;
+  const isThere = status === "loading" || (status === "ready" && view !== null);
+  useTurned(`${eventAddress(id)} ${isThere}`);
   if (status === "loading") return <Opening />;
   if (status === "forbidden")
     return <Nothing text="There is no such event, or this sign-in may not see it." />;
