@@ -139,6 +139,17 @@ test("an end is typed in peace: one before the start is nobody's, and leaving it
   await problem.waitFor({ state: "detached" });
 });
 
+test("an end before the start is no problem any more once the start is before it", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  const problem = ann.page.getByText("The end can’t be before the start.");
+  await ann.textbox("Start").fill("2021-05-06T10:00");
+  await ann.textbox("End").fill("2021-05-06T09:00");
+  await ann.textbox("Location").focus();
+  await problem.waitFor();
+  await bob.textbox("Start").fill("2021-05-06T08:00");
+  await problem.waitFor({ state: "detached" });
+});
+
 const isAt = ({ page }: Person, element: string) =>
   page.evaluate((name) => document.activeElement?.localName === name, element);
 

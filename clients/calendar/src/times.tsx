@@ -64,18 +64,18 @@ function Time({
   set,
 }: TimeProps): ReactNode {
   const [draft, setDraft] = useState<string | null>(null);
-  const [problem, setProblem] = useState("");
+  const [refused, setRefused] = useState<string | null>(null); // what was left, and can't be: as long as it can't
   const problemId = useId();
   const onChange = (typed: string) => {
     const time = isMeant(typed) ? instant(typed) : null;
     const isTaken = time !== null && !objection(time);
     setDraft(isTaken ? null : typed);
-    setProblem("");
+    setRefused(null);
     if (isTaken) set(time);
   };
   const onBlur = (event: FocusEvent) => {
     handlers.onBlur(event);
-    setProblem(draft !== null && isMeant(draft) ? objection(instant(draft)) : "");
+    setRefused(draft !== null && isMeant(draft) ? instant(draft) : null);
     setDraft(null);
   };
   return (
@@ -93,7 +93,7 @@ function Time({
         />
       </label>
       <span id={problemId} role="alert">
-        {problem}
+        {refused !== null && objection(refused)}
       </span>
     </div>
   );
