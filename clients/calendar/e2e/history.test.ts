@@ -46,3 +46,14 @@ test("the history says who moved an event from when to when, in the reader's zon
   await changes.nth(3).waitFor();
   expect(await changes.count()).toBe(4);
 });
+
+test("who is chosen may have any name", async () => {
+  const ann = await stage.arrive("Ann  Lee");
+  await ann.newEvent("Lunch");
+  const changes = ann.page.getByRole("region", { name: "History" }).getByRole("listitem");
+  await changes.first().waitFor();
+  await ann.page.getByText("Show a part of it").click();
+  const answer = ann.page.waitForResponse(/\/history\?.*user_id=Ann%20%20Lee/);
+  await ann.page.getByLabel("Changes by").selectOption({ index: 1 });
+  expect((await (await answer).json()).changes).not.toEqual([]);
+});

@@ -113,8 +113,9 @@ export class Person {
     }, offset);
   }
 
+  /** Waits until the badge says so: "saved" isn't "not saved". */
   async says(state: string, timeout = PATIENCE_MS): Promise<void> {
-    await this.sync.filter({ hasText: state }).waitFor({ timeout });
+    await this.sync.filter({ hasText: new RegExp(`(^|, )${state}`) }).waitFor({ timeout });
   }
 
   /** Waits until a textbox has a value. */

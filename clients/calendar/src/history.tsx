@@ -39,7 +39,9 @@ export function History({ document, canEdit }: HistoryProps): ReactNode {
           <select value={userId} onChange={({ target }) => setUserId(target.value)}>
             <option value="">Everybody</option>
             {authors.map((author) => (
-              <option key={author}>{author}</option>
+              <option key={author} value={author}>
+                {author}
+              </option>
             ))}
           </select>
         </label>
