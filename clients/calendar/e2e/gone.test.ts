@@ -27,6 +27,22 @@ test("an event that was made is taken back with all that is in it, and done agai
   await Promise.all([ann.sees("Title", "Lunch"), bob.sees("Title", "Lunch")]);
 });
 
+test("of an event that was made offline what was typed last is taken back, and not all of it", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.button("New event").click();
+  await ann.textbox("Title").fill("Lunch");
+  await ann.textbox("Location").fill("Room 7");
+  await ann.workOffline(false);
+  await ann.says("online, saved");
+  const bob = await stage.arrive("Bob", ann.page.url());
+  await bob.sees("Location", "Room 7");
+  await ann.button("Undo").click();
+  await bob.sees("Location", "");
+  await bob.sees("Title", "Lunch");
+});
+
 test("a deletion is taken back by who deleted, and nobody else is offered that", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await bob.textbox("Location").fill("Room 7");

@@ -117,6 +117,27 @@ test("a record of another name of this client is merged: what was sent under tha
   expect(renamed.flight.pending).toBe(0);
 });
 
+test("what was made offline is undone step by step where there is nothing still, and as a whole where there is", () => {
+  const made = () => {
+    const nothing = { ...RECORD, replica: { ...RECORD.replica, document: null, version: 0 } };
+    const replicator = restored(nothing);
+    replicator.begin();
+    replicator.edit([{ op: "add", path: "", value: { title: "" } }]);
+    replicator.edit([{ op: "replace", path: "/title", value: "Lunch" }]);
+    return replicator;
+  };
+  const alone = made();
+  alone.resume({ version: 0, epoch: 3, state: null });
+  expect(view(alone)).toEqual({ title: "Lunch" });
+  alone.undo();
+  expect(view(alone)).toEqual({ title: "" });
+  expect(alone.epoch).toBe(3);
+  const beside = made();
+  beside.resume({ version: 1, epoch: 3, state: { title: "Walk" } });
+  beside.undo();
+  expect(view(beside)).toEqual({ title: "Walk" });
+});
+
 describe("an array that only grows", () => {
   const tagged = (tags: string[]) => ({ tags, title: "Sync" });
   const record = (tags: string[]) => ({
