@@ -228,9 +228,10 @@ function firstKept(error: unknown, start: number): number {
   throw error;
 }
 
+/** By whom and where; edits that were sent together may have written there more than once. */
 const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>
   mayBeTyping(operations) && undoes === null
-    ? JSON.stringify([userId, operations.map(({ path }) => path)])
+    ? JSON.stringify([userId, ...new Set(operations.map(({ path }) => path))])
     : null;
 
 /** Did the author of the older change type on in the newer one? */

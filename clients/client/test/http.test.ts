@@ -198,9 +198,10 @@ test("what was typed as one value, or as several together, is one entry of the h
   }
   document.set("/location", "Room 1");
   await document.saved();
-  for (const value of ["R", "Ro"]) {
-    document.edit(["/location", "/title"].map((path) => ({ op: "replace", path, value }) as const));
-    await document.saved();
+  for (const values of [["R"], ["Ro", "Roo"], ["Room"]]) {
+    for (const value of values)
+      document.edit(["/location", "/title"].map((path) => ({ op: "replace", path, value }) as const));
+    await document.saved(); // those of the second line go together
   }
   const { entries } = await document.history({ joinTyping: true });
   expect(entries.map(({ operations }) => operations.map(({ path }) => path))).toEqual([
