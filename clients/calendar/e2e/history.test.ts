@@ -57,3 +57,15 @@ test("who is chosen may have any name", async () => {
   await ann.page.getByLabel("Changes by").selectOption({ index: 1 });
   expect((await (await answer).json()).changes).not.toEqual([]);
 });
+
+test("what was there before a change is asked for again where it could not be", async () => {
+  const event = await stage.make("lunch", { title: "Lunch", start_time: "2026-01-05T01:00:00Z" });
+  const ann = await stage.arrive("Ann", event, undefined, TOKYO);
+  const changes = ann.page.getByRole("region", { name: "History" }).getByRole("listitem");
+  await changes.first().waitFor();
+  await ann.page.route(/\/history\?.*before=2&/, (route) => route.abort());
+  await ann.textbox("Start").fill("2026-01-05T11:00");
+  await changes.filter({ hasText: /^Ann set the start to/ }).waitFor();
+  await ann.page.unrouteAll();
+  await changes.filter({ hasText: /^Ann changed the start from 10:00 to 11:00/ }).waitFor();
+});

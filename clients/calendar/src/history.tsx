@@ -74,15 +74,35 @@ interface ChangeProps {
   meet(author: string): void;
 }
 
-/** Offline there is nothing to compare with, and less is said. */
+/** Where it isn't known what was there before, as offline, less is said. */
 function Change({ document, entry, meet }: ChangeProps): ReactNode {
-  const [before, setBefore] = useState<EventDocument | null>(null);
   const { userId, oldest } = entry;
-  const toAsk = isCompared(entry);
+  const before = useEventAt(document, isCompared(entry) ? oldest - 1 : null);
   useEffect(() => meet(userId), [meet, userId]);
-  useEffect(() => {
-    if (!toAsk) return;
-    eventAt(document, oldest - 1).then(setBefore, () => setBefore(null));
-  }, [document, toAsk, oldest]);
   return describe(entry, before);
+}
+
+const AGAIN_MS = 5_000;
+
+/** Null until it is known: what can't be asked for now is asked for again, less and less often. */
+function useEventAt(document: Document, version: number | null): EventDocument | null {
+  const [event, setEvent] = useState<EventDocument | null>(null);
+  useEffect(() => {
+    if (version === null) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let isOver = false;
+    const ask = async (waitMs: number) => {
+      try {
+        setEvent(await eventAt(document, version));
+      } catch {
+        if (!isOver) timer = setTimeout(ask, waitMs, 2 * waitMs);
+      }
+    };
+    void ask(AGAIN_MS);
+    return () => {
+      isOver = true;
+      clearTimeout(timer);
+    };
+  }, [document, version]);
+  return event;
 }

@@ -17,7 +17,7 @@ const WAY_MAX = 500;
 
 const remembered = new WeakMap<Document, Past>();
 
-/** Rejects where it can't be known now; then it is asked for again. */
+/** Null where there was none, or it isn't kept. Rejects where it can't be known now; then it is asked for again. */
 export function eventAt(document: Document, version: number): Promise<Event> {
   const past = remembered.get(document) ?? new Past(document);
   remembered.set(document, past);
@@ -57,9 +57,7 @@ class Past {
     this.#asked.push(version);
     this.#finding ??= this.#find();
     try {
-      const event = (await this.#finding).get(version);
-      if (event === undefined) throw new Error(`Version ${version} isn't kept.`);
-      return event;
+      return (await this.#finding).get(version) ?? null;
     } catch (error) {
       this.#versions.delete(version);
       throw error;

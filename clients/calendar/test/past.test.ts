@@ -64,3 +64,14 @@ test("what couldn't be asked for is asked for again", async () => {
   line.isDown = false;
   expect(await eventAt(document, 1)).toEqual({ title: "1" });
 });
+
+test("of a history whose beginning isn't kept less is known", async () => {
+  const { document, change } = await event();
+  await change(9);
+  await people.gateway.trim(`event:${document.id}`, 5);
+  expect(await Promise.all([2, 4].map((version) => eventAt(document, version)))).toEqual([null, null]);
+  expect(await Promise.all([4, 6, 8].map((version) => eventAt(document, version)))).toEqual([
+    null,
+    ...titles([6, 8]),
+  ]);
+});
