@@ -56,6 +56,7 @@ class GatewayClient implements Client, Peer {
   #registry: Registry;
   #tabs: Tabs | null = null; // null: nobody else has the store
   #problems = new Listeners<[Problem]>();
+  #tell = (problem: Problem): void => this.#problems.tell(problem);
   #wanted: Required<Wish>; // whichever tab takes the lead
   #leading: Sync | null = null; // of the tab that does, if this one follows
   #isClosed = false;
@@ -75,7 +76,7 @@ class GatewayClient implements Client, Peer {
       return this.#http;
     });
     const store = this.#store();
-    this.#keeper = new Keeper(store, environment, (problem) => this.#tell(problem));
+    this.#keeper = new Keeper(store, environment, this.#tell);
     this.#keeper.changed.add(() => this.#onStore());
     this.#server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
@@ -152,7 +153,7 @@ class GatewayClient implements Client, Peer {
       link: () => (this.#tabs ? this.#tabs.link(this.#server.link) : this.#server.link),
       isVisible: () => this.#wanted.isVisible,
       nudge: (isNeeded) => this.#server.nudge(isNeeded),
-      onProblem: (problem) => this.#tell(problem),
+      onProblem: this.#tell,
       onChanged: () => this.#refresh(),
     };
   }
@@ -356,10 +357,6 @@ class GatewayClient implements Client, Peer {
     }
     this.#tabs?.tellLeading();
     this.#refresh();
-  }
-
-  #tell(problem: Problem): void {
-    this.#problems.tell(problem);
   }
 
   /**

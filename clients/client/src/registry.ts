@@ -66,7 +66,6 @@ export class Registry {
     const held = this.#documents.get(key);
     if (!held || --held.holders > 0) return;
     const { item } = held;
-    const { state, type, id } = item;
     // What isn't sent yet goes first, also of what was kept; a page that closes and opens at once keeps its subscription.
     const end = () => {
       if (held.holders > 0) return ended();
@@ -75,12 +74,13 @@ export class Registry {
       ended();
       this.#documents.delete(key);
       this.#attached.delete(key);
-      const message = `Open ${key} to resolve its conflicts.`; // nobody sees them there any more
-      if (conflicts.length) this.context.onProblem({ code: "CONFLICT", message, type, id });
+      const message = `${key} has conflicts: open it.`; // nobody sees them there any more
+      if (conflicts.length)
+        this.context.onProblem({ code: "CONFLICT", message, type: item.type, id: item.id });
       void item.end();
     };
     const ended = item.subscribe(end);
-    void state.restored.then(end);
+    void item.state.restored.then(end);
   }
 
   /** Edits that were kept when the last client ended are sent, whether or not somebody opens their document. */

@@ -235,8 +235,8 @@ export class Replicator {
       this.#sendAtBase(replica);
       if (changes) for (const change of changes) this.#receive(change);
       else this.#reload(replica, missing);
-    } else if (replica?.document === null && state === null && !replica.inFlight) {
-      replica.reload(null, version); // there is nothing still: what was made upon it goes on, edit by edit
+    } else if (replica?.document === (state as Json) && !replica.inFlight) {
+      replica.reload(replica.document, version); // null: there is nothing still, what was made goes on edit by edit
     } else if (replica) this.#merge(replica, state as Json, version);
     else this.#start(state as Json, version);
     this.epoch = epoch;
