@@ -12,13 +12,13 @@ export const mayBeTyping = (patch: Patch): boolean =>
   patch.every((operation) => operation.op === "replace" && typeof operation.value === "string");
 
 export class Bursts {
-  #paths: string | null = null;
+  #paths = "";
   #at = 0;
 
   /** Does this edit go on with the burst of the one before it? */
   joins(patch: Patch, now: number): boolean {
-    const paths = mayBeTyping(patch) ? patch.map(({ path }) => path).join() : null;
-    const joins = paths !== null && paths === this.#paths && now - this.#at < BURST_MS;
+    const paths = mayBeTyping(patch) ? patch.map(({ path }) => path).join() : "";
+    const joins = paths !== "" && paths === this.#paths && now - this.#at < BURST_MS;
     this.#paths = paths;
     this.#at = now;
     return joins;
@@ -26,6 +26,6 @@ export class Bursts {
 
   /** The next edit starts anew, whatever it is. */
   end(): void {
-    this.#paths = null;
+    this.#paths = "";
   }
 }
