@@ -21,6 +21,7 @@ import trio
 from loadtest import preflight
 from loadtest import server as servers
 from loadtest.agents.remote import RemoteGenerator
+from loadtest.evidence import Findings
 from loadtest.generators import Generator, LocalGenerator
 from loadtest.observe import Observer, Pids
 from loadtest.options import Action, Options, Progress, RunError
@@ -33,7 +34,6 @@ from loadtest.server import EmbeddedServer
 from loadtest.signals import heeded
 from loadtest.summary import Course, summarise
 from loadtest.users import UsersError, author_of
-from loadtest.verdict import Findings
 
 CONNECTIONS_A_PROCESS = 15_000
 SETUP_TIMEOUT_S = 300.0

@@ -9,9 +9,9 @@ import trio
 
 from loadtest.crowd import Crowd
 from loadtest.engine import FAULTS, GAP, Engine
+from loadtest.evidence import Acknowledged, Copy, Evidence, Findings, Reader
 from loadtest.protocols.port import Keeper, Protocol, States, UserReplica
 from loadtest.users import Target, User
-from loadtest.verdict import Acknowledged, Copy, Evidence, Findings, Reader
 
 SETTLE_S = 5.0
 READS_AGAIN = 2  # of documents that changed while they were read

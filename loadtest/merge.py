@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from loadtest.compression import compression_of
+from loadtest.evidence import Findings
 from loadtest.histogram import merged
 from loadtest.recorder import CONNECTING, HISTOGRAMS, Sum
 from loadtest.scenario import parse
 from loadtest.summary import outages_of, told
-from loadtest.verdict import Findings, conclude
+from loadtest.verdict import conclude
 
 Data = dict[str, Any]
 APART_S_MAX = 1.0

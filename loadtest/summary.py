@@ -15,11 +15,12 @@ from typing import Any
 from loadtest import observe
 from loadtest.compression import compression_of
 from loadtest.environment import environment
+from loadtest.evidence import Findings
 from loadtest.outages import Outage, find_outages
 from loadtest.protocols import OURS
 from loadtest.recorder import CONNECTING, INTERVAL_S, Sum, summed
 from loadtest.scenario import Scenario
-from loadtest.verdict import Findings, conclude
+from loadtest.verdict import conclude
 
 FORMAT = 1
 ANSWERS = ("acks", "nothing_to_undo", "no_change", "refused")

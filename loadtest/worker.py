@@ -22,6 +22,7 @@ from loadtest.client import ClientError, answering
 from loadtest.connections import MS, now_ns
 from loadtest.crowd import Crowd
 from loadtest.engine import implementation, make_engine
+from loadtest.evidence import Findings
 from loadtest.judgement import Judgement
 from loadtest.protocols import find
 from loadtest.pump import Pump
@@ -30,7 +31,6 @@ from loadtest.replica import Replica
 from loadtest.scenario import EDIT_KINDS, Scenario, parse
 from loadtest.schedule import Schedule
 from loadtest.users import Target, User, author_of
-from loadtest.verdict import Findings
 
 SECOND = 1_000_000_000
 HEARTBEAT_S = 0.01

@@ -23,9 +23,9 @@ import trio
 from gateway import ot
 from loadtest import scenario as scenarios
 from loadtest.coordinator import run
+from loadtest.evidence import COUNTED
 from loadtest.observe import scrape
 from loadtest.options import Action, Options
-from loadtest.verdict import COUNTED
 from tests.cli.commands import Server, gateway, served
 from tests.servers import free_port, postgres_server, redis_server
 from tests.supervisor.crowd import Author, Crowd

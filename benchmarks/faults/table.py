@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from loadtest.evidence import COUNTED
 from loadtest.report.figures import cores, milliseconds, number, seconds, size
-from loadtest.verdict import COUNTED
 
 HEADINGS = ("lost", "gaps", "twice", "order", "diverged", "undo", "malformed", "unread")  # of COUNTED
 STYLES = {"pass": "green", "fail": "bold red", "invalid": "bold yellow"}

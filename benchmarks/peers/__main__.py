@@ -36,10 +36,10 @@ import trio
 from benchmarks import measure
 from loadtest.capacity.sweep import varied
 from loadtest.coordinator import run
+from loadtest.evidence import COUNTED
 from loadtest.options import Options
 from loadtest.scenario import Scenario, Stage, load
 from loadtest.server import GATEWAY
-from loadtest.verdict import COUNTED
 from tests import nodejs
 
 HERE = Path(__file__).parent

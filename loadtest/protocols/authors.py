@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loadtest.engine import DUPLICATE, GAP, REORDERED, Engine
+from loadtest.evidence import Evidence, Findings
 from loadtest.protocols.port import Protocol
 from loadtest.users import User
-from loadtest.verdict import Evidence, Findings
 
 Author = int | str
 

@@ -11,10 +11,10 @@ from loadtest import content
 from loadtest.audit import Keeper
 from loadtest.client import connect, in_parts
 from loadtest.engine import Engine
+from loadtest.evidence import Evidence, Findings
 from loadtest.protocols.port import Protocol
 from loadtest.replica import Replica
 from loadtest.users import Target, User, handshake
-from loadtest.verdict import Evidence, Findings
 
 if TYPE_CHECKING:
     from loadtest.crowd import Crowd

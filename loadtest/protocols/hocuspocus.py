@@ -21,12 +21,12 @@ from trio_websocket import WebSocketConnection
 from loadtest import content
 from loadtest.client import REQUEST_TIMEOUT_S, ClientError, opened
 from loadtest.engine import Engine
+from loadtest.evidence import Evidence, Findings
 from loadtest.protocols.authors import Author, AuthorsProtocol, Reading, judge_authors
 from loadtest.protocols.lib0 import Decoder, ranges, state_vector, var_bytes, var_uint
 from loadtest.protocols.port import ReadAfterwards, States
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
-from loadtest.verdict import Evidence, Findings
 
 if TYPE_CHECKING:
     from loadtest.crowd import Crowd

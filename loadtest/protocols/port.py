@@ -20,8 +20,8 @@ from typing import Protocol as TypingProtocol
 import trio
 
 from loadtest.engine import MALFORMED, TWICE_ACKNOWLEDGED, Engine
+from loadtest.evidence import Evidence, Findings, judge_document
 from loadtest.users import Target, User, handshake
-from loadtest.verdict import Evidence, Findings, judge_document
 
 if TYPE_CHECKING:
     from loadtest.crowd import Crowd

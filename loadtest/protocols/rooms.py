@@ -15,11 +15,11 @@ import orjson
 
 from loadtest import content
 from loadtest.engine import Engine
+from loadtest.evidence import Evidence, Findings
 from loadtest.protocols.authors import AuthorsProtocol, Reading, judge_authors
 from loadtest.protocols.port import ReadAfterwards, States
 from loadtest.replica import ReplicaError, apply
 from loadtest.users import Target, User
-from loadtest.verdict import Evidence, Findings
 
 if TYPE_CHECKING:
     from loadtest.crowd import Crowd

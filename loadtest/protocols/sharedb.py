@@ -23,12 +23,12 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from loadtest import content
 from loadtest.client import REQUEST_TIMEOUT_S, ClientError, Unreachable, in_parts, opened
 from loadtest.engine import Engine
+from loadtest.evidence import Evidence, Findings, judge_document
 from loadtest.protocols import json0, json1
 from loadtest.protocols.port import Protocol, ReadAfterwards, States
 from loadtest.replica import ReplicaError, digest
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
-from loadtest.verdict import Evidence, Findings, judge_document
 
 if TYPE_CHECKING:
     from loadtest.crowd import Crowd

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from loadtest.evidence import COUNTED, NAMES
 from loadtest.report.figures import cores, milliseconds, number
-from loadtest.verdict import COUNTED, NAMES
 
 Data = Mapping[str, Any]
 MARKS = {"pass": "✅", "fail": "❌", "invalid": "⚠️"}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.config.urls import is_address
-from loadtest.verdict import COUNTED
+from loadtest.evidence import COUNTED
 
 TIMEOUT_S = 20.0
 PATH = "/v1/metrics"

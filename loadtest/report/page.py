@@ -9,9 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from loadtest.evidence import COUNTED, NAMES
 from loadtest.report.charts import Chart, Series, svg
 from loadtest.report.figures import compression_text, cores, duration, milliseconds, number, seconds, size
-from loadtest.verdict import COUNTED, NAMES
 
 Data = Mapping[str, Any]
 TEMPLATE = Path(__file__).with_name("page.html")

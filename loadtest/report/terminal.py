@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest import observe
+from loadtest.evidence import COUNTED
 from loadtest.options import Progress
 from loadtest.protocols import OURS
 from loadtest.recorder import INTERVAL_S, summed
 from loadtest.report.figures import compression_text, cores, milliseconds, number, seconds, size
 from loadtest.scenario import Scenario
-from loadtest.verdict import COUNTED
 
 RECENT = 4  # intervals in the view's rates and percentiles
 SPARKS = "▁▂▃▄▅▆▇█"

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from loadtest.evidence import COUNTED
 from loadtest.observe import cores
 from loadtest.options import Progress
 from loadtest.recorder import INTERVAL_S, Sum, summed
 from loadtest.scenario import Scenario
-from loadtest.verdict import COUNTED, missed_targets
+from loadtest.verdict import missed_targets
 
 CURVE_POINTS = 80
 STEPS_KEPT = 100

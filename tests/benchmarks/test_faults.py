@@ -14,9 +14,9 @@ from benchmarks.faults.__main__ import Wanted, drilled, leaves, main
 from benchmarks.faults.bystanders import PAIRS, Bystanders, told
 from benchmarks.faults.drills import DRILLS
 from benchmarks.faults.table import summary, table
+from loadtest.evidence import COUNTED, Findings
 from loadtest.options import RunError
 from loadtest.scenario import load
-from loadtest.verdict import COUNTED, Findings
 from tests.loadtest.reports import report
 
 pytestmark = pytest.mark.untraced

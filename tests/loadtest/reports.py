@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from loadtest.evidence import Findings
 from loadtest.histogram import Latencies
 from loadtest.scenario import parse
 from loadtest.summary import Course, summarise
-from loadtest.verdict import Findings
 
 RATE = 100  # operations an interval
 FANOUT = 4

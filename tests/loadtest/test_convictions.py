@@ -18,13 +18,13 @@ import pytest
 import trio
 
 from loadtest.coordinator import Run, run
+from loadtest.evidence import COUNTED
 from loadtest.generators import LocalGenerator
 from loadtest.options import Action, Control, Options, Progress, RunError
 from loadtest.preflight import PreflightError
 from loadtest.recorder import INTERVAL_S
 from loadtest.scenario import Scenario, parse
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
-from loadtest.verdict import COUNTED
 from tests.clients.transports import TRANSPORTS
 from tests.waiting import until
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from loadtest.evidence import Findings
 from loadtest.outages import Outage, find_outages
 from loadtest.recorder import INTERVAL_S, Sum
 from loadtest.report.page import render
 from loadtest.report.terminal import outage_text
 from loadtest.scenario import parse
-from loadtest.verdict import Findings, conclude
+from loadtest.verdict import conclude
 from tests.loadtest.reports import interval, report, scenario_data
 
 RATE = 500.0

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from loadtest.compare import compare, differences_of_place, differs, verdict_worse
+from loadtest.evidence import Findings
 from loadtest.histogram import Latencies
 from loadtest.merge import MergeError, merge
 from loadtest.options import Progress
@@ -25,7 +26,6 @@ from loadtest.report.charts import Chart, Series, decade_ticks, nice_ticks, svg
 from loadtest.report.page import render
 from loadtest.report.terminal import print_report, sparkline, view
 from loadtest.scenario import parse
-from loadtest.verdict import Findings
 from tests.loadtest.reports import RATE, interval, report, sample, scenario_data
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
