@@ -23,16 +23,32 @@ async function keepAll(): Promise<void> {
 }
 
 /** What the gateway says now, which is kept; what it said last, where it can't be reached. */
-async function answer({ request }: FetchEvent, path: string): Promise<Response> {
-  const kept = await caches.open(KEPT);
+async function answer(event: FetchEvent, path: string): Promise<Response> {
   try {
-    const fresh = await fetch(request, { signal: AbortSignal.timeout(PATIENCE_MS) });
-    if (fresh.ok) await kept.put(path, fresh.clone());
+    const fresh = await fetched(event.request);
+    if (fresh.ok) event.waitUntil(keep(path, fresh.clone()));
     if (fresh.status === 404) await self.registration.unregister(); // there is no calendar here any more
     return fresh;
   } catch {
-    return (await kept.match(path)) ?? Response.error();
+    return (await caches.match(path)) ?? Response.error();
   }
+}
+
+/** However slowly the rest comes, once it has begun. */
+async function fetched(request: Request): Promise<Response> {
+  const waiting = new AbortController();
+  const timer = setTimeout(() => waiting.abort(), PATIENCE_MS);
+  try {
+    return await fetch(request, { signal: waiting.signal });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Where there is no room for it, what was kept before stays. */
+async function keep(path: string, fresh: Response): Promise<void> {
+  const kept = await caches.open(KEPT);
+  await kept.put(path, fresh).catch(() => {});
 }
 
 export {};
