@@ -6,6 +6,7 @@ import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 import { EventPage } from "./event-page.js";
 import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
+import { ofThisBrowser, ofThisPage } from "./kept.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
 import { Problems } from "./problems.js";
@@ -14,6 +15,9 @@ import { signIn, type User, useSession } from "./session.js";
 import { useTurned } from "./turned.js";
 
 const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/realtime`;
+
+// Without locks, as over plain HTTP from another host, tabs can't share a store: each has its own.
+const isStoreShared = Boolean(navigator.locks);
 
 // Each key of a fast typist goes at once; a key that is held in the description stays within the default rate of 100 a
 // minute, for typing costs a tenth. A title or location is set whole: there each patch costs one.
@@ -32,8 +36,7 @@ export function App(): ReactNode {
 
 function clientOptions({ id, name }: User): ClientOptions {
   const getToken = async () => (await signIn(name)).token;
-  // Without locks, as over plain HTTP from another host, tabs can't share a store: each has its own.
-  const own = navigator.locks ? {} : { store: memoryStore() };
+  const own = isStoreShared ? {} : { store: memoryStore() };
   return { url: SOCKET, userId: id, getToken, typingIntervalMs: TYPING_INTERVAL_MS, ...own };
 }
 
@@ -87,7 +90,8 @@ function SignIn({
 function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
   useTurned(route.page === "event" ? null : route.page); // an event's page says itself what it shows
-  const events = useEvents(user.id); // on each page, so that the way back to a month shows it at once
+  // On each page, so that the way back to a month shows it at once.
+  const events = useEvents(user.id, isStoreShared ? ofThisBrowser : ofThisPage);
   return (
     <>
       <header className="bar">

@@ -4,7 +4,7 @@ import type { CalendarSnapshot, Summary } from "@collab/client";
 import { useCalendar } from "@collab/react";
 import { useCallback, useEffect, useState } from "react";
 import { CALENDAR } from "./event.js";
-import { ofThisBrowser } from "./kept.js";
+import { type Kept, ofThisBrowser } from "./kept.js";
 
 const keptKey = (userId: string) => `collab-demo-events:${userId}`;
 const madeKey = (userId: string) => `collab-demo-made:${userId}`;
@@ -14,10 +14,11 @@ export interface Events extends CalendarSnapshot {
   made(id: string): void;
 }
 
-export function useEvents(userId: string): Events {
+/** `madeIn` keeps which events were made here, as far and as long as the client's store has them. */
+export function useEvents(userId: string, madeIn: Kept): Events {
   const calendar = useCalendar(CALENDAR);
-  const [kept] = useState(() => listOf<Summary>(keptKey(userId)));
-  const { ids, change } = useMade(madeKey(userId));
+  const [kept] = useState(() => listOf<Summary>(ofThisBrowser, keptKey(userId)));
+  const { ids, change } = useMade(madeIn, madeKey(userId));
   const own = useCalendar(ids);
   const { status, isLive } = calendar;
   const told = status === "loading" ? kept : calendar.items;
@@ -32,20 +33,20 @@ export function useEvents(userId: string): Events {
 
 type Ids = readonly string[];
 
-/** Events that were made in this browser. What changes is kept at once, and other tabs have it. */
-function useMade(key: string): { ids: Ids; change(to: (known: Ids) => Ids): void } {
-  const [ids, setIds] = useState<Ids>(() => listOf<string>(key));
+/** Events that were made here. What changes is kept at once, and other tabs that `kept` is for have it. */
+function useMade(kept: Kept, key: string): { ids: Ids; change(to: (known: Ids) => Ids): void } {
+  const [ids, setIds] = useState<Ids>(() => listOf(kept, key));
   useEffect(() => {
-    const follow = (event: StorageEvent) => event.key === key && setIds(listOf(key));
+    const follow = (event: StorageEvent) => event.key === key && setIds(listOf(kept, key));
     addEventListener("storage", follow);
     return () => removeEventListener("storage", follow);
-  }, [key]);
+  }, [kept, key]);
   const change = useCallback(
     (to: (known: Ids) => Ids) => {
       setIds(to);
-      ofThisBrowser.set(key, JSON.stringify(to(listOf<string>(key))));
+      kept.set(key, JSON.stringify(to(listOf(kept, key))));
     },
-    [key],
+    [kept, key],
   );
   return { ids, change };
 }
@@ -81,9 +82,9 @@ function useKept(key: string, list: readonly unknown[] | null): void {
   }, [key, list]);
 }
 
-function listOf<T>(key: string): readonly T[] {
+function listOf<T>(kept: Kept, key: string): readonly T[] {
   try {
-    const list: unknown = JSON.parse(ofThisBrowser.get(key) ?? "[]");
+    const list: unknown = JSON.parse(kept.get(key) ?? "[]");
     return Array.isArray(list) ? list : [];
   } catch {
     return [];

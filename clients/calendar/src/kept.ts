@@ -27,5 +27,7 @@ function kept(storage: () => Storage): Kept {
   };
 }
 
+/** What ends with the page isn't kept. */
+export const ofThisPage: Kept = { get: () => null, set() {} };
 export const ofThisTab = kept(() => sessionStorage);
 export const ofThisBrowser = kept(() => localStorage);

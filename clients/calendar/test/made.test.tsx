@@ -8,6 +8,7 @@ import type { ReactNode } from "react";
 import { afterEach, expect, test } from "vitest";
 import { createEvent } from "../src/event.js";
 import { useEvents } from "../src/events.js";
+import { ofThisBrowser } from "../src/kept.js";
 
 const store = memoryStore();
 
@@ -25,7 +26,7 @@ function open() {
   const wrapper = ({ children }: { children: ReactNode }) => (
     <GatewayProvider client={client}>{children}</GatewayProvider>
   );
-  const { result, unmount } = renderHook(() => useEvents("ann"), { wrapper });
+  const { result, unmount } = renderHook(() => useEvents("ann", ofThisBrowser), { wrapper });
   const make = () => act(async () => result.current.made(createEvent(client, new Date())));
   const leave = async () => {
     unmount();
