@@ -1,6 +1,6 @@
 /**
  * Events as they were at a version. To go to one is dear, to read the changes since isn't: those that are asked for
- * together are found by one way through these.
+ * together are found by one way through these, as far as they aren't far apart.
  */
 
 import type { HistoryEntry, Json, Patch, SharedDocument } from "@collab/client";
@@ -37,6 +37,23 @@ interface Version {
 
 const NOTHING: Version = { version: 0, event: null };
 
+/** Through the changes, from the lowest version that is asked for to the highest. */
+interface Way {
+  readonly low: number;
+  high: number;
+}
+
+/** The ways by which versions are found, the lowest first. */
+function waysBy(versions: readonly number[]): readonly Way[] {
+  const ways: Way[] = [];
+  for (const version of [...versions].sort((one, other) => one - other)) {
+    const last = ways.at(-1);
+    if (last && version - last.high <= WAY_MAX) last.high = version;
+    else ways.push({ low: version, high: version });
+  }
+  return ways;
+}
+
 class Past {
   #versions = new Map<number, Promise<Event>>();
   #asked: number[] = [];
@@ -66,24 +83,26 @@ class Past {
 
   async #find(): Promise<ReadonlyMap<number, Event>> {
     await null; // all that are shown at once are asked for by then
-    const asked = this.#asked.splice(0);
+    const ways = waysBy(this.#asked.splice(0));
     this.#finding = null;
+    const found = new Map<number, Event>();
     try {
-      return await this.#walk(Math.min(...asked), Math.max(...asked));
+      for (const way of ways) await this.#walk(way, found);
+      return found;
     } catch (error) {
       this.#newest = NOTHING; // of another history, it may be
       throw error;
     }
   }
 
-  /** All versions between two, as far as they are kept. */
-  async #walk(low: number, high: number): Promise<ReadonlyMap<number, Event>> {
+  /** Finds all versions of a way, as far as they are kept. */
+  async #walk({ low, high }: Way, found: Map<number, Event>): Promise<void> {
     const { version: near } = this.#newest;
     const from = near <= low && low - near <= WAY_MAX ? near : low;
     const changes = await this.#changes(from, high);
     const first = changes[0]?.version ?? from + 1;
     let { version, event } = await this.#begin(first > from + 1 ? first : from);
-    const found = new Map([[version, event]]);
+    found.set(version, event);
     for (const change of changes) {
       if (change.version <= version) continue;
       event = changed(event, change.operations);
@@ -91,7 +110,6 @@ class Past {
       found.set(version, event);
     }
     if (version >= near) this.#newest = { version, event };
-    return found;
   }
 
   async #begin(version: number): Promise<Version> {

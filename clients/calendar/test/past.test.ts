@@ -16,7 +16,7 @@ async function event() {
     return fetch(...request);
   };
   const alone = { locks: null, channel: null };
-  const client = people.client("ann", { environment: { ...alone, fetch: get } });
+  const client = people.client("ann", { typingIntervalMs: 0, environment: { ...alone, fetch: get } });
   const document = client.open<EventDocument>("event", people.newId());
   await document.ready();
   document.create({ title: "1" });
@@ -54,6 +54,16 @@ test("a later version is found by the changes since, an earlier one is gone to",
   line.asked.length = 0;
   expect(await eventAt(document, 2)).toEqual({ title: "2" });
   expect(line.asked).toEqual([expect.stringContaining("version=2")]);
+});
+
+test("of versions far apart, nothing between them is read", async () => {
+  const { document, line, change } = await event();
+  await change(510);
+  const versions = [509, 3, 508, 2];
+  expect(await Promise.all(versions.map((version) => eventAt(document, version)))).toEqual(titles(versions));
+  expect(line.asked).toEqual(
+    ["from=1&before=4&", "from=509&before=510&", "version=508"].map((part) => expect.stringContaining(part)),
+  );
 });
 
 test("what couldn't be asked for is asked for again", async () => {
