@@ -85,7 +85,7 @@ function Change({ document, entry, meet }: ChangeProps): ReactNode {
 const AGAIN_MS = 5_000;
 
 /** Null until it is known: what can't be asked for now is asked for again, less and less often. */
-function useEventAt(document: Document, version: number | null): EventDocument | null {
+export function useEventAt(document: Document, version: number | null): EventDocument | null {
   const [event, setEvent] = useState<EventDocument | null>(null);
   useEffect(() => {
     if (version === null) return;
@@ -93,7 +93,8 @@ function useEventAt(document: Document, version: number | null): EventDocument |
     let isOver = false;
     const ask = async (waitMs: number) => {
       try {
-        setEvent(await eventAt(document, version));
+        const was = await eventAt(document, version);
+        if (!isOver) setEvent(was);
       } catch {
         if (!isOver) timer = setTimeout(ask, waitMs, 2 * waitMs);
       }

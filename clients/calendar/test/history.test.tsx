@@ -1,0 +1,44 @@
+/** What a line of the history says was there before, as a real gateway tells it. */
+
+import "../../react/test/support/screen.js";
+import type { SharedDocument } from "@collab/client";
+import { act, cleanup, renderHook, waitFor } from "@testing-library/react";
+import { afterEach, expect, test } from "vitest";
+import { People } from "../../client/test/support/people.js";
+import type { EventDocument } from "../src/event.js";
+import { useEventAt } from "../src/history.js";
+import { eventAt } from "../src/past.js";
+
+const people = new People();
+
+afterEach(cleanup);
+
+/** An event, whose answers over HTTP come when the test lets them: `held` are those that wait. */
+async function event(title: string) {
+  const held: (() => void)[] = [];
+  const slow: typeof fetch = async (...request) => {
+    const answer = await fetch(...request);
+    await new Promise<void>((resolve) => held.push(resolve));
+    return answer;
+  };
+  const client = people.client("ann", { environment: { locks: null, channel: null, fetch: slow } });
+  const document: SharedDocument<EventDocument> = client.open("event", people.newId());
+  await document.ready();
+  document.create({ title });
+  await document.saved();
+  return { document, held };
+}
+
+test("an answer that comes after that of a later question is not shown", async () => {
+  const [one, other] = [await event("One"), await event("Other")];
+  const { result, rerender } = renderHook(({ document }) => useEventAt(document, 1), { initialProps: one });
+  rerender(other);
+  await waitFor(() => expect([one.held.length, other.held.length]).toEqual([1, 1]));
+  await act(async () => other.held.pop()?.());
+  await waitFor(() => expect(result.current).toEqual({ title: "Other" }));
+  await act(async () => {
+    one.held.pop()?.();
+    await eventAt(one.document, 1);
+  });
+  expect(result.current).toEqual({ title: "Other" });
+});
