@@ -3,7 +3,7 @@
 cimport cython
 
 
-cpdef object budget(long long units=*)
+cpdef object budget(long long units=*, long long merged=*)
 cpdef object lower(object document, object patch, object strategies=*, object limits=*, object budget=*)
 cpdef object apply(object document, object operations, object budget=*)
 cpdef object rebase(object operations, object window, object budget=*)

@@ -41,13 +41,14 @@ DEFAULT_LIMITS = Limits()
 UNLIMITED = Limits(DEPTH_UNBOUNDED, 1 << 30, 1 << 60, 1 << 60)
 
 
-def budget(units: int = UNBOUNDED_UNITS) -> Budget:
+def budget(units: int = UNBOUNDED_UNITS, merged: int = 0) -> Budget:
     """A budget of so many units of about a nanosecond each, to be drawn on by several functions.
 
     Where it runs out they raise PatchError: `rebase` `CONFLICT`, for concurrent edits are what there is too
-    much of, the others `TOO_LARGE`.
+    much of, and so do the others after it where it took much; else they raise `TOO_LARGE`. `merged`: what a
+    part of the way took before.
     """
-    made: Budget = _kernel.Budget(units)
+    made: Budget = _kernel.Budget(units, merged)
     return made
 
 

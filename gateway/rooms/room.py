@@ -268,7 +268,7 @@ class Room:
         return shared.wall_ms() - int((shared.now_s() - submission.arrived_s) * 1000)
 
     def _stage(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Staged | None:
-        budget = ot.budget(submission.units)
+        budget = ot.budget(submission.units, submission.merged)
         try:
             return Staged(submission, self._committable(submission, document, version, stamp_ms, budget))
         except Refusal as refusal:

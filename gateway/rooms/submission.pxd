@@ -34,7 +34,7 @@ cdef class Submission:
     cdef public bytes conflicts
     cdef public object kinds
     cdef public object undoes
-    cdef public long long units
+    cdef public long long units, merged
     cdef public list sanitised
 
 

@@ -67,14 +67,15 @@ class Submission:
     `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes;
     `sanitised`: paths whose values were made safe; `refuses`: it is refused rather than merged where it has
     `conflicts`, which are those found when it was staged last, as JSON, and their `kinds`; `began`: where its
-    patch began, if that isn't `base` (a `rooms.conflicts.Began`); `units`: the work that it may still cause;
+    patch began, if that isn't `base` (a `rooms.conflicts.Began`); `units`: the work that it may still cause,
+    `merged`: what its way to `base` took;
     `differs`: what it became when it was staged last does something else than its patch, which its author is
     told.
     """
 
     __slots__ = (
         "arrived_s", "author", "base", "began", "client_id", "conflicts", "creates", "differs", "digest",
-        "expected", "kinds", "may_delete", "needs_document", "on_nothing", "op_id", "operations",
+        "expected", "kinds", "may_delete", "merged", "needs_document", "on_nothing", "op_id", "operations",
         "patch", "ref", "refuses", "sanitised", "seq", "size", "undoes", "units", "user_id",
     )  # fmt: skip
 
@@ -115,6 +116,7 @@ class Submission:
         self.undoes: int | None = None
         self.sanitised: list[str] = []
         self.units = UNBOUNDED_UNITS
+        self.merged = 0
 
 
 class Staged:

@@ -206,7 +206,7 @@ async def _submit_later(session: ClientSession, subscription: Subscription, subm
         raise _refusal_of(room, error, submission) from None
     submission.operations, submission.base, submission.began = lowered
     submission.on_nothing = lowered.began.document is None
-    submission.units = budget.left
+    submission.units, submission.merged = budget.left, budget.merged
     if _may_go_on(session, subscription, submission):
         _hand_over(session, room, submission)
 

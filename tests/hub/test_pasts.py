@@ -352,6 +352,20 @@ async def test_what_was_read_of_a_history_that_is_replaced_meanwhile_is_none_of_
         assert document == {"title": "25", "description": "abc", "tags": []}
 
 
+async def test_an_edit_whose_way_left_it_too_little_is_sent_again_on_the_head(autojump_clock):
+    patch = [{"op": "add", "path": "/tags/0", "value": "x"}] * 100
+    async with cluster() as found:
+        worker, room, _ = await long_ago(found)
+        budget = ot.budget()
+        lowered = await worker.hub.catch_up.lower_at(room, 20, patch, budget)
+        bob = Author("bob")
+        submission = Submission(bob, "bob", "c", "op", lowered.base, patch, lowered.operations, 0.0, 10)
+        submission.began, submission.units, submission.merged = lowered.began, 1_000, budget.merged
+        room.submit(submission)
+        await worker.hub.idle()
+        assert [refusal.code for refusal in bob.refusals] == ["CONFLICT"]
+
+
 async def test_an_idle_room_keeps_no_past(autojump_clock):
     async with cluster() as found:
         worker, room, _ = await long_ago(found)

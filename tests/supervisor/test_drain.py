@@ -91,10 +91,10 @@ async def test_who_never_stops_editing_is_told_to_go(tmp_path: Path) -> None:
             words += ["--redis", f"redis://127.0.0.1:{proxy.port}"]
             async with served(tmp_path, *words) as server, trio.open_nursery() as nursery:
                 bearer = await token(server)
-                proxy.delay_s = 0.05  # so that something is always on its way
                 async with trio.open_nursery() as starting:
                     for number in range(8):
                         starting.start_soon(nursery.start, _writes, server, bearer, f"c{number}", codes)
+                proxy.delay_s = 0.05  # so that something is always on its way
                 server.command.process.send_signal(signal.SIGTERM)
                 assert await server.command.ended() == 0
     assert codes == [1001] * 8

@@ -41,11 +41,11 @@ class Budget:
     and afterwards too where it took much, for the edit alone isn't to blame.
     """
 
-    def __init__(self, units: int) -> None:
+    def __init__(self, units: int, merged: int = 0) -> None:
         self.units = units
         self.left = units
         self.kept_bytes = 0
-        self.merged = 0
+        self.merged = merged
         self._merges_from = NOT_MERGING
 
     @property
