@@ -139,12 +139,14 @@ export class DocumentWire {
 
   /**
    * A state in place of changes, for a reader that was too slow. Edits that wait are better carried past the
-   * changes themselves than past what differs: as long as the server tells them, they are asked for.
+   * changes themselves than past what differs: as long as the server tells them, they are asked for. So is which edits
+   * the state has, where nothing is said of that: one whose answer was lost would be made twice.
    */
   #onState(missing: Missing): void {
     const { replica, epoch } = this.state.replicator;
     const isPending = replica && !replica.isSettled && missing.epoch === epoch;
-    if (isPending && missing.version - replica.version <= CHANGES_MAX) this.#subscribeAgain(false);
+    const isAsked = isPending && (!missing.acks || missing.version - replica.version <= CHANGES_MAX);
+    if (isAsked) this.#subscribeAgain(false);
     else this.resume(missing);
   }
 

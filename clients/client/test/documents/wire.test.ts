@@ -445,6 +445,24 @@ describe("a reader that was too slow", () => {
     expect(platform.socket.last("SUBSCRIBE")?.payload).toMatchObject({ version: 5, epoch: 1 });
     expect(document.snapshot.view).toEqual({ title: "One" });
   });
+
+  test.each([60, 2_000, 10_100])(
+    "makes no edit twice whose answer was lost, in a state at %i that doesn't say which it has",
+    async (version) => {
+      await start({ description: "hello" }, { strategies: { description: "text" } });
+      document.setText("/description", "hello world");
+      await settle();
+      const unknown = { code: "UNAVAILABLE", message: "later", retry_after_ms: 3_000, outcome: "unknown" };
+      tell("ERROR", { ...unknown, ref: "op-1" });
+      const state = { description: "Oh hello world!" };
+      tell("SYNC_RESPONSE", { current_version: version, epoch: 1, state });
+      const answer = { resource: "event", version, epoch: 1, role: "editor", seq_last: 1, state };
+      tell("SUBSCRIBE_ACK", answer);
+      await vi.advanceTimersByTimeAsync(5_000);
+      expect(document.snapshot).toMatchObject({ view: state, pending: 0 });
+      expect(ops().every(({ payload }) => payload.seq === 1)).toBe(true);
+    },
+  );
 });
 
 describe("a refusal", () => {
