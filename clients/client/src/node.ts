@@ -7,6 +7,9 @@ import { StoreCorruptError, StoreFullError } from "./errors.js";
 import { lazy } from "./lazy.js";
 
 const END = ".json";
+const CORRUPT = ".corrupt";
+/** So long may a name be: file systems take 255 bytes, with the longest ending that it is given. */
+const NAME_MAX = 255 - CORRUPT.length;
 const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
 /**
@@ -56,9 +59,16 @@ export function fileStore(directory: string): Store {
   };
 }
 
-/** The name with its upper-case letters escaped: to macOS and Windows names that differ in case alone are one. */
-const caseless = (name: string): string =>
-  name.replace(/%..|[A-Z]/g, (part) => (part.length > 1 ? part : `%${part.charCodeAt(0).toString(16)}`));
+/**
+ * The name with its upper-case letters escaped: to macOS and Windows names that differ in case alone are one. A name that
+ * would be too long for that stays as it is.
+ */
+function caseless(name: string): string {
+  const escaped = name.replace(/%..|[A-Z]/g, (part) =>
+    part.length > 1 ? part : `%${part.charCodeAt(0).toString(16)}`,
+  );
+  return escaped.length > NAME_MAX ? name : escaped;
+}
 
 async function filesIn(directory: string): Promise<string[]> {
   const files = (await readdir(directory).catch(absent)) ?? [];
@@ -76,7 +86,7 @@ async function readOne(path: string): Promise<Json | undefined> {
   try {
     return JSON.parse(text) as Json;
   } catch (error) {
-    await rename(path, `${path}.corrupt`);
+    await rename(path, path + CORRUPT);
     throw new StoreCorruptError(`${path} is not JSON; it was renamed to .corrupt`, { cause: error });
   }
 }

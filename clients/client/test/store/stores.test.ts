@@ -116,6 +116,34 @@ describe("files of keys that differ in case", () => {
     expect(await fileStore(folder).keys("")).toEqual([keys[1]]);
     expect(readdirSync(folder)).toHaveLength(1);
   });
+
+  test("are written, found from before and set aside where their names are as long as names may be", async () => {
+    const folder = join(directory, String(++count));
+    mkdirSync(folder);
+    const long = ["queue", "corrupt/doc"].map((name) => `${name}/calendar:${"ID".repeat(64)}`);
+    const [before, fresh] = long as [string, string];
+    writeFileSync(join(folder, `${encodeURIComponent(before)}.json`), "1");
+    const store = fileStore(folder);
+    expect(await store.read(before)).toBe(1);
+    await store.write(
+      new Map([
+        [fresh, 2],
+        ["doc/event:1", 3],
+      ]),
+    );
+    expect((await fileStore(folder).keys("")).sort()).toEqual([fresh, "doc/event:1", before]);
+    for (const file of readdirSync(folder)) writeFileSync(join(folder, file), '{"half":');
+    for (const key of long) await expect(store.read(key)).rejects.toBeInstanceOf(StoreCorruptError);
+  });
+
+  test("are set aside where their escaped names leave no room for more than `.new`", async () => {
+    const folder = join(directory, String(++count));
+    const key = `${"A".repeat(80)}${"a".repeat(5)}`; // 250 bytes with `.json`, of 255
+    const store = fileStore(folder);
+    await store.write(new Map([[key, 1]]));
+    for (const file of readdirSync(folder)) writeFileSync(join(folder, file), '{"half":');
+    await expect(store.read(key)).rejects.toBeInstanceOf(StoreCorruptError);
+  });
 });
 
 test("a file that isn't JSON is told, and set aside", async () => {
