@@ -68,9 +68,9 @@ export class Registry {
     const { item } = held;
     // What isn't sent yet goes first, also of what was kept; a page that closes and opens at once keeps its subscription.
     const end = () => {
-      if (held.holders > 0) return ended();
+      if (held.holders > 0 || this.#documents.get(key) !== held) return ended();
       const { pending, conflicts } = item.snapshot;
-      if (pending || this.#documents.get(key) !== held) return;
+      if (pending) return;
       ended();
       this.#documents.delete(key);
       this.#attached.delete(key);

@@ -1,29 +1,67 @@
-/** What a registry holds, without a connection. */
+/** What a registry holds, and when it lets that go. */
 
-import { memoryStore } from "@collab/client";
+import { type Json, memoryStore } from "@collab/client";
 import { expect, test, vi } from "vitest";
-import type { DocumentContext } from "../src/documents/context.js";
+import type { DocumentContext, Sender } from "../src/documents/context.js";
+import type { Document } from "../src/documents/document.js";
 import { environmentOf } from "../src/environment.js";
 import { Registry } from "../src/registry.js";
 import { Keeper } from "../src/store/keeper.js";
+import type { Message, Payload } from "../src/wire.js";
+import { gate } from "./support/tabs.js";
 
-function registryOf() {
+async function registryOf(values = new Map<string, Json>(), connection: Partial<DocumentContext> = {}) {
   const environment = environmentOf({ locks: null, channel: null });
-  const keeper = new Keeper(memoryStore(), environment, () => {});
+  const keeper = new Keeper(memoryStore(values), environment, () => {});
+  await keeper.own(async () => {});
   const context = {
     environment,
     keeper,
     clientId: () => "ann",
     strategies: () => ({}),
     link: () => null,
+    isVisible: () => true,
     nudge: () => {},
     onChanged: () => {},
+    ...connection,
   };
   return new Registry(context as unknown as DocumentContext, async () => {});
 }
 
+/** A connection, once it is there, on which each message has its answer. */
+function connectionOf(answers: Record<string, Message>) {
+  let link: Sender | null = null;
+  const { isReached: isWanted, pass } = gate();
+  const connect = (registry: Registry) => {
+    const send: Sender["send"] = (type) => {
+      const answer = answers[type];
+      if (answer) queueMicrotask(() => registry.onMessage(answer));
+      return "";
+    };
+    link = { features: [], limits: {}, send };
+    registry.onOnline(link);
+  };
+  return { isWanted, connect, context: { link: () => link, nudge: () => void pass() } };
+}
+
+const message = (type: string, payload: Payload): Message => ({
+  type,
+  id: "",
+  timestamp: 0,
+  payload: { resource_type: "event", resource_id: "1", ...payload },
+});
+
+/** A store with an edit that waits, as a client left it. */
+async function withEdit(): Promise<Map<string, Json>> {
+  const values = new Map<string, Json>();
+  const document = (await registryOf(values)).open("event", "1");
+  document.create({ title: "Waits" });
+  await document.stored();
+  return values;
+}
+
 test("a document that has nothing to send when it is opened for that is let go", async () => {
-  const registry = registryOf();
+  const registry = await registryOf();
   const document = registry.open("event", "1");
   document.begin();
   document.state.refresh();
@@ -35,14 +73,40 @@ test("a document that has nothing to send when it is opened for that is let go",
 });
 
 test("a document that has something to send is opened for that once, and again when it has something again", async () => {
-  const registry = registryOf();
+  const { isWanted, connect, context } = connectionOf({
+    SUBSCRIBE: message("SUBSCRIBE_ACK", { version: 0, epoch: 1, role: "editor", state: null }),
+    OP: message("OP_ACK", { id: "op-1", version: 1 }),
+  });
+  const registry = await registryOf(await withEdit(), context);
   const open = vi.spyOn(registry, "open");
   for (let lead = 0; lead < 2; lead++) registry.openQueued("event:1");
   expect(open).toHaveBeenCalledTimes(1);
-  const [document] = registry.documents;
-  document?.begin();
-  document?.state.refresh();
-  await document?.until(({ status }) => status === "closed");
+  const [document] = registry.documents as [Document];
+  await isWanted;
+  registry.openQueued("event:1");
+  expect(open).toHaveBeenCalledTimes(1);
+  expect(document.snapshot).toMatchObject({ status: "ready", view: { title: "Waits" }, pending: 1 });
+  connect(registry);
+  await document.until(({ status }) => status === "closed");
   registry.openQueued("event:1");
   expect(open).toHaveBeenCalledTimes(2);
+});
+
+test("a document that is let go twice while it ends is listened to no more", async () => {
+  const registry = await registryOf();
+  const document = registry.open("event", "1");
+  const listening = new Set<() => void>();
+  const subscribe: Document["subscribe"] = (listener) => {
+    const end = document.state.cell.subscribe(listener);
+    listening.add(listener);
+    return () => {
+      listening.delete(listener);
+      end();
+    };
+  };
+  Object.assign(document, { subscribe });
+  document.close();
+  registry.open("event", "1").close();
+  await document.until(({ status }) => status === "closed");
+  expect(listening.size).toBe(0);
 });
