@@ -74,9 +74,14 @@ export class Registry {
       ended();
       this.#documents.delete(key);
       this.#attached.delete(key);
-      const message = `${key} has conflicts: open it.`; // nobody sees them there any more
-      if (conflicts.length)
-        this.context.onProblem({ code: "CONFLICT", message, type: item.type, id: item.id });
+      // Nobody sees them there any more. Of what is open in other tabs the one that leads knows.
+      if (conflicts.length && this.context.keeper.isOwner)
+        this.context.onProblem({
+          code: "CONFLICT",
+          message: `${key} has conflicts: open it.`,
+          type: item.type,
+          id: item.id,
+        });
       void item.end();
     };
     const ended = item.subscribe(end);

@@ -1,6 +1,14 @@
 /** Many tabs of one user, on a real gateway, with the platform's own Web Locks and BroadcastChannel. */
 
-import { type CalendarSnapshot, type Json, type Locks, type Problem, StoreFullError } from "@collab/client";
+import {
+  type CalendarSnapshot,
+  type Client,
+  type Json,
+  type Locks,
+  type Problem,
+  type SharedDocument,
+  StoreFullError,
+} from "@collab/client";
 import { describe, expect, test, vi } from "vitest";
 import { locksOf } from "../src/tabs/platform.js";
 import { FakeSignal } from "./support/fake.js";
@@ -26,6 +34,16 @@ import { goOffline, until } from "./support/until.js";
 // Node has Web Locks from version 24 on, so CI has them; browsers have had them for years.
 const hasLocks = "locks" in (globalThis.navigator ?? {});
 const people = new People();
+
+/** A conflict in what a tab that leads wrote offline. */
+async function clash(ben: SharedDocument<Event>, leading: Client, document: SharedDocument<Event>) {
+  await goOffline(leading);
+  document.set("/title", "Mine");
+  ben.set("/title", "Theirs");
+  await ben.saved();
+  leading.connect();
+  await until(document, (now) => now.conflicts.length > 0);
+}
 
 describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   test("one leads and the other follows, as one client", async () => {
@@ -903,6 +921,47 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect([first.snapshot.conflicts === mine, second.snapshot.conflicts === told]).toEqual([true, true]);
     second.resolve(told?.[0]?.id ?? "", "mine");
     await until(second, (now) => now.conflicts.length === 0);
+  });
+
+  test("that a document has conflicts is told by the tab that has its queue, once no tab has it open", async () => {
+    const { ben, one, two, first, second } = await pair(people);
+    const problems = [problemsOf(one), problemsOf(two)];
+    await clash(ben, one, first);
+    await until(second, (now) => now.conflicts.length > 0);
+    first.close();
+    second.close();
+    await until(second, (now) => now.status === "closed");
+    await until(first, (now) => now.status === "closed");
+    expect(problems).toMatchObject([[{ code: "CONFLICT", id: ben.id }], []]);
+  });
+
+  test("who leaves a document with conflicts that another tab has open isn't told of them", async () => {
+    const { ben, one, two, first, second } = await pair(people);
+    const problems = [problemsOf(one), problemsOf(two)];
+    await clash(ben, one, first);
+    await until(second, (now) => now.conflicts.length > 0);
+    second.close();
+    await until(second, (now) => now.status === "closed");
+    const again = await opened(two, ben.id);
+    first.close();
+    await until(again, (now) => now.conflicts.length > 0 && now.isLive);
+    expect(problems).toEqual([[], []]);
+  });
+
+  test("a tab that loses the lead isn't told of the conflicts of a document that another has open", async () => {
+    const { wire, environment } = cuttable();
+    const options = { one: { environment }, two: { environment: hasty(0.05) } };
+    const { ben, one, first, second } = await pair(people, options);
+    const problems = problemsOf(one);
+    await clash(ben, one, first);
+    first.close();
+    await until(second, (now) => now.conflicts.length > 0);
+    wire.isCut = true;
+    second.set("/location", "Room 1"); // nobody answers
+    await until(first, (now) => now.status === "closed");
+    expect(problems).toEqual([]);
+    await until(second, (now) => now.isLive && now.pending === 0);
+    expect(second.snapshot.conflicts).toHaveLength(1);
   });
 
   test.each(["from the beginning", "later"])(

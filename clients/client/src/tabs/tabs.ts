@@ -190,13 +190,14 @@ export class Tabs {
     if (this.#isClosed || this.#isHandingOver) return;
     const release = this.#release;
     this.#giveUp.abort();
+    const disowned = this.keeper.disown(); // first: what ends with its rooms is the other tab's to tell
     this.#host?.end();
     this.#host = null;
     this.#release = null;
     this.#isHandingOver = true;
     this.events.stepDown();
     this.registry.onOffline();
-    await this.keeper.disown();
+    await disowned;
     try {
       for (const { state } of this.registry.documents) handOver(state);
     } finally {
