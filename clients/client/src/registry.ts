@@ -1,6 +1,6 @@
 /** The documents and calendars that a client has open, and what the connection has for them. */
 
-import type { Calendar, DocumentOptions, Json, Problem } from "./api.js";
+import type { Calendar, DocumentOptions, Json } from "./api.js";
 import { LiveCalendar } from "./calendars.js";
 import { type Bounds, delayMs } from "./connection/backoff.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
@@ -190,8 +190,8 @@ export class Registry {
     );
     const isOfOne = asked.length > 1 && FINAL.includes(String(code)); // which one, each finds out alone
     for (const { wire } of asked) isOfOne ? wire.subscribe() : wire.onMessage(message);
-    const problem: Problem = { code: "ERROR", message: String(text), refusal: message.payload };
-    if (!asked.length) this.context.onProblem(problem);
+    if (!asked.length)
+      this.context.onProblem({ code: "ERROR", message: String(text), refusal: message.payload });
   }
 
   onStanding(key: string, standing: Standing): void {
