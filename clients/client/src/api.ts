@@ -138,7 +138,7 @@ export type ProblemCode =
   | "STORE_UNAVAILABLE" // no durable store here (private mode, blocked); memory is used
   | "STORE_OTHER_USER" // the store holds another user's edits; they are left alone
   | "EDIT_REFUSED" // the server refused an edit, or a `test` in it failed before it was sent; its `code` is in `refusal`
-  | "CONFLICT" // a document that nobody has open (any more) has conflicts: open it to resolve them
+  | "CONFLICT" // a document that no tab has open (any more) has conflicts: open it to resolve them
   | "DENIED" // the connection is denied; `connection.snapshot.reason` says why
   | "ERROR"; // an error of the server that answers no edit
 
