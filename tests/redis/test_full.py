@@ -26,6 +26,7 @@ SETTINGS = (
     "redis.history_versions=8",
     "log.snapshot_versions=4",
     "redis.archive_lease_s=1",
+    "timeouts.room_idle_s=1",  # what nobody has open may leave Redis
 )
 MENDED_WITHIN_S = 60
 
