@@ -35,29 +35,32 @@ ON CONFLICT (name) DO UPDATE SET
     long = excluded.long, body = excluded.body
 WHERE (excluded.epoch, excluded.version) >= (s.epoch, s.version)
 """
-_SETTLE = f"""
-DELETE FROM gateway.summary_due WHERE name IN (
-    SELECT d.name FROM gateway.summary_due AS d JOIN {_GIVEN} ON i.name = d.name
-    WHERE (i.epoch, i.version) >= (d.epoch, d.version) ORDER BY d.name FOR UPDATE OF d
-)
+# Of a queue that was empty when it was analysed PostgreSQL expects one row, and may do what is inside once
+# for each that there is. An array is made once. What changes while it is waited for is forgotten later.
+_SETTLE = """
+DELETE FROM gateway.summary_due WHERE ctid = ANY(ARRAY(
+    SELECT d.ctid FROM gateway.summary_due AS d JOIN gateway.summary AS s ON s.name = d.name
+    WHERE d.name = ANY(%(names)s::text[]) AND (s.epoch, s.version) >= (d.epoch, d.version)
+    ORDER BY d.name FOR UPDATE OF d
+))
 """
 _OVERDUE = "since <= clock_timestamp() - make_interval(secs => %(grace)s)"
 _ASKED = f"{_OVERDUE} AND name <> ALL(%(without)s::text[])"
 # Others may have stored it between the archive's look and its note.
 _FORGET = f"""
-DELETE FROM gateway.summary_due WHERE name IN (
-    SELECT d.name FROM gateway.summary_due AS d JOIN gateway.summary AS s ON s.name = d.name
+DELETE FROM gateway.summary_due WHERE ctid = ANY(ARRAY(
+    SELECT d.ctid FROM gateway.summary_due AS d JOIN gateway.summary AS s ON s.name = d.name
     WHERE {_OVERDUE} AND (s.epoch, s.version) >= (d.epoch, d.version)
     ORDER BY d.name FOR UPDATE OF d SKIP LOCKED
-)
+))
 """
 _CLAIM = f"""
 UPDATE gateway.summary_due SET claimed_until = clock_timestamp() + interval '{CLAIM_S} s'
-WHERE name IN (
-    SELECT name FROM gateway.summary_due
+WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM gateway.summary_due
     WHERE {_ASKED} AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
     ORDER BY since LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-) RETURNING name
+)) RETURNING name
 """
 _WAITING = f"SELECT count(*) FROM (SELECT FROM gateway.summary_due WHERE {_ASKED} LIMIT %(limit)s + 1) AS w"
 _READABLE = f"""
@@ -80,12 +83,14 @@ class PostgresSummaries:
 
     async def store(self, found: Sequence[Summary]) -> None:
         """See the port."""
-        given = {"rows": orjson.dumps([_row(summary) for summary in found]).decode()}
+        rows = [_row(summary) for summary in found]
+        given = {"rows": orjson.dumps(rows).decode()}
+        names = {"names": [row["name"] for row in rows]}
 
         def store(connection: Connection[Any]) -> None:
             with connection.transaction():
                 connection.execute(_STORE.encode(), given)
-                connection.execute(_SETTLE.encode(), given)
+                connection.execute(_SETTLE.encode(), names)
 
         await self._archive.run(store, "none")
 

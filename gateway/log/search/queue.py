@@ -22,12 +22,12 @@ GENERATION_LOCK = 0x73656172  # an arbitrary number: who makes, fills or switche
 _DUE = "(d.epoch, d.version) <> (d.done_epoch, d.done_version)"
 _CLAIM = f"""
 UPDATE gateway.search_due SET claimed_until = clock_timestamp() + interval '{CLAIM_S} s'
-WHERE generation = %(generation)s AND name IN (
-    SELECT name FROM gateway.search_due AS d
+WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM gateway.search_due AS d
     WHERE generation = %(generation)s AND {_DUE}
       AND (claimed_until IS NULL OR claimed_until < clock_timestamp() OR name = ANY(%(held)s))
     ORDER BY since LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-) RETURNING name, epoch, version, done_epoch, done_version
+)) RETURNING name, epoch, version, done_epoch, done_version
 """
 # In the present epoch's name, whatever the one that it was made in: an index has one history of a resource.
 _CHANGES = """

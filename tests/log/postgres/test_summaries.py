@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
+import pytest
 
 from gateway.log.archive import Transfer
 from gateway.log.postgres import summaries as postgres_summaries
@@ -159,3 +161,29 @@ async def test_no_plan_is_kept_that_was_made_while_a_queue_was_empty() -> None:
 
 
 _KEPT = b"SELECT statement FROM pg_prepared_statements"
+_ANALYSE = b"ANALYZE gateway.summary_due, gateway.summary"
+
+
+@pytest.mark.parametrize("statement", ["_SETTLE", "_FORGET", "_CLAIM"])
+async def test_a_queue_that_was_empty_when_it_was_analysed_is_read_once(statement: str) -> None:
+    """PostgreSQL expects one row of it then: what is inside was done once for each that there is."""
+    number = 1_000
+    names = [f"event:{found}" for found in range(number)]
+    listed = [Summary("event", str(found), 1, 1, False) for found in range(number)]
+    asked = {"names": names, "grace": 0, "without": [], "limit": number}
+    explain = b"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + getattr(postgres_summaries, statement).encode()
+    async with opened() as (archive, summaries):
+        for version in (1, 2):
+            changes = [Announcement(name, 1, version - 1, "n", [record(version)]) for name in names]
+            await archive.store(Transfer(changes=changes))
+            if version == 1:
+                await summaries.store(listed)
+                await archive.run(lambda c: c.execute(_ANALYSE), "none")
+        ((plan,),) = await archive.run(lambda c: c.execute(explain, asked).fetchall(), "none")
+        assert looked_at(plan[0]["Plan"]) < 20 * number
+
+
+def looked_at(node: dict[str, Any]) -> float:
+    """How many rows the nodes of a plan gave, or threw away."""
+    rows = sum(value for key, value in node.items() if key == "Actual Rows" or key.startswith("Rows Removed"))
+    return float(node["Actual Loops"] * rows + sum(map(looked_at, node.get("Plans", ()))))
