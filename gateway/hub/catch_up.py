@@ -91,28 +91,39 @@ class CatchUp:
         self._background = background
         self._recovery = Recovery(log, rules, counters)
         self.pasts = Pasts(log, counters, config.limits, self.now)
+        self._due: set[str] = set()
         self._under_way: set[str] = set()
         self._landings: dict[Room, trio.Event] = {}
 
     # ----------------------------------------------------------------------------------- to the head
 
     def soon(self, resource: str) -> None:
-        """Bring a room to the log's head, trying until the log answers."""
+        """Bring a room to the log's head, trying until the log answers.
+
+        Where that is under way it looks once more: what it has read may be older than what asks for it now.
+        """
+        self._due.add(resource)
         if resource not in self._under_way:
             self._under_way.add(resource)
             self._background.start(self._until_done, resource)
 
     async def _until_done(self, resource: str) -> None:
         try:
-            while (room := self._rooms.get(resource)) is not None:
-                try:
-                    await self.now(room)
-                    return
-                except LogUnavailable:
-                    self._counters.log_errors += 1
-                    await trio.sleep(PAUSE_S)
+            while resource in self._due:
+                self._due.discard(resource)
+                if (room := self._rooms.get(resource)) is not None:
+                    await self._try(room)
         finally:
             self._under_way.discard(resource)
+
+    async def _try(self, room: Room) -> None:
+        """Bring a room to the log's head; where the log doesn't answer it stays due, after a pause."""
+        try:
+            await self.now(room)
+        except LogUnavailable:
+            self._counters.log_errors += 1
+            self._due.add(room.resource)
+            await trio.sleep(PAUSE_S)
 
     async def reopen(self, room: Room) -> None:
         """The log says that its history isn't the room's: take the log's, and bring subscribers there.

@@ -25,8 +25,8 @@ UNPACED = Pacing()
 
 
 class HeldLog(MemoryLog):
-    """Appends wait for `go`, reads for `reads`; `away`: nothing is answered. `appends` are the batches of
-    each call."""
+    """Appends wait for `go`, reads for `reads`, the answers of openings for `opens`; `away`: nothing is
+    answered. `appends` are the batches of each call."""
 
     def __init__(self, history: MemoryHistory, bus: MemoryBus, pacing: Pacing) -> None:
         super().__init__(history, bus)
@@ -35,6 +35,8 @@ class HeldLog(MemoryLog):
         self.go.set()
         self.reads = trio.Event()
         self.reads.set()
+        self.opens = trio.Event()
+        self.opens.set()
         self.away = False
         self.answers: list[Sequence[Outcome] | Exception] = []  # in the place of the log's own
         self.appends: list[Sequence[Batch]] = []
@@ -59,10 +61,15 @@ class HeldLog(MemoryLog):
         await self.reads.wait()
         return await super().read(resource, after, limit)
 
+    def hold_opens(self) -> None:
+        self.opens = trio.Event()
+
     async def open(self, resource: str) -> Opening:
         if self.away:
             raise LogUnavailable("away", "none")
-        return await super().open(resource)
+        opening = await super().open(resource)
+        await self.opens.wait()
+        return opening
 
 
 class Worker:

@@ -136,6 +136,22 @@ async def test_soon_tries_until_the_log_answers(autojump_clock):
         assert room.version == 2
 
 
+async def test_what_is_announced_while_the_log_is_read_is_not_missed(autojump_clock):
+    async with cluster() as found:
+        worker, other = await found.worker(), await found.worker()
+        room, theirs = await worker.open(), await other.open()
+        post, worker.bus.post = worker.bus.post, lambda resource, payload: None  # one is lost on its way
+        await other.commit(theirs, Author("bob"), titled("lost"))
+        worker.bus.post = post
+        worker.log.hold_opens()
+        for title in ("tells of the loss", "comes while the log is read"):
+            await other.commit(theirs, Author("bob"), titled(title))
+            await quiet()
+        worker.log.opens.set()
+        await quiet()
+        assert (room.version, room.document) == (theirs.version, theirs.document)
+
+
 async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(autojump_clock):
     async with cluster() as found:
         worker = await found.worker()
