@@ -21,6 +21,7 @@ EVENT = "/v1/resources/event/"
 SECRET = "Unheard-of"
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'gateway' ORDER BY tablename"
 PATIENCE_S = 30
+CHANGES = {"CHILD_CHANGED": set.add, "CHILD_REMOVED": set.discard}
 
 
 class Stores:
@@ -62,12 +63,15 @@ def _rows(connection: psycopg.Connection[Any], table: str) -> Iterator[str]:
 
 @asynccontextmanager
 async def watching(node: Served, calendar: str, count: int) -> AsyncIterator[Wire]:
-    """Who looks at a calendar's events, of which there are so many."""
+    """Who looks at a calendar's events, once the index of this node has so many."""
     async with wire(f"ws://127.0.0.1:{node.port}/realtime") as opened:
         auth = {"token": node.token({"*": "admin"}, "bob"), "user_id": "bob", "protocol": 1}
         await opened.ask("AUTH", {**auth, "client_id": f"{calendar}-{node.port}"})
         await opened.send("SUBSCRIBE", {"resource": "calendar", "resource_id": calendar, "children": True})
-        assert len((await opened.take("CHILDREN"))["items"]) == count
+        names = {item["resource_id"] for item in (await opened.take("CHILDREN"))["items"]}
+        while len(names) != count:
+            told = await opened.take_where(lambda message: message["type"] in CHANGES)
+            CHANGES[told["type"]](names, told["payload"]["item"]["resource_id"])
         yield opened
 
 
