@@ -295,7 +295,7 @@ class Node:
         nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
         nursery.start_soon(self._gauges.run)
         nursery.start_soon(self._backend.watch, self.metrics)
-        nursery.start_soon(interpreter.collect_young)
+        nursery.start_soon(interpreter.collect_young, self.metrics)
         has_cycles = isinstance(self.transport, PortableTransport)
         nursery.start_soon(interpreter.collect_old, self.metrics, has_cycles)
         admin = []

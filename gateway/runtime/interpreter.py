@@ -48,6 +48,9 @@ COLLECT_AFTER_MAX_S = 900.0
 # with the second time.
 YOUNG_INTERVAL_S = 0.5
 YOUNG_OBJECTS = 10_000
+# The interpreter takes what goes off what came. Where windows are full as many changes leave them as come, and
+# of those that came some two objects each are new: they are counted themselves.
+YOUNG_CHANGES = 2_500
 
 # Old objects are mostly those of connections, some 20 each. No collection may take longer than this ...
 PAUSE_MAX_S = 0.02
@@ -187,12 +190,15 @@ async def measure_loop_lag(counters: Counters) -> None:
         counters.loop_lag_max_seconds = max(recent)
 
 
-async def collect_young() -> None:
+async def collect_young(counters: Counters) -> None:
     """Collect what is new, where that is much, before it is old; until cancelled."""
+    collected = 0
     while True:
         await trio.sleep(YOUNG_INTERVAL_S)
         young, collections, _ = gc.get_count()
-        if collections or young > YOUNG_OBJECTS:
+        changes = counters.operations_committed + counters.bus_received
+        if collections or young > YOUNG_OBJECTS or changes - collected > YOUNG_CHANGES:
+            collected = changes
             gc.collect(1)
 
 

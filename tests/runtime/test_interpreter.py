@@ -138,9 +138,23 @@ async def test_they_are_where_closed_connections_are_cycles(autojump_clock, quie
 
 async def test_what_is_new_is_looked_through_before_it_is_old(autojump_clock):
     fresh = [[] for _ in range(interpreter.YOUNG_OBJECTS + 1)]
-    lived_s = await lives_s(Knot(), interpreter.collect_young)
+    lived_s = await lives_s(Knot(), interpreter.collect_young, Counters())
     assert lived_s == interpreter.YOUNG_INTERVAL_S
     assert len(fresh) > interpreter.YOUNG_OBJECTS
+
+
+async def test_changes_are_new_though_as_much_went(autojump_clock):
+    counters = Counters()
+
+    async def collecting():
+        counters.operations_committed = interpreter.YOUNG_CHANGES - 10
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interpreter.collect_young, counters)
+            await trio.sleep(2.5 * interpreter.YOUNG_INTERVAL_S)
+            counters.bus_received = 20
+
+    gc.collect()
+    assert await lives_s(Knot(), collecting) == 3 * interpreter.YOUNG_INTERVAL_S
 
 
 async def lives_s(knot: Knot, collecting: Callable[..., Awaitable[None]], *arguments: object) -> float:
