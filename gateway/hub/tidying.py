@@ -22,6 +22,21 @@ TIDY_ROOMS = 250
 TIDY_PARTS_MAX = 50
 
 
+class Windows:
+    """What rooms keep: the bytes of all windows, and of the largest one."""
+
+    __slots__ = ("bytes", "largest")
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.largest = 0
+
+    def add(self, size: int) -> None:
+        """One more."""
+        self.bytes += size
+        self.largest = max(self.largest, size)
+
+
 class Tidying:
     """See the module. `rooms` are the open ones; `evict` closes one, unless it is wanted meanwhile."""
 
@@ -42,6 +57,7 @@ class Tidying:
         self._evict = evict
         self._wall_ms = wall_ms
         self._now_s = now_s
+        self._share = config.limits.window_bytes_max  # of each window, while all are over their budget
         self._leaving: dict[Room, None] = {}
         self._some_leave = trio.Event()
 
@@ -57,26 +73,26 @@ class Tidying:
             parts = min(TIDY_PARTS_MAX, 1 + len(self._rooms) // TIDY_ROOMS)
             await trio.sleep(TIDY_INTERVAL_S / parts)
             rooms = list(self._rooms.values())
-            window_bytes = 0
+            windows = Windows()
             for part in range(parts):
                 if part:
                     await trio.sleep(TIDY_INTERVAL_S / parts)
-                window_bytes += await self._tidy_part(rooms[part::parts])
-            self._bound_windows(window_bytes)
+                await self._tidy_part(rooms[part::parts], windows)
+            self._share_out(windows)
             self._pasts.bound()
 
-    async def _tidy_part(self, rooms: Sequence[Room]) -> int:
-        """Some rooms; the bytes of their windows."""
+    async def _tidy_part(self, rooms: Sequence[Room], windows: Windows) -> None:
+        """Some rooms, whose windows are added up."""
         slices = Slices(self._now_s)
-        window_bytes = 0
+        versions_max = self._config.limits.window_versions_max
         for room in rooms:
             room.roster.end_typing(self._wall_ms())
             if self._is_idle(room):
                 self._tidy_idle(room)
-            window_bytes += room.history.window.bytes
+            room.trim(versions_max, self._share)
+            windows.add(room.history.window.bytes)
             if slices.over:
                 await slices.pause()
-        return window_bytes
 
     def _is_idle(self, room: Room) -> bool:
         idle_before_s = self._now_s() - self._config.timeouts.room_idle_s
@@ -104,14 +120,12 @@ class Tidying:
                     await slices.pause()
             self._some_leave = trio.Event()
 
-    def _bound_windows(self, total: int) -> None:
-        """Keep all windows within their budget: the rooms that were idle longest give theirs up first."""
-        budget = self._config.limits.windows_bytes_max
-        if total > budget:
-            for room in sorted(self._rooms.values(), key=lambda room: room.idle_since_s):
-                total -= room.history.window.bytes
-                room.trim(0, 0)
-                total += room.history.window.bytes
-                if total <= budget:
-                    break
-        self._counters.window_bytes = total
+    def _share_out(self, windows: Windows) -> None:
+        """Keep all windows within their budget: each may have as much as any other, so the largest give."""
+        limits = self._config.limits
+        share = self._share
+        if windows.bytes > limits.windows_bytes_max:
+            share = min(share, windows.largest)
+        share = (share + 1) * limits.windows_bytes_max // max(1, windows.bytes)
+        self._share = min(share, limits.window_bytes_max)
+        self._counters.window_bytes = windows.bytes

@@ -48,8 +48,8 @@ COLLECT_AFTER_MAX_S = 900.0
 # with the second time.
 YOUNG_INTERVAL_S = 0.5
 YOUNG_OBJECTS = 10_000
-# The interpreter takes what goes off what came. Where windows are full as many changes leave them as come, and
-# of those that came some two objects each are new: they are counted themselves.
+# The interpreter takes what goes off what came. Where windows are full as many changes go as come, but
+# two objects of each that came are new: so changes are counted.
 YOUNG_CHANGES = 2_500
 
 # Old objects are mostly those of connections, some 20 each. No collection may take longer than this ...
