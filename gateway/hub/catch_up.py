@@ -18,6 +18,7 @@ from gateway import ot
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal, unavailable
 from gateway.hub import replay
+from gateway.hub.log_errors import counted_unavailable
 from gateway.hub.pasts import Pasts
 from gateway.hub.recovery import Recovery
 from gateway.ports import ClientKey, OpLog, Record, Rules
@@ -300,8 +301,7 @@ class CatchUp:
             try:
                 [submitted] = await self._log.recent([key], since_ms)
             except LogUnavailable as error:
-                self._counters.log_errors += 1
-                raise unavailable(error) from error
+                raise counted_unavailable(self._counters, error) from error
             history = room.history
             if history.epoch == epoch and history.covers(version):
                 break

@@ -23,6 +23,7 @@ from gateway.hub.children import Children
 from gateway.hub.committer import Committer
 from gateway.hub.index_rules import IndexRules
 from gateway.hub.listener import Listener
+from gateway.hub.log_errors import counted_unavailable
 from gateway.hub.overload import Overload
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
@@ -202,9 +203,8 @@ class Hub:
                 await self._remote_presence.fill(room)
             self._rooms[resource] = room
         except LogUnavailable as error:
-            self.counters.log_errors += 1
             opening.error = error
-            raise unavailable(error) from error
+            raise counted_unavailable(self.counters, error) from error
         finally:
             if resource not in self._rooms:
                 with trio.CancelScope(shield=True):
@@ -250,8 +250,7 @@ class Hub:
             calendars = await self.children.calendars_of(resource, document)
             await self.log.purge(resource)
         except LogUnavailable as error:
-            self.counters.log_errors += 1
-            raise unavailable(error) from error
+            raise counted_unavailable(self.counters, error) from error
         damage.forget(resource)
         try:
             room = await self.open(resource)

@@ -16,8 +16,9 @@ from typing import Any
 import trio
 
 from gateway.admission import AbuseTracker
-from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, unavailable
+from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
 from gateway.hub.children import Tell
+from gateway.hub.log_errors import counted_unavailable
 from gateway.ports import Ack, Connection, Identity, Role
 from gateway.ports.audit import NOT_ALLOWED
 from gateway.rooms.broadcast import kept_acknowledgement
@@ -314,8 +315,7 @@ class ClientSession:
         if isinstance(error, PatchError):
             return Refusal(error.code, str(error))
         if isinstance(error, LogUnavailable):
-            self.shared.counters.log_errors += 1
-            return unavailable(error)
+            return counted_unavailable(self.shared.counters, error)
         reference = secrets.token_hex(4)
         told = logs.about(request)
         logger.error("bug %s in session %s", reference, self.id, exc_info=error, extra=told)

@@ -74,6 +74,7 @@ async def test_who_waits_for_a_room_that_cannot_be_opened_does_not_try_again(aut
             await quiet()
             log.gives_up.set()
         assert (codes, log.asked) == (["UNAVAILABLE"] * 3, 1)
+        assert worker.counters.log_errors == 1
 
 
 async def test_where_the_opener_of_a_room_leaves_another_who_waits_opens_it(autojump_clock):
