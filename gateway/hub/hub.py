@@ -100,7 +100,14 @@ class Hub:
             self._remote_presence = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
         self.children = Children(self.open, self.purge, log, now_s, self._background)
         self.catch_up = CatchUp(
-            *(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms, self._background)
+            config,
+            log,
+            self.rules,
+            counters,
+            rooms=self._rooms,
+            patch_limits=self.patch_limits,
+            wall_ms=wall_ms,
+            background=self._background,
         )
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
@@ -109,28 +116,38 @@ class Hub:
         )
         self.settled = Settled(config, self.listener, self.children, self._save_snapshot_soon)
         self._committer = Committer(
-            *(log, counters, now_s, self.catch_up, sanitising, self.overload, self.settled.done),
-            self._background,
-            tracer,
-            cpu_s,
-        )
-        self._context = RoomContext(
-            config,
-            self.rules,
+            log,
             counters,
-            self.patch_limits,
-            make_group,
-            wall_ms,
             now_s,
-            self._committer.lanes.add,
-            self._has_roster_due,
-            None if self._remote_presence is None else self._remote_presence.share,
-            announcement.new_nonce if tracer is None else tracer.new_nonce,
+            self.catch_up,
+            sanitising,
+            self.overload,
+            after=self.settled.done,
+            background=self._background,
+            tracer=tracer,
+            cpu_s=cpu_s,
         )
+        self._context = self._made_context(make_group, tracer)
         self._tidying = Tidying(
             config, self._rooms, self.catch_up.pasts, counters, self._evict, wall_ms, now_s
         )
         bus.attach(self.listener)
+
+    def _made_context(self, make_group: Callable[[], Group], tracer: Tracer | None) -> RoomContext:
+        presence = self._remote_presence
+        return RoomContext(
+            self.config,
+            self.rules,
+            self.counters,
+            self.patch_limits,
+            make_group,
+            self.wall_ms,
+            self.now_s,
+            on_work=self._committer.lanes.add,
+            on_roster=self._has_roster_due,
+            share=None if presence is None else presence.share,
+            new_nonce=announcement.new_nonce if tracer is None else tracer.new_nonce,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Commit, tell presence, tidy up; until cancelled."""

@@ -171,9 +171,9 @@ class Node:
             self.transport.group,
             unix_ms,
             now_s,
-            self._backend.leases,
-            self._tracer,
-            time.thread_time,
+            leases=self._backend.leases,
+            tracer=self._tracer,
+            cpu_s=time.thread_time,
         )
 
     def _made_gauges(self, connections_max: int, workers: int, now_s: LoopClock) -> Gauges:

@@ -82,9 +82,13 @@ class Worker:
         self.ahead_ms = 0  # by so much its wall clock is wrong
         self.hub = Hub(
             config,
-            *(self.log, self.bus, Schemas(config), self.counters, Readers),
-            lambda: START_MS + self.ahead_ms + int(trio.current_time() * 1000),
-            trio.current_time,
+            self.log,
+            self.bus,
+            Schemas(config),
+            self.counters,
+            Readers,
+            wall_ms=lambda: START_MS + self.ahead_ms + int(trio.current_time() * 1000),
+            now_s=trio.current_time,
         )
 
     async def open(self, resource: str = RESOURCE) -> Room:

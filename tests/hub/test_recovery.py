@@ -65,9 +65,13 @@ class Cluster:
         log = WatchfulLog(self.history, bus, chains)
         hub = Hub(
             CONFIG,
-            *(log, bus, RULES, self.counters, Group),
-            lambda: EPOCH_START_MS + 1_000,
-            trio.current_time,
+            log,
+            bus,
+            RULES,
+            self.counters,
+            Group,
+            wall_ms=lambda: EPOCH_START_MS + 1_000,
+            now_s=trio.current_time,
         )
         await self._nursery.start(hub.run)
         room = await hub.open(ROOM)

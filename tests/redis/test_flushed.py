@@ -51,9 +51,13 @@ class Node:
         self.bus = bus
         self.hub = Hub(
             config,
-            *(log, bus, RULES, self.counters, Group),
-            unix_ms,  # as the log has it, which forgets seqs by the time in them
-            trio.current_time,
+            log,
+            bus,
+            RULES,
+            self.counters,
+            Group,
+            wall_ms=unix_ms,  # as the log has it, which forgets seqs by the time in them
+            now_s=trio.current_time,
         )
         self.gate = Endpoint(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
 
