@@ -1,7 +1,7 @@
 """After the run: the server's final documents and histories, and the judgement of each document.
 
 Histories come from the admin HTTP where it is known; otherwise from SYNC_REQUESTs, which reach back 1,000
-changes only, so a `Keeper` asks for them during the run already.
+changes only, so a `GatewayAuditor` asks for them during the run already.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ async def history(admin_url: str, token: str, path: str, progress: Progress = _i
             return await _pages(connection, token, f"{path}?limit={PAGE}", progress)
 
 
-class Keeper:
+class GatewayAuditor:
     """The history of each document as far as it was read: all its changes above version `after`, in order.
 
     A document that was never read isn't in `after`. Where `after` isn't 0 the server couldn't give all: of
@@ -182,8 +182,8 @@ class Keeper:
 class _Reading:
     """One look at final documents, by several clients. `silence` ends it once nothing was read for long."""
 
-    def __init__(self, keeper: Keeper, target: Target) -> None:
-        self._keeper, self._target = keeper, target
+    def __init__(self, auditor: GatewayAuditor, target: Target) -> None:
+        self._auditor, self._target = auditor, target
         self.silence = trio.CancelScope()
         self._progress()
         self.found: dict[int, tuple[int, Any]] = {}
@@ -194,7 +194,7 @@ class _Reading:
 
     async def one_client(self, part: Sequence[int]) -> None:
         """Read these documents, with as many connections as that takes."""
-        user_id = f"{self._keeper.user_id}-from-{part[0]}"
+        user_id = f"{self._auditor.user_id}-from-{part[0]}"
         token = self._target.token(user_id)
         waiting, patience = deque(part), Patience(CONNECT_PATIENCE_S)
         while waiting:
@@ -225,5 +225,5 @@ class _Reading:
     async def _read_one(self, client: Client, document: int) -> None:
         subscribe = partial(client.subscribe, self._target.resource_id(document))
         answer = await patiently(subscribe, READ_PATIENCE_S)
-        await patiently(partial(self._keeper.read, client, document, self._progress), READ_PATIENCE_S)
+        await patiently(partial(self._auditor.read, client, document, self._progress), READ_PATIENCE_S)
         self.found[document] = answer["version"], answer.get("state")

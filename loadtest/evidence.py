@@ -88,7 +88,7 @@ class Reader:
 
 
 @dataclass(slots=True)
-class Copy:
+class ReplicaState:
     """A replica's document at the end of what it saw; see `loadtest.replica.Replica`."""
 
     user_id: str
@@ -114,7 +114,7 @@ class Evidence:
     history_after: int
     acknowledged: Sequence[Acknowledged]
     readers: Sequence[Reader] = ()
-    copies: Sequence[Copy] = ()
+    replicas: Sequence[ReplicaState] = ()
     apply: Apply = apply  # the document after some operations of the history; may change it in place
 
 
@@ -134,10 +134,10 @@ def judge_document(evidence: Evidence) -> Findings:
     changes = {version: operations_of(dict(change)) or [] for version, change in by_version.items()}
     digests = {version: digest(operations) for version, operations in changes.items()}
     told: dict[int, int] = {}
-    if any(one.plain for one in evidence.copies):
+    if any(one.plain for one in evidence.replicas):
         told = {version: digests[version] for version, one in changes.items() if _is_told_as_it_is(one)}
-    for one in evidence.copies:
-        _check_copy(evidence, one, by_version, findings)
+    for one in evidence.replicas:
+        _check_replica(evidence, one, by_version, findings)
         _check_digests(evidence, one, told if one.plain else digests, findings)
     return findings
 
@@ -148,7 +148,9 @@ def _is_told_as_it_is(operations: Sequence[Mapping[str, Any]]) -> bool:
     return few and all(one["op"] in STANDARD for one in operations)
 
 
-def _check_digests(evidence: Evidence, one: Copy, digests: Mapping[int, int], findings: Findings) -> None:
+def _check_digests(
+    evidence: Evidence, one: ReplicaState, digests: Mapping[int, int], findings: Findings
+) -> None:
     wrong = [
         version
         for version, seen in enumerate(one.digests, start=1)
@@ -245,8 +247,8 @@ def _check_state(evidence: Evidence, findings: Findings) -> None:
         )
 
 
-def _check_copy(
-    evidence: Evidence, one: Copy, by_version: Mapping[int, Mapping[str, Any]], findings: Findings
+def _check_replica(
+    evidence: Evidence, one: ReplicaState, by_version: Mapping[int, Mapping[str, Any]], findings: Findings
 ) -> None:
     """A replica that left early is brought to the end by the history, and must end equal."""
     name = f"{evidence.resource_id}: the replica of {one.user_id}"

@@ -9,8 +9,8 @@ import trio
 
 from loadtest.crowd import Crowd
 from loadtest.engine import FAULTS, GAP, Engine
-from loadtest.evidence import Acknowledged, Copy, Evidence, Findings, Reader
-from loadtest.protocols.port import Keeper, Protocol, States, UserReplica
+from loadtest.evidence import Acknowledged, Evidence, Findings, Reader, ReplicaState
+from loadtest.protocols.port import Auditor, Protocol, States, UserReplica
 from loadtest.users import Target, User
 
 SETTLE_S = 5.0
@@ -22,9 +22,9 @@ class Judgement:
     how long those who are behind are waited for."""
 
     def __init__(
-        self, target: Target, crowd: Crowd, keeper: Keeper, local: dict[int, int], drain_s: float
+        self, target: Target, crowd: Crowd, auditor: Auditor, local: dict[int, int], drain_s: float
     ) -> None:
-        self.target, self.crowd, self.keeper, self.local = target, crowd, keeper, local
+        self.target, self.crowd, self.auditor, self.local = target, crowd, auditor, local
         self.engine: Engine = crowd.engine
         self.protocol: Protocol = crowd.protocol
         self.users: Sequence[User] = crowd.users
@@ -51,7 +51,7 @@ class Judgement:
         return findings
 
     async def _read_all(self) -> tuple[States, set[int], list[str]]:
-        """As the keeper's `final_states`, until users and server are at one version, or no time is left.
+        """As the auditor's `final_states`, until users and server are at one version, or no time is left.
 
         What was on its way when the users fell silent may come after a document was read: it's read again.
         What they had seen before must be there: the documents in which it is are `sound`.
@@ -62,7 +62,7 @@ class Judgement:
         wanted = list(self.local)
         for _ in range(1 + READS_AGAIN):
             seen = self._seen()
-            found, more = await self.keeper.final_states(wanted)
+            found, more = await self.auditor.final_states(wanted)
             states.update(found)
             problems += more
             sound -= found.keys()
@@ -84,7 +84,7 @@ class Judgement:
 
     def _is_past(self, document: int, version: int) -> bool:
         """Whether somebody has seen more by now than was read."""
-        if self.keeper.head(document) > version:
+        if self.auditor.head(document) > version:
             return True
         users = (user for user in self._by_document.get(document, ()) if user.state == "live")
         return any(self.protocol.ahead(self.engine, user, version) > 0 for user in users)
@@ -119,21 +119,23 @@ class Judgement:
             self.target.resource_id(document),
             state,
             version,
-            self.keeper.changes.get(document, []),
-            self.keeper.after.get(document, 0),
+            self.auditor.changes.get(document, []),
+            self.auditor.after.get(document, 0),
             [self._acknowledged(*entry) for entry in engine.ledger(self.local[document])],
             [Reader(user.user_id, engine.version(user.slot)) for user in users if user.state == "live"],
             [
-                self._copy(user, user.replica)
+                self._replica_state(user, user.replica)
                 for user in users
                 if user.replica is not None and user.replica.version
             ],
         )
 
     @staticmethod
-    def _copy(user: User, replica: UserReplica) -> Copy:
+    def _replica_state(user: User, replica: UserReplica) -> ReplicaState:
         digests = replica.digests
-        return Copy(user.user_id, replica.version, replica.document, replica.problem, digests, user.plain)
+        return ReplicaState(
+            user.user_id, replica.version, replica.document, replica.problem, digests, user.plain
+        )
 
     def _acknowledged(self, version: int, slot: int, number: int) -> Acknowledged:
         user = self.users[slot]

@@ -96,7 +96,7 @@ class Worker:
         self.users = self._users()
         self.crowd = Crowd(self.engine, self.target, self.users, self.scenario.activity.resume, self.protocol)
         self.recorder = Recorder(self.engine, self.crowd)
-        self.keeper = self.protocol.keeper(self.target, config["admin_url"], part)
+        self.auditor = self.protocol.auditor(self.target, config["admin_url"], part)
         self.admin_url = config["admin_url"]
         self.versions: dict[int, int] = {}
         self._following = trio.CancelScope()
@@ -107,7 +107,7 @@ class Worker:
         self.pump = Pump(
             self.schedule, self.engine, self.crowd, int(limits.missed_after_ms * MS), self._feed_one
         )
-        self.judgement = Judgement(self.target, self.crowd, self.keeper, self.local, limits.drain_s)
+        self.judgement = Judgement(self.target, self.crowd, self.auditor, self.local, limits.drain_s)
 
     def _users(self) -> list[User]:
         cast, people = self.schedule.cast, self.scenario.population
@@ -184,7 +184,7 @@ class Worker:
 
     async def _follow(self) -> None:
         with self._following:
-            await self.keeper.follow(self.versions)
+            await self.auditor.follow(self.versions)
 
     def _feed_one(self) -> None:
         """Let the next replica for which something arrived work that off."""

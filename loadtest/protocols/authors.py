@@ -115,15 +115,15 @@ def judge_authors(
                 times,
             )
     state = evidence.state
-    for copy in evidence.copies:
-        if copy.problem is not None:
-            findings.add("diverged", f"{evidence.resource_id}: {copy.user_id}: {copy.problem}")
+    for replica in evidence.replicas:
+        if replica.problem is not None:
+            findings.add("diverged", f"{evidence.resource_id}: {replica.user_id}: {replica.problem}")
         elif state is None:
-            state = copy.document
-        elif copy.document != state:
+            state = replica.document
+        elif replica.document != state:
             findings.add(
                 "diverged",
-                f"{evidence.resource_id}: the document of {copy.user_id} isn't that of "
+                f"{evidence.resource_id}: the document of {replica.user_id} isn't that of "
                 + ("the others" if stored is None else "the server"),
             )
     return findings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from loadtest import content
-from loadtest.audit import Keeper
+from loadtest.audit import GatewayAuditor
 from loadtest.client import connect, in_parts
 from loadtest.engine import Engine
 from loadtest.evidence import Evidence, Findings
@@ -152,8 +152,8 @@ class Collab(Protocol):
 
         await in_parts(documents, SETUP_DOCUMENTS, SETUP_PARALLEL, make)
 
-    def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
-        return Keeper(target, admin_url, part)
+    def auditor(self, target: Target, admin_url: str | None, part: int) -> GatewayAuditor:
+        return GatewayAuditor(target, admin_url, part)
 
     def replica(self, user: User, undo: bool) -> Replica:
         return Replica(user.client_id, undo)

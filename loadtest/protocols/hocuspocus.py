@@ -48,7 +48,7 @@ def sync(name: bytes, step: int, data: bytes) -> bytes:
     return name + var_uint(SYNC) + var_uint(step) + var_bytes(data)
 
 
-class Copy:
+class YjsReplica:
     """A user's Yjs document: applies updates when it is looked at, and writes."""
 
     def __init__(self, client: int) -> None:
@@ -150,9 +150,9 @@ def _type(text: Any, components: list[Any]) -> None:
 class Session:
     """What a user remembers. `author` is its number in Yjs, `ends` are the clocks behind its edits."""
 
-    def __init__(self, author: int, copy: Copy | None) -> None:
+    def __init__(self, author: int, replica: YjsReplica | None) -> None:
         self.author = author
-        self.copy = copy
+        self.replica = replica
         self.reading = Reading()
         self.clocks: dict[int, int] = {}
         self.ends: list[int] = []
@@ -175,13 +175,15 @@ class Hocuspocus(AuthorsProtocol):
         """A user's memory, made when it is first looked at."""
         if user.memory is None:
             client = user.index + 1
-            copy = user.replica if isinstance(user.replica, Copy) else Copy(client) if user.editor else None
-            user.memory = self.sessions[client] = Session(client, copy)
+            replica = user.replica if isinstance(user.replica, YjsReplica) else None
+            if replica is None and user.editor:
+                replica = YjsReplica(client)
+            user.memory = self.sessions[client] = Session(client, replica)
         session: Session = user.memory
         return session
 
-    def replica(self, user: User, undo: bool) -> Copy:
-        return Copy(user.index + 1)
+    def replica(self, user: User, undo: bool) -> YjsReplica:
+        return YjsReplica(user.index + 1)
 
     # ---------------------------------------------------------------------------------------- connecting
 
@@ -213,8 +215,8 @@ class Hocuspocus(AuthorsProtocol):
             crowd.engine.send(user.slot, sync(var_bytes(user.resource_id.encode()), STEP_2, NOTHING))
             return
         update = decoder.bytes()
-        if session.copy is not None:
-            session.copy.feed([update])
+        if session.replica is not None:
+            session.replica.feed([update])
         for client, clock, length in ranges(update):
             end = clock + length
             if step == UPDATE and client != session.author and user.state == "live":
@@ -247,10 +249,12 @@ class Hocuspocus(AuthorsProtocol):
 
     def edit(self, engine: Engine, user: User, kind: int, index: int) -> tuple[int, bytes]:
         session = self.session(user)
-        assert session.copy is not None
-        session.copy.settle()
+        assert session.replica is not None
+        session.replica.settle()
         informed = EDIT_KINDS[kind] in ("description", "attendees")
-        update = session.copy.write(user.edited(kind, index, session.copy.document if informed else None))
+        update = session.replica.write(
+            user.edited(kind, index, session.replica.document if informed else None)
+        )
         session.clock = max(
             (clock + length for client, clock, length in ranges(update) if client == session.author),
             default=session.clock,
@@ -278,14 +282,14 @@ class Hocuspocus(AuthorsProtocol):
 
     async def set_up(self, target: Target, documents: Sequence[int]) -> None:
         for document in documents:
-            copy = Copy(pycrdt.Doc().client_id)
-            fill(copy.root, content.document(document))
+            replica = YjsReplica(pycrdt.Doc().client_id)
+            fill(replica.root, content.document(document))
             async with connected(target, document) as (socket, name, _):
-                await socket.send_message(sync(name, UPDATE, copy.doc.get_update()))
+                await socket.send_message(sync(name, UPDATE, replica.doc.get_update()))
                 await answer(socket, STATUS)
 
-    def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
-        return Keeper(target, self)
+    def auditor(self, target: Target, admin_url: str | None, part: int) -> YjsAuditor:
+        return YjsAuditor(target, self)
 
     # ------------------------------------------------------------------------------------------ judging
 
@@ -324,7 +328,7 @@ async def connected(target: Target, document: int) -> AsyncIterator[tuple[WebSoc
         yield socket, name, whole.bytes()
 
 
-class Keeper(ReadAfterwards):
+class YjsAuditor(ReadAfterwards):
     """Final documents as somebody who comes gets them. Yjs keeps no history but the state itself."""
 
     def __init__(self, target: Target, protocol: Hocuspocus) -> None:
@@ -332,15 +336,15 @@ class Keeper(ReadAfterwards):
         self._target, self._protocol = target, protocol
 
     async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:
-        """See `loadtest.protocols.port.Keeper`."""
+        """See `loadtest.protocols.port.Auditor`."""
         found: States = {}
         problems: list[str] = []
         try:
             for document in documents:
                 async with connected(self._target, document) as (_, _, update):
-                    copy = Copy(pycrdt.Doc().client_id)
-                    copy.feed([update])
-                    found[document] = 0, copy.document
+                    replica = YjsReplica(pycrdt.Doc().client_id)
+                    replica.feed([update])
+                    found[document] = 0, replica.document
                     clocks: dict[Author, int] = {}
                     for client, clock, length in ranges(update):
                         if clock == clocks.get(client, 0):  # what waits for something lost doesn't count

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 States = dict[int, tuple[int, Any]]
 
 
-class Keeper(TypingProtocol):
+class Auditor(TypingProtocol):
     """What the server has: histories as far as they were read, and final documents.
 
     `changes` maps a document to its changes in order, all above version `after` and of those up to it what
@@ -51,7 +51,7 @@ class Keeper(TypingProtocol):
 
 
 class ReadAfterwards:
-    """A keeper that reads nothing during a run: either all is read afterwards, or there is no history."""
+    """An auditor that reads nothing during a run: either all is read afterwards, or there is no history."""
 
     def __init__(self) -> None:
         self.changes: dict[int, list[dict[str, Any]]] = {}
@@ -146,7 +146,7 @@ class Protocol(ABC):
         """Make the documents; raises ClientError."""
 
     @abstractmethod
-    def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
+    def auditor(self, target: Target, admin_url: str | None, part: int) -> Auditor:
         """The reader of histories and final documents."""
 
     @abstractmethod

@@ -28,7 +28,7 @@ OPEN, PING, CONNECTED, EVENT, ACK = b"0", b"2", b"40", b"42", b"43"
 JOIN_ACK = 0  # the number of the join's acknowledgement; edits count from 1
 
 
-class Copy:
+class RoomReplica:
     """A user's document: edits as they come, one's own as they are made."""
 
     def __init__(self, document: Any) -> None:
@@ -67,8 +67,8 @@ class SocketIO(AuthorsProtocol):
         session: Session = user.memory
         return session
 
-    def replica(self, user: User, undo: bool) -> Copy:
-        return Copy(content.document(user.document))
+    def replica(self, user: User, undo: bool) -> RoomReplica:
+        return RoomReplica(content.document(user.document))
 
     def opened(self, crowd: Crowd, user: User, now: int) -> None:
         """The server speaks first."""
@@ -118,14 +118,14 @@ class SocketIO(AuthorsProtocol):
     async def set_up(self, target: Target, documents: Sequence[int]) -> None:
         """There is nothing to make."""
 
-    def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
-        return Keeper()
+    def auditor(self, target: Target, admin_url: str | None, part: int) -> RoomAuditor:
+        return RoomAuditor()
 
     def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
         return judge_authors(evidence, users, self.books[users[0].document if users else -1], None)
 
 
-class Keeper(ReadAfterwards):
+class RoomAuditor(ReadAfterwards):
     """A room keeps neither history nor document."""
 
     async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:

@@ -227,8 +227,8 @@ class ShareDB(Protocol):
 
         await in_parts(documents, DOCUMENTS_A_CLIENT, PARALLEL, make)
 
-    def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
-        return Keeper(target, part)
+    def auditor(self, target: Target, admin_url: str | None, part: int) -> ShareDBAuditor:
+        return ShareDBAuditor(target, part)
 
     def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
         return judge_document(replace(evidence, apply=self.kind.apply))
@@ -285,7 +285,7 @@ async def connected(url: str, client_id: str) -> AsyncIterator[Client]:
         yield client
 
 
-class Keeper(ReadAfterwards):
+class ShareDBAuditor(ReadAfterwards):
     """Histories, which ShareDB gives from any version, and snapshots."""
 
     def __init__(self, target: Target, part: int) -> None:
@@ -293,7 +293,7 @@ class Keeper(ReadAfterwards):
         self._target, self._part = target, part
 
     async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:
-        """See `loadtest.protocols.port.Keeper`."""
+        """See `loadtest.protocols.port.Auditor`."""
         found: States = {}
         problems: list[str] = []
         try:

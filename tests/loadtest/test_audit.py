@@ -21,7 +21,7 @@ import trio
 from trio_websocket import serve_websocket
 
 from loadtest import audit
-from loadtest.audit import Keeper
+from loadtest.audit import GatewayAuditor
 from loadtest.client import Client, ClientError, connect
 from loadtest.users import Target
 from tests.loadtest.reference import BUSY_READ_S, Peer, Server
@@ -83,14 +83,14 @@ def admin(
         thread.join()
 
 
-def keeper(url: str) -> Keeper:
-    return Keeper(Target("ws://127.0.0.1:9/", b"secret", 2_000_000_000, "run", "event"), url)
+def auditor(url: str) -> GatewayAuditor:
+    return GatewayAuditor(Target("ws://127.0.0.1:9/", b"secret", 2_000_000_000, "run", "event"), url)
 
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_server_that_puts_reads_off_is_waited_for(status: int) -> None:
     with admin(refusals=3, status=status) as (url, readers):
-        found = keeper(url)
+        found = auditor(url)
         await found.read(NOBODY, 0)
         assert [change["version"] for change in found.changes[0]] == [1, 2]
         assert readers.total() == 5
@@ -99,12 +99,12 @@ async def test_a_server_that_puts_reads_off_is_waited_for(status: int) -> None:
 async def test_a_server_that_never_lets_us_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "READ_PATIENCE_S", 0.1)
     with admin(refusals=1_000_000) as (url, _), pytest.raises(ClientError, match="HTTP 429"):
-        await keeper(url).read(NOBODY, 0)
+        await auditor(url).read(NOBODY, 0)
 
 
 async def test_a_read_whose_connection_is_cut_is_made_again() -> None:
     with admin(cuts=1) as (url, readers):
-        found = keeper(url)
+        found = auditor(url)
         await found.read(NOBODY, 0)
         assert [change["version"] for change in found.changes[0]] == [1, 2]
         assert readers.total() == 3
@@ -112,7 +112,7 @@ async def test_a_read_whose_connection_is_cut_is_made_again() -> None:
 
 async def test_each_document_is_read_by_somebody_else() -> None:
     with admin() as (url, readers):
-        found = keeper(url)
+        found = auditor(url)
         for document in range(4):
             await found.read(NOBODY, document)
         assert list(readers.values()) == [2, 2, 2, 2]
@@ -120,7 +120,7 @@ async def test_each_document_is_read_by_somebody_else() -> None:
 
 async def test_a_history_that_was_trimmed_is_read_from_the_oldest_change_that_is_kept() -> None:
     with admin(oldest=7) as (url, _):
-        found = keeper(url)
+        found = auditor(url)
         await found.read(NOBODY, 0)
     assert [change["version"] for change in found.changes[0]] == [7, 8]
     assert (found.after[0], found.head(0)) == (6, 8)
@@ -161,13 +161,13 @@ class Putting(Server):
 
 async def test_a_server_that_puts_subscribes_off_is_waited_for(tmp_path: Path) -> None:
     async with serving(Putting(tmp_path, times=3)) as target:
-        found, problems = await Keeper(target, None).final_states(range(3))
+        found, problems = await GatewayAuditor(target, None).final_states(range(3))
     assert (list(found), problems) == ([0, 1, 2], [])
 
 
 async def test_a_document_that_can_not_be_read_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
     async with serving(Putting(tmp_path, times=0, refused="load-run-1")) as target:
-        found, problems = await Keeper(target, None).final_states(range(3))
+        found, problems = await GatewayAuditor(target, None).final_states(range(3))
     assert list(found) == [0, 2]
     assert problems == [
         "audit: load-run-1: FORBIDDEN: not you",
@@ -181,7 +181,7 @@ async def test_a_history_that_is_never_answered_does_not_keep_the_others_from_it
     monkeypatch.setattr(audit, "READ_PATIENCE_S", 0.1)
     with admin(cuts=1_000_000, of="load-run-1/") as (url, _):
         async with serving(Server(tmp_path, "none", 1)) as target:
-            found, problems = await Keeper(target, url).final_states(range(3))
+            found, problems = await GatewayAuditor(target, url).final_states(range(3))
     assert list(found) == [0, 2]
     assert [problem.partition("?")[0] for problem in problems] == [
         "audit: load-run-1: /v1/resources/event/load-run-1/history",
@@ -194,7 +194,7 @@ async def test_a_server_that_reads_on_is_waited_for_however_long_all_of_it_takes
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_TIMEOUT_S", 20 * BUSY_READ_S)
     async with serving(Server(tmp_path, "busy", 1)) as target:
-        found, problems = await Keeper(target, None).final_states(range(25))
+        found, problems = await GatewayAuditor(target, None).final_states(range(25))
     assert (len(found), problems) == (25, [])
 
 
@@ -204,7 +204,7 @@ async def test_a_history_whose_pages_come_is_waited_for_however_long_all_of_it_t
     monkeypatch.setattr(audit, "AUDIT_TIMEOUT_S", 20 * BUSY_READ_S)
     with admin(pages=25, page_s=BUSY_READ_S) as (url, _):
         async with serving(Server(tmp_path, "none", 1)) as target:
-            keeping = Keeper(target, url)
+            keeping = GatewayAuditor(target, url)
             found, problems = await keeping.final_states(range(1))
     assert (len(found), len(keeping.changes[0]), problems) == (1, 25, [])
 
@@ -212,7 +212,7 @@ async def test_a_history_whose_pages_come_is_waited_for_however_long_all_of_it_t
 async def test_what_was_read_is_kept_when_the_server_has_no_changes_to_give_any_more(tmp_path: Path) -> None:
     server = Server(tmp_path, "none", 1)
     async with serving(server) as target:
-        found, resource_id = Keeper(target, None), target.resource_id(0)
+        found, resource_id = GatewayAuditor(target, None), target.resource_id(0)
         async with connect(target.url, "token", "auditor", "event") as client:
             for times, head, after in ((3, 3, 0), (1001, 1004, 1004), (2, 1006, 1004)):
                 edited(server, resource_id, times)

@@ -29,7 +29,7 @@ async def make(documents: int, settings: dict[str, int]) -> None:
 async def test_why_a_server_can_not_be_reached_is_told_whatever_it_speaks(name: str) -> None:
     url = f"ws://127.0.0.1:{free_port()}"
     target = Target(url, b"s" * 32, int(time.time()) + 600, "run", "event")
-    _, problems = await protocols.find(name).keeper(target, None, 0).final_states([0])
+    _, problems = await protocols.find(name).auditor(target, None, 0).final_states([0])
     assert f"audit: {url}: all attempts to connect to 127.0.0.1" in problems[0]
 
 

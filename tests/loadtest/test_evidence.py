@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.evidence import Acknowledged, Copy, Evidence, Findings, Reader, judge_document
+from loadtest.evidence import Acknowledged, Evidence, Findings, Reader, ReplicaState, judge_document
 from loadtest.replica import digest
 
 
@@ -35,7 +35,7 @@ def evidence() -> Evidence:
         history_after=0,
         acknowledged=[Acknowledged(2, "ann", 1), Acknowledged(3, "bob", 1)],
         readers=[Reader("ann", 3), Reader("bob", 3)],
-        copies=[Copy("ann", 3, {"title": "c"}, None, [0, 0, digest([title("c")])])],
+        replicas=[ReplicaState("ann", 3, {"title": "c"}, None, [0, 0, digest([title("c")])])],
     )
 
 
@@ -48,7 +48,7 @@ def test_nothing_wrong_is_nothing_found() -> None:
 def lose_from_history(case: Evidence) -> None:
     case.history = case.history[:2]
     case.version, case.state = 2, {"title": "b"}
-    case.readers, case.copies = [], []
+    case.readers, case.replicas = [], []
 
 
 def hole_in_history(case: Evidence) -> None:
@@ -61,7 +61,7 @@ def version_of_another(case: Evidence) -> None:
 
 def committed_twice(case: Evidence) -> None:
     case.history = [*case.history, change(4, "ann", 1, title("b"))]
-    case.version, case.state, case.readers, case.copies = 4, {"title": "b"}, [], []
+    case.version, case.state, case.readers, case.replicas = 4, {"title": "b"}, [], []
 
 
 def version_twice(case: Evidence) -> None:
@@ -73,24 +73,26 @@ def reader_left_behind(case: Evidence) -> None:
 
 
 def replica_differs(case: Evidence) -> None:
-    case.copies = [Copy("ann", 3, {"title": "z"}, None)]
+    case.replicas = [ReplicaState("ann", 3, {"title": "z"}, None)]
 
 
 def state_is_not_the_history(case: Evidence) -> None:
     case.state = {"title": "z"}
-    case.copies = []
+    case.replicas = []
 
 
 def hidden_wrong_change(case: Evidence) -> None:
-    case.copies = [Copy("ann", 3, {"title": "c"}, None, [0, digest([title("wrong")]), 0])]
+    case.replicas = [ReplicaState("ann", 3, {"title": "c"}, None, [0, digest([title("wrong")]), 0])]
 
 
 def hidden_wrong_change_to_a_plain_client(case: Evidence) -> None:
-    case.copies = [Copy("ann", 3, {"title": "c"}, None, [0, digest([title("wrong")]), 0], plain=True)]
+    case.replicas = [
+        ReplicaState("ann", 3, {"title": "c"}, None, [0, digest([title("wrong")]), 0], plain=True)
+    ]
 
 
 def cannot_be_applied(case: Evidence) -> None:
-    case.copies = [Copy("ann", 2, {"title": "b"}, "version 3: nothing at 'titel'")]
+    case.replicas = [ReplicaState("ann", 2, {"title": "b"}, "version 3: nothing at 'titel'")]
 
 
 @pytest.mark.parametrize(
@@ -131,23 +133,23 @@ def test_what_a_plain_client_is_told_in_other_words_is_no_wrong_change(operation
     ]
     case.state = {"title": "c", "n": 0}
     told = [0, digest([title("c")]), digest([{"op": "noop"}])]
-    case.copies = [Copy("ann", 3, case.state, None, told, plain=True)]
+    case.replicas = [ReplicaState("ann", 3, case.state, None, told, plain=True)]
     assert not judge_document(case).counts
-    case.copies = [Copy("ann", 3, case.state, None, told)]
+    case.replicas = [ReplicaState("ann", 3, case.state, None, told)]
     assert judge_document(case).counts == {"diverged": 1}
 
 
 def test_a_replica_that_left_early_is_brought_to_the_end_by_the_history() -> None:
     case = evidence()
-    case.copies = [Copy("ann", 1, {"title": "a"}, None)]
+    case.replicas = [ReplicaState("ann", 1, {"title": "a"}, None)]
     assert not judge_document(case).counts
-    case.copies = [Copy("ann", 1, {"title": "a", "more": 1}, None)]
+    case.replicas = [ReplicaState("ann", 1, {"title": "a", "more": 1}, None)]
     assert judge_document(case).counts == {"diverged": 1}
 
 
 def test_a_replica_given_up_after_a_gap_is_noted_not_accused_again() -> None:
     case = evidence()
-    case.copies = [Copy("ann", 3, {"title": "?"}, "version 3 came after 1")]
+    case.replicas = [ReplicaState("ann", 3, {"title": "?"}, "version 3 came after 1")]
     found = judge_document(case)
     assert not found.counts
     assert "given up" in found.notes[0]
@@ -171,9 +173,9 @@ def test_what_was_acknowledged_and_could_not_be_read_is_unverified() -> None:
 
 def test_judging_changes_no_evidence() -> None:
     case = evidence()
-    before = copy.deepcopy((case.history, case.state, case.copies[0].document))
+    before = copy.deepcopy((case.history, case.state, case.replicas[0].document))
     judge_document(case)
-    assert (case.history, case.state, case.copies[0].document) == before
+    assert (case.history, case.state, case.replicas[0].document) == before
 
 
 def test_findings_survive_json_and_add_up() -> None:

@@ -33,12 +33,12 @@ async def test_a_broken_server_is_convicted_by_name(fault: str, name: str) -> No
 
 
 def test_whose_edits_an_update_has_is_read_from_its_bytes() -> None:
-    from loadtest.protocols.hocuspocus import Copy
+    from loadtest.protocols.hocuspocus import YjsReplica
     from loadtest.protocols.lib0 import ranges
 
-    copy = Copy(7)
-    first = copy.write({"op": "replace", "path": "/title", "value": "a日"})
-    second = copy.write({"op": "replace", "path": "/list", "value": [1, 2.5, None, True, {"k": "v"}, "x"]})
+    replica = YjsReplica(7)
+    first = replica.write({"op": "replace", "path": "/title", "value": "a日"})
+    second = replica.write({"op": "replace", "path": "/list", "value": [1, 2.5, None, True, {"k": "v"}, "x"]})
     assert list(ranges(first)) == [(7, 0, 1)]
     assert list(ranges(second)) == [(7, 1, 1)]
     assert list(ranges(pycrdt.merge_updates(first, second))) == [(7, 0, 1), (7, 1, 1)]
