@@ -19,7 +19,7 @@ PYTEST = $(BIN)/python -m pytest
 # Tests of what is compiled.
 CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport tests/log/sqlite
 
-.PHONY: venv serve test test-all core clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
+.PHONY: venv serve test test-all oldest core clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
 
 venv: $(VENV)/.compiled
 
@@ -49,6 +49,13 @@ test-all:
 		echo "test-all: $$($$python --version)"; \
 		$(MAKE) test PYTHON=$$python VENV=$(VENV)-$$(basename $$python) ARGS='$(ARGS)' || exit 1; \
 	done
+
+# The tests in Python with the oldest version of each dependency that pyproject.toml allows, in their own environment.
+oldest:
+	@mkdir -p out
+	$(PYTHON) -m tests.oldest > out/oldest.txt
+	PIP_CONSTRAINT=$(CURDIR)/out/oldest.txt $(MAKE) venv VENV=$(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # The tests of the core once more, with the core as it is written, as it runs where there is no compiler.
 core: venv
