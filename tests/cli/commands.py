@@ -19,8 +19,8 @@ from gateway.admission import create_secret
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
-START_TIMEOUT_S = 30
-COMMAND_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
+COMMAND_TIMEOUT_S = 60
 
 
 class Finished(NamedTuple):
