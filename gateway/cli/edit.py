@@ -13,7 +13,8 @@ from gateway import ot
 from gateway.cli.client import Resource, submit
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 from gateway.errors import PatchError, Refusal
-from gateway.wire.messages import check_integers, parsed, rewritten
+from gateway.wire.integers import shortened
+from gateway.wire.messages import parsed, rewritten
 
 
 @click.command("edit", short_help="Apply a JSON Patch to a resource.")
@@ -63,9 +64,7 @@ def edit_command(
 
 def _read(text: str) -> Any:
     """JSON as the gateway reads it; raises ValueError, Refusal, PatchError."""
-    raw = text.encode()
-    value = parsed(raw)
-    check_integers(raw)
+    value = parsed(shortened(text.encode()))
     ot.check_value(value, ot.UNLIMITED.depth_max)
     rewritten(value)  # some of what can be read is too deep to be sent
     return value

@@ -23,7 +23,8 @@ from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
 from gateway.ports.audit import DONE, NOT_ALLOWED, AuditLog
-from gateway.wire.messages import RESOURCE_ID, check_integers, parsed
+from gateway.wire.integers import shortened
+from gateway.wire.messages import RESOURCE_ID, parsed
 
 BODY_TIMEOUT_S = 30.0
 TOO_SLOW = 408
@@ -219,12 +220,12 @@ async def json_body(
         raise Problem(413, f"{what[0].upper()}{what[1:]} has at most {bytes_max:,} bytes.", code="TOO_LARGE")
     if before is not None:
         await before(len(body))
+    told = shortened(body)
+    await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each
     try:
-        value = parsed(body)
+        value = parsed(told)
     except ValueError as error:
         raise Problem(400, f"The body must be {what}, as JSON: {error}.") from None
-    await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each
-    check_integers(body)
     await trio.lowlevel.checkpoint()
     return value
 

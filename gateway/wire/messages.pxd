@@ -25,9 +25,9 @@ cpdef object integer_of(dict payload, object key, object low=*)
 cpdef bint flag_of(dict payload, object key, bint default) except -1
 cpdef bint refuses_conflicts(dict payload) except -1
 cpdef object resource_id_of(dict payload)
-cdef _check_integers(list patch, bytes raw)
-@cython.locals(patch=object)
 cpdef list patch_of(dict payload, Py_ssize_t length_max, bytes raw)
+@cython.locals(patch=object)
+cdef list _patch(dict payload, Py_ssize_t length_max)
 cpdef object next_id()
 cpdef bytes encode(object kind, object payload, object timestamp_ms, object message_id=*)
 cpdef bytes rewritten(object value, int option=*)

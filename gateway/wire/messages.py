@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import OVERLOADED, Refusal, retry_after_ms
+from gateway.wire.integers import shortened
 
 SUBPROTOCOL = "collab.v1"
 INTEGER_MAX = 2**53 - 1
@@ -27,15 +28,6 @@ FIELD_LENGTH_MAX = 256
 # To make and to free an array costs some tens of nanoseconds, for two bytes: what could begin one is counted
 # before anything is parsed, in strings too. A document of a megabyte with 20,000 rows has some 40,000.
 CONTAINERS_MAX = 65_536
-
-# orjson reads an integer literal beyond 64 bits as a float, silently. Where that is below 1e21 `ot` refuses
-# the float; only so long a run can be one beyond (999999999999999999999, of 21 digits, is read as 1e21).
-# Digits are looked for as zeros, and all else as spaces.
-_LONG_DIGITS = b"0" * 21
-_LONG_INTEGER_MIN = 1e21
-_DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
-_DIGITS = re.compile(rb"[0-9]+")
-
 
 # What every orjson has in its error for JSON that nests deeper than it reads, 1,024 levels.
 _TOO_DEEP = "depth"
@@ -228,75 +220,21 @@ def resources_of(payload: Mapping[str, Any], length_max: int) -> list[dict[str, 
     return value
 
 
-def _check_integers(patch: list[dict[str, Any]], raw: bytes) -> None:
-    """Refuse an integer literal that the parser made a float; only where a float can have come of one."""
-    for operation in patch:
-        value = operation.get("value")
-        if value is not None and not isinstance(value, (str, int)):
-            found = _long_integer(raw)
-            if found and any(_holds_large(operation.get("value")) for operation in patch):
-                raise _beyond(found)
-            return
-
-
-def _holds_large(value: Any) -> bool:
-    """Whether a float as it is read of a long integer is anywhere in a value."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, float) and abs(value) >= _LONG_INTEGER_MIN:
-            return True
-    return False
-
-
-def check_integers(raw: bytes) -> None:
-    """Refuse JSON with an integer of 21 digits or more (INVALID_OPERATION): it was read as any float.
-
-    What other readers lose digits of, and is shorter, `ot` refuses where it is a value.
-    """
-    if found := _long_integer(raw):
-        raise _beyond(found)
-
-
-def _beyond(digits: bytes) -> Refusal:
-    text = f"The integer {digits[:24].decode()} is beyond +-(2^53-1); send it as a string."
-    return Refusal("INVALID_OPERATION", text)
-
-
-def _long_integer(raw: bytes) -> bytes:
-    """The digits of the first integer of 21 or more in some JSON; none: b""."""
-    looked_at = quotes = 0
-    digits = raw.translate(_DIGITS_AS_ZEROS)
-    while (first := digits.find(_LONG_DIGITS, looked_at)) >= 0:
-        found = _DIGITS.match(raw, first)
-        assert found is not None
-        end = found.end()
-        before = raw[looked_at:first]
-        if b"\\" in before:
-            before = before.replace(b"\\\\", b"").replace(b'\\"', b"")
-        quotes += before.count(b'"')
-        looked_at = end
-        if quotes % 2 == 0 and _is_integer(raw, first, end):  # in no string
-            return found[0]
-    return b""
-
-
-def _is_integer(raw: bytes, first: int, end: int) -> bool:
-    """Whether these digits are a number without fraction and exponent, and no part of one."""
-    sign = raw[first - 1 : first] == b"-"
-    before = raw[first - 1 - sign : first - sign]
-    return before not in (b".", b"e", b"E", b"+") and raw[end : end + 1] not in (b".", b"e", b"E")
-
-
 def patch_of(payload: Mapping[str, Any], length_max: int, raw: bytes) -> list[dict[str, Any]]:
     """`operation` or `operations` as a list of objects (their inside is gateway.ot's to check).
 
     `raw` is the message that the payload was read from.
     """
+    patch = _patch(payload, length_max)
+    for operation in patch:
+        value = operation.get("value")
+        if value is not None and not isinstance(value, (str, int)):  # a float, or one may be in it
+            told = shortened(raw)
+            return patch if told is raw else _patch(orjson.loads(told)["payload"], length_max)
+    return patch
+
+
+def _patch(payload: Mapping[str, Any], length_max: int) -> list[dict[str, Any]]:
     if ("operation" in payload) == ("operations" in payload):
         raise invalid("payload needs either operation (one) or operations (an atomic patch).")
     patch = [payload["operation"]] if "operation" in payload else payload["operations"]
@@ -309,7 +247,6 @@ def patch_of(payload: Mapping[str, Any], length_max: int, raw: bytes) -> list[di
         raise invalid("payload.operations is empty: send at least one operation.")
     if len(patch) > length_max:
         raise Refusal("TOO_LARGE", f"A patch has at most {length_max} operations; split it.")
-    _check_integers(patch, raw)
     return patch
 
 

@@ -220,6 +220,33 @@ async def test_an_edit_goes_by_the_rules_of_an_op(tmp_path, transport):
         assert other.status_code == 400
 
 
+async def test_a_long_integer_is_refused_where_it_is_a_value_and_nowhere_else(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        long = "9" * 21
+
+        async def sent(method: str, path: str, body: str) -> httpx.Response:
+            return await node.client.request(method, path, content=body)
+
+        def edit(version: int, value: str, further: str = "null") -> str:
+            operation = f'{{"op": "add", "path": "/x", "value": {value}}}'
+            return (
+                f'{{"operations": [{operation}], "version": {version}, "client_id": "c", "trace": {further}}}'
+            )
+
+        for value in (long, f"[-{long}]"):
+            refused = await sent("POST", EDITS, edit(1, value))
+            told = refused.json()
+            assert (refused.status_code, told["code"], told["index"]) == (422, "INVALID_OPERATION", 0), value
+        refused = await sent("PUT", EVENT, f'{{"title": "x", "n": {long}}}')
+        assert (refused.status_code, refused.json()["code"]) == (422, "INVALID_OPERATION")
+        for version, value in enumerate(('"Lunch"', "1e21", "[1e21]"), 1):
+            made = await sent("POST", EDITS, edit(version, value, long))
+            assert made.status_code == 200, made.text
+        dropped = await sent("PUT", EVENT, f'{{"title": "x", "n": {long}, "n": 1e21}}')
+        assert dropped.status_code == 200, dropped.text
+
+
 async def test_a_seq_that_was_forgotten_is_answered_with_the_newest(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         await node.client.put(EVENT, json={"title": "Launch"})

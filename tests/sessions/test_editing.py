@@ -69,12 +69,13 @@ async def test_an_integer_that_a_float_can_not_hold_is_refused_where_it_is_a_val
             assert "send it as a string" in refused["message"]
 
 
+@pytest.mark.parametrize("number", [1.5, 1e21])
 @pytest.mark.parametrize("digits", [20, 21, 40])
-async def test_an_integer_that_nothing_reads_is_of_any_size(autojump_clock, digits):
+async def test_an_integer_that_nothing_reads_is_of_any_size(autojump_clock, digits, number):
     async with desk() as found:
         client = await found.client(subscribed=True)
-        payload = {"resource_id": "1", "version": 1, "operation": {"op": "add", "path": "/x", "value": [1.5]}}
-        payload |= {"trace_id": "DIGITS"}
+        operation = {"op": "add", "path": "/x", "value": [number]}
+        payload = {"resource_id": "1", "version": 1, "operation": operation, "trace_id": "DIGITS"}
         message = {"type": "OP", "timestamp": 1764412800000000000, "payload": payload}
         said = await client.raw(orjson.dumps(message).replace(b'"DIGITS"', b"9" * digits))
         await client.session.settled(0)

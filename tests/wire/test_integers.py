@@ -1,0 +1,41 @@
+"""Integers that are too long are read so that they are told from floats; nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.wire.integers import shortened
+
+LONG = b"123456789012345678901"
+SHORT = b"12345678901234567890"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"123456789012345678901"',
+        b'["a\\\\", "\\" 123456789012345678901, ", 1.123456789012345678901]',
+        b"1e0000000000000000000001",
+        b"-1.5E-0000000000000000000001",
+        b"123456789012345678901.5",
+        b"12345678901234567890",
+    ],
+)
+def test_long_runs_of_digits_that_are_no_integers_stay(value: bytes) -> None:
+    raw = b'{"value": ' + value + b"}"
+    assert shortened(raw) is raw
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"%b",
+        b"-%b",
+        b'["x", {"\\"": -%b}]',
+        b'[%b, "123456789012345678901", %b,\n%b, 1.123456789012345678901]',
+    ],
+)
+def test_an_integer_is_cut_to_20_digits_wherever_it_is(text: bytes) -> None:
+    count = text.count(b"%b")
+    for long in (LONG, LONG + b"0" * 400):
+        assert shortened(text % ((long,) * count)) == text % ((SHORT,) * count)
