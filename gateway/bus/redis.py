@@ -8,18 +8,19 @@ subscribed resources are compared with what this node has seen, every `head_comp
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import trio
 
+from gateway.bus.heads import Head, Heads
 from gateway.errors import LogUnavailable
 from gateway.ports import BusListener
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import ROUTING_KEY, Keys, keys_of
-from gateway.redislink.link import Reply, pack
+from gateway.redislink.link import pack
 from gateway.redislink.shards import ORIGIN_BYTES, Call, Shards
 from gateway.redislink.subscriber import Subscriber
 from gateway.wire import announcement
@@ -31,8 +32,6 @@ _ROUTING_CHANNEL = ROUTING_KEY.encode()
 # Between requests of a resubscription, so that gaps don't all reach the log at once.
 PACE_S = 0.005
 RETRY_PAUSE_S = 0.05
-HEADS_A_REQUEST = 200
-SECOND_LOOK_S = 0.5
 PUBLISH_TIMEOUT_S = 1.0
 
 
@@ -207,12 +206,14 @@ class RedisBus:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         assert self._listener is not None, "attach a listener before the bus runs"
         self.shards.on_table.append(self._rerouted)
+        period_s = self.shards.config.head_compare_s
+        heads = Heads(self.shards.chains, self._wanted, self._heads, self._gap, period_s)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for address in self.shards.table.addresses:
                     self._server_at(address)
-                nursery.start_soon(self._compare_heads, nursery)
+                nursery.start_soon(heads.run)
                 task_status.started()
         finally:
             self._nursery = None
@@ -314,61 +315,16 @@ class RedisBus:
 
     # ------------------------------------------------------------------------------------- heads
 
-    async def _compare_heads(self, nursery: trio.Nursery) -> None:
-        """Every so often, compare what the log has with what this node has seen of it."""
-        period_s = self.shards.config.head_compare_s
-        while True:
-            started = trio.current_time()
-            resources = list(self._wanted)
-            requests = max(1, -(-len(resources) // HEADS_A_REQUEST))
-            for at in range(0, len(resources), HEADS_A_REQUEST):
-                differing = await self._differing(resources[at : at + HEADS_A_REQUEST])
-                if differing:
-                    nursery.start_soon(self._look_again, differing)
-                await trio.sleep(period_s / requests / 2)
-            await trio.sleep_until(started + period_s)
-
-    async def _look_again(self, first: dict[str, float]) -> None:
-        """What is under way looks different too, for a moment."""
-        await trio.sleep(SECOND_LOOK_S)
-        for resource, lacking in (await self._differing(list(first))).items():
-            if lacking == math.inf or self._version(resource) < first[resource]:
-                self._gap(resource)
-
-    def _version(self, resource: str) -> int:
-        """What this node has seen of a resource by now."""
-        known = self.shards.chains.head(resource)
-        return 0 if known is None else known[1]
-
-    async def _differing(self, resources: list[str]) -> dict[str, float]:
-        """Those resources whose head in Redis isn't what this node knows (nothing, where Redis is down).
-
-        The value: the version that this node has seen when nothing but delay made the difference.
-        """
-        chains = self.shards.chains
-        before = {name: chains.head(name) for name in resources if self.wants(name)}
-        names = [name for name, known in before.items() if known is not None]
-        keys = [self._wanted[name].keys for name in names]
+    async def _heads(self, resources: Sequence[str]) -> dict[str, Head | None]:
+        """See Heads."""
+        keys = [self._wanted[name].keys for name in resources]
         calls = [Call(item.partition, pack((b"HMGET", item.head, "e", "v", "n"))) for item in keys]
         replies = await self.shards.calls(calls)
-        differing = {}
-        for name, reply in zip(names, replies, strict=True):
-            upto = self._difference(name, before[name], reply)
-            if upto:
-                differing[name] = upto
-        return differing
+        told = zip(resources, replies, strict=True)
+        return {name: _head(reply) for name, reply in told if isinstance(reply, list)}
 
-    def _difference(self, resource: str, before: Any, reply: Reply) -> float:
-        """The version that this node lacks, infinity where the histories differ; 0: no difference."""
-        known = self.shards.chains.head(resource)
-        if known is None or known[0] != before[0] or not isinstance(reply, list):
-            return 0
-        epoch, version, nonce = reply
-        if epoch is None:
-            return math.inf if before[1] else 0
-        if int(epoch) != known[0] or int(version) < before[1]:
-            return math.inf
-        if int(version) > known[1]:
-            return int(version)
-        seen = self.shards.chains.at(resource, known[0], int(version))
-        return math.inf if seen and nonce and seen.encode() != nonce else 0
+
+def _head(reply: list[Any]) -> Head | None:
+    """A head as Redis has it, if it does."""
+    epoch, version, nonce = reply
+    return None if epoch is None else (int(epoch), int(version), (nonce or b"").decode())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import trio
 
 from gateway.admission import Features, Schemas, TokenIdentity, parse_grants
+from gateway.bus.heads import Head, Heads
 from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.hub.hub import Hub
-from gateway.ports import Batch, BusListener, Failed, Group, Outcome
+from gateway.ports import Batch, BusListener, Failed, Group, Opening, Outcome, Record
 from gateway.redislink.chains import Chains
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
@@ -65,11 +66,31 @@ class StormyLog(WatchfulLog):
         lost = Failed("the answer was lost", "unknown", 100)
         return [lost if rng.random() < self._weather.reply_loss else outcome for outcome in outcomes]
 
-    async def open(self, resource: str) -> Any:
+    async def open(self, resource: str) -> Opening:
+        await self._reach()
+        opening = await super().open(resource)
+        await self._latency()
+        return opening
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        await self._reach()
+        records = await super().read(resource, after, limit)
+        await self._latency()
+        return records
+
+    async def heads(self, resources: Sequence[str]) -> dict[str, Head | None]:
+        """See Heads."""
+        await self._latency()
+        if self._weather.log_down:
+            return {}
+        heads = {name: self.fragile.newest(name) for name in resources}
+        await self._latency()
+        return heads
+
+    async def _reach(self) -> None:
         await self._latency()
         if self._weather.log_down:
             raise LogUnavailable("away", "none")
-        return await super().open(resource)
 
     async def _latency(self) -> None:
         await trio.sleep(self._weather.rng.uniform(0, self._weather.log_delay_s))
@@ -97,6 +118,11 @@ class StormyBus(MemoryBus):
         self.chains = Chains()
         self._weather = weather
         self._late: list[tuple[float, str, bytes]] = []
+
+    @property
+    def wanted(self) -> Collection[str]:
+        """The resources that are subscribed."""
+        return self._resources
 
     def attach(self, listener: BusListener) -> None:
         super().attach(NotingListener(listener, self.chains))
@@ -167,6 +193,9 @@ class Node:
             trio.current_time,
             MemoryLeases(lease_table, name, config.redis),
         )
+        self._heads = Heads(
+            self.bus.chains, self.bus.wanted, self.log.heads, self.hub.listener.on_gap, HEADS_COMPARED_EVERY_S
+        )
         self.gate = Endpoint(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
         self.connections: dict[Any, None] = {}  # what ends with the node
         self._scope = trio.CancelScope()
@@ -178,13 +207,8 @@ class Node:
                 nursery.start_soon(self.bus.post_late_ones)
                 await nursery.start(self.hub.run)
                 nursery.start_soon(self.gate.sweep)
-                nursery.start_soon(self._compare_heads, self.hub.listener)
+                nursery.start_soon(self._heads.run)
                 task_status.started()
-
-    async def _compare_heads(self, listener: BusListener) -> None:
-        while True:
-            await trio.sleep(HEADS_COMPARED_EVERY_S)
-            listener.on_gap(None)
 
     def crash(self) -> None:
         self._scope.cancel()

@@ -62,6 +62,11 @@ class FragileHistory(MemoryHistory):
         nonces = self._known(resource).nonces
         return nonces.get(max((base for base in nonces if base < version), default=-1), "")
 
+    def newest(self, resource: str) -> tuple[int, int, str] | None:
+        """Epoch, version and nonce of the head; None where nothing was ever written."""
+        epoch, version = self.head(resource)
+        return (epoch, version, self.nonce_at(resource, version)) if resource in self._resources else None
+
     def lacks(self, resource: str, epoch: int, version: int, nonce: str) -> bool:
         """Whether this isn't a history that had `version` of `epoch` under this nonce."""
         known_epoch, head = self.head(resource)

@@ -24,7 +24,7 @@ def test_everyone_converges_and_nothing_acknowledged_is_lost(first):
             raise
 
 
-@pytest.mark.parametrize("seed", [8353, 50598, 70133, 96619, 97543])
+@pytest.mark.parametrize("seed", [1192, 1258, 8353, 50598, 70133, 96619, 97543])
 def test_seeds_that_once_failed_pass(seed):
     run(seed)
 

@@ -1,0 +1,92 @@
+"""Heads are compared now and then: the log's with what this node has seen. So it finds what the bus lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+import trio
+
+from gateway.redislink.chains import Chains
+
+HEADS_A_REQUEST = 200
+SECOND_LOOK_S = 0.5
+
+# Epoch, version and nonce.
+Head = tuple[int, int, str]
+
+
+class Heads:
+    """Compares the `wanted` resources every `period_s`, and gives those that differ to `gap`.
+
+    `read` brings heads from the log: None for what it doesn't have, nothing for what it can't tell.
+    """
+
+    def __init__(
+        self,
+        chains: Chains,
+        wanted: Collection[str],
+        read: Callable[[Sequence[str]], Awaitable[Mapping[str, Head | None]]],
+        gap: Callable[[str], None],
+        period_s: float,
+    ) -> None:
+        self._chains = chains
+        self._wanted = wanted
+        self._read = read
+        self._gap = gap
+        self._period_s = period_s
+
+    async def run(self) -> None:
+        """Compare, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                started = trio.current_time()
+                resources = list(self._wanted)
+                requests = max(1, -(-len(resources) // HEADS_A_REQUEST))
+                for at in range(0, len(resources), HEADS_A_REQUEST):
+                    differing = await self._differing(resources[at : at + HEADS_A_REQUEST])
+                    if differing:
+                        nursery.start_soon(self._look_again, differing)
+                    await trio.sleep(self._period_s / requests / 2)
+                await trio.sleep_until(started + self._period_s)
+
+    async def _look_again(self, first: dict[str, float]) -> None:
+        """What is under way looks different too, for a moment."""
+        await trio.sleep(SECOND_LOOK_S)
+        for resource, lacking in (await self._differing(list(first))).items():
+            if lacking == math.inf or self._version(resource) < first[resource]:
+                self._gap(resource)
+
+    def _version(self, resource: str) -> int:
+        """What this node has seen of a resource by now."""
+        known = self._chains.head(resource)
+        return 0 if known is None else known[1]
+
+    async def _differing(self, resources: list[str]) -> dict[str, float]:
+        """Those resources whose head in the log isn't what this node knows (nothing, where the log is away).
+
+        The value: the version that this node has seen when nothing but delay made the difference.
+        """
+        before = {name: self._chains.head(name) for name in resources if name in self._wanted}
+        known = {name: head for name, head in before.items() if head is not None}
+        differing = {}
+        for name, head in (await self._read(list(known))).items():
+            upto = self._difference(name, known[name], head)
+            if upto:
+                differing[name] = upto
+        return differing
+
+    def _difference(self, resource: str, before: Head, head: Head | None) -> float:
+        """The version that this node lacks, infinity where the histories differ; 0: no difference."""
+        known = self._chains.head(resource)
+        if known is None or known[0] != before[0]:
+            return 0
+        if head is None:
+            return math.inf if before[1] else 0
+        epoch, version, nonce = head
+        if epoch != known[0] or version < before[1]:
+            return math.inf
+        if version > known[1]:
+            return version
+        seen = self._chains.at(resource, known[0], version)
+        return math.inf if seen and nonce and seen != nonce else 0
