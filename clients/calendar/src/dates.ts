@@ -43,4 +43,12 @@ export function shortDay(date: Date): string {
   return date.toLocaleDateString(undefined, { weekday: "short", day: "numeric", month: "short", ...year });
 }
 
+/** `Mon 5 Jan, 10:00`. */
+export const momentOf = (date: Date): string => `${shortDay(date)}, ${hourOf(date)}`;
+
+/** `Mon 5 Jan, 10:00 – 11:00`, and the end's day where it is another. */
+export function spanText(from: Date, to: Date): string {
+  return `${momentOf(from)} – ${dayOf(from) === dayOf(to) ? hourOf(to) : momentOf(to)}`;
+}
+
 const digits = (value: number, least = 2) => String(value).padStart(least, "0");

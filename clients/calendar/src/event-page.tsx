@@ -10,8 +10,9 @@ import {
   useRealtimeEvent,
   useTextField,
 } from "@collab/react";
-import { type ReactNode, useLayoutEffect } from "react";
+import { type ReactNode, useLayoutEffect, useMemo } from "react";
 import { Attendance } from "./attendance.js";
+import { Conflicts } from "./conflicts.js";
 import { type EventDocument, fieldOf, labelOf, textOf } from "./event.js";
 import { Heading } from "./heading.js";
 import { History } from "./history.js";
@@ -26,6 +27,7 @@ type Document = SharedDocument<EventDocument> | null;
 export function EventPage({ id }: { id: string }): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
   const { document, view, status } = event;
+  const conflicts = useMemo(() => document && new Conflicts(document), [document]);
   const isThere = status === "loading" || (status === "ready" && view !== null);
   useTurned(`${eventAddress(id)} ${isThere}`);
   if (status === "loading") return <Opening />;
@@ -34,7 +36,7 @@ export function EventPage({ id }: { id: string }): ReactNode {
   return (
     <>
       {view === null ? <Gone {...event} /> : <Event {...event} view={view} />}
-      <ConflictDialog document={document} labelOf={labelOf} shown={textOf} suggest={suggest} />
+      <ConflictDialog document={conflicts} labelOf={labelOf} shown={textOf} suggest={suggest} />
     </>
   );
 }

@@ -1,7 +1,7 @@
 /** An event as this calendar shows it. */
 
-import type { Client, Json } from "@collab/client";
-import { instant } from "./dates.js";
+import type { Client, Json, PatchOperation } from "@collab/client";
+import { instant, momentOf, spanText } from "./dates.js";
 
 export const CALENDAR = "demo";
 const HOUR_MS = 3_600_000;
@@ -65,6 +65,16 @@ export function createEvent(client: Client, day: Date): string {
   return id;
 }
 
+/** What makes a member be `value`; `before`: what it is. */
+export const writing = (path: string, before: string | undefined, value: Json): PatchOperation => ({
+  op: before === undefined ? "add" : "replace",
+  path,
+  value,
+});
+
+/** As if start and end were one member: an event's time. */
+export const WHEN = "/when";
+
 /** What a member is called on the page, and within a sentence. */
 const NAMES: Readonly<Record<string, readonly [field: string, label: string]>> = {
   "": ["Event", "the event"],
@@ -73,6 +83,7 @@ const NAMES: Readonly<Record<string, readonly [field: string, label: string]>> =
   description: ["Description", "the description"],
   start_time: ["Start", "the start"],
   end_time: ["End", "the end"],
+  when: ["When", "when it is"],
   attendees: ["Attendees", "who comes"],
 };
 
@@ -90,6 +101,13 @@ export function labelOf(path: string): string {
 export function textOf(path: string, value: unknown): string {
   if (path === "") return value ? (value as EventDocument).title || "Untitled" : "deleted";
   if (path.endsWith("/response_status")) return answerOf(value);
+  if (path === WHEN) return whenOf(value as EventDocument);
   if (path === "/start_time" || path === "/end_time") return new Date(String(value)).toLocaleString();
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
+/** What is missing is left out. */
+function whenOf({ start_time, end_time }: EventDocument): string {
+  if (start_time && end_time) return spanText(new Date(start_time), new Date(end_time));
+  return [start_time, end_time].flatMap((time) => (time ? [momentOf(new Date(time))] : [])).join();
 }

@@ -4,7 +4,7 @@ import type { PatchOperation, SharedDocument } from "@collab/client";
 import { useField } from "@collab/react";
 import { type FocusEvent, type ReactNode, useId, useState } from "react";
 import { instant, isMeant, localTime } from "./dates.js";
-import type { EventDocument } from "./event.js";
+import { type EventDocument, writing } from "./event.js";
 import { type FieldPresence, Here, useFieldPresence } from "./presence.js";
 
 export function Times({ document }: { document: SharedDocument<EventDocument> | null }): ReactNode {
@@ -35,16 +35,10 @@ export function Times({ document }: { document: SharedDocument<EventDocument> | 
 function moved(start: string | undefined, end: string | undefined, time: string): PatchOperation[] {
   const begins = Date.parse(time);
   const ends = Math.max(begins, Date.parse(end ?? "") + begins - Date.parse(start ?? time));
-  const patch = [written("/start_time", start, time)];
-  if (!Number.isNaN(ends)) patch.push(written("/end_time", end, instant(ends)));
+  const patch = [writing("/start_time", start, time)];
+  if (!Number.isNaN(ends)) patch.push(writing("/end_time", end, instant(ends)));
   return patch;
 }
-
-const written = (path: string, before: string | undefined, value: string): PatchOperation => ({
-  op: before === undefined ? "add" : "replace",
-  path,
-  value,
-});
 
 interface TimeProps {
   label: string;

@@ -1,7 +1,7 @@
 /** What a change did, in words. */
 
 import type { HistoryEntry, PatchOperation } from "@collab/client";
-import { dayOf, hourOf, shortDay } from "./dates.js";
+import { dayOf, hourOf, momentOf, shortDay } from "./dates.js";
 import { type Attendee, answerOf, type EventDocument, labelOf, textOf } from "./event.js";
 import { changed } from "./past.js";
 
@@ -57,7 +57,7 @@ function timeOf(label: string, before: string | undefined, after: string | undef
 function fromTo(before = "", after = ""): string {
   const [from, to] = [new Date(before), new Date(after)];
   if (dayOf(from) === dayOf(to)) return `from ${hourOf(from)} to ${hourOf(to)} (${shortDay(to)})`;
-  return `from ${shortDay(from)}, ${hourOf(from)} to ${shortDay(to)}, ${hourOf(to)}`;
+  return `from ${momentOf(from)} to ${momentOf(to)}`;
 }
 
 type Attendees = EventDocument["attendees"];

@@ -30,3 +30,11 @@ test("of an event as a whole its title is shown, or that it was deleted", () => 
     "deleted",
   ]);
 });
+
+test("of two times, which are one question, the day is said once, and what is missing isn't", () => {
+  const [start_time, end_time, next] = ["2021-05-06T10:00", "2021-05-06T11:00", "2021-05-07T11:00"];
+  const count = (value: object) => textOf("/when", value).split("2021").length - 1;
+  expect([{ start_time, end_time }, { start_time, end_time: next }, { end_time: next }].map(count)).toEqual([
+    1, 2, 1,
+  ]);
+});

@@ -57,8 +57,11 @@ export function useEditable<T>(document: SharedDocument<T> | null): boolean {
   return useReadable<DocumentSnapshot<T>, boolean>(document, LOADING, isEditable);
 }
 
+/** Of a document what its conflicts need: an application may tell them in its own way. */
+export type Disputed<T> = Pick<SharedDocument<T>, "snapshot" | "subscribe" | "resolve">;
+
 /** The conflicts that nobody has resolved yet, and what resolves one. */
-export function useConflicts<T>(document: SharedDocument<T> | null): {
+export function useConflicts<T>(document: Disputed<T> | null): {
   readonly conflicts: readonly Conflict[];
   resolve(id: string, resolution: Resolution): void;
 } {

@@ -1,11 +1,11 @@
 /** What to do about an edit that met somebody else's. */
 
-import type { Conflict, Json, Resolution, SharedDocument } from "@collab/client";
+import type { Conflict, Json, Resolution } from "@collab/client";
 import { type ReactNode, useEffect, useId, useRef, useState } from "react";
-import { useConflicts } from "../documents.js";
+import { type Disputed, useConflicts } from "../documents.js";
 
 export interface ConflictDialogProps<T> {
-  document: SharedDocument<T> | null;
+  document: Disputed<T> | null;
   /** A person's name for a user id. Default: the id. */
   nameOf?: (userId: string) => string;
   /** A member's name for people. Default: its JSON pointer without the slash. */
