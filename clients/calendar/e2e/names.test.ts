@@ -1,0 +1,43 @@
+/** Names and texts as people have them: long ones, blank ones, and such that are read from right to left. */
+
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+const NARROW = { viewport: { width: 320, height: 568 } };
+
+const overflow = ({ page }: Person) =>
+  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+
+const LONG = "W".repeat(60);
+
+test("the longest name makes no page wider than its window", async () => {
+  const event = await stage.make("lunch", { title: "Lunch", calendar_id: "demo" });
+  const ann = await stage.arrive(LONG, stage.address, undefined, NARROW);
+  expect(await overflow(ann)).toBe(0);
+  await ann.page.goto(event);
+  await ann.people.filter({ hasText: LONG }).waitFor();
+  expect(await overflow(ann)).toBe(0);
+});
+
+test("a conflict of long names is told and asked about within the window", async () => {
+  const event = await stage.make("lunch", { title: "Lunch", calendar_id: "demo" });
+  const ann = await stage.arrive("Ann", event, undefined, NARROW);
+  const other = await stage.arrive(LONG, event);
+  for (const person of [ann, other]) await person.sees("Title", "Lunch");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.textbox("Title").fill("M".repeat(400));
+  await ann.page.getByRole("link", { name: "Calendar", exact: true }).click();
+  await other.textbox("Title").fill("Dinner");
+  await other.says("saved");
+  await ann.workOffline(false);
+  const told = ann.page.getByRole("alert").filter({ hasText: "was changed by somebody else too" });
+  await told.waitFor();
+  const hidden = (element: Element) => element.scrollWidth - element.clientWidth;
+  expect(await told.evaluate(hidden)).toBe(0);
+  await told.getByRole("link").click();
+  await ann.conflict.waitFor();
+  expect(await ann.conflict.evaluate(hidden)).toBe(0);
+});
