@@ -41,3 +41,44 @@ test("a conflict of long names is told and asked about within the window", async
   await ann.conflict.waitFor();
   expect(await ann.conflict.evaluate(hidden)).toBe(0);
 });
+
+const TEAM = "اجتماع الفريق مع كل الأقسام في المقر الجديد";
+
+test("what is read from right to left begins on the right, and others' carets stand where they are", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  for (const field of ["Title", "Description"]) {
+    await ann.textbox(field).fill(TEAM);
+    await bob.sees(field, TEAM);
+    await bob.textbox(field).press("Home");
+    const caret = ann.page.locator(".collab-caret");
+    await caret.waitFor();
+    const fromRight = async () => {
+      const [box, at] = [await ann.textbox(field).boundingBox(), await caret.boundingBox()];
+      return box && at && box.x + box.width - at.x;
+    };
+    await expect.poll(fromRight, { timeout: 20_000 }).toBeLessThan(20);
+    await bob.textbox("Start").focus();
+    await caret.waitFor({ state: "detached" });
+  }
+});
+
+test("in the month a title begins with its first word, from wherever it is read; one of spaces is none", async () => {
+  const start_time = new Date().toISOString();
+  for (const [id, title] of [
+    ["team", TEAM],
+    ["blank", "   "],
+  ] as const)
+    await stage.make(id, { title, start_time, calendar_id: "demo" });
+  const ann = await stage.arrive("Ann");
+  const title = ann.page.locator("bdi").filter({ hasText: TEAM });
+  await title.waitFor();
+  const hidden = title.evaluate((element) => {
+    const range = document.createRange();
+    range.setStart(element.firstChild as Node, 0);
+    range.setEnd(element.firstChild as Node, 1);
+    return range.getBoundingClientRect().right - element.getBoundingClientRect().right;
+  });
+  expect(await hidden).toBeLessThan(1);
+  await ann.page.getByRole("link", { name: /Untitled/ }).click();
+  await ann.page.getByRole("main", { name: "Untitled" }).waitFor();
+});

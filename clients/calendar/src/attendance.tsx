@@ -36,7 +36,7 @@ export function Attendance({ document }: { document: Document }): ReactNode {
         {attendees.map(({ user_id, response_status }, index) => (
           <li key={user_id}>
             <span>
-              {user_id}: {answerOf(response_status)}
+              <bdi>{user_id}</bdi>: {answerOf(response_status)}
             </span>
             <button type="button" aria-label={`Remove ${user_id}`} onClick={() => remove(index)}>
               Remove

@@ -13,7 +13,7 @@ import {
 import { type ReactNode, useLayoutEffect, useMemo } from "react";
 import { Attendance } from "./attendance.js";
 import { Conflicts } from "./conflicts.js";
-import { type EventDocument, fieldOf, labelOf, textOf } from "./event.js";
+import { type EventDocument, fieldOf, labelOf, textOf, titleOf } from "./event.js";
 import { Heading } from "./heading.js";
 import { History } from "./history.js";
 import { Nothing } from "./nothing.js";
@@ -47,7 +47,7 @@ function Event({ view, ...event }: Live & { view: EventDocument }): ReactNode {
   const { document, canEdit } = event;
   return (
     <div className="event">
-      <Heading text={view.title || "Untitled"} className="unseen" />
+      <Heading text={titleOf(view)} className="unseen" />
       <Form document={document} canEdit={canEdit} isUntitled={!view.title} />
       <aside>
         <People document={document} />
@@ -122,7 +122,7 @@ function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: b
     <label>
       {label}
       <span className="collab-field">
-        <input {...field} maxLength={500} />
+        <input {...field} maxLength={500} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
     </label>
@@ -136,7 +136,7 @@ function Text({ document, path, label }: FieldProps): ReactNode {
     <label>
       {label}
       <span className="collab-field">
-        <textarea {...field} rows={8} />
+        <textarea {...field} rows={8} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
     </label>

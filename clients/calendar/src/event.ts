@@ -65,6 +65,10 @@ export function createEvent(client: Client, day: Date): string {
   return id;
 }
 
+/** What an event is called; spaces alone are no title. */
+export const titleOf = ({ title }: { readonly title?: string | null }): string =>
+  title?.trim() ? title : "Untitled";
+
 /** What makes a member be `value`; `before`: what it is. */
 export const writing = (path: string, before: string | undefined, value: Json): PatchOperation => ({
   op: before === undefined ? "add" : "replace",
@@ -99,7 +103,7 @@ export function labelOf(path: string): string {
 
 /** A member's value for people. */
 export function textOf(path: string, value: unknown): string {
-  if (path === "") return value ? (value as EventDocument).title || "Untitled" : "deleted";
+  if (path === "") return value ? titleOf(value as EventDocument) : "deleted";
   if (path.endsWith("/response_status")) return answerOf(value);
   if (path === WHEN) return whenOf(value as EventDocument);
   if (path === "/start_time" || path === "/end_time") return new Date(String(value)).toLocaleString();

@@ -4,7 +4,7 @@ import { useClient } from "@collab/react";
 import type { ReactNode } from "react";
 import { dayOf, weeksOf } from "./dates.js";
 import { type Appearance, appearances } from "./days.js";
-import { createEvent } from "./event.js";
+import { createEvent, titleOf } from "./event.js";
 import type { Events } from "./events.js";
 import { Heading } from "./heading.js";
 import { Offline } from "./offline.js";
@@ -114,7 +114,7 @@ function Day({ day, isToday, isOutside, events, add }: DayProps): ReactNode {
         {events.map(({ event, time }) => (
           <li key={event.id}>
             <a href={eventAddress(event.id)}>
-              <span className="hour">{time}</span> {event.title || "Untitled"}
+              <span className="hour">{time}</span> <bdi>{titleOf(event)}</bdi>
             </a>
           </li>
         ))}

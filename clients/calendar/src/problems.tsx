@@ -52,8 +52,10 @@ function Undecided({ id = "", events }: { id?: string; events: Events }): ReactN
   const title = events.items.find((event) => event.id === id)?.title;
   return (
     <>
-      <a href={eventAddress(id)}>{title || "An event"}</a> was changed by somebody else too: open it to
-      decide.
+      <a href={eventAddress(id)}>
+        <bdi>{title?.trim() ? title : "An event"}</bdi>
+      </a>{" "}
+      was changed by somebody else too: open it to decide.
     </>
   );
 }
