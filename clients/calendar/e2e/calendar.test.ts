@@ -202,6 +202,31 @@ test("the tab is named after what it shows, and another page begins at its begin
   await titled(/^Calendar$/);
 });
 
+test("from an event one comes back to the month that one came from, and from there to this one", async () => {
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-02`);
+  const home = ann.page.getByRole("link", { name: "Calendar", exact: true });
+  const isAtMonth = async (month: string) => {
+    await ann.button("New event").waitFor();
+    expect(ann.page.url()).toBe(`${stage.address}/${month}`);
+  };
+  const event = await ann.newEvent("Lunch");
+  await home.click();
+  await isAtMonth("#/month/2027-02");
+  await ann.page.getByRole("link", { name: /Lunch/ }).click();
+  await ann.textbox("Title").waitFor();
+  ann.page.once("dialog", (dialog) => void dialog.accept());
+  await ann.button("Delete").click();
+  await ann.page.getByRole("link", { name: "To the month" }).click();
+  await isAtMonth("#/month/2027-02");
+  await home.click();
+  await ann.page.getByRole("heading", { name: "February 2027" }).waitFor({ state: "detached" });
+  await isAtMonth("#/");
+  await ann.page.goto(event);
+  await ann.page.getByRole("link", { name: "To the month" }).waitFor();
+  await home.click();
+  await isAtMonth("#/");
+});
+
 test("an event that is made begins with its title, which is typed at once", async () => {
   const ann = await stage.arrive("Ann");
   await ann.button("New event").click();

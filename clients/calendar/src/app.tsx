@@ -10,7 +10,7 @@ import { ofThisBrowser, ofThisPage } from "./kept.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
 import { Problems } from "./problems.js";
-import { useRoute } from "./route.js";
+import { monthBefore, THIS_MONTH, useRoute } from "./route.js";
 import { signIn, type User, useSession } from "./session.js";
 import { useTurned } from "./turned.js";
 
@@ -95,7 +95,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   return (
     <>
       <header className="bar">
-        <a className="home" href="#/">
+        <a className="home" href={route.page === "month" ? THIS_MONTH : monthBefore()}>
           Calendar
         </a>
         <Controls />

@@ -2,12 +2,13 @@
 
 import type { ReactNode } from "react";
 import { Heading } from "./heading.js";
+import { monthBefore } from "./route.js";
 
 export function Nothing({ text }: { text: string }): ReactNode {
   return (
     <>
       <Heading text={text} />
-      <a href="#/">To the month</a>
+      <a href={monthBefore()}>To the month</a>
     </>
   );
 }

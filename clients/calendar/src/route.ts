@@ -1,6 +1,6 @@
 /** Where the user is, as the address says: `#/event/ID`, `#/month/2026-11`, or this month; nowhere with a mangled ID. */
 
-import { useSyncExternalStore } from "react";
+import { useEffect, useSyncExternalStore } from "react";
 import { dayOf } from "./dates.js";
 import { useToday } from "./today.js";
 
@@ -12,6 +12,14 @@ export type Route =
 export const eventAddress = (id: string) => `#/event/${encodeURIComponent(id)}`;
 export const monthAddress = (month: string) => `#/month/${month}`;
 
+export const THIS_MONTH = "#/";
+
+/** There is one window. */
+let shown = THIS_MONTH;
+
+/** The address of the month that was shown last, which one came from. */
+export const monthBefore = (): string => shown;
+
 export function useRoute(): Route {
   const today = useToday();
   const hash = useSyncExternalStore(
@@ -21,7 +29,11 @@ export function useRoute(): Route {
     },
     () => location.hash,
   );
-  return routeOf(hash, today);
+  const route = routeOf(hash, today);
+  useEffect(() => {
+    if (route.page === "month") shown = hash || THIS_MONTH;
+  }, [route.page, hash]);
+  return route;
 }
 
 function routeOf(hash: string, today: string): Route {
