@@ -56,3 +56,16 @@ test("an event that can't be one is told by its page, and nowhere else", async (
   await ann.button("New event").waitFor();
   expect(await alerts(ann).count()).toBe(0);
 });
+
+test("where the gateway is away, the history says so in plain words, and is there when it is back", async () => {
+  const ann = await stage.arrive("Ann");
+  const event = await ann.newEvent("Lunch");
+  await ann.page.goto(`${stage.address}/#/`);
+  await ann.button("New event").waitFor();
+  await stage.gateway.kill();
+  await ann.says("offline");
+  await ann.page.goto(event);
+  await alerts(ann).filter({ hasText: "No history now: The gateway can’t be reached." }).waitFor();
+  await stage.gateway.run();
+  await ann.page.getByRole("region", { name: "History" }).getByText("wrote the event").waitFor();
+});

@@ -17,13 +17,16 @@ interface SignedIn {
 const NAME = "collab-demo-name"; // of this tab
 const known = (name: string) => `collab-demo-user:${name}`; // of this browser, to open offline
 
+/** No answer came. */
+class Unreachable extends Error {}
+
 /** Signs in at the gateway that served this page. */
 export async function signIn(name: string): Promise<SignedIn> {
   const answer = await fetch("/demo/sign-in", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ name }),
-  });
+  }).catch((cause) => Promise.reject(new Unreachable("The gateway can’t be reached.", { cause })));
   if (!answer.ok) throw new Error(await reason(answer));
   const signedIn = (await answer.json()) as SignedIn;
   ofThisBrowser.set(known(name), signedIn.user_id);
@@ -35,7 +38,7 @@ async function reason(answer: Response): Promise<string> {
   return problem?.detail ?? `The gateway answered ${answer.status}.`;
 }
 
-const UNREACHABLE =
+const NOT_KNOWN =
   "The gateway can’t be reached. Try again when there is a connection, or take a name that was signed in here before.";
 
 /** Who goes by a name: as the gateway says, or said before, where it can't be reached. */
@@ -43,9 +46,9 @@ async function idOf(name: string): Promise<string> {
   try {
     return (await signIn(name)).user_id;
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // the gateway answered
+    if (!(error instanceof Unreachable)) throw error;
     const before = ofThisBrowser.get(known(name));
-    if (before === null) throw new Error(UNREACHABLE);
+    if (before === null) throw new Error(NOT_KNOWN, { cause: error });
     return before;
   }
 }
