@@ -86,8 +86,6 @@ class Backend(Protocol):
 
 def check_settings(config: Config) -> None:
     """Raise ConfigError for settings that don't go together, or need what isn't installed."""
-    for extra in extras.wanted(config):
-        extra.require()
     if config.server.workers > 1 and not config.is_cluster:
         raise ConfigError(
             f"server.workers = {config.server.workers}: several workers meet in Redis; add "
@@ -109,6 +107,8 @@ def check_settings(config: Config) -> None:
             "search.url is the index of a cluster, which is fed from its archive: add --postgres DSN, or "
             "leave it out: a lone gateway keeps an index of its own in its data directory"
         )
+    for extra in extras.wanted(config):
+        extra.require()
 
 
 def backend_of(config: Config, name: str) -> Backend:

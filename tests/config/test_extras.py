@@ -7,6 +7,7 @@ import sys
 import pytest
 import trio
 
+from gateway.admission import create_secret
 from gateway.config import Config, extras
 from tests.cli.commands import Finished, environment
 
@@ -49,8 +50,17 @@ async def test_an_extra_that_is_missing_is_told_with_how_to_install_it(tmp_path,
     assert key in listed.out and listed.status == 0
     looked = await run(away, "doctor", "--json", "--data", str(tmp_path), "--set", setting)
     assert install in looked.out and looked.status == 1
-    refused = await run(away, "serve", "--data", str(tmp_path), "--port", "0", "--set", setting)
+    cluster = ("--redis", "redis://127.0.0.1:9", "--postgres", "postgresql://127.0.0.1:9/none")
+    create_secret(tmp_path / "jwt-secret")
+    refused = await run(away, "serve", "--data", str(tmp_path), "--port", "0", *cluster, "--set", setting)
     assert install in refused.err and refused.status not in (0, 1)
+
+
+async def test_a_setting_that_does_not_belong_is_told_before_what_it_would_need(tmp_path):
+    _, away, setting = SETTINGS[0]
+    refused = await run(away, "serve", "--data", str(tmp_path), "--port", "0", "--set", setting)
+    assert "search.url is the index of a cluster" in refused.err and refused.status == 2
+    assert "pip install" not in refused.err
 
 
 def test_what_is_not_asked_for_is_not_looked_for():
