@@ -24,6 +24,8 @@ from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ConfigError
+from gateway.http.headers import secure
+from gateway.http.problems import Problem, response
 from gateway.http.stream import Pending, RequestStream
 from gateway.runtime.metrics import Counters
 
@@ -31,6 +33,10 @@ BACKLOG = 128
 GRACEFUL_TIMEOUT_S = 2.0
 KEEP_ALIVE_TIMEOUT_S = 15.0
 REQUEST_LINE_BYTES_MAX = 16 * 1024
+UNREADABLE = (
+    "This can't be read as a request of HTTP/1.1: send headers of at most 16 KiB, and a body of one length, "
+    "or in chunks that say theirs."
+)
 # Of a connection of the operators' port, on which nobody waits for news.
 STALL_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -57,6 +63,15 @@ class _Http1(H11Protocol):
         if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
             event.headers.append((b"connection", b"close"))
         await super().stream_send(event)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Say that a request can't be read, as whatever is refused is told; the connection ends."""
+        told = response(Problem(status_code, UNREADABLE, code="INVALID_MESSAGE"))
+        told.headers["connection"] = "close"
+        secure(told.headers)
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=told.raw_headers))
+        await self._send_h11_event(h11.Data(data=bytes(told.body)))
+        await self._send_h11_event(h11.EndOfMessage())
 
 
 class _Received:

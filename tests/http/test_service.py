@@ -420,6 +420,23 @@ async def test_a_kept_connection_answers_one_request_after_the_other_pipelined_o
         assert received.count(b"HTTP/1.1 200") == 3
 
 
+async def test_a_request_that_can_not_be_read_is_told_so_by_a_problem(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        chunks = b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n"
+        lengths = b"Host: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}"
+        for port, rest in ((node.port, chunks), (node.admin_port, chunks), (node.admin_port, lengths)):
+            with trio.fail_after(30):
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+                async with stream:
+                    await stream.send_all(f"PUT {EVENT} HTTP/1.1\r\n".encode() + rest)
+                    told = b"".join([part async for part in stream])
+            head, _, body = told.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 "), told
+            assert b"application/problem+json" in head and b"nosniff" in head
+            problem = orjson.loads(body)
+            assert problem["code"] == "INVALID_MESSAGE" and "chunks" in problem["detail"]
+
+
 async def test_http2_is_not_spoken(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         bare = await node.dial()
