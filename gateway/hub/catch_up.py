@@ -123,7 +123,6 @@ class CatchUp:
             await self.now(room)
         except LogUnavailable:
             self._counters.log_errors += 1
-            self._due.add(room.resource)
             await trio.sleep(PAUSE_S)
 
     async def reopen(self, room: Room) -> None:
@@ -136,12 +135,19 @@ class CatchUp:
         except LogUnavailable as error:
             self._counters.log_errors += 1
             room.refuse_pending(partial(unavailable, error))
-            self.soon(room.resource)
 
     async def now(self, room: Room) -> None:
-        """Bring a room to the log's head; raises LogUnavailable."""
-        while not await self._tried(room):
-            await self._landing(room)
+        """Bring a room to the log's head; raises LogUnavailable.
+
+        What ends half done is done soon: the log takes what it was asked for as seen by this node, and no
+        comparison of heads tells of it again.
+        """
+        try:
+            while not await self._tried(room):
+                await self._landing(room)
+        except (LogUnavailable, trio.Cancelled):
+            self.soon(room.resource)
+            raise
 
     def landed(self, room: Room) -> None:
         """An append of the room was answered."""

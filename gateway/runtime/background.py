@@ -15,15 +15,20 @@ class Background:
 
     def __init__(self) -> None:
         self._nursery: trio.Nursery | None = None
+        self._ended = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._ended = True
 
     def start(self, work: Callable[[*Arguments], Awaitable[object]], *args: *Arguments) -> None:
-        """Have something done soon."""
+        """Have something done soon; not at all, once the background ends."""
         assert self._nursery is not None, "nobody runs the background"
-        self._nursery.start_soon(work, *args)
+        if not self._ended:
+            self._nursery.start_soon(work, *args)

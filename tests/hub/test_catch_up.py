@@ -152,6 +152,28 @@ async def test_what_is_announced_while_the_log_is_read_is_not_missed(autojump_cl
         assert (room.version, room.document) == (theirs.version, theirs.document)
 
 
+async def test_a_room_whose_catch_up_is_given_up_half_done_still_gets_what_it_missed(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, "a", "b")
+        worker.log.hold_opens()
+        with trio.move_on_after(1):
+            await worker.hub.catch_up.now(room)
+        worker.log.opens.set()
+        await quiet()
+        assert room.document["title"] == "b"
+
+
+async def test_a_room_whose_catch_up_the_log_left_half_done_still_gets_what_it_missed(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, "a", "b")
+        worker.log.away = True
+        with pytest.raises(LogUnavailable):
+            await worker.hub.catch_up.now(room)
+        worker.log.away = False
+        await trio.sleep(2 * PAUSE_S)
+        assert room.document["title"] == "b"
+
+
 async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(autojump_clock):
     async with cluster() as found:
         worker = await found.worker()
