@@ -45,6 +45,7 @@ class Listener:
         self._tracer = tracer
         self.topics: dict[str, Callable[[bytes], None]] = {}
         self._missed: dict[str, list[bytes]] = {}
+        self._doubtful: set[str] = set()  # while they are being opened
         self.held: dict[str, list[Announcement]] = {}  # while an append is under way
 
     def on_message(self, resource: str, payload: bytes) -> None:
@@ -59,19 +60,28 @@ class Listener:
     def on_gap(self, resource: str | None) -> None:
         """Announcements may have been lost: compare with the log."""
         self._counters.bus_gaps += 1
-        for name in [resource] if resource is not None else list(self._rooms):
-            self._catch_up.soon(name)
-            if self._remote_presence is not None:
-                self._remote_presence.reconcile_soon(name)
+        for name in [resource] if resource is not None else [*self._rooms, *self._missed]:
+            if name in self._missed:
+                self._doubtful.add(name)
+            else:
+                self._compare(name)
+
+    def _compare(self, resource: str) -> None:
+        self._catch_up.soon(resource)
+        if self._remote_presence is not None:
+            self._remote_presence.reconcile_soon(resource)
 
     def expect(self, resource: str) -> None:
-        """A room is being opened: what comes for it meanwhile is kept."""
+        """A room is being opened: what comes for it meanwhile is kept, and what may be lost is looked for."""
         self._missed[resource] = []
 
     def opened(self, resource: str) -> None:
         """A room is open, or couldn't be."""
         for payload in self._missed.pop(resource):
             self._hear(resource, payload)
+        if resource in self._doubtful:
+            self._doubtful.discard(resource)
+            self._compare(resource)
 
     def release(self, room: Room) -> None:
         """An append was answered: what was announced meanwhile can be compared with it."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+import trio
+
 from gateway.hub.listener import HELD_MAX
 from gateway.wire.announcement import Announcement, encode
 from tests.hub.parts import cluster, quiet
@@ -31,6 +34,22 @@ async def test_a_gap_is_filled_from_the_log(autojump_clock):
         await other.commit(theirs, Author("bob"), titled("heard"))
         await quiet()
         assert (room.version, room.document["title"]) == (3, "heard")
+
+
+@pytest.mark.parametrize("told", [RESOURCE, None])
+async def test_a_gap_while_a_room_is_opened_is_filled_from_the_log(autojump_clock, told):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, other = await found.worker(), await found.worker()
+        theirs = await other.open()
+        worker.log.hold_opens()
+        nursery.start_soon(worker.hub.open, RESOURCE)
+        await quiet()
+        worker.bus.post = lambda resource, payload: None
+        await other.commit(theirs, Author("bob"), titled("lost"))
+        worker.hub.listener.on_gap(told)
+        worker.log.opens.set()
+        await quiet()
+        assert worker.hub.get(RESOURCE).version == theirs.version
 
 
 async def test_an_announcement_that_contradicts_what_is_known_is_looked_up(autojump_clock):
