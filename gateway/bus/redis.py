@@ -265,7 +265,7 @@ class RedisBus:
     def confirm(self, resource: str, subscriber: Subscriber) -> None:
         """A subscription is in force. When it was before, messages may have been lost in between."""
         found = self._wanted.get(resource)
-        if found is None:  # nobody waited so long
+        if found is None or self.owner(resource) != subscriber.address:  # nobody waited, or it moved away
             _end(subscriber, keys_of(resource, self._partitions))
             return
         again, found.ever = found.ever, True

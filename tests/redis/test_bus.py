@@ -138,6 +138,29 @@ async def test_a_subscription_that_nobody_waited_for_ends_when_it_is_confirmed()
             await until(lambda: client.execute_command("PUBSUB", "SHARDNUMSUB", channel)[1] == 0)
 
 
+async def test_a_server_that_confirms_after_the_partition_moved_away_does_not_count() -> None:
+    with redis_server() as one, redis_server() as two:
+        config = settings(one.url, two.url)
+        async with running(config) as left, running(config) as right, trio.open_nursery() as nursery:
+            speaker, hearer, inbox = RedisBus(left), RedisBus(right), Inbox()
+            speaker.attach(Inbox())
+            hearer.attach(inbox)
+            await nursery.start(speaker.run)
+            await nursery.start(hearer.run)
+            await hearer.subscribe(ROOM)
+            owner = hearer.owner(ROOM)
+            (before,) = (server for address, server in hearer._servers.items() if address != owner)
+            await before.subscriber.wait_up()
+            channel = keys_of(ROOM, 256).channel
+            await before.subscriber.subscribe([channel])
+            hearer.confirm(ROOM, before.subscriber)
+            with redis.Redis("127.0.0.1", owner.port) as client:
+                client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            await _until_heard(speaker, inbox, ROOM)
+            assert inbox.gaps == [ROOM]
+            nursery.cancel_scope.cancel()
+
+
 async def _refused(bus: RedisBus, resource: str) -> None:
     with pytest.raises(LogUnavailable):
         await bus.subscribe(resource)
