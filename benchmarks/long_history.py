@@ -19,7 +19,8 @@ import trio
 from benchmarks import measure
 from benchmarks.gateways import UNLIMITED, answer, served, summary
 from benchmarks.measure import save
-from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
+from gateway.cli.client import GatewayAccess, GatewayLink, View, connected
+from gateway.ports.resources import Resource
 
 RESOURCE = Resource("event", "long")
 READING = (*UNLIMITED, "--set", "limits.reads_per_minute=0")

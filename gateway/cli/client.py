@@ -27,6 +27,7 @@ from trio_websocket import (
 
 from gateway import ot
 from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable, first_of
+from gateway.ports.resources import Resource
 from gateway.runtime import close_codes
 from gateway.wire.messages import SUBPROTOCOL
 
@@ -43,16 +44,6 @@ FINAL_CLOSES = frozenset({close_codes.VIOLATION, close_codes.UNAUTHENTICATED, cl
 
 Message = Mapping[str, Any]
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
-
-
-class Resource(NamedTuple):
-    """What is watched or edited: `event:42`."""
-
-    type: str
-    id: str
-
-    def __str__(self) -> str:
-        return f"{self.type}:{self.id}"
 
 
 class GatewayAccess(NamedTuple):

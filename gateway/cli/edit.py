@@ -10,9 +10,10 @@ import click
 import trio
 
 from gateway import ot
-from gateway.cli.client import Resource, submit
+from gateway.cli.client import submit
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 from gateway.errors import PatchError, Refusal
+from gateway.ports.resources import Resource
 from gateway.wire.integers import shortened
 from gateway.wire.messages import parsed, rewritten
 

@@ -8,10 +8,10 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from gateway.cli.client import Resource
 from gateway.cli.operate import AdminPort, operating
 from gateway.cli.options import given_only, instant_text, resource_of, spanned
 from gateway.errors import ClientError
+from gateway.ports.resources import Resource
 from gateway.wire.version_names import RULE, is_version_name
 
 MEMBER_WIDTH = 32

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import click
 
 from gateway.admission import issue, secret_path
-from gateway.cli.client import GatewayAccess, Resource
+from gateway.cli.client import GatewayAccess
 from gateway.config import Config, load
 from gateway.config.urls import is_address
 from gateway.errors import ConfigError
+from gateway.ports.resources import Resource
 from gateway.wire.messages import RESOURCE_ID
 
 Command = Callable[..., None]

@@ -14,9 +14,10 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from gateway.cli.client import SUBMIT_TIMEOUT_S, GatewayAccess, Message, Resource, View, follow
+from gateway.cli.client import SUBMIT_TIMEOUT_S, GatewayAccess, Message, View, follow
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 from gateway.errors import Unreachable
+from gateway.ports.resources import Resource
 
 PEOPLE_SHOWN = 20
 OnChange = Callable[[View, str], None]

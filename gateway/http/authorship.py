@@ -70,9 +70,7 @@ class AuthorshipRoutes:
         known_parameters(request, ("path", "version"))
         path = pointer(request) or ""
         self._resources.charge_read(target.identity.user_id, PAGE_READS)
-        revision = await self._resources.read(
-            target.type, target.id, whole_number(request, "version", least=1)
-        )
+        revision = await self._resources.read(target.resource, whole_number(request, "version", least=1))
         begun = await self._begun(target, revision)
         try:
             lines = _lines(await self._followed(target, begun, revision), path)
@@ -87,7 +85,7 @@ class AuthorshipRoutes:
 
     async def _begun(self, target: Target, revision: Revision) -> Revision:
         """What the changes that are read were made on."""
-        oldest = await self._resources.oldest(target.type, target.id)
+        oldest = await self._resources.oldest(target.resource)
         # A named version stays when its history goes.
         after = min(revision.version, max(oldest, revision.version - CHANGES_MAX))
         return await document_after(self._resources, target, after)
@@ -98,7 +96,7 @@ class AuthorshipRoutes:
         slices = Slices(trio.current_time, turns())
         while after < revision.version:
             most = min(PAGE, revision.version - after)
-            bodies = await self._resources.history(target.type, target.id, after, most)
+            bodies = await self._resources.history(target.resource, after, most)
             if not bodies:
                 raise erased()
             for body in bodies:
@@ -106,7 +104,7 @@ class AuthorshipRoutes:
                     await slices.pause()
             after += len(bodies)
             self._resources.charge_read(target.identity.user_id, PAGE_READS)
-        if (await self._resources.read(target.type, target.id, None)).epoch != revision.epoch:
+        if (await self._resources.read(target.resource, None)).epoch != revision.epoch:
             raise erased()
         return blame
 
@@ -118,19 +116,18 @@ class AuthorshipRoutes:
         target = await still_granted(self._context, request, target, "editor")
         resources = self._resources
         resources.charge_read(target.identity.user_id, PAGE_READS)
-        head = await resources.read(target.type, target.id, None)
+        head = await resources.read(target.resource, None)
         version = wanted.get("version")
         if version is None:
             version = await version_named(resources, target, wanted["named"])
-        old = await resources.read(target.type, target.id, version)
+        old = await resources.read(target.resource, version)
         patch = _patch(head, old, wanted.get("path", ""))
         if not patch:
-            fields = {"resource_type": target.type, "resource_id": target.id, "version": head.version}
+            fields = {**target.named_in_edit, "version": head.version}
             return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
         edit = {"client_id": CLIENT_ID, **{name: wanted[name] for name in OF_EDITS if name in wanted}}
-        edit |= {"resource_type": target.type, "resource_id": target.id}
-        edit |= {"version": head.version, "operations": patch}
-        done = await resources.submit(target.identity, target.type, target.id, edit)
+        edit |= {**target.named_in_edit, "version": head.version, "operations": patch}
+        done = await resources.submit(target.identity, target.resource, edit)
         made = done.payload["version"]
         noted = {"from": version, "version": made, "path": wanted.get("path", "")}
         await note_act(self._context, target.identity, "restore", target.name, **noted)

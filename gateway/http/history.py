@@ -143,9 +143,9 @@ class Telling:
 async def document_after(resources: Resources, target: Target, version: int) -> Revision:
     """The document right after a version; after the next one, where that is the oldest that is kept."""
     try:
-        return await resources.read(target.type, target.id, version)
+        return await resources.read(target.resource, version)
     except LogTrimmed:
-        return await resources.read(target.type, target.id, version + 1)
+        return await resources.read(target.resource, version + 1)
 
 
 def described(before: Any, change: PastChange) -> dict[str, Any]:
@@ -178,7 +178,7 @@ async def page_of(
             most = min(most, page.before - version)
         if most <= 0:
             return found, None
-        bodies = await resources.history(target.type, target.id, version - 1, most)
+        bodies = await resources.history(target.resource, version - 1, most)
         for body in bodies:
             if len(found) == page.limit or size_bytes >= HISTORY_BYTES_MAX:
                 break
@@ -187,7 +187,7 @@ async def page_of(
             try:
                 told = _told(body, page, telling)
             except PatchError:
-                await resources.read(target.type, target.id, version - 1)  # where it is damaged, that is told
+                await resources.read(target.resource, version - 1)  # where it is damaged, that is told
                 raise erased() from None
             if told:
                 found.append(told)

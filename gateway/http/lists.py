@@ -24,6 +24,7 @@ from gateway.http.requests import (
     whole_number,
 )
 from gateway.ports import Identity
+from gateway.ports.resources import Resource
 from gateway.ports.summaries import Cursor, Listing, Summary
 from gateway.wire import messages
 
@@ -97,7 +98,7 @@ class ListRoutes:
     async def _decided(self, identity: Identity, found: Sequence[Summary]) -> list[Summary]:
         resources = self._context.resources
         await resources.decide(identity, found[0].type, [summary.id for summary in found])
-        return [one for one in found if resources.role(identity, one.type, one.id) is not None]
+        return [one for one in found if resources.role(identity, Resource(one.type, one.id)) is not None]
 
 
 def _item(summary: Summary) -> dict[str, Any]:

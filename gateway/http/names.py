@@ -48,7 +48,7 @@ class NameRoutes:
         target = await target_of(self._context, request, "viewer")
         known_parameters(request, ())
         self._resources.charge_read(target.identity.user_id)
-        found = await self._resources.named_versions(target.type, target.id)
+        found = await self._resources.named_versions(target.resource)
         return json_response({**target.named, "versions": [item._asdict() for item in found]})
 
     async def named(self, request: Request) -> Response:
@@ -62,7 +62,7 @@ class NameRoutes:
         if request.method == "PUT":
             return await self._given(request, target, name)
         with refusals_noted(self._context, request, target):
-            was_there = await self._resources.unname(target.identity, target.type, target.id, name)
+            was_there = await self._resources.unname(target.identity, target.resource, name)
         if not was_there:
             raise Problem(404, f"No version of {target.name} has this name.")
         return json_response({**target.named, "name": name, "dropped": True})
@@ -74,13 +74,13 @@ class NameRoutes:
         if type(version) is not int or version < 1:
             raise Problem(400, 'The body is an object such as {"version": 17}.')
         with refusals_noted(self._context, request, target):
-            found = await self._resources.name_version(target.identity, target.type, target.id, name, version)
+            found = await self._resources.name_version(target.identity, target.resource, name, version)
         return json_response({**target.named, **found._asdict()})
 
 
 async def version_named(resources: Resources, target: Target, name: str) -> int:
     """The version that has a name; raises Problem."""
-    for item in await resources.named_versions(target.type, target.id):
+    for item in await resources.named_versions(target.resource):
         if item.name == name:
             return item.version
     raise Problem(404, f"No version of {target.name} has the name {name[:LENGTH_MAX]!r}.")

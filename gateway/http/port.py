@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from gateway.errors import Refusal
 from gateway.hub.names import NamedVersion
 from gateway.ports import Identity, Role
+from gateway.ports.resources import Resource
 from gateway.ports.search import FoundEntry, Scope, Wanted
 from gateway.ports.summaries import Listing, Summary
 
@@ -101,7 +102,7 @@ class Resources(Protocol):
         """Have it decided what the token's user may do with these, where somebody decides that."""
         ...
 
-    def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
+    def role(self, identity: Identity, resource: Resource) -> Role | None:
         """The role in a resource, as it was decided; raises Refusal UNAVAILABLE where it wasn't."""
         ...
 
@@ -135,7 +136,7 @@ class Resources(Protocol):
         """A request of this user took so much."""
         ...
 
-    async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
+    async def read(self, resource: Resource, version: int | None) -> Revision:
         """The resource at a version, at head for None. A resource never written is version 0 and null.
 
         Raises Refusal VERSION_AHEAD for a version beyond the head.
@@ -143,12 +144,7 @@ class Resources(Protocol):
         ...
 
     async def put(
-        self,
-        identity: Identity,
-        resource_type: str,
-        resource_id: str,
-        document: Any,
-        expected: Expected | None,
+        self, identity: Identity, resource: Resource, document: Any, expected: Expected | None
     ) -> Written:
         """Replace the whole document (create it, where there is none) by an ordinary change through the room.
 
@@ -158,48 +154,44 @@ class Resources(Protocol):
         """
         ...
 
-    async def delete(
-        self, identity: Identity, resource_type: str, resource_id: str, expected: Expected | None
-    ) -> Written:
+    async def delete(self, identity: Identity, resource: Resource, expected: Expected | None) -> Written:
         """Commit the change that sets the root to null; history stays. A null document stays as it is.
 
         `expected` as in `put`.
         """
         ...
 
-    async def purge(self, identity: Identity, resource_type: str, resource_id: str) -> Written:
+    async def purge(self, identity: Identity, resource: Resource) -> Written:
         """Erase history and documents; version 0 of a new epoch, and subscribers are brought there."""
         ...
 
-    async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
+    async def history(self, resource: Resource, after: int, limit: int) -> Sequence[bytes]:
         """At most `limit` changes with versions above `after`, ascending: the JSON bodies of
         docs/reference/protocol.md#the-change as the log keeps them."""
         ...
 
-    async def news(self, resource_type: str, resource_id: str, since: int, epoch: int | None) -> News:
+    async def news(self, resource: Resource, since: int, epoch: int | None) -> News:
         """What came after version `since` of the history `epoch` (None: the present one)."""
         ...
 
-    def watched(
-        self, resource_type: str, resource_id: str, changed: Callable[[], None]
-    ) -> AbstractAsyncContextManager[None]:
+    def watched(self, resource: Resource, changed: Callable[[], None]) -> AbstractAsyncContextManager[None]:
         """Meanwhile `changed` is called for each change of the resource."""
         ...
 
-    async def oldest(self, resource_type: str, resource_id: str) -> int:
+    async def oldest(self, resource: Resource) -> int:
         """The newest version whose change isn't kept any more; 0: all are."""
         ...
 
-    async def version_at(self, resource_type: str, resource_id: str, at_ms: int) -> int:
+    async def version_at(self, resource: Resource, at_ms: int) -> int:
         """The version that the resource had at a time (Unix ms); 0 before the first."""
         ...
 
-    async def named_versions(self, resource_type: str, resource_id: str) -> Sequence[NamedVersion]:
+    async def named_versions(self, resource: Resource) -> Sequence[NamedVersion]:
         """The versions that have names, by version."""
         ...
 
     async def name_version(
-        self, identity: Identity, resource_type: str, resource_id: str, name: str, version: int
+        self, identity: Identity, resource: Resource, name: str, version: int
     ) -> NamedVersion:
         """Give a version a name, which another one may have had; it stays readable when old history goes.
 
@@ -207,7 +199,7 @@ class Resources(Protocol):
         """
         ...
 
-    async def unname(self, identity: Identity, resource_type: str, resource_id: str, name: str) -> bool:
+    async def unname(self, identity: Identity, resource: Resource, name: str) -> bool:
         """Take a name away; whether there was one."""
         ...
 
@@ -224,7 +216,7 @@ class Resources(Protocol):
         ...
 
     async def submit(
-        self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
+        self, identity: Identity, resource: Resource, payload: Mapping[str, Any]
     ) -> AcknowledgedEdit:
         """Commit an edit, as a client's OP with this payload; raises Refusal."""
         ...

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from gateway.http.port import ANY_DOCUMENT, Expected, Resources
 from gateway.http.problems import Problem
+from gateway.ports.resources import Resource
 
 # A version alone is one of any history.
 _TAG = re.compile(r'(?:W/)?"?([0-9]{1,16})(?:\.([0-9]{1,16}))?"?', re.ASCII)
@@ -31,9 +32,7 @@ def is_known(request: Request, version: int, epoch: int) -> bool:
     return not {_tag(version, epoch), "*"}.isdisjoint(tag.strip().removeprefix("W/") for tag in given)
 
 
-async def expected_of(
-    request: Request, resources: Resources, resource_type: str, resource_id: str
-) -> Expected | None:
+async def expected_of(request: Request, resources: Resources, resource: Resource) -> Expected | None:
     """What a write must follow, from `If-Match` or `If-None-Match: *`; None for anything. Raises Problem."""
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match is None and none_match is None:
@@ -42,11 +41,11 @@ async def expected_of(
         raise Problem(400, 'Use either `If-Match: "VERSION.EPOCH"` or `If-None-Match: *`.')
     if match not in (None, "*"):
         return _expected(match)
-    revision = await resources.read(resource_type, resource_id, None)
+    revision = await resources.read(resource, None)
     is_there = revision.document != b"null"
     if is_there != (match == "*"):
         known = "exists" if is_there else "doesn't exist"
-        detail = f"{resource_type}:{resource_id} {known}, at version {revision.version}."
+        detail = f"{resource} {known}, at version {revision.version}."
         raise Problem(412, detail, code="CONFLICT", version=revision.version)
     return ANY_DOCUMENT if is_there else Expected(revision.version, revision.epoch)
 

@@ -23,6 +23,7 @@ from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
 from gateway.ports.audit import DONE, NOT_ALLOWED, AuditLog
+from gateway.ports.resources import Resource
 from gateway.wire.integers import shortened
 from gateway.wire.messages import RESOURCE_ID, parsed
 
@@ -46,19 +47,23 @@ class HttpContext(NamedTuple):
 class Target(NamedTuple):
     """The resource that a request is about, and who asks."""
 
-    type: str
-    id: str
+    resource: Resource
     identity: Identity
 
     @property
     def name(self) -> str:
         """As grants name it."""
-        return f"{self.type}:{self.id}"
+        return str(self.resource)
 
     @property
     def named(self) -> dict[str, Any]:
         """Its members in an answer."""
-        return {"resource": self.type, "resource_id": self.id}
+        return {"resource": self.resource.type, "resource_id": self.resource.id}
+
+    @property
+    def named_in_edit(self) -> dict[str, Any]:
+        """Its members in an edit, and in what answers one."""
+        return {"resource_type": self.resource.type, "resource_id": self.resource.id}
 
 
 def identity_of(context: HttpContext, request: Request) -> Identity:
@@ -102,7 +107,7 @@ async def target_of(context: HttpContext, request: Request, role: Role) -> Targe
         raise Problem(
             400, "A resource id is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -.", id=resource_id
         )
-    target = Target(resource_type, resource_id, identity)
+    target = Target(Resource(resource_type, resource_id), identity)
     await _allowed(context, request, target, role)
     return target
 
@@ -117,11 +122,11 @@ async def still_granted(context: HttpContext, request: Request, target: Target, 
 
 async def _allowed(context: HttpContext, request: Request, target: Target, role: Role) -> None:
     grant, detail = f"{target.name}={role}", ""
-    if not target.identity.allows(target.type, target.id, role):
+    if not target.identity.allows(*target.resource, role):
         detail = f"This token doesn't allow it; one with the grant {grant} does."
     else:
-        await context.resources.decide(target.identity, target.type, (target.id,))
-        if not at_least(context.resources.role(target.identity, target.type, target.id), role):
+        await context.resources.decide(target.identity, target.resource.type, (target.resource.id,))
+        if not at_least(context.resources.role(target.identity, target.resource), role):
             detail = f"The token grants it, and the authoriser doesn't: it takes {grant}."
     if detail:
         note_refusal(context, request, target.identity.user_id, target.name, "FORBIDDEN")

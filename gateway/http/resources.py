@@ -120,8 +120,8 @@ class ResourceRoutes:
         if name is not None:
             version = await version_named(self._resources, target, name)
         if at_ms is not None:
-            version = await self._resources.version_at(target.type, target.id, at_ms)
-        return await self._resources.read(target.type, target.id, version)
+            version = await self._resources.version_at(target.resource, at_ms)
+        return await self._resources.read(target.resource, version)
 
     async def _news(self, request: Request, target: Target) -> Response:
         """Long poll: the changes since a version, at once or when there are any."""
@@ -132,15 +132,15 @@ class ResourceRoutes:
         assert since is not None
         resources = self._resources
         changed = trio.Event()
-        async with resources.watched(target.type, target.id, changed.set):
-            news = await resources.news(target.type, target.id, since, epoch)
+        async with resources.watched(target.resource, changed.set):
+            news = await resources.news(target.resource, since, epoch)
             if (
                 not news.any
                 and wait_s
                 and await until_changed(changed, wait_s, request, self._context.ending)
             ):
                 await still_granted(self._context, request, target, "viewer")
-                news = await resources.news(target.type, target.id, since, epoch)
+                news = await resources.news(target.resource, since, epoch)
         headers = {"Cache-Control": "no-store", **etag(news.version, news.epoch)}
         if not news.any:
             return Response(status_code=304, headers=headers)
@@ -166,7 +166,7 @@ class ResourceRoutes:
     async def _from_oldest(self, target: Target, page: Page, path: str) -> tuple[list[bytes], str | None]:
         """The page that begins with the oldest change that is kept. It may go while the page is read."""
         while True:
-            oldest = await self._resources.oldest(target.type, target.id)
+            oldest = await self._resources.oldest(target.resource)
             try:
                 return await page_of(self._resources, target, page._replace(first=oldest + 1), path)
             except LogTrimmed as error:
@@ -187,11 +187,11 @@ class ResourceRoutes:
         target = await still_granted(self._context, request, target, "editor")
         if not isinstance(payload, dict):
             raise Problem(400, "The body must be the payload of an OP: an object.")
-        named = {"resource_type": target.type, "resource_id": target.id}
+        named = target.named_in_edit
         for name, value in named.items():
             if payload.get(name, value) != value:
                 raise Problem(400, f"{name} must be {value!r}, as in the path, or left out.")
-        done = await self._resources.submit(target.identity, target.type, target.id, {**payload, **named})
+        done = await self._resources.submit(target.identity, target.resource, {**payload, **named})
         return json_response(done.payload, headers=etag(done.payload["version"], done.epoch))
 
     async def put(self, request: Request) -> Response:
@@ -203,9 +203,9 @@ class ResourceRoutes:
         target = await still_granted(self._context, request, target, "editor")
         if document is None:
             raise Problem(400, "null is no document; use DELETE to remove one.")
-        expected = await expected_of(request, self._resources, target.type, target.id)
+        expected = await expected_of(request, self._resources, target.resource)
         with refusals_noted(self._context, request, target):
-            written = await self._resources.put(target.identity, target.type, target.id, document, expected)
+            written = await self._resources.put(target.identity, target.resource, document, expected)
         return _written(target, written, 201 if written.created else 200)
 
     async def delete(self, request: Request) -> Response:
@@ -214,12 +214,12 @@ class ResourceRoutes:
         known_parameters(request, ("purge",) if self._purges else ())
         if self._purges and flag(request, "purge"):
             with refusals_noted(self._context, request, target):
-                erased = await self._resources.purge(target.identity, target.type, target.id)
+                erased = await self._resources.purge(target.identity, target.resource)
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)
             return _written(target, erased)
-        expected = await expected_of(request, self._resources, target.type, target.id)
+        expected = await expected_of(request, self._resources, target.resource)
         with refusals_noted(self._context, request, target):
-            written = await self._resources.delete(target.identity, target.type, target.id, expected)
+            written = await self._resources.delete(target.identity, target.resource, expected)
         return _written(target, written)
 
 
@@ -229,7 +229,7 @@ def _written(target: Target, written: Written, status: int = 200) -> Response:
 
 
 def _nothing_there(target: Target, revision: Revision, travels: bool) -> Problem:
-    name = f"{target.type}:{target.id}"
+    name = target.name
     detail = f"{name} wasn't written yet then." if travels else f"{name} was never written; PUT creates it."
     if revision.version:
         detail = f"{name} doesn't exist at version {revision.version}; its history says why, PUT creates it."

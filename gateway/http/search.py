@@ -26,6 +26,7 @@ from gateway.http.requests import (
     whole_number,
 )
 from gateway.ports import Identity
+from gateway.ports.resources import Resource
 from gateway.ports.search import KINDS, FoundEntry, Kind, SearchPlace, Wanted
 from gateway.search.terms import TooManyTerms, terms_of
 
@@ -92,7 +93,9 @@ class SearchRoutes:
         for resource_type in {entry.type for entry in entries}:
             idents = {entry.id for entry in entries if entry.type == resource_type}
             await resources.decide(identity, resource_type, sorted(idents))
-        return [entry for entry in entries if resources.role(identity, entry.type, entry.id) is not None]
+        return [
+            entry for entry in entries if resources.role(identity, Resource(entry.type, entry.id)) is not None
+        ]
 
     def _wanted(self, request: Request, identity: Identity) -> Wanted:
         known_parameters(request, PARAMETERS)

@@ -26,6 +26,7 @@ from gateway.node.naming import Naming
 from gateway.node.request_charges import RequestCharges
 from gateway.node.searching import Searcher
 from gateway.ports import Identity, Role
+from gateway.ports.resources import Resource
 from gateway.ports.retention import HistoryKeeper
 from gateway.ports.search import Scope, Wanted
 from gateway.ports.summaries import Listing, Summary
@@ -72,14 +73,14 @@ class HubResources(RequestCharges):
         """Have the authoriser decide, if there is one."""
         await self._sessions.permissions.ask(identity, resource_type, resource_ids)
 
-    def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
+    def role(self, identity: Identity, resource: Resource) -> Role | None:
         """As it was decided."""
-        return self._sessions.permissions.decided(identity, resource_type, resource_id)
+        return self._sessions.permissions.decided(identity, *resource)
 
-    async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
+    async def read(self, resource: Resource, version: int | None) -> Revision:
         """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""
         while True:
-            room = await self._hub.open(f"{resource_type}:{resource_id}")
+            room = await self._hub.open(str(resource))
             found = await self._revision(room, room.version if version is None else version)
             if room.epoch == found.epoch:
                 return found  # else it was purged meanwhile, and this is of neither history
@@ -101,18 +102,18 @@ class HubResources(RequestCharges):
             return None  # of a named version, whose change went
         return records[0].timestamp if records else None
 
-    async def oldest(self, resource_type: str, resource_id: str) -> int:
+    async def oldest(self, resource: Resource) -> int:
         """The newest version whose change isn't kept any more; 0: all are."""
         try:
-            await self._hub.log.read(f"{resource_type}:{resource_id}", 0, 1)
+            await self._hub.log.read(str(resource), 0, 1)
         except LogTrimmed as error:
             return error.version
         return 0
 
-    async def version_at(self, resource_type: str, resource_id: str, at_ms: int) -> int:
+    async def version_at(self, resource: Resource, at_ms: int) -> int:
         """The newest version that isn't younger than this: timestamps never decrease, so halving finds it."""
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
-        oldest = known = await self.oldest(resource_type, resource_id)
+        room = await self._hub.open(str(resource))
+        oldest = known = await self.oldest(resource)
         beyond = room.version + 1
         while beyond - known > 1:
             middle = (known + beyond) // 2
@@ -129,17 +130,15 @@ class HubResources(RequestCharges):
         return known
 
     @asynccontextmanager
-    async def watched(
-        self, resource_type: str, resource_id: str, changed: Callable[[], None]
-    ) -> AsyncIterator[None]:
+    async def watched(self, resource: Resource, changed: Callable[[], None]) -> AsyncIterator[None]:
         """Meanwhile `changed` is called for each change."""
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        room = await self._hub.open(str(resource))
         with room.watched(changed):
             yield
 
-    async def news(self, resource_type: str, resource_id: str, since: int, epoch: int | None) -> News:
+    async def news(self, resource: Resource, since: int, epoch: int | None) -> News:
         """The changes where there are few of them, else the document."""
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        room = await self._hub.open(str(resource))
         catch_up, limits = self._hub.catch_up, self._hub.config.limits
         seen, bytes_max = Seen(since, epoch, limits.changes_default), limits.changes_bytes_max
         changes = await catch_up.changes_after(room, seen, bytes_max, catch_up.bodies_after, len)
@@ -147,30 +146,28 @@ class HubResources(RequestCharges):
             return News(room.version, room.epoch, document=orjson.dumps(room.document))
         return News(room.version, room.epoch, changes=changes or None)
 
-    async def named_versions(self, resource_type: str, resource_id: str) -> Sequence[NamedVersion]:
+    async def named_versions(self, resource: Resource) -> Sequence[NamedVersion]:
         """The versions that have names."""
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        room = await self._hub.open(str(resource))
         found = await self.names.of(room.resource)
         return [item for item in found if item.version <= room.version]
 
     async def name_version(
-        self, identity: Identity, resource_type: str, resource_id: str, name: str, version: int
+        self, identity: Identity, resource: Resource, name: str, version: int
     ) -> NamedVersion:
         """Give a version a name; raises Refusal as the port says."""
-        found = await self.read(resource_type, resource_id, version)
+        found = await self.read(resource, version)
         self._refuse_killed()
         await self._charge(identity.user_id)
-        granted = partial(self._still_granted, identity, resource_type, resource_id, "editor")
-        return await self._naming.give(
-            f"{resource_type}:{resource_id}", found, name, identity.user_id, granted
-        )
+        granted = partial(self._still_granted, identity, resource, "editor")
+        return await self._naming.give(str(resource), found, name, identity.user_id, granted)
 
-    async def unname(self, identity: Identity, resource_type: str, resource_id: str, name: str) -> bool:
+    async def unname(self, identity: Identity, resource: Resource, name: str) -> bool:
         """Take a name away; whether there was one."""
         self._refuse_killed()
         await self._charge(identity.user_id)
-        granted = partial(self._still_granted, identity, resource_type, resource_id, "editor")
-        return await self._naming.drop(f"{resource_type}:{resource_id}", name, identity.user_id, granted)
+        granted = partial(self._still_granted, identity, resource, "editor")
+        return await self._naming.drop(str(resource), name, identity.user_id, granted)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index of summaries."""
@@ -187,42 +184,35 @@ class HubResources(RequestCharges):
         return await self._searcher.search(wanted, count_most)
 
     async def submit(
-        self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
+        self, identity: Identity, resource: Resource, payload: Mapping[str, Any]
     ) -> AcknowledgedEdit:
         """Commit an edit as a client's OP."""
         with self._refusals_counted():
             self._refuse_killed()
             message = single.message_of(payload)
-            room = await self._hub.open(f"{resource_type}:{resource_id}")
+            room = await self._hub.open(str(resource))
         with room.kept():
             with self._refusals_counted():
                 # As the last: opening takes time, and it may be revoked meanwhile.
-                editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
+                editor = await single.editor_of(self._sessions, identity, resource, payload)
             epoch = room.epoch  # of what is committed: an edit of a history that ends before is refused
             return AcknowledgedEdit(await single.submit(self._sessions, editor, room, message), epoch)
 
     async def put(
-        self,
-        identity: Identity,
-        resource_type: str,
-        resource_id: str,
-        document: Any,
-        expected: Expected | None,
+        self, identity: Identity, resource: Resource, document: Any, expected: Expected | None
     ) -> Written:
         """Replace the whole document; raises Refusal as the port says."""
         with self._refusals_counted():
             self._refuse_killed()
-            room = await self._hub.open(f"{resource_type}:{resource_id}")
+            room = await self._hub.open(str(resource))
             with room.kept():
                 return await self._replace(room, identity, document, expected)
 
-    async def delete(
-        self, identity: Identity, resource_type: str, resource_id: str, expected: Expected | None
-    ) -> Written:
+    async def delete(self, identity: Identity, resource: Resource, expected: Expected | None) -> Written:
         """Set the root to null."""
         with self._refusals_counted():
             self._refuse_killed()
-            room = await self._hub.open(f"{resource_type}:{resource_id}")
+            room = await self._hub.open(str(resource))
             if room.document is None and not room.busy:
                 if expected is not None:
                     expected.check(room.version, room.epoch, has_document=False)
@@ -230,26 +220,26 @@ class HubResources(RequestCharges):
             with room.kept():
                 return await self._replace(room, identity, None, expected)
 
-    async def purge(self, identity: Identity, resource_type: str, resource_id: str) -> Written:
+    async def purge(self, identity: Identity, resource: Resource) -> Written:
         """Erase history and documents."""
-        resource = f"{resource_type}:{resource_id}"
-        granted = partial(self._still_granted, identity, resource_type, resource_id, "admin")
+        name = str(resource)
+        granted = partial(self._still_granted, identity, resource, "admin")
         with self._refusals_counted():
             await granted()
-            await self._naming.purge(resource)
+            await self._naming.purge(name)
             await granted()  # that may have taken a while
-            room = await self._hub.purge(resource)
-            await self._naming.purge(resource)  # that were given meanwhile, to what is gone
+            room = await self._hub.purge(name)
+            await self._naming.purge(name)  # that were given meanwhile, to what is gone
         if self._summariser is not None:
             self._summariser.note(room)
         if self._searcher is not None:
-            await self._searcher.erase(resource, room.epoch)
+            await self._searcher.erase(name, room.epoch)
         return Written(room.version, room.epoch)
 
-    async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
+    async def history(self, resource: Resource, after: int, limit: int) -> Sequence[bytes]:
         """The bodies of changes after a version."""
         try:
-            records = await self._hub.log.read(f"{resource_type}:{resource_id}", after, limit)
+            records = await self._hub.log.read(str(resource), after, limit)
         except LogTrimmed:
             raise  # that it went is no failure
         except LogUnavailable:
@@ -287,14 +277,12 @@ class HubResources(RequestCharges):
             text = f"Too many edits; wait {retry_after_ms} ms."
             raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
 
-    async def _still_granted(
-        self, identity: Identity, resource_type: str, resource_id: str, role: Role
-    ) -> None:
+    async def _still_granted(self, identity: Identity, resource: Resource, role: Role) -> None:
         """Look again at a role after a wait; raises Refusal UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE."""
-        await self.decide(identity, resource_type, (resource_id,))
+        await self.decide(identity, resource.type, (resource.id,))
         reviewed = self._sessions.authenticator.reviewed(identity)
-        if not at_least(self.role(reviewed, resource_type, resource_id), role):
-            raise Refusal("FORBIDDEN", f"{resource_type}:{resource_id}={role} isn't granted any more.")
+        if not at_least(self.role(reviewed, resource), role):
+            raise Refusal("FORBIDDEN", f"{resource}={role} isn't granted any more.")
 
     async def _replace(
         self, room: Room, identity: Identity, document: Any, expected: Expected | None
@@ -307,7 +295,8 @@ class HubResources(RequestCharges):
         try:
             size = ot.size(document, limits.document_bytes_max, limits.depth_max)
             await trio.lowlevel.checkpoint()  # a megabyte is milliseconds to measure, and to check
-            await self._still_granted(identity, room.type, room.id, "admin" if document is None else "editor")
+            role: Role = "admin" if document is None else "editor"
+            await self._still_granted(identity, Resource(room.type, room.id), role)
             base = room.version
             if expected is not None:
                 expected.check(base, room.epoch, room.document is not None)

@@ -14,6 +14,7 @@ import trio
 
 from gateway.errors import Refusal
 from gateway.ports import Ack, Identity, Role
+from gateway.ports.resources import Resource
 from gateway.rooms.room import Room
 from gateway.sessions.context import SessionContext
 from gateway.sessions.session import ClientSession, Subscription
@@ -72,20 +73,16 @@ def _is_answer(message: Mapping[str, Any]) -> bool:
 
 
 async def editor_of(
-    shared: SessionContext,
-    identity: Identity,
-    resource_type: str,
-    resource_id: str,
-    payload: Mapping[str, Any],
+    shared: SessionContext, identity: Identity, resource: Resource, payload: Mapping[str, Any]
 ) -> Editor:
     """Who makes the edit of an OP's payload, as far as he may by now.
 
     Raises Refusal INVALID_MESSAGE, UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE.
     """
     client_id = messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
-    await shared.permissions.ask(identity, resource_type, (resource_id,))
+    await shared.permissions.ask(identity, resource.type, (resource.id,))
     reviewed = shared.authenticator.reviewed(identity)
-    return Editor(reviewed, shared.permissions.granted(reviewed, resource_type, resource_id), client_id)
+    return Editor(reviewed, shared.permissions.granted(reviewed, *resource), client_id)
 
 
 def message_of(payload: Mapping[str, Any]) -> bytes:

@@ -13,9 +13,10 @@ import pytest
 import trio
 
 from gateway.admission import create_secret, issue
-from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
+from gateway.cli.client import GatewayAccess, GatewayLink, View, connected
 from gateway.config import Config
 from gateway.node import Node
+from gateway.ports.resources import Resource
 from tests.http import node as service
 from tests.transport.wire import RawClient
 

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.admission import create_secret
-from gateway.cli.client import GatewayAccess, Resource, submit
+from gateway.cli.client import GatewayAccess, submit
 from gateway.cli.edit import edit_command
+from gateway.ports.resources import Resource
 from tests.cli.commands import Running, arguments, environment, gateway, running, served
 from tests.clients.wire import wire
 from tests.servers import free_port

@@ -12,8 +12,9 @@ import httpx
 import pytest
 import trio
 
-from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
+from gateway.cli.client import GatewayAccess, GatewayLink, View, connected
 from gateway.errors import Unreachable
+from gateway.ports.resources import Resource
 from tests.cli.commands import arguments, environment, gateway, running, served
 
 GRANT = ("--grant", "event:*=editor")

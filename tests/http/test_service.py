@@ -9,12 +9,13 @@ import orjson
 import pytest
 import trio
 
-from gateway.cli.client import Resource, View
+from gateway.cli.client import View
 from gateway.http import requests
 from gateway.http.problems import TOLD_LATE_S
 from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
 from gateway.node import request_charges
 from gateway.ports.log import Opening
+from gateway.ports.resources import Resource
 from tests.http.node import TRANSPORTS, served
 from tests.waiting import until, until_equal
 

@@ -13,9 +13,11 @@ from gateway.http.port import ANY_DOCUMENT, Written
 from gateway.node.naming import Naming
 from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
+from gateway.ports.resources import Resource
 from tests.rooms.parts import START_MS
 from tests.sessions.parts import Desk, Office, desk
 
+EVENT = Resource("event", "1")
 LUNCH = {"title": "Lunch"}
 ADMIN = Office().verify("ann:admin", START_MS / 1000)
 
@@ -48,12 +50,12 @@ class Writing:
 
     async def put(self) -> None:
         try:
-            await self.resources.put(ADMIN, "event", "1", LUNCH, ANY_DOCUMENT)
+            await self.resources.put(ADMIN, EVENT, LUNCH, ANY_DOCUMENT)
         except Refusal as refusal:
             self.refusal = refusal
 
     async def delete(self) -> Written:
-        return await self.resources.delete(ADMIN, "event", "1", None)
+        return await self.resources.delete(ADMIN, EVENT, None)
 
 
 async def test_a_put_that_needs_a_document_makes_none_where_it_is_deleted_first(autojump_clock: Any) -> None:
@@ -91,7 +93,7 @@ async def test_a_delete_that_needs_a_document_finds_none(autojump_clock: Any) ->
         writing = Writing(found)
         await writing.delete()
         with pytest.raises(Refusal, match="doesn't exist at version 2"):
-            await writing.resources.delete(ADMIN, "event", "1", ANY_DOCUMENT)
+            await writing.resources.delete(ADMIN, EVENT, ANY_DOCUMENT)
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -116,7 +118,7 @@ async def test_who_may_not_purge_any_more_purges_nothing(
         else:
             revoked()
         with pytest.raises(Refusal) as refused:
-            await writing.resources.purge(ADMIN, "event", "1")
+            await writing.resources.purge(ADMIN, EVENT)
         assert refused.value.code == "FORBIDDEN"
         assert found.counters.operations_refused == {"FORBIDDEN": 1}
         assert found.room().version == 1

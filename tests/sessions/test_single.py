@@ -14,6 +14,7 @@ from gateway.config import FeaturesSettings
 from gateway.errors import AuthoriserError, Refusal
 from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
+from gateway.ports.resources import Resource
 from gateway.sessions import authentication
 from gateway.sessions.session import ClientSession
 from tests.rooms.parts import CREATE, Author, titled
@@ -34,7 +35,7 @@ class Edit:
         resources = HubResources(self._found.hub, self._found.endpoint.context)
         try:
             done = await resources.submit(
-                identity, "event", "1", {**edit, "operations": titled("a"), **payload}
+                identity, Resource("event", "1"), {**edit, "operations": titled("a"), **payload}
             )
             self.answer = done.payload
         except Refusal as refusal:
@@ -234,6 +235,8 @@ async def test_who_has_seen_a_newer_history_gets_what_came_after_it(autojump_clo
         for patch in (CREATE, titled("b")):
             await there.worker.commit(purged, Author("ann"), patch)
         assert here.room().epoch < purged.epoch
-        news = await HubResources(here.hub, here.endpoint.context).news("event", "1", 1, purged.epoch)
+        news = await HubResources(here.hub, here.endpoint.context).news(
+            Resource("event", "1"), 1, purged.epoch
+        )
         assert (news.version, news.epoch, news.document) == (2, purged.epoch, None)
         assert [orjson.loads(change)["version"] for change in news.changes or ()] == [2]
