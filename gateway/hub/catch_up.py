@@ -16,7 +16,7 @@ import trio
 
 from gateway import ot
 from gateway.config import Config
-from gateway.errors import LogTrimmed, LogUnavailable, Refusal, unavailable
+from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal, unavailable
 from gateway.hub import replay
 from gateway.hub.log_errors import counted_unavailable
 from gateway.hub.pasts import Pasts
@@ -140,11 +140,13 @@ class CatchUp:
         """Bring a room to the log's head; raises LogUnavailable.
 
         What ends half done is done soon: the log takes what it was asked for as seen by this node, and no
-        comparison of heads tells of it again.
+        comparison of heads tells of it again. What is damaged stays so until it is purged.
         """
         try:
             while not await self._tried(room):
                 await self._landing(room)
+        except LogDamaged:
+            raise
         except (LogUnavailable, trio.Cancelled):
             self.soon(room.resource)
             raise

@@ -8,7 +8,7 @@ import trio
 
 from gateway import ot
 from gateway.config import Config
-from gateway.errors import LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal
 from gateway.hub.catch_up import PAUSE_S
 from gateway.ports import Absent, Snapshot
 from tests.hub.parts import cluster, quiet
@@ -172,6 +172,24 @@ async def test_a_room_whose_catch_up_the_log_left_half_done_still_gets_what_it_m
         worker.log.away = False
         await trio.sleep(2 * PAUSE_S)
         assert room.document["title"] == "b"
+
+
+async def test_a_damaged_resource_is_not_asked_for_again_and_again(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, "a")
+        room_reader(room)
+        asked = []
+
+        async def damaged(resource):
+            asked.append(resource)
+            raise LogDamaged(resource)
+
+        worker.log.open = damaged
+        with pytest.raises(LogDamaged):
+            await worker.hub.catch_up.now(room)
+        worker.hub.catch_up.soon(RESOURCE)
+        await trio.sleep(600)
+        assert asked == [RESOURCE, RESOURCE]
 
 
 async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(autojump_clock):
