@@ -6,6 +6,7 @@ Evicting a room saves its snapshot: it is done beside the rest, which waits for 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import attrgetter
 
 import trio
 
@@ -20,21 +21,6 @@ from gateway.runtime.timeslice import Slices
 TIDY_INTERVAL_S = 1.0
 TIDY_ROOMS = 250
 TIDY_PARTS_MAX = 50
-
-
-class Windows:
-    """What rooms keep: the bytes of all windows, and of the largest one."""
-
-    __slots__ = ("bytes", "largest")
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.largest = 0
-
-    def add(self, size: int) -> None:
-        """One more."""
-        self.bytes += size
-        self.largest = max(self.largest, size)
 
 
 class Tidying:
@@ -57,7 +43,6 @@ class Tidying:
         self._evict = evict
         self._wall_ms = wall_ms
         self._now_s = now_s
-        self._share = config.limits.window_bytes_max  # of each window, while all are over their budget
         self._leaving: dict[Room, None] = {}
         self._some_leave = trio.Event()
 
@@ -68,29 +53,24 @@ class Tidying:
             nursery.start_soon(self._evict_leaving)
 
     async def _tidy_up(self) -> None:
-        """Many rooms in parts. What their windows have in all is as of a second ago."""
+        """Many rooms in parts."""
         while True:
             parts = min(TIDY_PARTS_MAX, 1 + len(self._rooms) // TIDY_ROOMS)
             await trio.sleep(TIDY_INTERVAL_S / parts)
             rooms = list(self._rooms.values())
-            windows = Windows()
             for part in range(parts):
                 if part:
                     await trio.sleep(TIDY_INTERVAL_S / parts)
-                await self._tidy_part(rooms[part::parts], windows)
-            self._share_out(windows)
+                await self._tidy_part(rooms[part::parts])
+            await self._bound_windows(rooms)
             self._pasts.bound()
 
-    async def _tidy_part(self, rooms: Sequence[Room], windows: Windows) -> None:
-        """Some rooms, whose windows are added up."""
+    async def _tidy_part(self, rooms: Sequence[Room]) -> None:
         slices = Slices(self._now_s)
-        versions_max = self._config.limits.window_versions_max
         for room in rooms:
             room.roster.end_typing(self._wall_ms())
             if self._is_idle(room):
                 self._tidy_idle(room)
-            room.trim(versions_max, self._share)
-            windows.add(room.history.window.bytes)
             if slices.over:
                 await slices.pause()
 
@@ -120,12 +100,20 @@ class Tidying:
                     await slices.pause()
             self._some_leave = trio.Event()
 
-    def _share_out(self, windows: Windows) -> None:
-        """Keep all windows within their budget: each may have as much as any other, so the largest give."""
-        limits = self._config.limits
-        share = self._share
-        if windows.bytes > limits.windows_bytes_max:
-            share = min(share, windows.largest)
-        share = (share + 1) * limits.windows_bytes_max // max(1, windows.bytes)
-        self._share = min(share, limits.window_bytes_max)
-        self._counters.window_bytes = windows.bytes
+    async def _bound_windows(self, rooms: Sequence[Room]) -> None:
+        """Keep all windows within their budget: the rooms that were idle longest give theirs up first."""
+        keeping = [room for room in rooms if room.history.window.bytes]
+        total = sum(room.history.window.bytes for room in keeping)
+        budget = self._config.limits.windows_bytes_max
+        if total > budget:
+            slices = Slices(self._now_s)
+            keeping.sort(key=attrgetter("idle_since_s"))
+            for room in keeping:
+                total -= room.history.window.bytes
+                room.trim(0, 0)
+                total += room.history.window.bytes
+                if total <= budget:
+                    break
+                if slices.over:
+                    await slices.pause()
+        self._counters.window_bytes = total

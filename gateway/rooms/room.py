@@ -540,6 +540,7 @@ class Room:
                 self.history.advance(entry)
                 # A change adds at most what its JSON holds.
                 self.history.grow(len(entry.record.body), entry.after, bytes_max)
+            self._shared.counters.changes_received += len(entries)
             self._tell(entries, [])
             self._observe_latency(entries, arrived_ms)
             self.trim(limits.window_versions_max, limits.window_bytes_max)

@@ -196,7 +196,7 @@ async def collect_young(counters: Counters) -> None:
     while True:
         await trio.sleep(YOUNG_INTERVAL_S)
         young, collections, _ = gc.get_count()
-        changes = counters.operations_committed + counters.bus_received
+        changes = counters.operations_committed + counters.changes_received
         if collections or young > YOUNG_OBJECTS or changes - collected > YOUNG_CHANGES:
             collected = changes
             gc.collect(1)

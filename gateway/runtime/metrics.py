@@ -235,6 +235,7 @@ class Counters:
 
     # Bus
     bus_received: int = count("gateway_bus_received", "Announcements received from other nodes")
+    changes_received: int = count("gateway_changes_received", "Changes that other workers committed")
     bus_gaps: int = count("gateway_bus_gaps", "Times that the bus may have lost announcements")
     bus_lost: int = count("gateway_bus_lost", "Messages that couldn't be sent to other nodes")
 
@@ -260,9 +261,7 @@ class Counters:
         "gateway_search_seconds", LATENCY_BOUNDS_S, "What the index took to answer a search"
     )
     audit_records: int = count("gateway_audit_records", "Administrative acts and refusals that were recorded")
-    audit_failures: int = count(
-        "gateway_audit_failures", "Attempts to write the audit that failed, and go on"
-    )
+    audit_failures: int = count("gateway_audit_failures", "Attempts to write the audit that failed")
     audit_waiting: int = gauge("gateway_audit_waiting", "Records that wait to be written")
     audit_lost: int = count("gateway_audit_lost", "Records that were given up: too many waited")
 

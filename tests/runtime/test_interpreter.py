@@ -151,7 +151,7 @@ async def test_changes_are_new_though_as_much_went(autojump_clock):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(interpreter.collect_young, counters)
             await trio.sleep(2.5 * interpreter.YOUNG_INTERVAL_S)
-            counters.bus_received = 20
+            counters.changes_received = 20
 
     gc.collect()
     assert await lives_s(Knot(), collecting) == 3 * interpreter.YOUNG_INTERVAL_S
