@@ -226,7 +226,7 @@ async def json_body(
     if before is not None:
         await before(len(body))
     told = shortened(body)
-    await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each
+    await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each, some ten where it is long numbers
     try:
         value = parsed(told)
     except ValueError as error:

@@ -10,39 +10,36 @@ from __future__ import annotations
 
 import re
 
+from gateway.errors import Refusal
+
+# A message with more of them isn't meant.
+LONG_INTEGERS_MAX = 1_000
 _DIGITS_KEPT = 20
 # Digits are looked for as zeros, and all else as spaces.
 _LONG_DIGITS = b"0" * (_DIGITS_KEPT + 1)
 _DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
-_DIGITS = re.compile(rb"[0-9]+")
+# No part of a number with a fraction or an exponent; the group is what is cut.
+_LONG_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)[0-9]{%d}([0-9]++)(?![.eE])" % _DIGITS_KEPT)
 
 
 def shortened(raw: bytes) -> bytes:
-    """JSON with its integers of more than 20 digits cut to 20; itself where it has none."""
+    """JSON with its integers of more than 20 digits cut to 20; itself where it has none.
+
+    Raises Refusal TOO_LARGE where it has more than LONG_INTEGERS_MAX.
+    """
+    if raw.translate(_DIGITS_AS_ZEROS).find(_LONG_DIGITS) < 0:
+        return raw
+    unescaped = raw.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
     kept: list[bytes] = []
-    looked_at = quotes = taken = 0
-    digits = raw.translate(_DIGITS_AS_ZEROS)
-    while (first := digits.find(_LONG_DIGITS, looked_at)) >= 0:
-        found = _DIGITS.match(raw, first)
-        assert found is not None
-        end = found.end()
-        quotes += _quotes(raw[looked_at:first])
-        looked_at = end
-        if quotes % 2 == 0 and _is_integer(raw, first, end):  # in no string
-            kept.append(raw[taken : first + _DIGITS_KEPT])
+    quotes = looked_at = taken = 0
+    for found in _LONG_INTEGER.finditer(raw):
+        first, end = found.span(1)
+        quotes += unescaped.count(b'"', looked_at, first)
+        looked_at = first
+        if quotes % 2 == 0:  # in no string
+            kept.append(raw[taken:first])
             taken = end
+    if len(kept) > LONG_INTEGERS_MAX:
+        text = f"{len(kept):,} integers have more than {_DIGITS_KEPT} digits: send them as strings."
+        raise Refusal("TOO_LARGE", text)
     return b"".join([*kept, raw[taken:]]) if kept else raw
-
-
-def _quotes(piece: bytes) -> int:
-    """How many quotation marks begin or end a string."""
-    if b"\\" in piece:
-        piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return piece.count(b'"')
-
-
-def _is_integer(raw: bytes, first: int, end: int) -> bool:
-    """Whether these digits are a number without fraction and exponent, and no part of one."""
-    sign = raw[first - 1 : first] == b"-"
-    before = raw[first - 1 - sign : first - sign]
-    return before not in (b".", b"e", b"E", b"+") and raw[end : end + 1] not in (b".", b"e", b"E")

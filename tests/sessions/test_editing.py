@@ -70,7 +70,7 @@ async def test_an_integer_that_a_float_can_not_hold_is_refused_where_it_is_a_val
 
 
 @pytest.mark.parametrize("number", [1.5, 1e21])
-@pytest.mark.parametrize("digits", [20, 21, 40])
+@pytest.mark.parametrize("digits", [20, 21, 40, 400])
 async def test_an_integer_that_nothing_reads_is_of_any_size(autojump_clock, digits, number):
     async with desk() as found:
         client = await found.client(subscribed=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.wire.integers import shortened
+from gateway.errors import Refusal
+from gateway.wire.integers import LONG_INTEGERS_MAX, shortened
 
 LONG = b"123456789012345678901"
 SHORT = b"12345678901234567890"
@@ -39,3 +40,13 @@ def test_an_integer_is_cut_to_20_digits_wherever_it_is(text: bytes) -> None:
     count = text.count(b"%b")
     for long in (LONG, LONG + b"0" * 400):
         assert shortened(text % ((long,) * count)) == text % ((SHORT,) * count)
+
+
+def test_more_of_them_than_anybody_means_are_refused() -> None:
+    many = b"[%b]" % b",".join([LONG] * LONG_INTEGERS_MAX)
+    assert shortened(many) == b"[%b]" % b",".join([SHORT] * LONG_INTEGERS_MAX)
+    with pytest.raises(Refusal, match="1,001 integers have more than 20 digits") as refused:
+        shortened(many[:-1] + b"," + LONG + b"]")
+    assert refused.value.code == "TOO_LARGE"
+    strings = many.replace(LONG, b'"%b"' % LONG)
+    assert shortened(strings + strings) == strings + strings
