@@ -22,6 +22,11 @@ def test_a_message_needs_its_type_alone():
     assert (message.type, message.id, message.payload) == ("PING", None, {})
 
 
+@pytest.mark.parametrize("timestamp", [b"0", b"1764412800000", b"1764412800000.5", b"1e12", b"null"])
+def test_a_timestamp_is_a_number(timestamp):
+    assert messages.decode(b'{"type": "PING", "timestamp": %b}' % timestamp).type == "PING"
+
+
 @pytest.mark.parametrize(
     ("payload", "word"),
     [
