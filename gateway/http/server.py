@@ -34,8 +34,8 @@ GRACEFUL_TIMEOUT_S = 2.0
 KEEP_ALIVE_TIMEOUT_S = 15.0
 REQUEST_LINE_BYTES_MAX = 16 * 1024
 UNREADABLE = (
-    "This can't be read as a request of HTTP/1.1: send headers of at most 16 KiB, and a body of one length, "
-    "or in chunks that say theirs."
+    "This can't be read as a request of HTTP/1.1: send shorter headers, and a body of one length, or in "
+    "chunks that say theirs."
 )
 # Of a connection of the operators' port, on which nobody waits for news.
 STALL_TIMEOUT_S = 30.0

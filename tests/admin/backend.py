@@ -22,6 +22,7 @@ from gateway.http.requests import HttpContext
 from gateway.http.server import bind, serve
 from gateway.hub.names import NamedVersion
 from gateway.ports import Batch, Identity, Record, Role
+from gateway.ports.resources import Resource
 from gateway.ports.search import Scope, Wanted
 from gateway.runtime.metrics import Counters
 from tests.doubles.log import MemoryLog
@@ -39,8 +40,8 @@ class LogResources:
     async def decide(self, identity: Identity, resource_type: str, resource_ids: Sequence[str]) -> None:
         pass
 
-    def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
-        return identity.role(resource_type, resource_id)
+    def role(self, identity: Identity, resource: Resource) -> Role | None:
+        return identity.role(*resource)
 
     def __init__(self) -> None:
         self.log = MemoryLog()
@@ -70,8 +71,8 @@ class LogResources:
     def spend_bytes(self, user_id: str, size: int) -> None:
         self.sent_bytes += size
 
-    async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
-        opening, records = await self._open(resource_type, resource_id)
+    async def read(self, resource: Resource, version: int | None) -> Revision:
+        opening, records = await self._open(resource)
         if version is not None and version > len(records):
             raise Refusal("VERSION_AHEAD", f"The head is version {len(records)}.", version=len(records))
         wanted = len(records) if version is None else version
@@ -81,64 +82,51 @@ class LogResources:
         document = orjson.dumps(change["operations"][0]["value"])
         return Revision(wanted, opening.epoch, document, change["timestamp"])
 
-    async def oldest(self, resource_type: str, resource_id: str) -> int:
+    async def oldest(self, resource: Resource) -> int:
         return 0
 
     async def search(self, wanted: Wanted, count_most: int | None) -> FoundPage:
         return FoundPage([], None if count_most is None else 0)
 
-    async def named_versions(self, resource_type: str, resource_id: str) -> list[NamedVersion]:
+    async def named_versions(self, resource: Resource) -> list[NamedVersion]:
         return []
 
     async def name_version(
-        self, identity: Identity, resource_type: str, resource_id: str, name: str, version: int
+        self, identity: Identity, resource: Resource, name: str, version: int
     ) -> NamedVersion:
-        await self.read(resource_type, resource_id, version)
+        await self.read(resource, version)
         return NamedVersion(name, version, identity.user_id, 1)
 
-    async def unname(self, identity: Identity, resource_type: str, resource_id: str, name: str) -> bool:
+    async def unname(self, identity: Identity, resource: Resource, name: str) -> bool:
         return False
 
     async def put(
-        self,
-        identity: Identity,
-        resource_type: str,
-        resource_id: str,
-        document: Any,
-        expected: Expected | None,
+        self, identity: Identity, resource: Resource, document: Any, expected: Expected | None
     ) -> Written:
         if isinstance(document, dict) and not isinstance(document.get("title", ""), str):
             raise Refusal("INVALID_OPERATION", "title: must be a string.")
-        return await self._write(identity, resource_type, resource_id, document, expected)
+        return await self._write(identity, resource, document, expected)
 
-    async def delete(
-        self, identity: Identity, resource_type: str, resource_id: str, expected: Expected | None
-    ) -> Written:
-        return await self._write(identity, resource_type, resource_id, None, expected)
+    async def delete(self, identity: Identity, resource: Resource, expected: Expected | None) -> Written:
+        return await self._write(identity, resource, None, expected)
 
-    async def purge(self, identity: Identity, resource_type: str, resource_id: str) -> Written:
-        return Written(0, await self.log.purge(f"{resource_type}:{resource_id}"))
+    async def purge(self, identity: Identity, resource: Resource) -> Written:
+        return Written(0, await self.log.purge(str(resource)))
 
-    async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
-        return [record.body for record in await self.log.read(f"{resource_type}:{resource_id}", after, limit)]
+    async def history(self, resource: Resource, after: int, limit: int) -> Sequence[bytes]:
+        return [record.body for record in await self.log.read(str(resource), after, limit)]
 
-    async def _open(self, resource_type: str, resource_id: str) -> tuple[Any, Sequence[Record]]:
+    async def _open(self, resource: Resource) -> tuple[Any, Sequence[Record]]:
         if self.unavailable:
             raise LogUnavailable("the disk is away", "none")
-        resource = f"{resource_type}:{resource_id}"
-        return await self.log.open(resource), await self.log.read(resource, 0, 1 << 20)
+        return await self.log.open(str(resource)), await self.log.read(str(resource), 0, 1 << 20)
 
     async def _write(
-        self,
-        identity: Identity,
-        resource_type: str,
-        resource_id: str,
-        document: Any,
-        expected: Expected | None,
+        self, identity: Identity, resource: Resource, document: Any, expected: Expected | None
     ) -> Written:
-        opening, records = await self._open(resource_type, resource_id)
+        opening, records = await self._open(resource)
         head = len(records)
-        is_there = (await self.read(resource_type, resource_id, None)).document != b"null"
+        is_there = (await self.read(resource, None)).document != b"null"
         if expected is not None:
             expected.check(head, opening.epoch, is_there)
         timestamp = int(time.time() * 1000)
@@ -148,13 +136,12 @@ class LogResources:
                 "operations": [{"op": "replace", "path": "", "value": document}],
                 "client_id": "admin",
                 "user_id": identity.user_id,
-                "op_id": f"{resource_id}-{head + 1}",
+                "op_id": f"{resource.id}-{head + 1}",
                 "timestamp": timestamp,
             }
         )
         record = Record(head + 1, body, identity.user_id, "admin", None, "", timestamp, None)
-        resource = f"{resource_type}:{resource_id}"
-        await self.log.append([Batch(resource, opening.epoch, head, f"{head}", [record])])
+        await self.log.append([Batch(str(resource), opening.epoch, head, f"{head}", [record])])
         return Written(head + 1, opening.epoch, not is_there)
 
 

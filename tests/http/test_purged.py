@@ -11,6 +11,7 @@ import pytest
 
 from gateway.http import authorship
 from gateway.node.resources import HubResources
+from gateway.ports.resources import Resource
 from tests.http.node import Served
 from tests.http.test_search import EVENT, searchable, until_found
 from tests.waiting import until, until_equal
@@ -100,13 +101,11 @@ async def test_who_asks_who_wrote_what_while_it_is_erased_is_to_ask_again(
             await node.client.put(EVENT, json={"title": title})
         history = HubResources.history
 
-        async def erased_before(
-            resources: Any, kind: str, ident: str, after: int, most: int
-        ) -> Sequence[bytes]:
+        async def erased_before(resources: Any, resource: Resource, after: int, most: int) -> Sequence[bytes]:
             if after == erased_after:
                 monkeypatch.setattr(HubResources, "history", history)
                 await rewritten(node)
-            return await history(resources, kind, ident, after, most)
+            return await history(resources, resource, after, most)
 
         monkeypatch.setattr(HubResources, "history", erased_before)
         answer = await node.client.get(f"{EVENT}/blame")
