@@ -1,7 +1,7 @@
 /** An event's conflicts as people decide them: when it starts and ends is one question, for it was moved as a whole. */
 
-import type { Conflict, DocumentSnapshot, Json, PatchOperation, SharedDocument } from "@collab/client";
-import { type EventDocument, WHEN, writing } from "./event.js";
+import type { Conflict, DocumentSnapshot, Json, Resolution, SharedDocument } from "@collab/client";
+import { type EventDocument, WHEN } from "./event.js";
 
 type Snapshot = DocumentSnapshot<EventDocument>;
 type Side = "mine" | "theirs";
@@ -26,26 +26,32 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     return this.document.subscribe(listener);
   }
 
-  resolve(id: string, resolution: Side | { readonly value: Json }): void {
-    const { conflicts, view } = this.document.snapshot;
+  /** Both times at once, for one alone may not fit the other; what older conflicts of theirs ask is past. */
+  resolve(id: string, resolution: Resolution): void {
+    const { conflicts } = this.document.snapshot;
     const times = timesAmong(conflicts);
-    if (times?.[0].id === id && typeof resolution === "string") this.#settle(times, resolution, view);
-    else this.document.resolve(id, resolution);
-  }
-
-  /** In one patch: the one time alone may not fit the other. */
-  #settle(times: Times, side: Side, view: EventDocument | null): void {
-    if (times.some((one) => standing(one) !== side))
-      this.document.edit(times.flatMap((one) => chosen(one, side, view)));
-    for (const one of times) this.document.resolve(one.id, standing(one));
+    if (times?.[0].id !== id || typeof resolution !== "string") {
+      this.document.resolve(id, resolution);
+      return;
+    }
+    for (const one of conflicts)
+      if (isOfTime(one) && !times.includes(one)) this.document.resolve(one.id, standing(one));
+    this.document.resolve(
+      times.map((one) => one.id),
+      resolution,
+    );
   }
 }
 
 type Times = readonly [start: Conflict, end: Conflict];
 
-/** Null where not both times are in conflict. */
+const isOfTime = ({ path }: Conflict): boolean => path === "/start_time" || path === "/end_time";
+
+/** The newest of each; null where not both times are in conflict. */
 function timesAmong(conflicts: readonly Conflict[]): Times | null {
-  const [start, end] = ["/start_time", "/end_time"].map((path) => conflicts.find((one) => one.path === path));
+  const [start, end] = ["/start_time", "/end_time"].map((path) =>
+    conflicts.filter((one) => one.path === path).at(-1),
+  );
   return start && end ? [start, end] : null;
 }
 
@@ -57,16 +63,10 @@ function joined(conflicts: readonly Conflict[]): readonly Conflict[] {
     start[member] === undefined && end[member] === undefined
       ? undefined
       : { start_time: start[member] ?? null, end_time: end[member] ?? null };
-  const question = { ...start, path: WHEN, base: both("base"), mine: both("mine"), theirs: both("theirs") };
-  return conflicts.flatMap((one) => (one === start ? [question] : one === end ? [] : [one]));
+  const sides = { base: both("base"), mine: both("mine"), theirs: both("theirs") };
+  const question = { ...end, ...start, path: WHEN, ...sides }; // with the problem of either
+  return conflicts.flatMap((one) => (one === start ? [question] : isOfTime(one) ? [] : [one]));
 }
 
 /** The side that is in the event until somebody decides. */
 const standing = ({ kind }: Conflict): Side => (kind === "overwrote" ? "mine" : "theirs");
-
-function chosen(conflict: Conflict, side: Side, view: EventDocument | null): PatchOperation[] {
-  const { path, [side]: value } = conflict;
-  const before = view?.[path.slice(1) as "start_time" | "end_time"];
-  if (value !== undefined) return [writing(path, before, value)];
-  return before === undefined ? [] : [{ op: "remove", path }];
-}

@@ -272,8 +272,11 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   /** Every edit so far is in the durable store. */
   stored(): Promise<void>;
 
-  /** Where it can't be written, for what it was made in is gone, the conflict stays and its `problem` says why. */
-  resolve(conflictId: string, resolution: Resolution): void;
+  /**
+   * Where it can't be written, for what it was made in is gone, the conflict stays and its `problem` says why. Several
+   * that belong together are written in one patch.
+   */
+  resolve(conflict: string | readonly string[], resolution: Resolution): void;
 
   /** The document as it was: at a version, or at a time. */
   at(when: number | Date): Promise<{ version: number; document: T | null }>;

@@ -212,6 +212,46 @@ test.each(["merge", "ask"] as const)(
   },
 );
 
+/** Both changed the title and the start, Ben offline. */
+async function twofold() {
+  const both = (title: string, hour: string): PatchOperation[] => [
+    { op: "replace", path: "/title", value: title },
+    { op: "replace", path: "/start_time", value: `2026-11-30T${hour}:00:00Z` },
+  ];
+  const { conflicts, ...rest } = await meeting(
+    { title: "Sync", start_time: "2026-11-30T09:00:00Z" },
+    (ben) => ben.edit(both("Ben's", "10")),
+    (ann) => ann.edit(both("Ann's", "11")),
+  );
+  return { ...rest, ids: conflicts.map(({ id }) => id) };
+}
+
+test("conflicts that are resolved together are written together, and come back where that is refused", async () => {
+  const { ann, ben, ids } = await twofold();
+  ben.resolve(ids, { value: "tomorrow" });
+  expect(ben.snapshot.conflicts).toEqual([]);
+  await expect(ben.saved()).rejects.toMatchObject({ code: expect.any(String) });
+  const { conflicts, view } = await until(ben, (now) => now.conflicts.length > 0);
+  expect(conflicts.map(({ id, problem }) => [id, !!problem])).toEqual(ids.map((id) => [id, true]));
+  expect(view?.title).toBe("Ben's");
+  const { version } = ann.snapshot;
+  ben.resolve(ids, "theirs");
+  await until(ann, (now) => now.view?.title === "Ann's");
+  expect(ann.snapshot).toMatchObject({ version: version + 1, view: { start_time: "2026-11-30T11:00:00Z" } });
+  expect(ben.snapshot.conflicts).toEqual([]);
+});
+
+test("conflicts that are resolved together stay where that can't be written, and say why", async () => {
+  const { ann, ben, ids } = await twofold();
+  await until(ann, (now) => now.view?.title === "Ben's");
+  await ann.delete();
+  await until(ben, (now) => now.isDeleted);
+  ben.resolve(ids, "theirs");
+  expect(ben.snapshot.conflicts.map(({ problem }) => !!problem)).toEqual([true, true]);
+  ben.resolve(ids, "mine");
+  expect(ben.snapshot.conflicts).toEqual([]);
+});
+
 test("a merge that the server refuses when its client is closed by then leaves the choice to the next", async () => {
   const at = (hour: string) => `2026-11-30T${hour}:00:00Z`;
   const values = new Map<string, Json>();

@@ -1,7 +1,6 @@
 /** A document as the application holds it. */
 
 import type {
-  Conflict,
   DocumentSnapshot,
   HistoryPage,
   HistoryQuery,
@@ -51,7 +50,7 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   /** What is edited in another tab isn't this one's own. */
   edit(operations: PatchOperation | Patch, isOwn = true): void {
-    const patch = (Array.isArray(operations) ? operations : [operations]) as Patch;
+    const patch = [operations].flat() as Patch;
     if (!patch.length) return;
     this.#checkEditable();
     const joins = this.#bursts.joins(isOwn ? patch : [], this.context.environment.now());
@@ -179,84 +178,86 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   // ----------------------------------------------------------------------------------------- conflicts
 
-  resolve(conflictId: string, resolution: Resolution): void {
+  resolve(conflict: string | readonly string[], resolution: Resolution): void {
     const { state } = this;
-    const conflict = this.#unresolved(conflictId);
-    if (!conflict) {
-      if (state.leading) state.send("RESOLVE", { conflict: conflictId, resolution: resolution as Json });
-      return;
-    }
-    const standing = conflict.kind === "refused" ? this.#decide(conflict, resolution) : standingOf(conflict);
-    if (resolution === standing) this.#settle(conflictId);
-    else if (resolution === "theirs" && conflict.omitted.includes("theirs")) void this.#fetchTheirs(conflict);
-    else {
-      const value = typeof resolution === "string" ? conflict[resolution] : resolution.value;
-      this.#write(conflictId, value);
-    }
+    const ids = [conflict].flat();
+    const found = this.#unresolved(ids);
+    if (state.leading && !found.length)
+      state.send("RESOLVE", { conflict: ids, resolution: resolution as Json });
+    for (const one of found) if (one.kind === "refused") this.#decide(one, resolution);
+    this.#turn(ids, (one) => (resolution === (one.kind === "overwrote" ? "mine" : "theirs") ? [] : one));
+    const long = this.#unresolved(ids).find(
+      ({ theirs, omitted }) => theirs === undefined && omitted.includes("theirs"),
+    );
+    if (long && resolution === "theirs") void this.#fetchTheirs(long, ids);
+    else this.#write(ids, (one) => (typeof resolution === "string" ? one[resolution] : resolution.value));
+  }
+
+  #unresolved(ids: readonly string[]): Unresolved[] {
+    return this.state.conflicts.filter(({ id }) => ids.includes(id));
+  }
+
+  /** What each of them becomes: itself with something more, or nothing. */
+  #turn(ids: readonly string[], into: (one: Unresolved) => Unresolved | Unresolved[]): void {
+    const { state } = this;
+    state.conflicts = state.conflicts.flatMap((one) => (ids.includes(one.id) ? into(one) : one));
     void state.store();
     state.refresh();
   }
 
-  #unresolved(id: string): Unresolved | undefined {
-    return this.state.conflicts.find((one) => one.id === id);
-  }
-
-  #settle(id: string): void {
-    this.state.conflicts = this.state.conflicts.filter((one) => one.id !== id);
-  }
-
-  /** A conflict stays where its resolution can't be written, and says why. */
-  #write(id: string, value: Json | undefined): void {
+  /** In one patch. Conflicts stay where their resolution can't be written, and say why. */
+  #write(ids: readonly string[], valueFor: (one: Unresolved) => Json | undefined): void {
     const { state } = this;
-    const { path, place } = this.#unresolved(id) ?? {};
-    if (path === undefined) return;
     try {
-      if (place === "lost") throw new EditError("CONFLICT", `What was at ${path} is gone.`);
       this.#bursts.end();
-      this.edit(patchOf(state.view, path, value, place === "gap"));
+      this.edit(
+        this.#unresolved(ids).flatMap((one) => {
+          if (one.place === "lost") throw new EditError("CONFLICT", `What was at ${one.path} is gone.`);
+          return patchOf(state.view, one.path, valueFor(one), one.place === "gap");
+        }),
+      );
     } catch (cause) {
       if (!(cause instanceof EditError)) throw cause;
-      this.#stays(id, `${cause.message} Choose the other side, or edit the document.`);
+      const problem = `${cause.message} Choose the other side, or edit the document.`;
+      this.#turn(ids, (one) => ({ ...one, problem }));
       return;
     }
     const { settled, pending } = state.replicator.flight;
-    const conflict = this.#unresolved(id) as Unresolved; // as it stands after the edit
-    state.resolved = [...state.resolved, { conflict, value, settledAt: settled + pending }];
-    this.#settle(id);
+    this.#turn(ids, (conflict) => {
+      state.resolved = [
+        ...state.resolved,
+        { conflict, value: valueFor(conflict), settledAt: settled + pending },
+      ];
+      return [];
+    });
   }
 
-  #stays(id: string, problem: string): void {
-    this.state.conflicts = this.state.conflicts.map((one) => (one.id === id ? { ...one, problem } : one));
-  }
-
-  async #fetchTheirs({ id, told }: Unresolved): Promise<void> {
+  async #fetchTheirs({ id, told }: Unresolved, ids: readonly string[]): Promise<void> {
     try {
       const { document } = await this.at(told.version);
-      this.#write(id, valueAt(document as Json, told.path));
+      this.#turn([id], (one) => ({ ...one, theirs: valueAt(document as Json, told.path) ?? null }));
+      this.resolve(ids, "theirs");
     } catch {
-      this.#stays(id, "What the others wrote could not be fetched: try again later.");
+      const problem = "What the others wrote could not be fetched: try again later.";
+      this.#turn([id], (one) => ({ ...one, problem }));
     }
-    void this.state.store();
-    this.state.refresh();
   }
 
   /**
-   * The side that is in the document now. A refused patch is one: with more than one conflict, more in it than what
-   * is in conflict, or more written since, it is sent, and the answers are edits upon it.
+   * What becomes of a refused patch: with more than one conflict, more in it than what is in conflict, or more written
+   * since, it is sent, and the answers are edits upon it.
    */
-  #decide({ told }: Unresolved, resolution: Resolution): Side {
+  #decide(asked: Unresolved, resolution: Resolution): void {
     const { state } = this;
     const { replicator } = state;
     const refused = state.conflicts.filter(({ kind }) => kind === "refused");
     const { inFlight, buffer } = (replicator.replica as Replica).toJSON();
     const isAlone = refused.length === 1 && inFlight?.submission.patch.length === 1 && !buffer.length;
-    const isSent = !isAlone || (resolution === "mine" && told.kind === "overwrote");
+    const isSent = !isAlone || (resolution === "mine" && asked.told.kind === "overwrote");
     replicator.decide(isSent);
-    state.conflicts = state.conflicts.map((one) =>
-      one.kind === "refused" ? { ...one, kind: one.told.kind } : one,
-    );
+    for (const { id, told } of refused)
+      this.#turn([id], (one) => ({ ...one, kind: isSent ? told.kind : "dropped" }));
     this.wire.outbox.request(false);
-    return isSent ? standingOf(told) : "theirs";
   }
 
   // ------------------------------------------------------------------------------------------ the past
@@ -305,7 +306,3 @@ export class Document<T = Json> implements SharedDocument<T> {
     this.state.refresh();
   }
 }
-
-type Side = "mine" | "theirs";
-
-const standingOf = ({ kind }: { kind: Conflict["kind"] }): Side => (kind === "overwrote" ? "mine" : "theirs");
