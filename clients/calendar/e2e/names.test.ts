@@ -62,6 +62,27 @@ test("what is read from right to left begins on the right, and others' carets st
   }
 });
 
+test("on a page that is read from right to left carets stand where they are in what is read from the left", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.page.evaluate(() => {
+    document.documentElement.dir = "rtl";
+  });
+  for (const field of ["Title", "Description"]) {
+    await ann.textbox(field).fill("Lunch");
+    await bob.sees(field, "Lunch");
+    await bob.textbox(field).press("Home");
+    const caret = ann.page.locator(".collab-caret");
+    await caret.waitFor();
+    const fromLeft = async () => {
+      const [box, at] = [await ann.textbox(field).boundingBox(), await caret.boundingBox()];
+      return box && at && at.x - box.x;
+    };
+    await expect.poll(fromLeft, { timeout: 20_000 }).toBeLessThan(20);
+    await bob.textbox("Start").focus();
+    await caret.waitFor({ state: "detached" });
+  }
+});
+
 test("in the month a title begins with its first word, from wherever it is read; one of spaces is none", async () => {
   const start_time = new Date().toISOString();
   for (const [id, title] of [

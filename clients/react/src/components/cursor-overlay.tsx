@@ -6,9 +6,10 @@ import { useText } from "../documents.js";
 import { usePresence } from "../presence.js";
 
 // What decides where a character of the field stands.
-const STYLES = "font letterSpacing lineHeight textAlign padding borderWidth boxSizing width height".split(
-  " ",
-) as readonly ("font" | "padding")[];
+const STYLES =
+  "font letterSpacing lineHeight textAlign padding borderWidth boxSizing direction width height".split(
+    " ",
+  ) as readonly ("font" | "padding")[];
 
 export interface CursorOverlayProps<T> {
   document: SharedDocument<T> | null;
@@ -24,7 +25,8 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
   const text = useText(document, path);
   const here = usePresence(document).others.filter(({ cursor }) => cursor.field === path.slice(1));
   useLayoutEffect(() => {
-    const [field, mirror] = [target.current, layer.current as HTMLDivElement];
+    const field = target.current;
+    const mirror = layer.current as HTMLDivElement;
     if (!field) return;
     const computed = getComputedStyle(field);
     for (const name of STYLES) mirror.style[name] = computed[name];
