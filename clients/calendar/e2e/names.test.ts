@@ -33,7 +33,10 @@ test("a conflict of long names is told and asked about within the window", async
   await other.textbox("Title").fill("Dinner");
   await other.says("saved");
   await ann.workOffline(false);
-  const told = ann.page.getByRole("alert").filter({ hasText: "was changed by somebody else too" });
+  const told = ann.page
+    .getByRole("alert")
+    .filter({ hasText: "was changed by somebody else too" })
+    .filter({ hasText: "MMM" });
   await told.waitFor();
   const hidden = (element: Element) => element.scrollWidth - element.clientWidth;
   expect(await told.evaluate(hidden)).toBe(0);
