@@ -10,6 +10,7 @@ export {
   TypingIndicator,
 } from "./components/presence-indicators.js";
 export {
+  type Disputed,
   type LiveDocument,
   textAt,
   useConflicts,
