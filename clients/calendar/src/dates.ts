@@ -1,14 +1,20 @@
 /** Dates of a month's page, and between the document's RFC 3339 and an input's local time. */
 
-/** The weeks that show a month (`2026-11`): rows of seven days, Monday first. */
-export function weeksOf(month: string): Date[][] {
+/** The beginning of a day of a month (`2026-11`), or of the month so many later; day 0 is the one before the first. */
+export function dayIn(month: string, day: number, later = 0): Date {
   const [year, number] = month.split("-").map(Number) as [number, number];
-  const first = new Date(year, number - 1, 1);
-  const offset = (first.getDay() + 6) % 7;
-  const days = new Date(year, number, 0).getDate();
+  const date = new Date(2000, 0, 1);
+  date.setFullYear(year, number - 1 + later, day); // `new Date` takes the year 50 for 1950
+  return date;
+}
+
+/** The weeks that show a month: rows of seven days, Monday first. */
+export function weeksOf(month: string): Date[][] {
+  const offset = (dayIn(month, 1).getDay() + 6) % 7;
+  const days = dayIn(month, 0, 1).getDate();
   const weeks = Math.ceil((offset + days) / 7);
   return Array.from({ length: weeks }, (_, week) =>
-    Array.from({ length: 7 }, (_, day) => new Date(year, number - 1, 1 - offset + week * 7 + day)),
+    Array.from({ length: 7 }, (_, day) => dayIn(month, 1 - offset + week * 7 + day)),
   );
 }
 

@@ -2,7 +2,7 @@
 
 import { useClient } from "@collab/react";
 import type { ReactNode } from "react";
-import { dayOf, weeksOf } from "./dates.js";
+import { dayIn, dayOf, weeksOf } from "./dates.js";
 import { type Appearance, appearances } from "./days.js";
 import { createEvent, titleOf } from "./event.js";
 import type { Events } from "./events.js";
@@ -22,12 +22,11 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
   const client = useClient();
   const weeks = weeksOf(month);
   const byDay = appearances(items, weeks.flat());
-  const [year, number] = month.split("-").map(Number) as [number, number];
-  const name = new Date(year, number - 1, 1).toLocaleDateString(undefined, {
+  const name = dayIn(month, 1).toLocaleDateString(undefined, {
     month: "long",
     year: "numeric",
   });
-  const go = (months: number) => monthAddress(monthOf(new Date(year, number - 1 + months, 1)));
+  const go = (months: number) => monthAddress(monthOf(dayIn(month, 1, months)));
   const add = (day: Date) => {
     const id = createEvent(client, day);
     made(id);
@@ -35,7 +34,7 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
   };
   const addOne = () => {
     const now = new Date();
-    add(monthOf(now) === month ? now : new Date(year, number - 1, 1));
+    add(monthOf(now) === month ? now : dayIn(month, 1));
   };
   const today = useToday();
   const isEmpty = status === "loading" && !items.length;
@@ -81,7 +80,7 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
                   key={dayOf(day)}
                   day={day}
                   isToday={dayOf(day) === today}
-                  isOutside={day.getMonth() !== number - 1}
+                  isOutside={monthOf(day) !== month}
                   events={byDay.get(day) ?? []}
                   add={() => add(day)}
                 />
