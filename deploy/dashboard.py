@@ -338,7 +338,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         graph(
             "Bus", "ops", "Announcements from other workers",
             (rate("gateway_bus_received"), "received"), (rate("gateway_bus_gaps"), "gaps"),
-            (rate("gateway_bus_lost"), "lost"),
+            (rate("gateway_bus_lost"), "lost"), (rate("gateway_changes_received"), "changes in them"),
         ),
         graph(
             "Rooms' windows", "bytes", "What rooms keep, and what is kept for edits that are far behind",
