@@ -297,7 +297,7 @@ class Node:
         nursery.start_soon(self._backend.watch, self.metrics)
         nursery.start_soon(interpreter.collect_young, self.metrics)
         has_cycles = isinstance(self.transport, PortableTransport)
-        nursery.start_soon(interpreter.collect_old, self.metrics, has_cycles)
+        nursery.start_soon(interpreter.collect_old, has_cycles)
         admin = []
         if self._admin:
             admin.append(await nursery.start(self._serve_admin, websocket[0]))

@@ -48,15 +48,16 @@ COLLECT_AFTER_MAX_S = 900.0
 # with the second time.
 YOUNG_INTERVAL_S = 0.5
 YOUNG_OBJECTS = 10_000
-# The interpreter takes what goes off what came. Where windows are full as many changes go as come, but
-# two objects of each that came are new: so changes are counted.
+# The interpreter takes what goes off what came. Where windows are full as many changes go as come, but two
+# objects of each that came are new: so changes are counted.
 YOUNG_CHANGES = 2_500
 
-# Old objects are mostly those of connections, some 20 each. No collection may take longer than this ...
+# Old objects are mostly those of connections and of rooms' windows. No collection may take more CPU than so.
 PAUSE_MAX_S = 0.02
-# ... which is known by the last one; before there was one, by what was measured, with cold caches.
-CONNECTION_S = 50e-6
-CONNECTIONS_LEAST = 100
+# For each block of memory that was allocated since the start it takes what the last one did; before there was
+# one, what was measured with cold caches: 50 us for a connection.
+BLOCK_S = 1e-6
+BLOCKS_LEAST = 5_000
 
 SCHEDULED = Path("/proc/self/schedstat")
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
@@ -202,25 +203,25 @@ async def collect_young(counters: Counters) -> None:
             gc.collect(1)
 
 
-async def collect_old(counters: Counters, has_cycles: bool) -> None:
+async def collect_old(has_cycles: bool) -> None:
     """Look through all objects about once a minute, in quiet moments; until cancelled.
 
-    Cycles among old objects would stay for good. Connections leave none: where there are so many that a
+    Cycles among old objects would stay for good. Connections leave none: where there is so much that a
     collection would be a pause, there is none. `has_cycles`: closed connections are cycles, so there is one
     now and then all the same.
     """
-    waited_s, each_s = 0.0, CONNECTION_S
+    started, waited_s, each_s = sys.getallocatedblocks(), 0.0, BLOCK_S
     while True:
         before_s = time.process_time()
         await trio.sleep(QUIET_INTERVAL_S)
         waited_s += QUIET_INTERVAL_S
         is_quiet = time.process_time() - before_s < QUIET_SHARE * QUIET_INTERVAL_S
-        connections = max(CONNECTIONS_LEAST, counters.connections)
-        is_short = connections * each_s < PAUSE_MAX_S
+        blocks = max(BLOCKS_LEAST, sys.getallocatedblocks() - started)
+        is_short = blocks * each_s < PAUSE_MAX_S
         if not is_short and not has_cycles:
             continue
         if (is_quiet and is_short and waited_s >= COLLECT_AFTER_S) or waited_s >= COLLECT_AFTER_MAX_S:
-            began_s = time.perf_counter()
+            began_s = time.thread_time()
             gc.collect()
-            each_s = (time.perf_counter() - began_s) / connections
+            each_s = (time.thread_time() - began_s) / blocks
             waited_s = 0.0

@@ -109,30 +109,34 @@ def busy(monkeypatch):
     monkeypatch.setattr(time, "process_time", lambda: next(busy_s))
 
 
-def counting(connections: int) -> Counters:
-    counters = Counters()
-    counters.connections = connections
-    return counters
+async def among(objects: int, has_cycles: bool) -> None:
+    """Old objects are collected, among so many that came since the start."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(interpreter.collect_old, has_cycles)
+        await trio.sleep(interpreter.QUIET_INTERVAL_S / 2)
+        held = [[] for _ in range(objects)]
+        await trio.sleep(2 * interpreter.COLLECT_AFTER_MAX_S)
+        held.clear()
 
 
 async def test_old_cycles_are_collected_once_a_minute_when_it_is_quiet(autojump_clock, quiet):
-    lived_s = await lives_s(Knot(), interpreter.collect_old, counting(10), False)
+    lived_s = await lives_s(Knot(), among, 500, False)
     assert lived_s == interpreter.COLLECT_AFTER_S
 
 
 async def test_a_node_that_is_never_quiet_collects_them_in_the_end(autojump_clock, busy):
-    lived_s = await lives_s(Knot(), interpreter.collect_old, counting(10), False)
+    lived_s = await lives_s(Knot(), among, 500, False)
     assert lived_s == interpreter.COLLECT_AFTER_MAX_S
 
 
-async def test_many_connections_are_not_looked_through(autojump_clock, quiet):
+async def test_many_objects_are_not_looked_through(autojump_clock, quiet):
     with trio.move_on_after(2 * interpreter.COLLECT_AFTER_MAX_S) as scope:
-        await lives_s(Knot(), interpreter.collect_old, counting(15_000), False)
+        await lives_s(Knot(), among, 100_000, False)
     assert scope.cancelled_caught
 
 
 async def test_they_are_where_closed_connections_are_cycles(autojump_clock, quiet):
-    lived_s = await lives_s(Knot(), interpreter.collect_old, counting(15_000), True)
+    lived_s = await lives_s(Knot(), among, 100_000, True)
     assert lived_s == interpreter.COLLECT_AFTER_MAX_S
 
 
