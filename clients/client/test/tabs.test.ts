@@ -828,6 +828,27 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await second.saved();
   });
 
+  test("conflicts are resolved together from a following tab too", async () => {
+    const { ben, one, two, first, second } = await pair(people, { value: { title: "Sync", location: "1" } });
+    await goOffline(one, two);
+    for (const path of ["/title", "/location"]) {
+      second.set(path, "Mine");
+      ben.set(path, "Theirs");
+    }
+    await until(first, (now) => now.pending > 0);
+    await ben.saved();
+    one.connect();
+    const { conflicts } = await until(second, (now) => now.conflicts.length === 2);
+    const { version } = await until(ben, (now) => now.view?.location === "Mine");
+    second.resolve(
+      conflicts.map(({ id }) => id),
+      "theirs",
+    );
+    const now = await until(ben, (now) => now.view?.title === "Theirs");
+    expect(now).toMatchObject({ version: version + 1, view: { location: "Theirs" } });
+    await until(second, (now) => now.conflicts.length === 0);
+  });
+
   test("a resolution that can't be written is told with its conflict, in each tab", async () => {
     const attendees = ["ann", "ben", "carol"].map((user_id) => ({ user_id }));
     const { ben, one, two, first, second } = await pair(people, { value: { attendees } });
