@@ -18,35 +18,47 @@ from tests.servers import redis_server
 from tests.waiting import until
 
 
+class Passing:
+    """What was spent since then passes with the time, which a busy machine takes much of."""
+
+    def __init__(self) -> None:
+        self._began_s = trio.current_time()
+
+    def is_left(self, found: RateLeft, spent_s: float) -> bool:
+        """Whether this may be left of so much; the server's clock counts whole milliseconds."""
+        passed_s = trio.current_time() - self._began_s
+        return spent_s - passed_s - 0.01 <= found.full_in_s <= spent_s
+
+
 @pytest.mark.parametrize("cluster", [False, True])
 async def test_what_two_workers_spend_adds_up_and_passes(cluster: bool) -> None:
-    config = fresh("any", cluster=cluster)
+    config, passing = fresh("any", cluster=cluster), Passing()
     async with running(config) as one, running(config) as two:
         stores = [RedisRates(one, "one"), RedisRates(two, "two")]
         spent = {"ann": Spent(30.0), "bob \u00e9 {x}": Spent(0.25), "new": Spent(0.0)}
         first = await stores[0].spend(spent, 60)
-        assert 29.9 < first["ann"].full_in_s <= 30 and 0.1 < first["bob \u00e9 {x}"].full_in_s <= 0.25
+        assert (first["ann"].full_in_s, first["bob \u00e9 {x}"].full_in_s) == (30, 0.25)
         assert (first["new"], first["ann"].others) == (RateLeft(0.0, 0, 0.0), 0)
         second = await stores[1].spend({"ann": Spent(5.0), "new": Spent(1.0)}, 60)
-        assert 33 < second["ann"].full_in_s <= 35
+        assert passing.is_left(second["ann"], 35)
         assert (second["ann"].others, second["new"].others) == (1, 0)
         await trio.sleep(0.3)
         third = await stores[0].spend({"ann": Spent(0.0), "bob \u00e9 {x}": Spent(0.0)}, 60)
-        assert 30 < third["ann"].full_in_s < 35
+        assert passing.is_left(third["ann"], 35 - 0.3)
         assert third["ann"].others == 1
         assert third["bob \u00e9 {x}"].full_in_s == 0  # full again, and forgotten
 
 
 async def test_what_is_wanted_is_granted_while_there_is_room() -> None:
     async with running(fresh("any")) as shards:
-        store, other = RedisRates(shards, "one"), RedisRates(shards, "other")
+        store, other, passing = RedisRates(shards, "one"), RedisRates(shards, "other"), Passing()
         granted = [
             (await each.spend({"ann": Spent(0.0, 4.0)}, 10))["ann"].granted_s
             for each in (store, other, store)
         ]
         assert granted == [4.0, 4.0, 0.0]
         left = (await store.spend({"ann": Spent(0.0)}, 10))["ann"]
-        assert 7.9 < left.full_in_s <= 8
+        assert passing.is_left(left, 8)
         large = {"bob": Spent(0.0, 25.0)}
         assert [(await store.spend(large, 10))["bob"].granted_s for _ in range(2)] == [25.0, 0.0]
 
