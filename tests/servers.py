@@ -37,12 +37,22 @@ REDIS_OLDEST = (7, 2)
 VALKEY_OLDEST = (8, 0)
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A TCP port of loopback that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback on which a server may listen, again and again, and that nobody else is given.
+
+    It stays bound here, as long as this process runs: else it might be another's by the time that the server
+    starts, or starts again, or somebody who connects to it in vain might be given it and meet himself.
+    """
+    holder = socket.socket()
+    _held.append(holder)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        holder.setsockopt(socket.SOL_SOCKET, option, 1)
+    holder.bind(("127.0.0.1", 0))
+    port: int = holder.getsockname()[1]
+    return port
 
 
 def check_http(url: str) -> None:

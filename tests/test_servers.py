@@ -26,6 +26,17 @@ def test_a_redis_is_started_killed_and_started_again_on_its_data() -> None:
         assert ask(server.port, b"GET a\r\n") == b"$1\r\n1\r\n"
 
 
+def test_a_port_stays_the_servers_while_it_is_away() -> None:
+    with redis_server() as server:
+        server.kill()
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", server.port))
+        with pytest.raises(ConnectionRefusedError):
+            ask(server.port, b"PING\r\n")
+        server.start()
+        assert ask(server.port, b"PING\r\n") == b"+PONG\r\n"
+
+
 def test_a_server_whose_port_is_anothers_does_not_count_as_started(monkeypatch: pytest.MonkeyPatch) -> None:
     with redis_server() as first, redis_server(port=first.port, started=False) as second:
         monkeypatch.setattr(servers, "START_TIMEOUT_S", 1.0)

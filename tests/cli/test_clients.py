@@ -222,8 +222,8 @@ async def test_watch_shows_changes_and_people_as_they_come_and_go(tmp_path):
 
 
 async def test_watch_goes_on_after_the_gateway_was_away(tmp_path):
-    async with served(tmp_path) as server:
-        port = server.url.removesuffix("/realtime").rpartition(":")[2]
+    port = str(free_port())
+    async with served(tmp_path, "--port", port) as server:
         await gateway("edit", "--create", "event:42", CREATE, *server.reach())
         async with running("watch", "event:42", "--json", *server.reach()) as watch:
             await change(watch, version=1, status="live")
