@@ -113,8 +113,14 @@ async def cluster(url: str | None = None, workers: int = 1) -> AsyncIterator[Clu
         await archive.aclose()
 
 
+@pytest.fixture
+def looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An indexer looks at its beginning which indexes there are, and feeds none again that was stopped."""
+    monkeypatch.setattr(search_cluster, "LOOK_INTERVAL_S", 3600)
+
+
 async def unfed(made: Cluster) -> None:
-    """Its indexer, which may still be beginning, feeds the first index no longer."""
+    """Its indexer, which may still be beginning, feeds the first index no longer; see `looks_once`."""
     await until(lambda: 1 in made.indexing._feeding)
     made.indexing._feeding[1].cancel()
 
@@ -284,6 +290,7 @@ async def test_another_index_takes_its_place_though_there_is_always_something_th
         assert len(await made.found("lunch", 4)) == 4
 
 
+@pytest.mark.usefixtures("looks_once")
 async def test_nothing_is_written_to_an_index_that_is_gone():
     """A server would make another one, whose texts nobody finds."""
     async with cluster() as made:
@@ -312,6 +319,7 @@ async def test_another_index_is_made_beside_and_takes_its_place():
         await made.found("dinner", 2)
 
 
+@pytest.mark.usefixtures("looks_once")
 async def test_what_a_crashed_worker_took_on_is_taken_on_by_another_when_its_claim_ends():
     async with cluster() as made:
         crashed = SearchQueue(made.archive, 1)
@@ -344,13 +352,12 @@ async def test_whatever_a_server_does_nothing_is_lost_and_nothing_is_there_twice
             assert sorted({*await made.found("again", 2 * total)}) == sorted(map(str, range(total)))
 
 
+@pytest.mark.usefixtures("looks_once")
 async def test_edits_are_none_the_slower_for_it():
     """The archive takes changes whatever the search server does: it isn't asked."""
     with Faults(shared_search_server().url) as faults:
         async with cluster(faults.url) as made:
-            asked = faults.asked
             await unfed(made)
-            await trio.testing.wait_all_tasks_blocked(0.1)
             asked = faults.asked
             await made.archived("event:1", "lunch")
             assert faults.asked == asked
