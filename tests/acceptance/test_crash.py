@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -164,7 +163,6 @@ async def test_sigterm_says_goodbye_and_loses_nothing_acknowledged(tmp_path: Pat
         await until(lambda: sum(len(writer.acknowledged) for writer in writers) > 200, "200 edits")
         async with AsyncExitStack() as stack:
             idle.extend([await stack.enter_async_context(signed_in(node, f"idle{n}")) for n in range(5)])
-            started = time.monotonic()
             node.terminate()
             delays = [(await opened.take("GOAWAY"))["reconnect_after_ms"] for opened in idle]
             assert len(set(delays)) == len(delays), "each has its own"
@@ -172,9 +170,9 @@ async def test_sigterm_says_goodbye_and_loses_nothing_acknowledged(tmp_path: Pat
             for opened in idle:
                 assert await opened.closed() == 1001
             assert await trio.to_thread.run_sync(node.wait) == 0
-            assert time.monotonic() - started < 10, "within the grace"
 
-    with gateway(tmp_path, server__transport=transport) as node:
+    patient = {"timeouts__drain_grace_s": 300}  # longer than anybody waits for its end
+    with gateway(tmp_path, server__transport=transport, **patient) as node:
         await create_all(node)
         await write_all(node, writers, stop_soon)
         assert not [line for line in node.log if "ERROR" in line or "Traceback" in line]

@@ -276,6 +276,10 @@ class Served:
             client.stream.socket.close()
 
 
+# Longer than tests wait: whoever goes, goes for another reason.
+PATIENT = {"close_timeout_s": 600.0, "stall_timeout_s": 600.0, "ping_interval_s": 600.0}
+
+
 def slow_sockets(**limits: int) -> dict[str, Mapping[str, Any]]:
     """Sections that make a reader who stops hold the server up soon: small kernel buffers, a small outbox."""
     return {"server": {"socket_send_bytes": 4096}, "limits": {"outbox_bytes_max": 16 * 1024, **limits}}
@@ -587,14 +591,12 @@ class Endings(TransportHarness):
             connection.send(b"nobody hears it")
 
     async def test_a_peer_that_does_not_answer_a_close_is_dropped_in_time(self) -> None:
-        async with self.serving(timeouts={"close_timeout_s": 0.3}) as served:
+        async with self.serving(timeouts={**PATIENT, "close_timeout_s": 0.3}) as served:
             client = await served.open()
-            started = trio.current_time()
             await client.send_text('{"do": "close", "code": 1001, "reason": ""}')
             assert await code_of(client) == 1001
             await served.core.until_left(1)
             assert await client.rest() == b""
-            assert trio.current_time() - started < 2
 
     @pytest.mark.parametrize("how", ["reset", "aclose"])
     async def test_an_abrupt_end_is_told_once_and_leaves_the_groups(self, how: str) -> None:
@@ -623,10 +625,10 @@ class Endings(TransportHarness):
             await served.core.until_left(1)
 
     async def test_cancelling_closes_everything_at_once(self) -> None:
-        async with self.serving() as served:
+        async with self.serving(timeouts=PATIENT) as served:
             clients = [await served.open() for _ in range(10)]
             served.scope.cancel()
-            with trio.fail_after(2):
+            with trio.fail_after(30):
                 for client in clients:
                     await client.rest()
             assert sum(client.closes for client in served.core.clients) == 10
@@ -865,15 +867,13 @@ class SlowReaders(TransportHarness):
 
     async def test_closing_a_reader_that_does_not_read_is_bounded(self) -> None:
         sections = slow_sockets()
-        sections["timeouts"] = {"close_timeout_s": 0.3}
+        sections["timeouts"] = {**PATIENT, "close_timeout_s": 0.3}
         async with self.serving(**sections) as served:
             slow = await served.join_slowly()
             await slow.send_text('{"do": "commit", "count": 200, "pad": 1000}')
-            await trio.sleep(0.05)
-            started = trio.current_time()
+            await until(lambda: served.counters.outbox_bytes)
             served.core.clients[0].connection.close(1001, "going away")
             await served.core.until_left(1)
-            assert trio.current_time() - started < 2
 
 
 class TransportContract(Messages, Upgrades, Endings, HostilePeers, SlowReaders):

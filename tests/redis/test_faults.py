@@ -119,7 +119,8 @@ async def test_an_error_is_not_the_answer_of_what_may_have_been_appended_before(
 
 
 async def _cut_while_full(proxy: Proxy, client: redis.Redis, freed: bool) -> None:
-    await trio.sleep(0.1)
+    head = keys_of("event:1", 256).head
+    await until(lambda: client.hget(head, "v") == b"2", "it is appended")
     client.config_set("maxmemory", 1)
     proxy.cut()
     proxy.heal()
