@@ -10,32 +10,44 @@ const HERE = { timezoneId: "America/New_York", locale: "en-GB" };
 const times = async (person: Person) =>
   Promise.all(["Start", "End"].map((name) => person.textbox(name).inputValue()));
 
+/** Lunch at ten, which Ann and Bob have open. */
+async function lunch(): Promise<[Person, Person]> {
+  const event = await stage.make("lunch", {
+    title: "Lunch",
+    start_time: "2021-05-06T14:00:00Z",
+    end_time: "2021-05-06T15:00:00Z",
+  });
+  const ann = await stage.arrive("Ann", event, undefined, HERE);
+  const bob = await stage.arrive("Bob", event, undefined, HERE);
+  for (const person of [ann, bob]) await person.sees("Title", "Lunch");
+  return [ann, bob];
+}
+
+/** The first sets a field offline, and the other one another meanwhile. */
+async function meanwhile(ann: Person, bob: Person, hers: [string, string], his: [string, string]) {
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.textbox(hers[0]).fill(`2021-05-06T${hers[1]}`);
+  await bob.textbox(his[0]).fill(`2021-05-06T${his[1]}`);
+  await bob.says("saved");
+  await ann.workOffline(false);
+}
+
+/** What there is to choose from. */
+async function choices({ conflict }: Person): Promise<string[]> {
+  const texts = await conflict.getByRole("definition").allTextContents();
+  return texts.map((text) => text.replace(/.*2021, /, ""));
+}
+
 for (const [answer, ...result] of [
   ["Keep mine", "2021-05-06T16:00", "2021-05-06T17:00"],
   ["Keep theirs", "2021-05-06T20:00", "2021-05-06T21:00"],
 ] as const) {
   test(`an event that both moved while one was offline is asked about once: ${answer}`, async () => {
-    const event = await stage.make("lunch", {
-      title: "Lunch",
-      start_time: "2021-05-06T14:00:00Z",
-      end_time: "2021-05-06T15:00:00Z",
-    });
-    const ann = await stage.arrive("Ann", event, undefined, HERE);
-    const bob = await stage.arrive("Bob", event, undefined, HERE);
-    for (const person of [ann, bob]) await person.sees("Title", "Lunch");
-    await ann.workOffline(true);
-    await ann.says("offline");
-    await ann.textbox("Start").fill("2021-05-06T16:00");
-    await bob.textbox("Start").fill("2021-05-06T20:00");
-    await bob.says("saved");
-    await ann.workOffline(false);
+    const [ann, bob] = await lunch();
+    await meanwhile(ann, bob, ["Start", "16:00"], ["Start", "20:00"]);
     await ann.conflict.getByText("Bob changed when it is too").waitFor();
-    const choices = await ann.conflict.getByRole("definition").allTextContents();
-    expect(choices.map((text) => text.replace(/.*2021, /, ""))).toEqual([
-      "16:00 – 17:00",
-      "20:00 – 21:00",
-      "10:00 – 11:00",
-    ]);
+    expect(await choices(ann)).toEqual(["16:00 – 17:00", "20:00 – 21:00", "10:00 – 11:00"]);
     await ann.conflict.getByRole("button", { name: answer }).click();
     await ann.conflict.waitFor({ state: "detached" });
     for (const person of [ann, bob])
@@ -43,3 +55,26 @@ for (const [answer, ...result] of [
     expect(await ann.button("Dismiss").count()).toBe(0); // nothing was refused
   });
 }
+
+test("their end of an event that was moved past it comes with their start", async () => {
+  const [ann, bob] = await lunch();
+  await meanwhile(ann, bob, ["Start", "16:00"], ["End", "12:00"]);
+  await ann.conflict.getByText("Bob changed when it is too").waitFor();
+  expect(await choices(ann)).toEqual(["16:00 – 17:00", "10:00 – 12:00", "10:00 – 11:00"]);
+  await ann.conflict.getByRole("button", { name: "Keep theirs" }).click();
+  await ann.conflict.waitFor({ state: "detached" });
+  for (const person of [ann, bob])
+    await expect
+      .poll(() => times(person), { timeout: 20_000 })
+      .toEqual(["2021-05-06T10:00", "2021-05-06T12:00"]);
+  expect(await ann.button("Dismiss").count()).toBe(0); // nothing was refused
+});
+
+test("an end that doesn't fit any more, for the event was moved meanwhile, is told in plain words", async () => {
+  const [ann, bob] = await lunch();
+  await meanwhile(ann, bob, ["End", "12:00"], ["Start", "20:00"]);
+  const told = ann.page.getByRole("alert").filter({ hasText: "The end can’t be before the start." });
+  await told.waitFor();
+  expect(await told.textContent()).not.toContain("end_time");
+  await expect.poll(() => times(ann), { timeout: 20_000 }).toEqual(["2021-05-06T20:00", "2021-05-06T21:00"]);
+});

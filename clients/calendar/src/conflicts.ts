@@ -1,15 +1,23 @@
-/** An event's conflicts as people decide them: when it starts and ends is one question, for it was moved as a whole. */
+/** An event's conflicts as people decide them: when it starts and ends is one question, where it was moved as a whole. */
 
 import type { Conflict, DocumentSnapshot, Json, Resolution, SharedDocument } from "@collab/client";
-import { type EventDocument, WHEN } from "./event.js";
+import { type EventDocument, LINE_MAX, labelOf, WHEN } from "./event.js";
+import { eventAt } from "./past.js";
+import { inPlainWords, TURNED } from "./words.js";
 
 type Snapshot = DocumentSnapshot<EventDocument>;
+type Event = EventDocument | null;
 type Side = "mine" | "theirs";
 
 /** Of a document what asks about its conflicts. */
 export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot" | "subscribe" | "resolve"> {
   #from: Snapshot | null = null;
   #snapshot!: Snapshot;
+  #listeners = new Set<() => void>();
+  /** By the conflict: the event as the others had it, null as long as that isn't known. */
+  #theirs = new Map<string, Event>();
+  /** By the conflict: why it can't be answered so. */
+  #problems = new Map<string, string>();
 
   constructor(private readonly document: SharedDocument<EventDocument>) {}
 
@@ -17,33 +25,107 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     const { snapshot } = this.document;
     if (snapshot !== this.#from) {
       this.#from = snapshot;
-      this.#snapshot = { ...snapshot, conflicts: joined(snapshot.conflicts) };
+      this.#snapshot = { ...snapshot, conflicts: this.#questions(snapshot) };
     }
     return this.#snapshot;
   }
 
   subscribe(listener: () => void): () => void {
-    return this.document.subscribe(listener);
+    const hear = () => {
+      this.#lookUp();
+      listener();
+    };
+    const end = this.document.subscribe(hear);
+    this.#listeners.add(listener);
+    this.#lookUp();
+    return () => {
+      this.#listeners.delete(listener);
+      end();
+    };
   }
 
   /** Both times at once, for one alone may not fit the other; what older conflicts of theirs ask is past. */
   resolve(id: string, resolution: Resolution): void {
-    const { conflicts } = this.document.snapshot;
+    this.#problems.delete(id);
+    const { conflicts, view, canEdit } = this.document.snapshot;
+    const one = conflicts.find((conflict) => conflict.id === id);
     const times = timesAmong(conflicts);
-    if (times?.[0].id !== id || typeof resolution !== "string") {
-      this.document.resolve(id, resolution);
-      return;
-    }
-    for (const one of conflicts)
+    if (times?.[0].id === id && typeof resolution === "string") this.#resolveTimes(times, resolution);
+    else if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one);
+    else if (one && isTooLong(one, resolution))
+      this.#object(id, `At most ${LINE_MAX} characters fit into ${labelOf(one.path)}.`);
+    else this.document.resolve(id, resolution);
+  }
+
+  #resolveTimes(times: Times, side: Side): void {
+    for (const one of this.document.snapshot.conflicts)
       if (isOfTime(one) && !times.includes(one)) this.document.resolve(one.id, standing(one));
     this.document.resolve(
       times.map((one) => one.id),
-      resolution,
+      side,
     );
+  }
+
+  /** Their end is from before the event was moved: it goes back to where they had it. */
+  #moveBack(one: Conflict): void {
+    const start = this.#theirs.get(one.id)?.start_time;
+    if (start === undefined || one.theirs === undefined) {
+      this.#object(one.id, TURNED);
+      return;
+    }
+    this.document.edit([
+      { op: "replace", path: "/start_time", value: start },
+      { op: "replace", path: "/end_time", value: one.theirs },
+    ]);
+    this.document.resolve(one.id, standing(one));
+  }
+
+  #object(id: string, problem: string): void {
+    this.#problems.set(id, problem);
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.#from = null;
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** When the event was, as the others had it, is looked up where their end alone says too little. */
+  #lookUp(): void {
+    const { conflicts, view } = this.document.snapshot;
+    for (const one of joined(conflicts)) {
+      const { id, version } = one;
+      if (this.#theirs.has(id) || version === null || !isLeftBehind(one, view)) continue;
+      this.#theirs.set(id, null);
+      eventAt(this.document, version).then(
+        (event) => {
+          this.#theirs.set(id, event);
+          this.#tell();
+        },
+        () => this.#theirs.delete(id), // with the next change it is asked for again
+      );
+    }
+  }
+
+  #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
+    return joined(conflicts).map((one) => {
+      const problem = this.#problems.get(one.id) ?? (one.problem && inPlainWords(one.problem));
+      const whole = isLeftBehind(one, view) ? this.#whole(one, view?.start_time) : one;
+      return problem ? { ...whole, problem } : whole;
+    });
+  }
+
+  /** A question about the end as one about when the event is, once it is known when that was. */
+  #whole(one: Conflict, now: string | undefined): Conflict {
+    const was = this.#theirs.get(one.id)?.start_time;
+    if (was === undefined) return one;
+    const { base, mine, theirs } = one;
+    return { ...one, path: WHEN, ...sides({ base: was, mine: now, theirs: was }, { base, mine, theirs }) };
   }
 }
 
 type Times = readonly [start: Conflict, end: Conflict];
+type Sides = { readonly [side in Side | "base"]: Json | undefined };
 
 const isOfTime = ({ path }: Conflict): boolean => path === "/start_time" || path === "/end_time";
 
@@ -59,14 +141,27 @@ function joined(conflicts: readonly Conflict[]): readonly Conflict[] {
   const times = timesAmong(conflicts);
   if (!times) return conflicts;
   const [start, end] = times;
-  const both = (member: Side | "base"): Json | undefined =>
-    start[member] === undefined && end[member] === undefined
-      ? undefined
-      : { start_time: start[member] ?? null, end_time: end[member] ?? null };
-  const sides = { base: both("base"), mine: both("mine"), theirs: both("theirs") };
-  const question = { ...end, ...start, path: WHEN, ...sides }; // with the problem of either
+  const question = { ...end, ...start, path: WHEN, ...sides(start, end) }; // with the problem of either
   return conflicts.flatMap((one) => (one === start ? [question] : isOfTime(one) ? [] : [one]));
 }
+
+function sides(start: Sides, end: Sides): Sides {
+  const both = (side: keyof Sides): Json | undefined =>
+    start[side] === undefined && end[side] === undefined
+      ? undefined
+      : { start_time: start[side] ?? null, end_time: end[side] ?? null };
+  return { base: both("base"), mine: both("mine"), theirs: both("theirs") };
+}
+
+/** Is their end before the start that the event was moved to? */
+const isLeftBehind = ({ path, theirs }: Conflict, view: Event): boolean =>
+  path === "/end_time" && Date.parse(String(theirs)) < Date.parse(view?.start_time ?? "");
+
+/** For its field, which is a line. */
+const isTooLong = ({ path }: Conflict, resolution: Resolution): boolean =>
+  (path === "/title" || path === "/location") &&
+  typeof resolution === "object" &&
+  String(resolution.value).length > LINE_MAX;
 
 /** The side that is in the event until somebody decides. */
 const standing = ({ kind }: Conflict): Side => (kind === "overwrote" ? "mine" : "theirs");

@@ -13,7 +13,7 @@ import {
 import { type ReactNode, useLayoutEffect, useMemo } from "react";
 import { Attendance } from "./attendance.js";
 import { Conflicts } from "./conflicts.js";
-import { type EventDocument, fieldOf, labelOf, textOf, titleOf } from "./event.js";
+import { type EventDocument, fieldOf, LINE_MAX, labelOf, textOf, titleOf } from "./event.js";
 import { Heading } from "./heading.js";
 import { History } from "./history.js";
 import { Nothing } from "./nothing.js";
@@ -122,7 +122,7 @@ function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: b
     <label>
       {label}
       <span className="collab-field">
-        <input {...field} maxLength={500} dir="auto" />
+        <input {...field} maxLength={LINE_MAX} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
     </label>

@@ -5,6 +5,8 @@ import { instant, momentOf, spanText } from "./dates.js";
 
 export const CALENDAR = "demo";
 const HOUR_MS = 3_600_000;
+/** So long is what fits into a field of one line, in characters as JavaScript counts them. */
+export const LINE_MAX = 500;
 
 export interface Attendee {
   readonly user_id: string;

@@ -5,6 +5,7 @@ import { useClient } from "@collab/react";
 import { type ReactNode, useEffect, useState } from "react";
 import type { Events } from "./events.js";
 import { eventAddress } from "./route.js";
+import { inPlainWords } from "./words.js";
 
 interface ProblemsProps {
   /** The event that the page shows, if it shows one. */
@@ -28,7 +29,11 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
       <div className="problems">
         {problems.map((problem) => (
           <div role="alert" className="problem" key={problem.message}>
-            {problem.code === "CONFLICT" ? <Undecided {...problem} events={events} /> : problem.message}{" "}
+            {problem.code === "CONFLICT" ? (
+              <Undecided {...problem} events={events} />
+            ) : (
+              inPlainWords(problem.message)
+            )}{" "}
             <button
               type="button"
               onClick={() => setProblems((known) => known.filter((one) => one !== problem))}

@@ -6,6 +6,7 @@ import { type FocusEvent, type ReactNode, useId, useState } from "react";
 import { instant, isMeant, localTime } from "./dates.js";
 import { type EventDocument, writing } from "./event.js";
 import { type FieldPresence, Here, useFieldPresence } from "./presence.js";
+import { TURNED } from "./words.js";
 
 export function Times({ document }: { document: SharedDocument<EventDocument> | null }): ReactNode {
   const [start] = useField<string, EventDocument>(document, "/start_time");
@@ -24,7 +25,7 @@ export function Times({ document }: { document: SharedDocument<EventDocument> | 
         label="End"
         value={end}
         presence={atEnd}
-        objection={(time) => (isBefore(time) ? "The end can’t be before the start." : "")}
+        objection={(time) => (isBefore(time) ? TURNED : "")}
         set={setEnd}
       />
     </div>

@@ -5,6 +5,15 @@ import { dayOf, hourOf, momentOf, shortDay } from "./dates.js";
 import { type Attendee, answerOf, type EventDocument, labelOf, textOf } from "./event.js";
 import { changed } from "./past.js";
 
+/** Why an event can't end then. */
+export const TURNED = "The end can’t be before the start.";
+
+/** Why the gateway refused an edit, as far as it is known how to say that to people. */
+export const inPlainWords = (message: string): string =>
+  /end_time .* must not be before start_time/.test(message)
+    ? `${TURNED} It was moved meanwhile, and this change isn’t kept.`
+    : message;
+
 /** Where a change says more beside what was there before it. */
 const COMPARED = /^\/(start_time|end_time|attendees)(\/|$)/;
 

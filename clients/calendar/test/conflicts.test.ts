@@ -1,6 +1,6 @@
 /** An event's conflicts as people decide them, on a real gateway. */
 
-import type { SharedDocument } from "@collab/client";
+import type { Conflict, SharedDocument } from "@collab/client";
 import { expect, test } from "vitest";
 import { People } from "../../client/test/support/people.js";
 import { goOffline, until } from "../../client/test/support/until.js";
@@ -24,28 +24,44 @@ async function open(user: string, id: string) {
   return { client, document, move };
 }
 
-/** Ann moves an event, offline, that Bob moves meanwhile; what is asked of her. */
-async function asked() {
+type Editor = Awaited<ReturnType<typeof open>>;
+
+/** Two who have an event open. */
+async function together(): Promise<{ ann: Editor; bob: Editor; conflicts: Conflicts }> {
   const id = people.newId();
   const bob = await open("bob", id);
   bob.document.create({ title: "Lunch", ...span(9) });
   await bob.document.saved();
   const ann = await open("ann", id);
-  await collide(ann, bob, 12, 15);
   return { ann, bob, conflicts: new Conflicts(ann.document) };
 }
 
-type Mover = Awaited<ReturnType<typeof open>>;
-
-async function collide(ann: Mover, bob: Mover, mine: number, theirs: number) {
+/** Ann edits offline what Bob edits meanwhile; so many conflicts come of it. */
+async function meanwhile(ann: Editor, bob: Editor, hers: () => void, his: () => void, count: number) {
   const before = ann.document.snapshot.conflicts.length;
   await goOffline(ann.client);
-  ann.move(mine);
-  bob.move(theirs);
+  hers();
+  his();
   await bob.document.saved();
   ann.client.connect();
-  await until(ann.document, (now) => now.conflicts.length === before + 2);
+  await until(ann.document, (now) => now.conflicts.length === before + count);
   await ann.document.saved();
+}
+
+const collide = (ann: Editor, bob: Editor, mine: number, theirs: number) =>
+  meanwhile(
+    ann,
+    bob,
+    () => ann.move(mine),
+    () => bob.move(theirs),
+    2,
+  );
+
+/** Ann moves an event, offline, that Bob moves meanwhile; what is asked of her. */
+async function asked() {
+  const all = await together();
+  await collide(all.ann, all.bob, 12, 15);
+  return all;
 }
 
 const questions = ({ snapshot }: Conflicts) => snapshot.conflicts;
@@ -93,4 +109,62 @@ test("an event that was moved again is asked about as it was moved last", async 
   expect(others).toEqual([]);
   conflicts.resolve(question?.id ?? "", "theirs");
   expect(ann.document.snapshot).toMatchObject({ conflicts: [], view: span(21) });
+});
+
+/** Ann moves an event, offline, that Bob makes longer meanwhile: up to before it begins by now. */
+async function leftBehind() {
+  const all = await together();
+  const { ann, bob } = all;
+  await meanwhile(
+    ann,
+    bob,
+    () => ann.move(14),
+    () => bob.document.set("/end_time", at(12)),
+    1,
+  );
+  return all;
+}
+
+for (const [side, result] of [
+  ["mine", span(14)],
+  ["theirs", span(9, 12)],
+] as const) {
+  test(`an event that was moved, and got another end meanwhile, is asked about as a whole: ${side}`, async () => {
+    const { ann, bob, conflicts } = await leftBehind();
+    const isWhole = ({ conflicts: [one] }: { conflicts: readonly Conflict[] }) => one?.path === "/when";
+    const [question] = (await until(conflicts, isWhole)).conflicts;
+    expect(question).toMatchObject({ base: span(9), mine: span(14), theirs: span(9, 12) });
+    conflicts.resolve(question?.id ?? "", side);
+    expect(questions(conflicts)).toEqual([]);
+    expect(ann.document.snapshot.view).toMatchObject(result);
+    await ann.document.saved();
+    await until(bob.document, ({ view }) => view?.end_time === result.end_time);
+    expect(bob.document.snapshot.view).toMatchObject(result);
+  });
+}
+
+test("as long as it isn't known when the others had the event their end is refused in plain words", async () => {
+  const { conflicts } = await leftBehind(); // nobody looks, so nothing is looked up
+  const [question] = questions(conflicts);
+  expect(question).toMatchObject({ path: "/end_time", mine: at(15), theirs: at(12) });
+  conflicts.resolve(question?.id ?? "", "theirs");
+  expect(questions(conflicts)).toMatchObject([{ problem: "The end can’t be before the start." }]);
+});
+
+test("a merged title is no longer than its field", async () => {
+  const { ann, bob, conflicts } = await together();
+  await meanwhile(
+    ann,
+    bob,
+    () => ann.document.set("/title", "A".repeat(300)),
+    () => bob.document.set("/title", "B".repeat(300)),
+    1,
+  );
+  const [question] = questions(conflicts);
+  conflicts.resolve(question?.id ?? "", { value: "C".repeat(501) });
+  const problem = "At most 500 characters fit into the title.";
+  expect(questions(conflicts)).toMatchObject([{ problem }]);
+  conflicts.resolve(question?.id ?? "", { value: "C".repeat(500) });
+  expect(questions(conflicts)).toEqual([]);
+  await until(bob.document, ({ view }) => view?.title === "C".repeat(500));
 });
