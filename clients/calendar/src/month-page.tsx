@@ -3,8 +3,9 @@
 import { useClient } from "@collab/react";
 import type { ReactNode } from "react";
 import { dayIn, dayOf, weeksOf } from "./dates.js";
-import { type Appearance, appearances } from "./days.js";
-import { createEvent, titleOf } from "./event.js";
+import { Day } from "./day.js";
+import { appearances } from "./days.js";
+import { createEvent } from "./event.js";
 import type { Events } from "./events.js";
 import { Heading } from "./heading.js";
 import { Offline } from "./offline.js";
@@ -90,42 +91,5 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
         </tbody>
       </table>
     </div>
-  );
-}
-
-interface DayProps {
-  day: Date;
-  isToday: boolean;
-  isOutside: boolean;
-  events: readonly Appearance[];
-  add(): void;
-}
-
-function Day({ day, isToday, isOutside, events, add }: DayProps): ReactNode {
-  const kind = [isOutside && "outside", isToday && "today"].filter(Boolean).join(" ");
-  return (
-    <td className={kind}>
-      <time dateTime={dayOf(day)} aria-current={isToday ? "date" : undefined}>
-        <span className="weekday">{day.toLocaleDateString(undefined, { weekday: "long" })} </span>
-        {day.getDate()}
-      </time>
-      <ul>
-        {events.map(({ event, time }) => (
-          <li key={event.id}>
-            <a href={eventAddress(event.id)}>
-              <span className="hour">{time}</span> <bdi>{titleOf(event)}</bdi>
-            </a>
-          </li>
-        ))}
-      </ul>
-      <button
-        type="button"
-        className="add"
-        aria-label={`New event on ${day.toLocaleDateString(undefined, { day: "numeric", month: "long" })}`}
-        onClick={add}
-      >
-        +
-      </button>
-    </td>
   );
 }

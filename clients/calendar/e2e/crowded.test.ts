@@ -1,0 +1,65 @@
+/** Days with many events, and what is on paper. */
+
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+const HERE = { timezoneId: "UTC", locale: "en-GB" };
+
+/** So many events of a day of February. */
+async function crowd(day: string, count: number): Promise<void> {
+  for (let hour = 10; hour < 10 + count; hour++) {
+    const start_time = `2027-02-${day}T${hour}:00:00Z`;
+    await stage.make(`${day}-${hour}`, { title: `Talk at ${hour}`, start_time, calendar_id: "demo" });
+  }
+}
+
+const talks = ({ page }: Person) => page.getByRole("link", { name: /Talk at/ });
+const list = ({ page }: Person) => page.getByRole("dialog", { name: "Wednesday 17 February" });
+
+test("of a day with many events the first ones are shown, and all of them in a list, by keyboard too", async () => {
+  await crowd("17", 6);
+  await crowd("18", 4);
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-02`, undefined, HERE);
+  await expect.poll(() => talks(ann).count(), { timeout: 20_000 }).toBe(3 + 4); // "+1 more" would take as much room
+  const more = ann.button("+3 more on 17 February");
+  await more.press("Enter");
+  await list(ann).waitFor();
+  expect(await list(ann).getByRole("listitem").allTextContents()).toEqual(
+    [10, 11, 12, 13, 14, 15].map((hour) => `${hour}:00 Talk at ${hour}`),
+  );
+  await ann.page.keyboard.press("Escape");
+  await list(ann).waitFor({ state: "detached" });
+  expect(await more.evaluate((button) => button === document.activeElement)).toBe(true);
+  await more.click();
+  await list(ann).getByRole("button", { name: "Close" }).click();
+  await list(ann).waitFor({ state: "detached" });
+  await more.click();
+  await list(ann)
+    .getByRole("link", { name: /Talk at 15/ })
+    .click();
+  await ann.sees("Title", "Talk at 15");
+  await ann.page.goBack();
+  await more.waitFor();
+  expect(await list(ann).count()).toBe(0);
+});
+
+test("on paper there is each event of a month, and the whole text of an event; and nothing to press", async () => {
+  await crowd("17", 6);
+  const lines = Array.from({ length: 30 }, (_, line) => `Line ${line}`).join("\n");
+  const event = await stage.make("lunch", { title: "Lunch", description: lines });
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-02`, undefined, HERE);
+  await ann.button("+3 more on 17 February").waitFor();
+  await ann.page.emulateMedia({ media: "print" });
+  expect(await talks(ann).count()).toBe(6);
+  expect(await ann.page.getByRole("button").count()).toBe(0);
+  await ann.page.emulateMedia({ media: "screen" });
+  await ann.page.goto(event);
+  await ann.sees("Description", lines);
+  await ann.page.emulateMedia({ media: "print" });
+  const hidden = (field: Element) => field.scrollHeight - field.clientHeight;
+  expect(await ann.textbox("Description").evaluate(hidden)).toBe(0);
+  await ann.page.getByRole("heading", { name: "Lunch" }).waitFor();
+  for (const name of ["Sign out", "Undo", "Add"]) expect(await ann.button(name).count()).toBe(0);
+});

@@ -1,0 +1,100 @@
+/** A day of a month, and its events: the first ones, and all of them in a list where they are many. */
+
+import { type ReactNode, useEffect, useId, useRef, useState } from "react";
+import { dayOf } from "./dates.js";
+import type { Appearance } from "./days.js";
+import { titleOf } from "./event.js";
+import { eventAddress } from "./route.js";
+
+/** So many are shown; one more takes the place that "+1 more" would. */
+const SHOWN = 3;
+
+interface DayProps {
+  day: Date;
+  isToday: boolean;
+  isOutside: boolean;
+  events: readonly Appearance[];
+  add(): void;
+}
+
+export function Day({ day, isToday, isOutside, events, add }: DayProps): ReactNode {
+  const kind = [isOutside && "outside", isToday && "today"].filter(Boolean).join(" ");
+  const name = day.toLocaleDateString(undefined, { day: "numeric", month: "long" });
+  const shown = events.length > SHOWN + 1 ? SHOWN : events.length;
+  return (
+    <td className={kind}>
+      <time dateTime={dayOf(day)} aria-current={isToday ? "date" : undefined}>
+        <span className="weekday">{day.toLocaleDateString(undefined, { weekday: "long" })} </span>
+        {day.getDate()}
+      </time>
+      <Entries events={events} shown={shown} />
+      {shown < events.length && <More count={events.length - shown} name={name} day={day} events={events} />}
+      <button type="button" className="add" aria-label={`New event on ${name}`} onClick={add}>
+        +
+      </button>
+    </td>
+  );
+}
+
+/** Those beyond the ones that are `shown` are there on paper. */
+function Entries({ events, shown }: { events: readonly Appearance[]; shown: number }): ReactNode {
+  return (
+    <ul>
+      {events.map(({ event, time }, index) => (
+        <li key={event.id} className={index < shown ? undefined : "rest"}>
+          <a href={eventAddress(event.id)}>
+            <span className="hour">{time}</span> <bdi>{titleOf(event)}</bdi>
+          </a>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+interface MoreProps {
+  count: number;
+  name: string;
+  day: Date;
+  events: readonly Appearance[];
+}
+
+function More({ count, name, day, events }: MoreProps): ReactNode {
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <>
+      <button
+        type="button"
+        className="more"
+        aria-haspopup="dialog"
+        aria-label={`+${count} more on ${name}`}
+        onClick={() => setOpen(true)}
+      >
+        +{count} more
+      </button>
+      {isOpen && <All day={day} events={events} close={() => setOpen(false)} />}
+    </>
+  );
+}
+
+function All({ day, events, close }: Pick<MoreProps, "day" | "events"> & { close(): void }): ReactNode {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    const opened = dialog.current as HTMLDialogElement;
+    opened.showModal();
+    return () => opened.close(); // the focus goes back to where it was
+  }, []);
+  return (
+    <dialog ref={dialog} className="all" aria-labelledby={id} onClose={close}>
+      <div className="tools">
+        <h2 id={id}>
+          {day.toLocaleDateString(undefined, { weekday: "long", day: "numeric", month: "long" })}
+        </h2>
+        <button type="button" onClick={close}>
+          Close
+        </button>
+      </div>
+      <Entries events={events} shown={events.length} />
+    </dialog>
+  );
+}
