@@ -47,7 +47,7 @@ test("of a day with many events the first ones are shown, and all of them in a l
 
 test("on paper there is each event of a month, and the whole text of an event; and nothing to press", async () => {
   await crowd("17", 6);
-  const lines = Array.from({ length: 30 }, (_, line) => `Line ${line}`).join("\n");
+  const lines = Array.from({ length: 30 }, () => "W".repeat(300)).join("\n");
   const event = await stage.make("lunch", { title: "Lunch", description: lines });
   const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-02`, undefined, HERE);
   await ann.button("+3 more on 17 February").waitFor();
@@ -60,6 +60,8 @@ test("on paper there is each event of a month, and the whole text of an event; a
   await ann.page.emulateMedia({ media: "print" });
   const hidden = (field: Element) => field.scrollHeight - field.clientHeight;
   expect(await ann.textbox("Description").evaluate(hidden)).toBe(0);
+  const overflow = (root: Element) => root.scrollWidth - root.clientWidth;
+  expect(await ann.page.locator(":root").evaluate(overflow)).toBe(0);
   await ann.page.getByRole("heading", { name: "Lunch" }).waitFor();
   for (const name of ["Sign out", "Undo", "Add"]) expect(await ann.button(name).count()).toBe(0);
 });

@@ -1,5 +1,8 @@
 /** Dates of a month's page, and between the document's RFC 3339 and an input's local time. */
 
+const MINUTE_MS = 60_000;
+const DAY_MS = 1_440 * MINUTE_MS;
+
 /** The beginning of a day of a month (`2026-11`), or of the month so many later; day 0 is the one before the first. */
 export function dayIn(month: string, day: number, later = 0): Date {
   const [year, number] = month.split("-").map(Number) as [number, number];
@@ -38,9 +41,29 @@ export function instant(time: string | number): string {
   return new Date(time).toISOString().replace(".000Z", "Z");
 }
 
-/** `10:00`, as it is written here. */
+/** Where clocks are put back they show an hour twice: the other moment that looks like this one; null of all others. */
+export function twinOf(date: Date): Date | null {
+  const time = date.getTime();
+  for (const near of [time - DAY_MS, time + DAY_MS]) {
+    const offset = new Date(near).getTimezoneOffset();
+    const other = new Date(time + (offset - date.getTimezoneOffset()) * MINUTE_MS);
+    if (other.getTime() !== time && other.getTimezoneOffset() === offset) return other;
+  }
+  return null;
+}
+
+/** The moments at which clocks here show an input's local time, the earlier one first. */
+export function momentsAt(local: string): Date[] {
+  const date = new Date(local);
+  return [date, twinOf(date)].filter((moment) => moment !== null);
+}
+
+/** `10:00`, as it is written here; with the zone where two hours look alike. */
 export function hourOf(date: Date): string {
-  return date.toLocaleTimeString(undefined, { timeStyle: "short" });
+  const format: Intl.DateTimeFormatOptions = twinOf(date)
+    ? { hour: "numeric", minute: "2-digit", timeZoneName: "short" }
+    : { timeStyle: "short" };
+  return date.toLocaleTimeString(undefined, format);
 }
 
 /** `Mon 5 Jan`, as it is written here; with the year where it isn't this one. */

@@ -108,7 +108,7 @@ export function textOf(path: string, value: unknown): string {
   if (path === "") return value ? titleOf(value as EventDocument) : "deleted";
   if (path.endsWith("/response_status")) return answerOf(value);
   if (path === WHEN) return whenOf(value as EventDocument);
-  if (path === "/start_time" || path === "/end_time") return new Date(String(value)).toLocaleString();
+  if (path === "/start_time" || path === "/end_time") return momentOf(new Date(String(value)));
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 

@@ -3,7 +3,7 @@
 import type { PatchOperation, SharedDocument } from "@collab/client";
 import { useField } from "@collab/react";
 import { type FocusEvent, type ReactNode, useId, useState } from "react";
-import { instant, isMeant, localTime } from "./dates.js";
+import { hourOf, instant, isMeant, localTime, momentsAt, twinOf } from "./dates.js";
 import { type EventDocument, writing } from "./event.js";
 import { type FieldPresence, Here, useFieldPresence } from "./presence.js";
 import { TURNED } from "./words.js";
@@ -46,7 +46,7 @@ interface TimeProps {
   value: string | undefined;
   presence: FieldPresence;
   /** Why it can't be this time; "" where it can. */
-  objection?(time: string): string;
+  objection?: Objection;
   set(time: string): void;
 }
 
@@ -62,7 +62,7 @@ function Time({
   const [refused, setRefused] = useState<string | null>(null); // what was left, and can't be: as long as it can't
   const problemId = useId();
   const onChange = (typed: string) => {
-    const time = isMeant(typed) ? instant(typed) : null;
+    const time = isMeant(typed) ? momentMeant(typed, value, objection) : null;
     const isTaken = time !== null && !objection(time);
     setDraft(isTaken ? null : typed);
     setRefused(null);
@@ -87,9 +87,49 @@ function Time({
           onBlur={onBlur}
         />
       </label>
+      {value && <Twice label={label} value={value} objection={objection} set={set} />}
       <span id={problemId} role="alert">
         {refused !== null && objection(refused)}
       </span>
     </div>
+  );
+}
+
+type Objection = (time: string) => string;
+
+/** Of two moments that look alike it is one that can be, as the value was, or else the earlier one. */
+function momentMeant(typed: string, value: string | undefined, objection: Objection): string {
+  const was = new Date(value ?? "");
+  const moments = momentsAt(typed);
+  const possible = moments.filter((moment) => !objection(instant(moment.getTime())));
+  const isAlike = (moment: Date) => moment.getTimezoneOffset() === was.getTimezoneOffset();
+  const chosen = (twinOf(was) && possible.find(isAlike)) ?? possible[0] ?? (moments[0] as Date);
+  return instant(chosen.getTime());
+}
+
+/** Which of two hours it is, where clocks are put back and both look alike. */
+function Twice({
+  label,
+  value,
+  objection,
+  set,
+}: Required<Pick<TimeProps, "label" | "objection" | "set">> & { value: string }): ReactNode {
+  const chosen = new Date(value);
+  const other = twinOf(chosen);
+  if (!other) return null;
+  const both = [chosen, other].map((moment) => moment.getTime()).sort((one, next) => one - next);
+  return (
+    <select
+      className="twice"
+      aria-label={`${label}: which of two hours`}
+      value={chosen.getTime()}
+      onChange={({ target }) => set(instant(Number(target.value)))}
+    >
+      {both.map((time) => (
+        <option key={time} value={time} disabled={objection(instant(time)) !== ""}>
+          {hourOf(new Date(time))}
+        </option>
+      ))}
+    </select>
   );
 }

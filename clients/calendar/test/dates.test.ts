@@ -1,7 +1,7 @@
 /** The days that a month's page shows. */
 
-import { expect, test } from "vitest";
-import { dayIn, dayOf, weeksOf } from "../src/dates.js";
+import { afterEach, expect, test, vi } from "vitest";
+import { dayIn, dayOf, hourOf, momentsAt, twinOf, weeksOf } from "../src/dates.js";
 
 const shown = (month: string) => {
   const days = weeksOf(month).flat().map(dayOf);
@@ -20,4 +20,36 @@ test("a month of the first century is of that one, and so are those beside it", 
     "0050-01-01",
     "0050-02-01",
   ]);
+});
+
+afterEach(() => void vi.unstubAllEnvs());
+
+for (const [zone, ...moments] of [
+  ["America/New_York", "2026-11-01T05:30:00.000Z", "2026-11-01T06:30:00.000Z"],
+  ["Australia/Lord_Howe", "2026-04-04T14:45:00.000Z", "2026-04-04T15:15:00.000Z"], // by half an hour
+] as const) {
+  test(`of the two hours that look alike when clocks are put back each says which it is: ${zone}`, () => {
+    vi.stubEnv("TZ", zone);
+    const [one, other] = moments.map((moment) => new Date(moment)) as [Date, Date];
+    expect(twinOf(one)).toEqual(other);
+    expect(twinOf(other)).toEqual(one);
+    expect(hourOf(one)).not.toBe(hourOf(other));
+    const { length } = hourOf(new Date(2026, 0, 5, one.getHours(), one.getMinutes()));
+    expect(hourOf(one).length).toBeGreaterThan(length);
+    const two = (value: number) => String(value).padStart(2, "0");
+    const local = `${dayOf(one)}T${two(one.getHours())}:${two(one.getMinutes())}`;
+    expect(momentsAt(local)).toEqual([one, other]);
+  });
+}
+
+test("an hour before clocks are put back, one after it, and those where they are put forward are there once", () => {
+  vi.stubEnv("TZ", "America/New_York");
+  const once = [
+    "2026-11-01T00:59",
+    "2026-11-01T02:00",
+    "2026-03-08T01:30",
+    "2026-03-08T03:00",
+    "2026-07-01T01:30",
+  ];
+  for (const local of once) expect(momentsAt(local)).toEqual([new Date(local)]);
 });

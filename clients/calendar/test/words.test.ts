@@ -1,7 +1,7 @@
 /** What a change did, in words. */
 
 import { expect, test } from "vitest";
-import { hourOf, shortDay } from "../src/dates.js";
+import { hourOf, momentOf, shortDay } from "../src/dates.js";
 import { describe, isCompared } from "../src/words.js";
 
 type Change = Parameters<typeof describe>[0];
@@ -42,7 +42,7 @@ test("a move says once from when to when, and the day where it is one", () => {
 
 test("without what was there before, less is said", () => {
   const operations = [set("/start_time", "2026-01-05T10:30:00Z")];
-  const value = new Date("2026-01-05T10:30:00Z").toLocaleString();
+  const value = momentOf(new Date("2026-01-05T10:30:00Z"));
   const change = { userId: "ben", operations, undoes: null };
   expect(describe(change, null)).toBe(`set the start to “${value}”`);
   const [first] = operations;
