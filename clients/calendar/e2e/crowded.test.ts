@@ -58,6 +58,7 @@ test("on paper there is each event of a month, and the whole text of an event; a
   await ann.page.goto(event);
   await ann.sees("Description", lines);
   await ann.page.emulateMedia({ media: "print" });
+  await ann.page.setViewportSize({ width: 718, height: 1000 });
   const hidden = (field: Element) => field.scrollHeight - field.clientHeight;
   expect(await ann.textbox("Description").evaluate(hidden)).toBe(0);
   const overflow = (root: Element) => root.scrollWidth - root.clientWidth;
