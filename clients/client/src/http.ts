@@ -12,7 +12,7 @@ import type {
   SearchQuery,
   Summary,
 } from "./api.js";
-import { mayBeTyping } from "./documents/typing.js";
+import { isTyping, mayBeTyping } from "./documents/typing.js";
 import { RequestError } from "./errors.js";
 import { type Change, type Payload, summaryOf } from "./wire.js";
 
@@ -234,9 +234,10 @@ const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>
     ? JSON.stringify([userId, ...new Set(operations.map(({ path }) => path))])
     : null;
 
-/** Did the author of the older change type on in the newer one? */
+/** Did the author of the older change type on in the newer one? What is replaced whole was another's by then, it may be. */
 const isTypedOn = (older: HistoryEntry, newer: HistoryEntry): boolean =>
   newer.timestamp - older.timestamp < TYPING_PAUSE_MS &&
+  (isTyping(older.operations) || newer.version === older.version + 1) &&
   typedAt(older) !== null &&
   typedAt(older) === typedAt(newer);
 

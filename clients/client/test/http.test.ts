@@ -212,6 +212,32 @@ test("what was typed as one value, or as several together, is one entry of the h
   ]);
 });
 
+test("of one person's history what others replaced in between is not joined, and what they typed in between is", async () => {
+  const { document: ann } = await people.event("ann", { title: "", description: "" });
+  const { document: ben } = await people.join("ben", ann.id);
+  const edits: [typeof ann, (of: typeof ann) => void][] = [
+    [ann, (of) => of.set("/title", "Lunch")],
+    [ben, (of) => of.set("/title", "Brunch")],
+    [ann, (of) => of.set("/title", "Dinner")],
+    [ann, (of) => of.set("/title", "Dinners")],
+    [ann, (of) => of.setText("/description", "a")],
+    [ben, (of) => of.setText("/description", "ab")],
+    [ann, (of) => of.setText("/description", "abc")],
+  ];
+  for (const [version, [author, edit]] of edits.entries()) {
+    await until(author, (now) => now.version === version + 1);
+    edit(author);
+    await author.saved();
+  }
+  const { entries } = await ann.history({ userId: "ann", joinTyping: true });
+  expect(entries.map(({ version, oldest }) => [version, oldest])).toEqual([
+    [8, 6],
+    [5, 4],
+    [2, 2],
+    [1, 1],
+  ]);
+});
+
 test("a document that isn't there, and one that isn't granted, are told over HTTP as by socket", async () => {
   const client = people.client("ann", {}, { grants: { "event:mine": "viewer" } });
   const mine = client.open("event", "mine");
