@@ -28,6 +28,9 @@ const HISTORY_LIMIT = 50;
 const HISTORY_SPAN = 500;
 /** Typing goes on over pauses that are shorter. */
 const TYPING_PAUSE_MS = 30_000;
+/** So often a read of the past is tried that comes too soon after others; and after so long, where nothing is said of that. */
+const TRIES = 5;
+const TOO_SOON_MS = 1_000;
 
 export class HttpApi {
   #base: string;
@@ -112,7 +115,7 @@ export class HttpApi {
     when: number | Date,
   ): Promise<{ version: number; document: T | null }> {
     const query = typeof when === "number" ? { version: when } : { at: when };
-    const answer = await this.document(resourcePath(type, id), query);
+    const answer = await this.#patiently(() => this.document(resourcePath(type, id), query));
     return { version: Number(answer?.version), document: (answer?.document ?? null) as T | null };
   }
 
@@ -175,12 +178,26 @@ export class HttpApi {
   async #span(path: string, query: Query): Promise<HistoryEntry[]> {
     const found: HistoryEntry[] = [];
     for (let from: string | null = String(query.from); from; ) {
-      const answer = await this.request("GET", `${path}/history`, "changes", { ...query, from });
+      const asked = { ...query, from };
+      const answer = await this.#patiently(() => this.request("GET", `${path}/history`, "changes", asked));
       const { changes = [], next } = (answer ?? {}) as { changes?: unknown; next?: string | null };
       found.push(...(changes as Change[]).map(entryOf));
       from = parameter(next, "from");
     }
     return found;
+  }
+
+  /** Whoever read too much waits for as long as the server says. */
+  async #patiently<R>(ask: () => Promise<R>): Promise<R> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof RequestError) || error.status !== 429 || tries === TRIES) throw error;
+        const { retry_after_ms = TOO_SOON_MS } = error.problem;
+        await new Promise<void>((go) => this.environment.setTimeout(go, Number(retry_after_ms)));
+      }
+    }
   }
 
   /** Is a change from before a time? Then so is what is before it. */
