@@ -69,3 +69,18 @@ test("what was there before a change is asked for again where it could not be", 
   await ann.page.unrouteAll();
   await changes.filter({ hasText: /^Ann changed the start from 10:00 to 11:00/ }).waitFor();
 });
+
+test("who edited an event and opened it again is told where to take that back, and nobody else", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  const told = ({ page }: { page: typeof ann.page }) => page.getByText("can be restored in its history");
+  await ann.textbox("Location").fill("Room 7");
+  await bob.sees("Location", "Room 7");
+  expect([await told(ann).count(), await told(bob).count()]).toEqual([0, 0]);
+  for (const { page } of [ann, bob]) await page.reload();
+  for (const person of [ann, bob]) await person.sees("Location", "Room 7");
+  await told(ann).waitFor();
+  expect(await ann.button("Undo").isDisabled()).toBe(true);
+  expect(await told(bob).count()).toBe(0);
+  await ann.textbox("Location").fill("Room 8"); // that can be taken back
+  await told(ann).waitFor({ state: "detached" });
+});

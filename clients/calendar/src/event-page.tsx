@@ -21,6 +21,7 @@ import { Offline } from "./offline.js";
 import { eventAddress } from "./route.js";
 import { Times } from "./times.js";
 import { useTurned } from "./turned.js";
+import { Forgotten, Undo } from "./undo.js";
 
 type Document = SharedDocument<EventDocument> | null;
 
@@ -55,6 +56,7 @@ function Event({ view, ...event }: Live & { view: EventDocument }): ReactNode {
           <Undo {...event} />
           {canEdit && <Delete document={document} />}
         </div>
+        {document && canEdit && <Forgotten document={document} isAny={event.canUndo || event.canRedo} />}
         <History document={document} canEdit={canEdit} />
       </aside>
     </div>
@@ -155,19 +157,6 @@ function People({ document }: { document: Document }): ReactNode {
       {count > listed && <p className="note">and {count - listed} more</p>}
       {!listed && <Offline text="Who is here is seen as soon as there is a connection." />}
     </section>
-  );
-}
-
-function Undo({ document, canUndo, canRedo }: Omit<Live, "view">): ReactNode {
-  return (
-    <>
-      <button type="button" disabled={!canUndo} onClick={() => document?.undo()}>
-        Undo
-      </button>
-      <button type="button" disabled={!canRedo} onClick={() => document?.redo()}>
-        Redo
-      </button>
-    </>
   );
 }
 
