@@ -87,6 +87,23 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(first.snapshot.view?.title).toBe("Sync,");
   });
 
+  test("what one tab does is taken back there, and not in the leading one", async () => {
+    const { first, second } = await pair(people);
+    first.set("/location", "Room 1");
+    await until(second, (now) => now.view?.location === "Room 1");
+    second.set("/title", "From the second tab");
+    await until(first, (now) => now.view?.title === "From the second tab");
+    first.undo();
+    expect(first.snapshot).toMatchObject({ view: { title: "From the second tab" }, canRedo: true });
+    expect(first.snapshot.view).not.toHaveProperty("location");
+    await until(second, (now) => now.view?.location === undefined);
+    second.undo();
+    await until(first, (now) => now.view?.title === "Sync");
+    first.redo();
+    await until(second, (now) => now.view?.location === "Room 1");
+    expect(second.snapshot.view?.title).toBe("Sync");
+  });
+
   test("offline they see each other's edits, and those go out once", async () => {
     const { ben, one, two, first, second } = await pair(people, { value: { description: "", tags: [] } });
     await goOffline(two);

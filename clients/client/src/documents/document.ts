@@ -53,7 +53,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     const patch = [operations].flat() as Patch;
     if (!patch.length) return;
     this.#checkEditable();
-    const joins = this.#bursts.joins(isOwn ? patch : [], this.context.environment.now());
+    const joins = isOwn ? this.#bursts.joins(patch, this.context.environment.now()) : null;
     const isTyped = joins || isTyping(patch);
     try {
       this.#edited(() => this.state.replicator.edit(patch, joins), isTyped, isOwn);

@@ -139,7 +139,7 @@ export class Replicator {
   // ------------------------------------------------------------------------------------ the user's side
 
   /** An edit of the view; throws the kernel's PatchError. */
-  edit(patch: Patch, joins = false): void {
+  edit(patch: Patch, joins?: boolean | null): void {
     this.#by(this.clientId(), () => (this.replica as Replica).edit(patch, joins));
     this.flight.pending++;
   }
