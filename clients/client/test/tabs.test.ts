@@ -973,6 +973,18 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(problems).toMatchObject([[{ code: "CONFLICT", id: ben.id }], []]);
   });
 
+  test("a leading tab that ends leaves conflicts of what others have open to the next one, and tells nobody", async () => {
+    const { ben, one, first, second } = await pair(people);
+    const problems = problemsOf(one);
+    await clash(ben, one, first);
+    await until(second, (now) => now.conflicts.length > 0);
+    first.close();
+    await one.close();
+    await until(second, (now) => now.isLive);
+    expect(second.snapshot.conflicts).toMatchObject([{ path: "/title", mine: "Mine", theirs: "Theirs" }]);
+    expect(problems).toEqual([]);
+  });
+
   test("who leaves a document with conflicts that another tab has open isn't told of them", async () => {
     const { ben, one, two, first, second } = await pair(people);
     const problems = [problemsOf(one), problemsOf(two)];

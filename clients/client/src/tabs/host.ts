@@ -98,6 +98,13 @@ export class TabHost {
     this.#queues.delete(tab);
   }
 
+  /** The client ends with it: what other tabs have open is still open, and the next leading tab's. */
+  abandon(): void {
+    for (const room of this.#rooms.values()) room.abandon();
+    this.#rooms.clear();
+    this.end();
+  }
+
   end(): void {
     for (const rooms of [this.#rooms, this.#calendars]) {
       for (const room of rooms.values()) room.end();

@@ -122,8 +122,13 @@ export class TabRoom {
   }
 
   end(): void {
-    for (const end of this.#ends) end();
+    this.abandon();
     this.document.close();
+  }
+
+  /** Its document ends with the client. */
+  abandon(): void {
+    for (const end of this.#ends) end();
   }
 
   // --------------------------------------------------------------------------------------------- edits

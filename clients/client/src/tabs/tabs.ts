@@ -337,7 +337,7 @@ export class Tabs {
     this.#silence.end();
     this.#giveUp.abort();
     this.#unsubscribe?.();
-    this.#host?.end();
+    this.#host?.abandon();
     this.#host = null;
     if (this.#channel) this.#channel.onmessage = null;
   }
