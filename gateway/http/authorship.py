@@ -21,7 +21,7 @@ from gateway.history.restore import CannotRestore, restoring
 from gateway.http.history import document_after, erased, pointer
 from gateway.http.names import version_named
 from gateway.http.port import Revision
-from gateway.http.preconditions import etag
+from gateway.http.preconditions import etag, unconditional
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
@@ -112,6 +112,7 @@ class AuthorshipRoutes:
         """Bring an older version back, or one member of it, by an ordinary change."""
         target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
+        unconditional(request)
         wanted = _wanted(await json_body(request, BODY_BYTES_MAX, "an object with a version"))
         target = await still_granted(self._context, request, target, "editor")
         resources = self._resources

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.http.port import Resources
+from gateway.http.preconditions import unconditional
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
@@ -55,6 +56,7 @@ class NameRoutes:
         """Give a name, or take it away."""
         target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
+        unconditional(request)
         name = request.path_params["name"]
         if not is_version_name(name):
             raise Problem(400, RULE)

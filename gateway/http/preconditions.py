@@ -32,6 +32,13 @@ def is_known(request: Request, version: int, epoch: int) -> bool:
     return not {_tag(version, epoch), "*"}.isdisjoint(tag.strip().removeprefix("W/") for tag in given)
 
 
+def unconditional(request: Request) -> None:
+    """Refuse conditions where a request can't keep to any: none is passed over. Raises Problem."""
+    if not {"if-match", "if-none-match"}.isdisjoint(request.headers.keys()):
+        text = "Only a read, and a PUT or DELETE of a document, take If-Match or If-None-Match"
+        raise Problem(400, f"{text}; leave them out. An edit has its version and on_conflict.")
+
+
 async def expected_of(request: Request, resources: Resources, resource: Resource) -> Expected | None:
     """What a write must follow, from `If-Match` or `If-None-Match: *`; None for anything. Raises Problem."""
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")

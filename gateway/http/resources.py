@@ -21,7 +21,7 @@ from gateway.errors import LogTrimmed
 from gateway.http.history import Page, page_of
 from gateway.http.names import version_named
 from gateway.http.port import Revision, Written
-from gateway.http.preconditions import etag, expected_of, is_known
+from gateway.http.preconditions import etag, expected_of, is_known, unconditional
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     TOO_SLOW,
@@ -142,7 +142,7 @@ class ResourceRoutes:
                 await still_granted(self._context, request, target, "viewer")
                 news = await resources.news(target.resource, since, epoch)
         headers = {"Cache-Control": "no-store", **etag(news.version, news.epoch)}
-        if not news.any:
+        if not news.any or is_known(request, news.version, news.epoch):
             return Response(status_code=304, headers=headers)
         fields: dict[str, Any] = {**target.named, "version": news.version, "epoch": news.epoch}
         if news.changes is not None:
@@ -183,6 +183,7 @@ class ResourceRoutes:
     async def _edited(self, request: Request) -> Response:
         target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
+        unconditional(request)
         payload = await json_body(request, self._context.message_bytes_max, "the payload of an OP")
         target = await still_granted(self._context, request, target, "editor")
         if not isinstance(payload, dict):
@@ -213,6 +214,7 @@ class ResourceRoutes:
         target = await target_of(self._context, request, "admin")
         known_parameters(request, ("purge",) if self._purges else ())
         if self._purges and flag(request, "purge"):
+            unconditional(request)
             with refusals_noted(self._context, request, target):
                 erased = await self._resources.purge(target.identity, target.resource)
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)

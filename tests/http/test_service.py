@@ -57,6 +57,14 @@ async def test_a_read_of_what_one_has_is_304(tmp_path, transport):
             assert (await node.client.get(EVENT, headers={"If-None-Match": known})).status_code == 200, known
 
 
+async def test_news_that_one_has_are_304(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        tag = (await node.client.put(EVENT, json={"title": "Launch"})).headers["etag"]
+        for known, status in ((tag, 304), (f"W/{tag}", 304), ('"0.1"', 200)):
+            answer = await node.client.get(EVENT, params={"since": 0}, headers={"If-None-Match": known})
+            assert (answer.status_code, answer.headers["etag"]) == (status, tag), known
+
+
 async def test_a_tag_of_what_was_erased_is_none_of_what_came_after(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         tag = (await node.client.put(EVENT, json={"title": "Launch"})).headers["etag"]
@@ -341,6 +349,24 @@ async def test_if_match_of_anything_takes_something_that_is_there(tmp_path, tran
         assert (await node.client.put(EVENT, json={}, headers=anything)).status_code == 200
         assert (await node.client.delete(EVENT, headers=anything)).status_code == 200
         assert (await node.client.delete(EVENT, params={"purge": "true"})).status_code == 400
+
+
+async def test_a_condition_that_a_request_can_not_keep_to_is_refused(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        naming = {"json": {"version": 1}}
+        requests_of_all = [
+            ("POST", EDITS, {"json": retitled("Lunch", 1)}),
+            ("POST", f"{EVENT}/restore", naming),
+            ("PUT", f"{EVENT}/versions/first", naming),
+            ("DELETE", f"{EVENT}/versions/first", {}),
+            ("DELETE", f"http://127.0.0.1:{node.admin_port}{EVENT}?purge=true", {}),
+        ]
+        for condition in ({"If-Match": '"7"'}, {"If-None-Match": "*"}):
+            for method, url, more in requests_of_all:
+                refused = await node.client.request(method, url, headers=condition, **more)
+                assert (refused.status_code, "leave them out" in refused.json()["detail"]) == (400, True), url
+        assert (await node.client.get(EVENT)).json()["document"] == {"title": "Launch"}
 
 
 async def test_time_travel_by_version_and_by_time(tmp_path, transport):
