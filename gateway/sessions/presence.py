@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.rooms.cursors import OFFSETS
 from gateway.sessions.charges import charge_read
 from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
@@ -58,6 +59,6 @@ def turn(
 def _move(subscription: Subscription, cursor: dict[str, Any] | None, is_typing: bool | None) -> None:
     if subscription.presence is not None and not (cursor is None and is_typing is None):
         room = subscription.room
-        if cursor is not None and "position" in cursor:
+        if cursor is not None and not cursor.keys().isdisjoint(OFFSETS):
             cursor.setdefault("version", room.version)
         room.roster.update(subscription.presence, room.wall_ms(), cursor, is_typing)

@@ -314,6 +314,10 @@ async def test_a_cursor_is_told_to_the_others(autojump_clock):
         payload = one(ann.reader.take(), "PRESENCE_UPDATE")
         assert (payload["user_id"], payload["is_typing"]) == ("bob", True)
         assert payload["cursor"] == cursor | {"version": 1}, "where it isn't said it is the head"
+        anchored = {"field": "title", "anchor": 3}
+        await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=anchored)
+        await trio.sleep(0.2)
+        assert one(ann.reader.take(), "PRESENCE_UPDATE")["cursor"] == anchored | {"version": 1}
         cursor |= {"anchor": 7, "version": 9}
         await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor)
         await trio.sleep(0.2)
