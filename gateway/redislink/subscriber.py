@@ -35,7 +35,7 @@ class Subscriber(Link):
         self._confirmed: set[bytes] = set()
 
     async def subscribe(self, channels: Sequence[bytes]) -> set[bytes]:
-        """Subscribe; returns those channels that the server confirmed. Raises LinkError."""
+        """Subscribe; returns the channels that are confirmed, and didn't end again. Raises LinkError."""
         self._confirmed = set()
         await self.pipeline([*(pack(("SSUBSCRIBE", channel)) for channel in channels), _PING])
         return self._confirmed
@@ -62,4 +62,5 @@ class Subscriber(Link):
         elif kind == b"ssubscribe":
             self._confirmed.add(channel)
         elif kind == b"sunsubscribe" and channel is not None:
+            self._confirmed.discard(channel)
             self._hearer.on_unsubscribed(self, channel)
