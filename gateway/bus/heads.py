@@ -14,6 +14,8 @@ SECOND_LOOK_S = 0.5
 
 # Epoch, version and nonce.
 Head = tuple[int, int, str]
+# Of a resource of which this node remembers nothing: a read that found a fork forgets what it saw.
+NOTHING_SEEN: Head = (0, 0, "")
 
 
 class Heads:
@@ -59,27 +61,32 @@ class Heads:
 
     def _version(self, resource: str) -> int:
         """What this node has seen of a resource by now."""
-        known = self._chains.head(resource)
-        return 0 if known is None else known[1]
+        return self._seen(resource)[1]
+
+    def _seen(self, resource: str) -> Head:
+        return self._chains.head(resource) or NOTHING_SEEN
 
     async def _differing(self, resources: list[str]) -> dict[str, float]:
         """Those resources whose head in the log isn't what this node knows (nothing, where the log is away).
 
         The value: the version that this node has seen when nothing but delay made the difference.
         """
-        before = {name: self._chains.head(name) for name in resources if name in self._wanted}
-        known = {name: head for name, head in before.items() if head is not None}
+        seen = {name: self._seen(name) for name in resources if self._is_compared(name)}
         differing = {}
-        for name, head in (await self._read(list(known))).items():
-            upto = self._difference(name, known[name], head)
+        for name, head in (await self._read(list(seen))).items():
+            upto = self._difference(name, seen[name], head)
             if upto:
                 differing[name] = upto
         return differing
 
+    def _is_compared(self, resource: str) -> bool:
+        """Beyond as many as are remembered, those that aren't would be read again and again."""
+        return resource in self._wanted and (not self._chains.full or self._chains.head(resource) is not None)
+
     def _difference(self, resource: str, before: Head, head: Head | None) -> float:
         """The version that this node lacks, infinity where the histories differ; 0: no difference."""
-        known = self._chains.head(resource)
-        if known is None or known[0] != before[0]:
+        known = self._seen(resource)
+        if known[0] != before[0]:
             return 0
         if head is None:
             return math.inf if before[1] else 0

@@ -81,10 +81,15 @@ class Chains:
     def __init__(self) -> None:
         self._chains: dict[str, _Chain] = {}
 
+    @property
+    def full(self) -> bool:
+        """Whether the next resource takes the place of another one."""
+        return len(self._chains) >= RESOURCES_MAX
+
     def opened(self, resource: str, opening: Opening, nonce: str) -> None:
         """A room starts at the head of `opening`, whose newest batch has this nonce."""
         chain = self._chains.pop(resource, None)
-        while len(self._chains) >= RESOURCES_MAX:
+        while self.full:
             del self._chains[next(iter(self._chains))]
         if chain is None or chain.epoch != opening.epoch:
             chain = _Chain(opening.epoch)

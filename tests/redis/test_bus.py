@@ -16,6 +16,7 @@ from gateway.errors import LogUnavailable
 from gateway.log.redis.log import RedisLog
 from gateway.ports import Bus
 from gateway.redislink.keys import keys_of
+from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import ROOM, BusContract, Inbox
 from tests.contracts.log_contract import committed, filled
 from tests.proxy import tcp_proxy
@@ -108,11 +109,9 @@ async def test_a_node_that_was_cut_off_hears_of_what_it_missed() -> None:
         async with tcp_proxy(server.port) as proxy:
             near = settings(f"{server.url}?name=one")
             far = settings(f"redis://127.0.0.1:{proxy.port}?name=one")
-            async with running(near) as here, running(far) as there, trio.open_nursery() as nursery:
-                log, other, inbox = RedisLog(here, near), RedisLog(there, far), Inbox()
-                bus = RedisBus(there)
-                bus.attach(inbox)
-                await nursery.start(bus.run)
+            inbox = Inbox()
+            async with running(near) as here, running(far) as there, listening(there, inbox) as bus:
+                log, other = RedisLog(here, near), RedisLog(there, far)
                 await bus.subscribe(ROOM)
                 first = filled(await log.open(ROOM), 1)
                 await other.open(ROOM)
@@ -121,7 +120,6 @@ async def test_a_node_that_was_cut_off_hears_of_what_it_missed() -> None:
                 proxy.heal()
                 await until(lambda: inbox.gaps == [ROOM])
                 assert len((await other.open(ROOM)).records) == 1
-                nursery.cancel_scope.cancel()
 
 
 async def test_a_subscription_that_nobody_waited_for_ends_when_it_is_confirmed() -> None:
@@ -141,12 +139,13 @@ async def test_a_subscription_that_nobody_waited_for_ends_when_it_is_confirmed()
 async def test_a_server_that_confirms_after_the_partition_moved_away_does_not_count() -> None:
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url)
-        async with running(config) as left, running(config) as right, trio.open_nursery() as nursery:
-            speaker, hearer, inbox = RedisBus(left), RedisBus(right), Inbox()
-            speaker.attach(Inbox())
-            hearer.attach(inbox)
-            await nursery.start(speaker.run)
-            await nursery.start(hearer.run)
+        inbox = Inbox()
+        async with (
+            running(config) as left,
+            running(config) as right,
+            listening(left, Inbox()) as speaker,
+            listening(right, inbox) as hearer,
+        ):
             await hearer.subscribe(ROOM)
             owner = hearer.owner(ROOM)
             (before,) = (server for address, server in hearer._servers.items() if address != owner)
@@ -158,7 +157,6 @@ async def test_a_server_that_confirms_after_the_partition_moved_away_does_not_co
                 client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
             await _until_heard(speaker, inbox, ROOM)
             assert inbox.gaps == [ROOM]
-            nursery.cancel_scope.cancel()
 
 
 async def _refused(bus: RedisBus, resource: str) -> None:
@@ -173,11 +171,21 @@ async def two_nodes(
     """Two buses that run on a server of their own; the second one's inbox is given."""
     with redis_server() as server:
         config = settings(server.url, **values)
-        async with running(config) as left, running(config) as right, trio.open_nursery() as nursery:
-            speaker, hearer = RedisBus(left), RedisBus(right)
-            speaker.attach(Inbox())
-            hearer.attach(inbox)
-            await nursery.start(speaker.run)
-            await nursery.start(hearer.run)
+        async with (
+            running(config) as left,
+            running(config) as right,
+            listening(left, Inbox()) as speaker,
+            listening(right, inbox) as hearer,
+        ):
             yield speaker, hearer, inbox, server
-            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def listening(shards: Shards, inbox: Inbox) -> AsyncIterator[RedisBus]:
+    """A bus that runs over these shards."""
+    async with trio.open_nursery() as nursery:
+        bus = RedisBus(shards)
+        bus.attach(inbox)
+        await nursery.start(bus.run)
+        yield bus
+        nursery.cancel_scope.cancel()
