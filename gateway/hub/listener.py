@@ -16,7 +16,7 @@ from gateway.runtime.metrics import Counters
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
 
-# Announcements of one room that are kept while an append is under way.
+# Announcements of one room that are kept while an append is under way, and messages while it is being opened.
 HELD_MAX = 256
 
 
@@ -92,11 +92,19 @@ class Listener:
         room = self._rooms.get(resource)
         if room is None:
             if resource in self._missed:
-                self._missed[resource].append(payload)
+                self._miss(resource, payload)
         elif announcement.is_announcement(payload):
             self._hear_changes(room, announcement.decode_heard(payload))
         elif self._remote_presence is not None:
             self._remote_presence.on_message(room, payload)
+
+    def _miss(self, resource: str, payload: bytes) -> None:
+        """Keep a message until the room is open; of too many, compare with the log then."""
+        missed = self._missed[resource]
+        missed.append(payload)
+        if len(missed) > HELD_MAX:
+            missed.clear()
+            self._doubtful.add(resource)
 
     def _hear_changes(self, room: Room, announced: Announcement) -> None:
         if room.appending:

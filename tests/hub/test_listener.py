@@ -52,6 +52,22 @@ async def test_a_gap_while_a_room_is_opened_is_filled_from_the_log(autojump_cloc
         assert worker.hub.get(RESOURCE).version == theirs.version
 
 
+async def test_of_too_many_messages_while_a_room_is_opened_the_log_is_asked(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, other = await found.worker(), await found.worker()
+        theirs = await other.open()
+        worker.log.hold_opens()
+        nursery.start_soon(worker.hub.open, RESOURCE)
+        await quiet()
+        for number in range(HELD_MAX + 1):
+            await other.commit(theirs, Author("bob"), titled(f"{number}"))
+            await quiet()
+            assert len(worker.hub.listener._missed[RESOURCE]) <= HELD_MAX
+        worker.log.opens.set()
+        await quiet()
+        assert worker.hub.get(RESOURCE).version == theirs.version
+
+
 async def test_an_announcement_that_contradicts_what_is_known_is_looked_up(autojump_clock):
     async with cluster() as found:
         worker = await found.worker()
