@@ -11,6 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import trio
@@ -48,17 +49,24 @@ class Summariser:
         self._damaged: dict[str, None] = {}  # in the order in which they were found
         self._wake = trio.Event()
         self._complete = trio.Event()  # once the index has all that the log had when it was compared
-        self._losses = 0  # how often the index was lost
+        self._losses = 0  # how often the index was lost, or what it lacks too much to be noted
         self._fell_behind = trio.Event()
         self._writing = trio.Lock()
 
     def note(self, room: Room) -> None:
         """The room has committed something."""
         if len(self._changed) >= CHANGED_MAX and room.resource not in self._changed:
-            self._fell_behind.set()
+            self._compare_again()
             return
         self._changed[room.resource] = room
         self._wake.set()
+
+    def _compare_again(self) -> None:
+        """The index isn't complete until it was compared with the log again."""
+        self._losses += 1
+        if self._complete.is_set():
+            self._complete = trio.Event()
+        self._fell_behind.set()
 
     async def run(self) -> None:
         """Write what was noted, until cancelled."""
@@ -91,14 +99,11 @@ class Summariser:
 
     @contextmanager
     def _losses_noticed(self) -> Iterator[None]:
-        """Where the index was lost, it isn't complete until it was compared with the log again."""
+        """Where the index was lost, it is compared with the log again."""
         try:
             yield
         except IndexLost:
-            self._losses += 1
-            if self._complete.is_set():
-                self._complete = trio.Event()
-            self._fell_behind.set()
+            self._compare_again()
             raise
 
     async def _written(self) -> float:
@@ -125,9 +130,16 @@ class Summariser:
                 with self._losses_noticed():
                     await self._summaries.store(made)
             except BaseException:
-                self._changed = {**changed, **self._changed}
+                self._put_back(changed)
                 raise
             return slices.worked_s
+
+    def _put_back(self, changed: dict[str, Room]) -> None:
+        """What couldn't be written waits again, with what came meanwhile."""
+        waiting = {**changed, **self._changed}
+        if len(waiting) > CHANGED_MAX:
+            self._compare_again()
+        self._changed = dict(islice(waiting.items(), CHANGED_MAX))
 
     async def _follow(self) -> None:
         """Bring the index to where the log is, and where others write it too, keep it there."""

@@ -7,8 +7,10 @@ from collections import Counter
 from contextlib import closing
 from types import SimpleNamespace
 
+import pytest
 import trio
 
+from gateway.errors import LogUnavailable, Refusal
 from gateway.hub import summarise
 from gateway.hub.summarise import Summariser
 from gateway.log.sqlite.log import DATABASE
@@ -120,6 +122,9 @@ class Summaries:
     async def store(self, summaries):
         self.stored.extend(summaries)
 
+    async def listed(self, wanted):
+        return self.stored
+
 
 def noted(monkeypatch, count: int) -> tuple[Summariser, Summaries]:
     """One that lets others run after each of so many resources, which it has to write."""
@@ -127,9 +132,14 @@ def noted(monkeypatch, count: int) -> tuple[Summariser, Summaries]:
     monkeypatch.setattr(summarise, "summary_of", lambda room: room.resource)
     summaries = Summaries()
     summariser = Summariser(summaries, None)  # type: ignore[arg-type]  # it opens none here
-    for number in range(count):
-        summariser.note(SimpleNamespace(resource=f"event:{number}"))  # type: ignore[arg-type]
+    note(summariser, count)
     return summariser, summaries
+
+
+def note(summariser: Summariser, count: int, first: int = 0) -> None:
+    """So many resources were changed."""
+    for number in range(first, first + count):
+        summariser.note(SimpleNamespace(resource=f"event:{number}"))  # type: ignore[arg-type]
 
 
 async def test_others_run_while_many_summaries_are_made(monkeypatch):
@@ -160,6 +170,38 @@ async def test_what_was_not_written_for_a_cancellation_is_written_next(monkeypat
     assert not summaries.stored
     await summariser._store()
     assert summaries.stored == ["event:0", "event:1", "event:2"]
+
+
+async def test_a_list_waits_for_what_was_too_much_to_be_noted(monkeypatch, autojump_clock):
+    monkeypatch.setattr(summarise, "CHANGED_MAX", 2)
+    summariser, _ = noted(monkeypatch, 0)
+    summariser._complete.set()
+    note(summariser, 3)
+    with pytest.raises(Refusal) as refused:
+        await summariser.listed(None)  # type: ignore[arg-type]
+    assert refused.value.code == "UNAVAILABLE"
+
+
+async def test_what_waits_while_nothing_can_be_written_is_bounded(monkeypatch):
+    monkeypatch.setattr(summarise, "CHANGED_MAX", 5)
+    summariser, summaries = noted(monkeypatch, 3)
+    store, first = summaries.store, 0
+
+    async def away(found):
+        nonlocal first
+        first += 10
+        note(summariser, 3, first)  # more is committed meanwhile
+        raise LogUnavailable("away", "none")
+
+    monkeypatch.setattr(summaries, "store", away)
+    for _ in range(3):
+        with pytest.raises(LogUnavailable):
+            await summariser._store()
+        assert len(summariser._changed) <= 5
+    monkeypatch.setattr(summaries, "store", store)
+    await summariser._store()
+    assert summaries.stored == [f"event:{number}" for number in (0, 1, 2, 10, 11)]
+    assert summariser._fell_behind.is_set()
 
 
 async def test_what_others_do_while_summaries_are_made_is_no_time_of_writing(monkeypatch, autojump_clock):
