@@ -200,12 +200,13 @@ class CatchUp:
     async def _receive_upto(self, room: Room, version: int) -> bool:
         if version - room.version > self._config.limits.rebase_versions_max:
             return await self._take_state(room)
+        own = room.history
         missing = replay.records_after(self._log, room.resource, room.version, version)
         try:
             records = [record async for record in missing]
         except LogTrimmed:
             return await self._take_state(room)
-        if room.appending:
+        if room.appending or room.history is not own:
             return False
         return room.receive(records) or await self._take_other_history(room)
 

@@ -123,6 +123,30 @@ async def test_it_waits_for_the_append_under_way_whose_author_gets_the_acknowled
         assert (ann.versions, room.version) == ([3], 3)
 
 
+async def test_changes_of_a_history_that_was_left_while_they_were_read_are_not_received(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room = await behind(found, *"abcdef")
+        epoch, head = found.history.head(RESOURCE)
+        found.history.save_snapshot(RESOURCE, epoch, Snapshot(head, b'{"title":"f"}'))
+        read, come = worker.log.read, trio.Event()
+
+        async def late(*args):
+            records = await read(*args)
+            await come.wait()
+            return records
+
+        worker.log.read = late
+        nursery.start_soon(worker.hub.catch_up.now, room)
+        await quiet()
+        found.history.purge(RESOURCE)
+        theirs = await (await found.worker()).open()
+        await worker.hub.catch_up.now(room)
+        assert (room.epoch, room.version) == (theirs.epoch, 1)
+        come.set()
+        await quiet()
+        assert (room.epoch, room.version, room.document) == (theirs.epoch, 1, EVENT)
+
+
 async def test_soon_tries_until_the_log_answers(autojump_clock):
     async with cluster() as found:
         worker, room = await behind(found, "a")
