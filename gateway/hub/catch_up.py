@@ -69,7 +69,10 @@ class Seen(NamedTuple):
 
 
 class CatchUp:
-    """See the module. `rooms` are the open ones; `background` does what is to be done soon."""
+    """See the module. `rooms` are the open ones; `background` does what is to be done soon.
+
+    `on_other_history` is called for a room that took another history.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class CatchUp:
         self._background = background
         self._recovery = Recovery(log, rules, counters)
         self.pasts = Pasts(log, counters, config.limits, self.now)
+        self.on_other_history: Callable[[Room], None] = lambda room: None
         self._due: set[str] = set()
         self._under_way: set[str] = set()
         self._landings: dict[Room, trio.Event] = {}
@@ -195,6 +199,7 @@ class CatchUp:
         if room.appending or room.version != version:
             return False
         room.replace_history(fresh)
+        self.on_other_history(room)
         return True
 
     async def _receive_upto(self, room: Room, version: int) -> bool:

@@ -18,7 +18,7 @@ import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import LogDamaged, LogTrimmed, Refusal
+from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal
 from gateway.hub.child_items import CHILD, Items, differences, parent_of, parents_in
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 INDEXER = "gateway"
 RETRY_PAUSE_S = 1.0
+# By then who purged an index has put there what stays.
+LOOK_AGAIN_S = 1.0
 # So many events are brought up to date by one change.
 TOGETHER_MAX = 100
 # Of a history so many changes are looked at at once.
@@ -87,12 +89,14 @@ class Children:
         self,
         open_room: Callable[[str], Awaitable[Room]],
         purge_room: Callable[[str], Awaitable[Room]],
+        catch_up: Callable[[Room], Awaitable[None]],
         log: OpLog,
         now_s: Callable[[], float],
         background: Background,
     ) -> None:
         self._open = open_room
         self._purge = purge_room
+        self._catch_up = catch_up
         self._log = log
         self._now_s = now_s
         self._background = background
@@ -163,6 +167,30 @@ class Children:
         """An event was purged: nothing of it stays in the indexes of these calendars."""
         for calendar in calendars:
             self._index_soon(calendar).purged.add(resource.removeprefix(f"{CHILD}:"))
+
+    def began_anew(self, room: Room) -> None:
+        """A room has another history. What was put into an index while another worker purged it is lost."""
+        if room.type == INDEX:
+            self._background.start(self._look_again, room)
+
+    async def _look_again(self, index: Room) -> None:
+        """Have the index get what it lacks of the events that are open here."""
+        await trio.sleep(LOOK_AGAIN_S)
+        for event, calendar in list(self.parents.items()):
+            if calendar == index.id and event.id not in (index.document or {}):
+                await self._known_to_head(event)
+                self.look(event)
+
+    async def _known_to_head(self, event: Room) -> None:
+        """Bring an event to the log's head: one that was purged must not come back."""
+        while True:
+            try:
+                await self._catch_up(event)
+                return
+            except LogDamaged:
+                return
+            except LogUnavailable:
+                await trio.sleep(RETRY_PAUSE_S)
 
     def forget(self, room: Room) -> None:
         """A room is evicted."""

@@ -98,7 +98,6 @@ class Hub:
         self._remote_presence: RemotePresence | None = None
         if leases is not None:
             self._remote_presence = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
-        self.children = Children(self.open, self.purge, log, now_s, self._background)
         self.catch_up = CatchUp(
             config,
             log,
@@ -109,6 +108,8 @@ class Hub:
             wall_ms=wall_ms,
             background=self._background,
         )
+        self.children = Children(self.open, self.purge, self.catch_up.now, log, now_s, self._background)
+        self.catch_up.on_other_history = self.children.began_anew
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
         self.listener = Listener(

@@ -240,6 +240,44 @@ async def test_an_index_that_is_closed_while_it_is_purged_is_written_where_it_is
         assert "isn't up to date" not in caplog.text
 
 
+async def test_what_another_worker_puts_into_an_index_that_is_being_purged_is_not_lost(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        one, two = await found.worker(), await found.worker()
+        for number in (1, 2):
+            await create(one, f"{number}")
+            await trio.sleep(0.1)
+        await two.hub.open("children:work")
+        purge, go = one.log.purge, trio.Event()
+
+        async def late(resource):
+            if resource == "children:work":
+                await go.wait()
+            return await purge(resource)
+
+        one.log.purge = late
+        nursery.start_soon(one.hub.purge, "event:1")
+        await trio.sleep(0.1)
+        await create(two, "3")
+        await trio.sleep(0.1)
+        go.set()
+        await trio.sleep(5)
+        assert sorted(await items_of(one)) == ["2", "3"] == sorted(await items_of(two))
+
+
+async def test_a_purged_event_does_not_come_back_from_a_worker_that_was_not_told(autojump_clock):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        await create(one, "1", STANDUP | {"title": "Secret"})
+        await trio.sleep(0.1)
+        await two.hub.open("children:work")
+        event, post = await two.hub.open("event:1"), two.bus.post
+        two.bus.post = lambda resource, payload: None if resource == "event:1" else post(resource, payload)
+        await one.hub.purge("event:1")
+        await trio.sleep(5)
+        assert b"Secret" not in await history_of(one)
+        assert event.document is None
+
+
 async def test_a_calendar_has_more_events_than_a_document_of_a_client_may_hold(autojump_clock):
     async with cluster(CONFIG.with_(limits={"document_bytes_max": 1000})) as found:
         worker, other = await found.worker(), await found.worker()
