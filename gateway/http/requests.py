@@ -24,7 +24,8 @@ from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
 from gateway.ports.audit import DONE, NOT_ALLOWED, AuditLog
 from gateway.ports.resources import Resource
-from gateway.wire.integers import shortened
+from gateway.runtime.timeslice import Slices
+from gateway.wire.integers import pieces
 from gateway.wire.messages import RESOURCE_ID, parsed
 
 BODY_TIMEOUT_S = 30.0
@@ -225,14 +226,24 @@ async def json_body(
         raise Problem(413, f"{what[0].upper()}{what[1:]} has at most {bytes_max:,} bytes.", code="TOO_LARGE")
     if before is not None:
         await before(len(body))
-    told = shortened(body)
-    await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each, some ten where it is long numbers
+    told = await _shortened(body)
+    await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each
     try:
         value = parsed(told)
     except ValueError as error:
         raise Problem(400, f"The body must be {what}, as JSON: {error}.") from None
     await trio.lowlevel.checkpoint()
     return value
+
+
+async def _shortened(body: bytes) -> bytes:
+    """As `integers.shortened`, in slices."""
+    slices, told = Slices(trio.current_time), list[bytes]()
+    for piece in pieces(body):
+        told.append(piece)
+        if slices.over:
+            await slices.pause()
+    return b"".join(told)
 
 
 async def body_of(request: Request, bytes_max: int) -> bytes:

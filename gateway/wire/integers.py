@@ -9,6 +9,7 @@ nothing to whoever doesn't read their member.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from gateway.errors import Refusal
 
@@ -18,8 +19,10 @@ _DIGITS_KEPT = 20
 # Digits are looked for as zeros, and all else as spaces.
 _LONG_DIGITS = b"0" * (_DIGITS_KEPT + 1)
 _DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
-# No part of a number with a fraction or an exponent; the group is what is cut.
-_LONG_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)[0-9]{%d}([0-9]++)(?![.eE])" % _DIGITS_KEPT)
+_RUN = re.compile(_LONG_DIGITS + b"0*+")
+# What is before the digits of a fraction or an exponent, and after those of a number that has one.
+_PART_FOLLOWS = (b".", b"e", b"E", b"+", b"e-", b"E-")
+_PART_PRECEDES = (b".", b"e", b"E")
 
 
 def shortened(raw: bytes) -> bytes:
@@ -27,19 +30,32 @@ def shortened(raw: bytes) -> bytes:
 
     Raises Refusal TOO_LARGE where it has more than LONG_INTEGERS_MAX.
     """
-    if raw.translate(_DIGITS_AS_ZEROS).find(_LONG_DIGITS) < 0:
-        return raw
+    told = b"".join(pieces(raw))
+    return raw if len(told) == len(raw) else told
+
+
+def pieces(raw: bytes) -> Iterator[bytes]:
+    """The same piece by piece: each ends where many digits are, in a string or not. Many take long."""
+    zeros = raw.translate(_DIGITS_AS_ZEROS)
+    if _LONG_DIGITS not in zeros:
+        yield raw
+        return
     unescaped = raw.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
-    kept: list[bytes] = []
-    quotes = looked_at = taken = 0
-    for found in _LONG_INTEGER.finditer(raw):
-        first, end = found.span(1)
+    quotes = looked_at = taken = cut = 0
+    for found in _RUN.finditer(zeros):
+        first, end = found.span()
         quotes += unescaped.count(b'"', looked_at, first)
         looked_at = first
-        if quotes % 2 == 0:  # in no string
-            kept.append(raw[taken:first])
-            taken = end
-    if len(kept) > LONG_INTEGERS_MAX:
-        text = f"{len(kept):,} integers have more than {_DIGITS_KEPT} digits: send them as strings."
-        raise Refusal("TOO_LARGE", text)
-    return b"".join([*kept, raw[taken:]]) if kept else raw
+        kept = end if quotes % 2 or _is_part(raw, first, end) else first + _DIGITS_KEPT
+        yield raw[taken:kept]
+        taken = end
+        cut += kept < end
+        if cut > LONG_INTEGERS_MAX:
+            text = f"More than {LONG_INTEGERS_MAX:,} integers have more than {_DIGITS_KEPT} digits"
+            raise Refusal("TOO_LARGE", f"{text}: send them as strings.")
+    yield raw[taken:]
+
+
+def _is_part(raw: bytes, first: int, end: int) -> bool:
+    """Whether these digits are of a number that has a fraction or an exponent."""
+    return raw.endswith(_PART_FOLLOWS, 0, first) or raw.startswith(_PART_PRECEDES, end)
