@@ -100,8 +100,17 @@ def main() -> None:
         _leave(error, 3)
     except (GatewayError, SpeedupsError) as error:
         _leave(error, 2)
+    except OSError as error:  # of a file that a command found no words of its own for
+        _leave(_of_file(error), 2)
 
 
-def _leave(error: Exception, status: int) -> None:
-    click.echo(f"gateway: {error}", err=True)
+def _of_file(error: OSError) -> str:
+    """What the system refuses, where, and the way out where that is another user."""
+    where = f"{error.filename}: " if error.filename else ""
+    way_out = "; run this as root, or as the gateway's user" if isinstance(error, PermissionError) else ""
+    return f"{where}{error.strerror or error}{way_out}"
+
+
+def _leave(said: object, status: int) -> None:
+    click.echo(f"gateway: {said}", err=True)
     sys.exit(status)

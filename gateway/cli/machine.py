@@ -180,9 +180,18 @@ def _disk(data: Path) -> Iterator[Finding]:
 
 def _stored(database: Path) -> Iterator[Finding]:
     """Whether what is stored is what was written, where there is an embedded log."""
-    if not database.exists():
-        return
-    yield _checked(check(database), str(database))
+    try:
+        if database.exists():
+            yield _checked(check(database), str(database))
+    except PermissionError as error:
+        yield _unread(f"{database} can't be read: {error.strerror}")
+    except LogError as error:
+        yield _unread(str(error))
+
+
+def _unread(found: str) -> Finding:
+    remedy = "see that it is a file that you may read: run this as root, or as the gateway's user"
+    return Finding("stored changes", "bad", found, remedy)
 
 
 def _stored_in_cluster(config: Config) -> Finding:

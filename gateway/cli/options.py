@@ -236,4 +236,6 @@ def _trust(ca: str | None) -> ssl.SSLContext | None:
         context.load_verify_locations(ca)
     except ssl.SSLError as error:
         raise ConfigError(f"--ca {ca}: no certificates in PEM form: {error.reason}") from error
+    except OSError as error:
+        raise ConfigError(f"--ca {ca}: it can't be read: {error.strerror}") from error
     return context

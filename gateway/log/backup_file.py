@@ -143,7 +143,10 @@ def readable(path: Path) -> Iterator[Path]:
 
 
 def verify(path: Path, what: str = "") -> Contents:
-    """What is in a backup; raises ConfigError, which calls it `what`, where it is damaged or none at all."""
+    """What is in a backup; raises ConfigError, which calls it `what`, where it is damaged or none at all.
+
+    Raises LogUnavailable where it can't be opened.
+    """
     if not path.is_file():
         raise ConfigError(f"there is no backup at {path}")
     found = check(path)

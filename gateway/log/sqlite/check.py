@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.errors import LogUnavailable
 from gateway.log.checked import NAMED_MAX, Checked
 from gateway.log.sqlite.store import FORMAT_WITH_PLACES, connect, transaction
 from gateway.wire.checksum import CHANGE, is_sound
@@ -33,6 +34,10 @@ SELECT r.id, r.name, version FROM (
 ) JOIN resource AS r ON r.id = resource ORDER BY version
 """
 
+# Of an error's code, what SQLite calls its primary one; and those of a file that isn't ours to read.
+_PRIMARY = 0xFF
+_UNOPENED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
+
 
 class Range:
     """The versions of a resource that were found so far, in order."""
@@ -53,7 +58,10 @@ class Range:
 
 
 def check(path: Path) -> Checked:
-    """Read the whole database; what can't be read is damage too."""
+    """Read the whole database; what can't be read is damage too.
+
+    Raises LogUnavailable where it can't even be opened: that says nothing of what is in it.
+    """
     checked = Checked()
     try:
         connection = connect(path, writing=False)
@@ -65,6 +73,8 @@ def check(path: Path) -> Checked:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _UNOPENED:
+            raise LogUnavailable(f"{path} can't be read: {error}", "none") from error
         checked.add(str(error))
     return checked
 

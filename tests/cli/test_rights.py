@@ -1,0 +1,84 @@
+"""What commands say of files that belong to somebody else, and of an output that takes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from gateway.log.sqlite.log import DATABASE
+from gateway.log.sqlite.store import prepare
+from gateway.runtime.clock import unix_ms
+from tests.cli.commands import COMMAND_TIMEOUT_S, Finished, arguments, environment
+
+# Root reads everything, unless it gives that up.
+PLAIN = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+
+
+async def plain(*words: str, out: str = os.devnull) -> Finished:
+    """A command of a user who may read and write his own files alone; its output is in the file `out`."""
+    with trio.fail_after(COMMAND_TIMEOUT_S), open(out, "wb") as taken:  # noqa: ASYNC230
+        done = await trio.run_process(
+            [*PLAIN, *arguments(*words)],
+            stdout=taken,
+            capture_stderr=True,
+            check=False,
+            env=environment(),
+        )
+    return Finished(done.returncode, "", done.stderr.decode())
+
+
+def closed(path: Path) -> None:
+    """As something of somebody else's is."""
+    path.chmod(0)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A gateway's directory."""
+    found = tmp_path / "data"
+    found.mkdir()
+    prepare(found / DATABASE, unix_ms()).close()
+    return found
+
+
+@pytest.mark.parametrize(
+    "words", [("serve", "--port", "0", "--admin-port", "0"), ("backup", "copy"), ("reindex",)]
+)
+async def test_a_directory_of_somebody_else_is_told_in_a_line(data: Path, words: tuple[str, ...]) -> None:
+    closed(data)
+    found = await plain(*words, "--data", str(data))
+    said = f"gateway: {data / DATABASE}: Permission denied; run this as root, or as the gateway's user\n"
+    assert (found.status, found.err) == (2, said)
+
+
+async def test_a_backup_in_a_directory_of_somebody_else_is_told_in_a_line(data: Path) -> None:
+    closed(data)
+    found = await plain("restore", str(data / DATABASE), "--data", str(data.parent / "new"))
+    assert found.status == 2 and found.err.count("\n") == 1 and "Permission denied" in found.err
+
+
+@pytest.mark.parametrize("whose", ["directory", "database"])
+async def test_a_log_of_somebody_else_is_no_damage_to_the_doctor(data: Path, whose: str) -> None:
+    closed(data if whose == "directory" else data / DATABASE)
+    report = data.parent / "report"
+    found = await plain("doctor", "--json", "--data", str(data), out=str(report))
+    [finding] = [one for one in json.loads(report.read_text()) if one["name"] == "stored changes"]
+    assert (found.status, finding["status"]) == (1, "bad")
+    assert f"{data / DATABASE} can't be read: " in finding["found"]
+    assert "gateway's user" in finding["remedy"] and "backup" not in finding["remedy"]
+
+
+async def test_certificates_that_one_may_not_read_are_told_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.touch(0)
+    found = await plain("watch", "event:1", "--token", "x.y.z", "--ca", str(file))
+    assert (found.status, found.err) == (2, f"gateway: --ca {file}: it can't be read: Permission denied\n")
+
+
+async def test_an_output_that_takes_nothing_is_told_in_a_line() -> None:
+    found = await plain("config", out="/dev/full")
+    assert (found.status, found.err) == (2, "gateway: No space left on device\n")
