@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.admin.operators import operator_of
-from gateway.http.requests import HttpContext, json_response, note_act
+from gateway.http.requests import HttpContext, json_response, known_parameters, note_act
 
 PATH = "/v1/drain"
 ACCEPTED = 202
@@ -31,6 +31,7 @@ class DrainRoutes:
     async def drain(self, request: Request) -> Response:
         """Begin the end."""
         identity = operator_of(self._context, request)
+        known_parameters(request, ())
         await note_act(self._context, identity, "drain", self._node)
         self._drain()
         return json_response({"node": self._node, "grace_s": self._grace_s}, ACCEPTED)

@@ -17,7 +17,7 @@ from gateway.config import FeaturesSettings
 from gateway.config.section import names_of
 from gateway.errors import ConfigError
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, json_response, note_act
+from gateway.http.requests import HttpContext, json_response, known_parameters, note_act
 from gateway.ports import Identity
 from gateway.ports.shared import StoredValues
 
@@ -55,6 +55,7 @@ class FlagAdminRoutes:
     async def flags(self, request: Request) -> Response:
         """What is in force, after the change where one was asked for."""
         identity = (viewer_of if request.method == "GET" else operator_of)(self._context, request)
+        known_parameters(request, ())
         if request.method == "PATCH":
             await self._change(await self._wanted(request), identity)
         elif request.method == "DELETE":

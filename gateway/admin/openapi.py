@@ -38,15 +38,13 @@ def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonO
             },
             revocations.DISCONNECT_PATH: {"post": _disconnect()},
             insight.NODE_PATH: {
-                "get": _operators(
-                    "Numbers of each worker, and who stands out", "Workers", 200, 400, role="viewer"
-                )
+                "get": _operators("Numbers of each worker, and who stands out", "Workers", role="viewer")
             },
             insight.SESSIONS_PATH: {"get": _sessions()},
             insight.TRACE_PATH: {
                 "get": _trace_told(),
                 "post": _trace_begun(),
-                "delete": _operators("End the trace", "Workers", 200, 400),
+                "delete": _operators("End the trace", "Workers"),
             },
             **{
                 path: {"get": _text("The console, for people", media_type, "A file of it")}
@@ -85,39 +83,37 @@ def _operators(
         "security": [{"token": []}],
         "responses": {
             str(status): content("application/json", schema, summary),
-            **problems(401, 403, 429, 503, *further),
+            **problems(400, 401, 403, 429, 503, *further),
         },
     }
 
 
 def _flags_change() -> JsonObject:
-    operation = _operators("Change flags on all nodes", "FlagsState", 200, 400, 408, 413, 422)
+    operation = _operators("Change flags on all nodes", "FlagsState", 200, 408, 413, 422)
     operation["requestBody"] = json_body("FlagsChange", "The flags to change; the others stay")
     return operation
 
 
 def _revoke() -> JsonObject:
-    operation = _operators("Revoke on all nodes", "Revocation", 201, 400, 408, 413, 422)
+    operation = _operators("Revoke on all nodes", "Revocation", 201, 408, 413, 422)
     operation["requestBody"] = json_body("Revoke", "One of token, token_id and user_id; what belongs to it")
     return operation
 
 
 def _take_back() -> JsonObject:
-    operation = _operators("Have one in force no more", "TakenBack", 200, 400, 404)
+    operation = _operators("Have one in force no more", "TakenBack", 200, 404)
     operation["parameters"] = [parameter("query", "id", STRING, "The revocation's id", required=True)]
     return operation
 
 
 def _disconnect() -> JsonObject:
-    operation = _operators(
-        "Close a user's connections, on all nodes", "Disconnected", 200, 400, 408, 413, 422
-    )
+    operation = _operators("Close a user's connections, on all nodes", "Disconnected", 200, 408, 413, 422)
     operation["requestBody"] = json_body("Disconnected", "Whose")
     return operation
 
 
 def _sessions() -> JsonObject:
-    operation = _operators("Who is connected, the newest first", "Workers", 200, 400, role="viewer")
+    operation = _operators("Who is connected, the newest first", "Workers", role="viewer")
     operation["parameters"] = [
         parameter("query", "user_id", STRING, "Of this user"),
         parameter("query", "resource", STRING, "Who sees this: TYPE:ID"),
@@ -127,13 +123,13 @@ def _sessions() -> JsonObject:
 
 
 def _trace_told() -> JsonObject:
-    operation = _operators("What was heard of what is traced", "Workers", 200, 400)
+    operation = _operators("What was heard of what is traced", "Workers")
     operation["parameters"] = [parameter("query", "after", VERSION, "Events after this number")]
     return operation
 
 
 def _trace_begun() -> JsonObject:
-    operation = _operators("Trace a user or a resource, and nothing else", "Workers", 200, 400, 408, 413, 422)
+    operation = _operators("Trace a user or a resource, and nothing else", "Workers", 200, 408, 413, 422)
     operation["requestBody"] = json_body("TraceWanted", "A user or a resource, and for how long")
     return operation
 
@@ -144,7 +140,7 @@ def _drain() -> JsonObject:
 
 def _audit() -> JsonObject:
     operation = _operators(
-        "What operators did, and what was refused, newest first", "AuditPage", 200, 400, role="viewer"
+        "What operators did, and what was refused, newest first", "AuditPage", role="viewer"
     )
     text = {"type": "string", "minLength": 1, "maxLength": audit.TEXT_MAX}
     number = {"type": "integer", "minimum": 0}

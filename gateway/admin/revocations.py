@@ -79,11 +79,13 @@ class RevocationRoutes:
         if request.method == "DELETE":
             return await self._take_back(request)
         viewer_of(self._context, request)
+        known_parameters(request, ())
         found = [one for one in self._control.in_force if one.kind != "connections"]
         return json_response({"revocations": [shown(one) for one in found]})
 
     async def _add(self, request: Request) -> Response:
         identity = operator_of(self._context, request)
+        known_parameters(request, ())
         body = await operators_body(self._context, request, BODY_BYTES_MAX, "an object")
         revocation = wanted(body, self._context.now_s(), identity.user_id)
         added = shown(await self._control.add(revocation))
@@ -102,6 +104,7 @@ class RevocationRoutes:
     async def disconnect(self, request: Request) -> Response:
         """Close a user's connections."""
         identity = operator_of(self._context, request)
+        known_parameters(request, ())
         what = 'an object such as {"user_id": "ann"}'
         body = await operators_body(self._context, request, BODY_BYTES_MAX, what)
         user_id = body.get("user_id") if isinstance(body, dict) and len(body) == 1 else None

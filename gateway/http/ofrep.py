@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from gateway.admission.features import Evaluation
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, json_body, json_response, user_of
+from gateway.http.requests import HttpContext, json_body, json_response, known_parameters, user_of
 from gateway.ports import Identity
 
 CONTEXT_BYTES_MAX = 16 << 10
@@ -42,7 +42,7 @@ class FlagRoutes:
     async def every(self, request: Request) -> Response:
         """All flags; 304 where the caller has them."""
         identity = await user_of(self._context, request)
-        wrong = await self._wrong_context(request, identity)
+        wrong = await self._wrong(request, identity)
         if wrong is not None:
             return json_response(wrong, 400)
         body = {"flags": [_told(found) for found in self._evaluate(identity)]}
@@ -55,7 +55,7 @@ class FlagRoutes:
         """One flag."""
         key = request.path_params["key"]
         identity = await user_of(self._context, request)
-        wrong = await self._wrong_context(request, identity)
+        wrong = await self._wrong(request, identity)
         if wrong is not None:
             return json_response({"key": key, **wrong}, 400)
         flags = {found.key: found for found in self._evaluate(identity)}
@@ -64,9 +64,10 @@ class FlagRoutes:
             return json_response({"key": key, "errorCode": "FLAG_NOT_FOUND", "errorDetails": details}, 404)
         return json_response(_told(flags[key]))
 
-    async def _wrong_context(self, request: Request, identity: Identity) -> dict[str, str] | None:
-        """What is wrong with the context that came along, as OFREP says it; None: nothing."""
+    async def _wrong(self, request: Request, identity: Identity) -> dict[str, str] | None:
+        """What is wrong with what came along, as OFREP says it; None: nothing."""
         try:
+            known_parameters(request, ())
             body = await json_body(request, CONTEXT_BYTES_MAX, "an evaluation context")
         except Problem as problem:
             if problem.status != 400:

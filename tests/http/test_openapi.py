@@ -22,6 +22,7 @@ from gateway.supervisor import front
 from tests.admin.backend import LogResources, NodeState
 from tests.doubles.audit import MemoryAudit
 from tests.doubles.values import MemoryValues
+from tests.http.node import served
 from tests.http.openapi_fuzz import METHODS, fuzz
 
 OTHERS = {"HEAD", "OPTIONS"}
@@ -71,6 +72,22 @@ def test_what_a_node_of_several_workers_answers_itself_is_described():
 
 def test_every_flag_is_described():
     assert set(FLAGS) == set(NAMES)
+
+
+async def test_a_parameter_that_a_request_does_not_have_is_refused(tmp_path):
+    named = {"type": "event", "id": "42", "name": "first", "key": "realtime_variant"}
+    async with served(tmp_path, "portable", limits={"reads_per_minute": 0}) as node:
+        for about, port in (
+            (service_openapi.description, node.port),
+            (admin_openapi.description, node.admin_port),
+        ):
+            for path, item in about(["event"], 4096)["paths"].items():
+                for method in METHODS:
+                    if not item.get(method, {}).get("security"):
+                        continue
+                    url = f"http://127.0.0.1:{port}{path.format_map(named)}"
+                    answer = await node.client.request(method, url, params={"unheard-of": "1"}, content=b"{}")
+                    assert (answer.status_code, "unheard-of" in answer.text) == (400, True), (method, url)
 
 
 async def test_every_answer_is_as_described(tmp_path):
