@@ -33,8 +33,14 @@ export function localTime(value: unknown): string {
   return `${dayOf(date)}T${digits(date.getHours())}:${digits(date.getMinutes())}`;
 }
 
+/**
+ * The last day that an input takes: where years have four digits a year is complete with its fourth. What is on it is
+ * before the year 10000, which RFC 3339 doesn't have, in each zone.
+ */
+export const LATEST = "9999-12-30";
+
 /** Is an input's local time one that is meant? On the way to a year there are others: 0002, 0020, 0202. */
-export const isMeant = (local: string): boolean => /^[1-9]\d{3}-/.test(local);
+export const isMeant = (local: string): boolean => /^[1-9]\d{3}-/.test(local) && local.slice(0, 10) <= LATEST;
 
 /** RFC 3339 of an input's local time, or of another one's (Unix ms). */
 export function instant(time: string | number): string {

@@ -3,7 +3,7 @@
 import type { HistoryEntry, SharedDocument } from "@collab/client";
 import { HistoryPanel } from "@collab/react";
 import { type ReactNode, useCallback, useEffect, useState } from "react";
-import { isMeant } from "./dates.js";
+import { isMeant, LATEST } from "./dates.js";
 import type { EventDocument } from "./event.js";
 import { eventAt } from "./past.js";
 import { describe, isCompared } from "./words.js";
@@ -62,7 +62,7 @@ function Day({ label, value, set }: { label: string; value: string; set(day: str
   return (
     <label>
       {label}
-      <input type="date" value={value} onChange={({ target }) => set(target.value)} />
+      <input type="date" max={LATEST} value={value} onChange={({ target }) => set(target.value)} />
     </label>
   );
 }

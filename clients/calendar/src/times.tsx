@@ -3,7 +3,7 @@
 import type { PatchOperation, SharedDocument } from "@collab/client";
 import { useField } from "@collab/react";
 import { type FocusEvent, type ReactNode, useId, useState } from "react";
-import { hourOf, instant, isMeant, localTime, momentsAt, twinOf } from "./dates.js";
+import { hourOf, instant, isMeant, LATEST, localTime, momentsAt, twinOf } from "./dates.js";
 import { type EventDocument, writing } from "./event.js";
 import { type FieldPresence, Here, useFieldPresence } from "./presence.js";
 import { TURNED } from "./words.js";
@@ -79,6 +79,7 @@ function Time({
         {label} <Here people={here} />
         <input
           type="datetime-local"
+          max={`${LATEST}T23:59`}
           value={draft ?? localTime(value)}
           style={{ borderColor: here[0]?.user.color }}
           aria-describedby={problemId}

@@ -1,7 +1,7 @@
 /** The days that a month's page shows. */
 
 import { afterEach, expect, test, vi } from "vitest";
-import { dayIn, dayOf, hourOf, momentsAt, twinOf, weeksOf } from "../src/dates.js";
+import { dayIn, dayOf, hourOf, isMeant, momentsAt, twinOf, weeksOf } from "../src/dates.js";
 
 const shown = (month: string) => {
   const days = weeksOf(month).flat().map(dayOf);
@@ -20,6 +20,18 @@ test("a month of the first century is of that one, and so are those beside it", 
     "0050-01-01",
     "0050-02-01",
   ]);
+});
+
+test("a time is meant once its year has four digits, and as long as every zone has it before the year 10000", () => {
+  const times = [
+    "0202-05-06T07:08",
+    "2021-05-06T07:08",
+    "9999-12-30T23:59",
+    "9999-12-31T00:00",
+    "20260-01-01T00:00",
+    "",
+  ];
+  expect(times.filter(isMeant)).toEqual(["2021-05-06T07:08", "9999-12-30T23:59"]);
 });
 
 afterEach(() => void vi.unstubAllEnvs());
