@@ -43,3 +43,26 @@ test.runIf(host)("an event made offline stays in its own month while another tab
   await again.page.getByRole("link", { name: "Calendar", exact: true }).click();
   await again.page.getByRole("link", { name: /Walk/ }).waitFor();
 });
+
+test.runIf(host)("who leaves with edits that end with the tab is asked before", async () => {
+  const ann = await stage.arrive("Ann");
+  const event = await ann.newEvent("Lunch");
+  await ann.workOffline(true);
+  await ann.textbox("Location").fill("Room 7");
+  await ann.says("offline, 1 edit kept here");
+  const asked: string[] = [];
+  ann.page.on("dialog", (dialog) => {
+    asked.push(dialog.message() || dialog.type());
+    void dialog.dismiss();
+  });
+  await ann.button("Sign out").click();
+  expect(asked.splice(0)).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
+  await ann.page.close({ runBeforeUnload: true });
+  await expect.poll(() => asked.length, { timeout: 20_000 }).toBe(1);
+  await ann.workOffline(false);
+  await ann.says("online, saved");
+  expect(ann.page.url()).toBe(event);
+  await ann.button("Sign out").click();
+  await ann.textbox("Your name").waitFor();
+  expect(asked).toHaveLength(1);
+});

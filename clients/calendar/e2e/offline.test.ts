@@ -96,3 +96,24 @@ test("an event made offline in one tab is in the month of the other", async () =
   await ann.textbox("Title").fill("Walk");
   await event(again, "Walk").waitFor();
 });
+
+test("who signs out offline is told what becomes of the edits, and they are sent when one is back", async () => {
+  const [ann, bob, event] = await stage.together("Lunch");
+  await ann.workOffline(true);
+  await ann.textbox("Location").fill("Room 7");
+  await ann.says("offline, 1 edit kept here");
+  ann.page.once("dialog", (dialog) => {
+    expect(dialog.message()).toContain("It is kept in this browser, and sent when you sign in here again.");
+    void dialog.accept();
+  });
+  await ann.button("Sign out").click();
+  await ann.textbox("Your name").fill("Cleo");
+  await ann.button("Sign in").click();
+  await ann.says("online, saved");
+  expect(await ann.textbox("Location").inputValue()).toBe(""); // that is Ann's to send
+  await ann.button("Sign out").click();
+  await ann.textbox("Your name").fill("Ann");
+  await ann.button("Sign in").click();
+  await bob.sees("Location", "Room 7");
+  expect(ann.page.url()).toBe(event);
+});

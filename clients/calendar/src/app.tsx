@@ -7,6 +7,7 @@ import { EventPage } from "./event-page.js";
 import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
 import { ofThisBrowser, ofThisPage } from "./kept.js";
+import { useLeaving } from "./leaving.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
 import { Problems } from "./problems.js";
@@ -92,6 +93,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   useTurned(route.page === "event" ? null : route.page); // an event's page says itself what it shows
   // On each page, so that the way back to a month shows it at once.
   const events = useEvents(user.id, isStoreShared ? ofThisBrowser : ofThisPage);
+  const mayLeave = useLeaving(isStoreShared);
   return (
     <>
       <header className="bar">
@@ -101,7 +103,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
         <Controls />
         <span className="me">
           {user.name}{" "}
-          <button type="button" className="link" onClick={leave}>
+          <button type="button" className="link" onClick={() => mayLeave() && leave()}>
             Sign out
           </button>
         </span>

@@ -1,0 +1,28 @@
+/** Whoever leaves with edits that aren't sent is asked before: some would be lost. */
+
+import type { Sync } from "@collab/client";
+import { useSyncStatus } from "@collab/react";
+import { useEffect } from "react";
+
+/** Null where there is nothing to ask. `isKept`: what isn't sent stays in this browser. */
+function question({ pending, state }: Sync, isKept: boolean): string | null {
+  if (!pending || state === "saving") return null; // those are on their way
+  const [edits, they] = pending === 1 ? ["1 edit isn’t", "It is"] : [`${pending} edits aren’t`, "They are"];
+  return isKept && state !== "unsaved"
+    ? `${edits} sent yet. ${they} kept in this browser, and sent when you sign in here again. Sign out?`
+    : `${edits} sent yet. ${they} lost when you leave. Sign out?`;
+}
+
+/** What asks before the user signs out, true: go on. The browser asks where the page ends, and edits with it. */
+export function useLeaving(isKept: boolean): () => boolean {
+  const sync = useSyncStatus();
+  const asked = question(sync, isKept);
+  const isLoss = asked !== null && (!isKept || sync.state === "unsaved");
+  useEffect(() => {
+    if (!isLoss) return;
+    const ask = (event: Event) => event.preventDefault();
+    addEventListener("beforeunload", ask);
+    return () => removeEventListener("beforeunload", ask);
+  }, [isLoss]);
+  return () => asked === null || confirm(asked);
+}
