@@ -72,7 +72,7 @@ test("what was there before a change is asked for again where it could not be", 
 
 test("who edited an event and opened it again is told where to take that back, and nobody else", async () => {
   const [ann, bob] = await stage.together("Lunch");
-  const told = ({ page }: { page: typeof ann.page }) => page.getByText("can be restored in its history");
+  const told = ({ page }: { page: typeof ann.page }) => page.getByText("The history can restore it.");
   await ann.textbox("Location").fill("Room 7");
   await bob.sees("Location", "Room 7");
   expect([await told(ann).count(), await told(bob).count()]).toEqual([0, 0]);
@@ -83,4 +83,17 @@ test("who edited an event and opened it again is told where to take that back, a
   expect(await told(bob).count()).toBe(0);
   await ann.textbox("Location").fill("Room 8"); // that can be taken back
   await told(ann).waitFor({ state: "detached" });
+});
+
+test("whose tab takes the lead, which forgets what can be undone, is told so", async () => {
+  const [ann, , event] = await stage.together("Lunch");
+  const again = await ann.anotherTab(event);
+  stage.everybody.push(again);
+  await again.sees("Title", "Lunch");
+  await again.textbox("Location").fill("Room 7");
+  await ann.sees("Location", "Room 7");
+  expect(await again.button("Undo").isEnabled()).toBe(true);
+  await ann.page.close();
+  await again.page.getByText("The history can restore it.").waitFor();
+  expect(await again.button("Undo").isDisabled()).toBe(true);
 });

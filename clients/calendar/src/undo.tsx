@@ -27,16 +27,19 @@ interface ForgottenProps {
   isAny: boolean;
 }
 
-/** What can be taken back is forgotten when the event is left or the page ends: whoever did something is told of it. */
+/**
+ * What can be taken back is forgotten when the event is left or the page ends, when another tab takes the lead, and when an
+ * edit is refused: whoever did something is told of it.
+ */
 export function Forgotten({ document, isAny }: ForgottenProps): ReactNode {
   const { userId } = useClient().connection.snapshot;
   const key = `collab-demo-edited:${userId}:${document.id}`;
-  const [wasAny] = useState(() => ofThisTab.get(key) !== null);
+  const [wasAny, setWasAny] = useState(() => ofThisTab.get(key) !== null);
   useEffect(() => {
-    if (isAny) ofThisTab.set(key, "");
+    if (!isAny) return;
+    setWasAny(true);
+    ofThisTab.set(key, "");
   }, [isAny, key]);
   if (!wasAny || isAny) return null;
-  return (
-    <p className="note">What you did before you opened the event again can be restored in its history.</p>
-  );
+  return <p className="note">What you did before can’t be undone any more. The history can restore it.</p>;
 }
