@@ -1,5 +1,6 @@
 /** Names and texts as people have them: long ones, blank ones, and such that are read from right to left. */
 
+import type { Locator } from "playwright-core";
 import { expect, test } from "vitest";
 import type { Person } from "./people.js";
 import { Stage } from "./stage.js";
@@ -84,6 +85,22 @@ test("on a page that is read from right to left carets stand where they are in w
     await bob.textbox("Start").focus();
     await caret.waitFor({ state: "detached" });
   }
+});
+
+test("on a page that is read from right to left nothing stands on a day's number", async () => {
+  const ann = await stage.arrive("Ann");
+  /** Does one stand on the other, in the row that both are in? */
+  const isOn = async (one: Locator, other: Locator) => {
+    const [a, b] = [await one.boundingBox(), await other.boundingBox()];
+    return !a || !b || (a.x < b.x + b.width && b.x < a.x + a.width);
+  };
+  await ann.page.goto(`${stage.address}/#/month/2027-02`);
+  await ann.page.evaluate(() => {
+    document.documentElement.dir = "rtl";
+  });
+  const add = ann.button("New event on February 17");
+  await add.focus();
+  expect(await isOn(add, ann.page.locator("time[datetime='2027-02-17']"))).toBe(false);
 });
 
 test("in the month a title begins with its first word, from wherever it is read; one of spaces is none", async () => {
