@@ -28,7 +28,7 @@ from loadtest.options import Action, Options, Progress, RunError
 from loadtest.preflight import PreflightError
 from loadtest.protocols import UnknownProtocol, find
 from loadtest.recorder import INTERVAL_S, joined
-from loadtest.scenario import Disruption
+from loadtest.scenario import Disruption, ScenarioError, parse
 from loadtest.schedule import Schedule
 from loadtest.server import EmbeddedServer
 from loadtest.signals import heeded
@@ -353,10 +353,11 @@ async def run(options: Options) -> dict[str, Any]:
         raise RunError("only an embedded server can be killed or restarted: leave out --url")
     _check_times(options)
     try:
+        parse(options.scenario.document())  # which was made larger, or varied, since it was read
         find(options.protocol)
         if options.users is not None:
             author_of(options.users)
-    except (UnknownProtocol, UsersError) as error:
+    except (ScenarioError, UnknownProtocol, UsersError) as error:
         raise RunError(str(error)) from None
     Schedule(options.scenario)  # fails early on what can't be scheduled
     await _preflight(options)

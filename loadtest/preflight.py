@@ -33,9 +33,13 @@ def check_files(paths: Iterable[Path | None]) -> None:
         if path is None:
             continue
         folder = path.absolute().parent
-        if not folder.is_dir():
+        try:
+            has_folder, is_there = folder.is_dir(), path.exists()
+        except OSError as error:  # of another user's folder, say
+            raise PreflightError(f"{path} can't be written here: {error.strerror}") from None
+        if not has_folder:
             raise PreflightError(f"{path}: there is no folder {folder}; make it first")
-        if not os.access(path if path.exists() else folder, os.W_OK):
+        if not os.access(path if is_there else folder, os.W_OK):
             raise PreflightError(f"{path} can't be written here")
 
 

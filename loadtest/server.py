@@ -71,9 +71,12 @@ class EmbeddedServer:
         environment = {**os.environ, **environment_of(self._settings)}
         with self.output.open("ab") as output:
             start = self.output.stat().st_size
-            self._process = await trio.lowlevel.open_process(
-                command, stdout=output, stderr=output, env=environment, start_new_session=True
-            )
+            try:
+                self._process = await trio.lowlevel.open_process(
+                    command, stdout=output, stderr=output, env=environment, start_new_session=True
+                )
+            except OSError as error:
+                raise ServerError(f"`{command[0]}` can't be started: {error.strerror}") from None
         with trio.move_on_after(READY_TIMEOUT_S):
             while not self._ready(self.output.read_text(errors="replace")[start:]):
                 if self.exit_status is not None:

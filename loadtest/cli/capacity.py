@@ -22,14 +22,16 @@ from loadtest.cli.options import (
     FILE,
     READABLE,
     console,
+    factor,
     factor_option,
     model_of,
+    number_from,
     points_in,
     scenario_of,
     server_options,
     together,
 )
-from loadtest.cli.outputs import keep, writable
+from loadtest.cli.outputs import keep, writable, write
 from loadtest.cli.watch import Watch, watched
 from loadtest.coordinator import run
 from loadtest.options import Options
@@ -48,12 +50,19 @@ Row = tuple[str, str, str]
     show_default=True,
     help="Edits a second, users, or viewers a document.",
 )
-@click.option("--start", type=click.FloatRange(0, min_open=True), required=True, help="The first value.")
+@click.option(
+    "--start",
+    type=number_from(0.001, 1_000_000_000),
+    required=True,
+    metavar="NUMBER",
+    help="The first value.",
+)
 @click.option(
     "--factor",
-    type=click.FloatRange(1, min_open=True),
-    default=1.5,
+    type=number_from(1.001, 1000),
+    default="1.5",
     show_default=True,
+    metavar="NUMBER",
     help="From step to step.",
 )
 @click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="At most so many.")
@@ -64,8 +73,23 @@ Row = tuple[str, str, str]
     show_default=True,
     help="Runs of each step, each with its own seed.",
 )
-@click.option("--until-p95-ms", "p95_ms", default=200.0, show_default=True, help="The latency target.")
-@click.option("--hold-s", default=10.0, show_default=True, help="Length of the measured stage.")
+@click.option(
+    "--until-p95-ms",
+    "p95_ms",
+    type=factor,
+    default="200",
+    show_default=True,
+    metavar="NUMBER",
+    help="The latency target.",
+)
+@click.option(
+    "--hold-s",
+    type=factor,
+    default="10",
+    show_default=True,
+    metavar="NUMBER",
+    help="Length of the measured stage.",
+)
 @factor_option("--scale", "The scenario's users and documents, times this.")
 @factor_option("--rate-scale", "Its rates of edits, times this.")
 @server_options("each step starts one", admin_for="whole histories")
@@ -180,7 +204,7 @@ def plan_command(
         _print_check(rows)
     if json_file:
         document = {"answer": answer.document(), "money": money, "costs": _costs(model), "check": rows}
-        json_file.write_text(json.dumps(document))
+        write(json_file, json.dumps(document))
 
 
 def _scaling(measured: tuple[str, ...]) -> dict[str, Any]:

@@ -17,7 +17,17 @@ from loadtest import scenario as scenarios
 from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
-from loadtest.cli.options import FILE, FOLDER, READABLE, console, factor_option, scenario_of, server_options
+from loadtest.cli.options import (
+    FILE,
+    FOLDER,
+    READABLE,
+    console,
+    factor,
+    factor_option,
+    number_from,
+    scenario_of,
+    server_options,
+)
 from loadtest.cli.outputs import (
     baseline,
     collector,
@@ -27,6 +37,7 @@ from loadtest.cli.outputs import (
     taken,
     with_targets,
     writable,
+    write,
 )
 from loadtest.cli.simulate import calibrate_command, simulate_command
 from loadtest.cli.watch import both, watched
@@ -41,6 +52,7 @@ from loadtest.server import GATEWAY
 
 EXIT = {"pass": 0, "fail": 1, "invalid": 2}
 BASELINES = Path("baselines")
+INSTANT_MAX = 100_000_000_000  # of Unix time: in the year 5138
 
 
 def share_of(text: str) -> tuple[int, int]:
@@ -52,6 +64,14 @@ def share_of(text: str) -> tuple[int, int]:
     if not 1 <= part <= whole:
         raise click.BadParameter("in N/M, N is from 1 to M")
     return part, whole
+
+
+def words_of(text: str) -> list[str]:
+    """A command line, on the command line."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no command line: {error}") from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -124,13 +144,23 @@ def _list_keys() -> None:
     help="This machine's part of a run, as 2/3; see merge.",
 )
 @agents_options
-@click.option("--start-at", type=float, help="Unix time to start at, the same on all machines.")
+@click.option(
+    "--start-at",
+    type=number_from(0, INSTANT_MAX),
+    metavar="NUMBER",
+    help="Unix time to start at, the same on all machines.",
+)
 @click.option(
     "--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer the run; 0 is a free port."
 )
 @click.option("--users", metavar="FILE", help="Python with edit(kind, index, document): what users write.")
 @click.option("--run-name", default="", help="Names the documents; the same on all machines.")
-@click.option("--server-command", help="Start this instead of the gateway; it gets --port, --data and so on.")
+@click.option(
+    "--server-command",
+    type=words_of,
+    metavar="COMMAND",
+    help="Start this instead of the gateway; it gets --port, --data and so on.",
+)
 @click.option(
     "--protocol",
     default=OURS,
@@ -145,7 +175,7 @@ def run_command(
     seed: int | None,
     processes: int | None,
     targets: tuple[str, ...],
-    server_command: str | None,
+    server_command: list[str] | None,
     web: str | None,
     **options: Any,
 ) -> None:
@@ -169,9 +199,8 @@ def run_command(
         loaded = replace(loaded, seed=seed)
     if processes:
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
-    command = shlex.split(server_command) if server_command else GATEWAY
     with no_run(), watched(web, console) as watch, LiveView(console) as live:
-        wanted = Options(loaded, server_command=command, agents=agents, **options)
+        wanted = Options(loaded, server_command=server_command or GATEWAY, agents=agents, **options)
         wanted.control, wanted.on_progress = watch.control, both(live.show, watch.state.show)
         report = trio.run(run, wanted)
         watch.over(report)
@@ -247,7 +276,7 @@ def baseline_command(name: str, report: Path, baselines: Path) -> None:
     except OSError as error:
         raise click.UsageError(f"{baselines} can't be made: {error.strerror}") from None
     writable(path)
-    path.write_text(json.dumps(made))
+    write(path, json.dumps(made))
     console.print(f"baseline: {path}", style="dim")
 
 
@@ -256,7 +285,12 @@ def baseline_command(name: str, report: Path, baselines: Path) -> None:
 @click.option("--baseline", "name", help="Compare with the baseline of this name; then give AFTER alone.")
 @click.option("--baselines", type=FOLDER, default=BASELINES, show_default=True, help="Where they are kept.")
 @click.option(
-    "--threshold", default=0.1, show_default=True, help="A regression is worse by more than this share."
+    "--threshold",
+    type=factor,
+    default="0.1",
+    show_default=True,
+    metavar="NUMBER",
+    help="A regression is worse by more than this share.",
 )
 def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path, threshold: float) -> None:
     """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression."""

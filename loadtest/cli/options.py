@@ -61,15 +61,23 @@ def server_options(otherwise: str, admin_for: str) -> Decorator:
     )
 
 
-def factor(text: str) -> float:
-    """A number that others are multiplied by, on the command line."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= FACTOR_MAX:
-        raise click.BadParameter(f"{text!r} is no number from 0 to {FACTOR_MAX:,}")
+def number_from(least: float, most: float) -> Callable[[str], float]:
+    """Numbers within these bounds on the command line; NaN is none."""
+
+    def number(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = math.nan
+        if not least <= found <= most:
+            raise click.BadParameter(f"{text!r} is no number from {least:,} to {most:,}")
+        return found
+
     return number
+
+
+# That others are multiplied by.
+factor = number_from(0, FACTOR_MAX)
 
 
 def factor_option(name: str, what: str) -> Decorator:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from loadtest.cli.errors import no_run
+from loadtest.cli.errors import NoRun, no_run
 from loadtest.cli.options import FILE, console, together
 from loadtest.preflight import check_files
 from loadtest.report.exports import junit, markdown, samples_csv
@@ -74,15 +74,30 @@ def send(report: Mapping[str, Any], url: str | None) -> None:
 
 
 def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
-    """Write a report in each form."""
+    """Write a report in each form; raises NoRun, once the others are written, where one can't be."""
+    failed: NoRun | None = None
     for form, path in files.items():
-        path.write_text(FORMS[form][1](report))
-        console.print(f"report: {path}", style="dim")
+        try:
+            write(path, FORMS[form][1](report))
+        except NoRun as problem:
+            failed = problem
+        else:
+            console.print(f"report: {path}", style="dim")
+    if failed is not None:
+        raise failed
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file; raises NoRun where the disk is full, or the folder gone, by now."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise NoRun(f"{path} can't be written: {error.strerror}") from None
 
 
 def keep(calibration: Mapping[str, Any], path: Path) -> None:
     """Write a calibration."""
-    path.write_text(json.dumps(calibration))
+    write(path, json.dumps(calibration))
     console.print(f"calibration: {path}", style="dim")
 
 

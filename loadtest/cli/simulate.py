@@ -15,8 +15,8 @@ from rich.table import Table
 from loadtest.capacity.calibrate import calibrate
 from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.cli.errors import no_run
-from loadtest.cli.options import FILE, READABLE, console, factor_option, model_of
-from loadtest.cli.outputs import keep, writable
+from loadtest.cli.options import FILE, READABLE, console, factor, factor_option, model_of
+from loadtest.cli.outputs import keep, writable, write
 from loadtest.coordinator import run
 from loadtest.options import Options
 from loadtest.scenario import Scenario
@@ -27,7 +27,14 @@ from loadtest.simulate.study import Objective, StudyError
 
 
 @click.command("calibrate")
-@click.option("--hold-s", default=8.0, show_default=True, help="Length of each measured stage.")
+@click.option(
+    "--hold-s",
+    type=factor,
+    default="8",
+    show_default=True,
+    metavar="NUMBER",
+    help="Length of each measured stage.",
+)
 @factor_option("--scale", "Users and rates, times this.")
 @click.option(
     "--compressed-share",
@@ -99,9 +106,9 @@ def simulate_command(
         raise click.ClickException(str(error)) from None
     _print(found)
     if json_file:
-        json_file.write_text(json.dumps(found))
+        write(json_file, json.dumps(found))
     if html_file:
-        html_file.write_text(render(found))
+        write(html_file, render(found))
         console.print(f"report: {html_file}", style="dim")
 
 

@@ -103,6 +103,18 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["sweep", "smoke", "--start", "1", "--repeats", "0"], "--repeats"),
         (["sweep", "smoke", "--start", "1", "--steps", "0"], "--steps"),
         (["sweep", "smoke", "--start", "1", "--factor", "1"], "--factor"),
+        (["sweep", "smoke", "--start", "nan"], "'nan' is no number from 0.001 to"),
+        (["sweep", "smoke", "--start", "1", "--hold-s", "nan"], "'nan' is no number from 0 to"),
+        (
+            ["sweep", "smoke", "--start", "0.1", "--vary", "connections"],
+            "at least one stage with connections",
+        ),
+        (["calibrate", "--hold-s", "-1", "--json", "/dev/null"], "'-1' is no number from 0 to"),
+        (["compare", "/dev/null", "/dev/null", "--threshold", "nan"], "'nan' is no number from 0 to"),
+        (["run", "smoke", "--start-at", "inf"], "'inf' is no number from 0 to"),
+        (["run", "smoke", "--server-command", "'"], "is no command line: No closing quotation"),
+        (["run", "smoke", "--server-command", "no/such"], "can't be started: No such file or directory"),
+        (["run", "smoke", "--json", "x" * 300], "can't be written here: File name too long"),
     ],
 )
 def test_a_wrong_call_says_what_would_be_right(arguments: list[str], said: str) -> None:
@@ -174,6 +186,13 @@ def test_a_file_that_cannot_be_written_is_told(
     result = call(*before, made, *after)
     assert result.exit_code == 2
     assert "there is no folder" in result.output or "can't be made: Not a directory" in result.output
+
+
+def test_a_report_for_which_there_is_no_space_is_told_and_the_others_are_written(tmp_path: Path) -> None:
+    made, page = saved(tmp_path / "r.json", report()), tmp_path / "r.html"
+    result = call("export", made, "--json", "/dev/full", "--html", page)
+    assert (result.exit_code, "</html>" in page.read_text()) == (2, True)
+    assert "/dev/full can't be written: No space left on device" in result.output
 
 
 @pytest.mark.parametrize(
