@@ -34,7 +34,9 @@ from gateway.http.requests import (
     target_of,
     whole_number,
 )
+from gateway.rooms.refusals import other_history
 from gateway.runtime.timeslice import Slices, turns
+from gateway.wire import messages
 
 # Older changes aren't read: a member that none of the newer ones wrote is of version 0, by nobody known.
 CHANGES_MAX = 10_000
@@ -118,6 +120,8 @@ class AuthorshipRoutes:
         resources = self._resources
         resources.charge_read(target.identity.user_id, PAGE_READS)
         head = await resources.read(target.resource, None)
+        if wanted.get("epoch") not in (None, head.epoch):
+            raise other_history(head.version)
         version = wanted.get("version")
         if version is None:
             version = await version_named(resources, target, wanted["named"])
@@ -147,7 +151,10 @@ def _lines(blame: Blame, path: str) -> list[Line]:
 
 
 def _wanted(body: Any) -> dict[str, Any]:
-    """What a body asks to restore; the members that an edit has are checked as an edit's."""
+    """What a body asks to restore; the members that an edit has are checked as an edit's.
+
+    Raises Problem, Refusal INVALID_MESSAGE.
+    """
     if not isinstance(body, dict) or not set(body) <= set(MEMBERS):
         raise Problem(400, f"The body is an object of {', '.join(MEMBERS)}.")
     version, name, path = body.get("version"), body.get("named"), body.get("path", "")
@@ -157,6 +164,10 @@ def _wanted(body: Any) -> dict[str, Any]:
         raise Problem(400, "version must be the one to bring back: a whole number of at least 1.")
     if not isinstance(path, str):
         raise Problem(400, 'path must be a JSON Pointer such as "/title".')
+    messages.optional_text_of(body, "client_id", messages.CLIENT_ID_LENGTH_MAX)
+    messages.optional_integer_of(body, "seq", low=1)
+    messages.optional_integer_of(body, "epoch")
+    messages.refuses_conflicts(body)
     return body
 
 

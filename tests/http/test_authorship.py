@@ -7,6 +7,7 @@ import pytest
 from tests.http.node import TRANSPORTS, served
 
 EVENT = "/v1/resources/event/42"
+OTHER_HISTORY = "The resource's history is another one now (epoch): resume and resubmit."
 LUNCH = {"title": "Lunch", "start_time": "2030-01-01T10:00:00Z", "end_time": "2030-01-01T11:00:00Z"}
 DINNER = {"title": "Dinner", "start_time": "2030-01-01T18:00:00Z", "end_time": "2030-01-01T19:00:00Z"}
 
@@ -143,6 +144,10 @@ async def test_a_restore_that_cannot_be_says_why(tmp_path, transport):
         assert (await refused({"version": 1, "operations": []}))[0] == 400
         assert (await refused([1]))[0] == 400
         assert (await refused({"version": 99}))[0] == 404
+        for wrong in ({"seq": "1"}, {"epoch": "1"}, {"client_id": ""}, {"on_conflict": "ask"}):
+            assert (await refused({"version": 3, **wrong}))[0] == 400, "though nothing is to be restored"
+        for version in (1, 3, 99):
+            assert await refused({"version": version, "epoch": 1}) == (409, OTHER_HISTORY)
         viewer = node.bearer("eve", event="viewer")
         assert (await refused({"version": 1}, **viewer))[0] == 403
         assert (await node.client.get(EVENT)).json()["version"] == 3
