@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gateway.config import Config, FeaturesSettings
+from gateway.config.access import CONTROL, OFF, ON
 from gateway.config.section import names_of
 from gateway.ports import Identity
 
@@ -18,10 +19,9 @@ KILLED = "killed"
 NOT_ENABLED = "not_enabled"
 _BUCKETS = 10_000
 
-# The flags that clients may ask for, and their variants where no test runs.
+# The flags that clients may ask for.
 ENABLED_FLAG = "realtime_collaboration"
 VARIANT_FLAG = "realtime_variant"
-ON, OFF, CONTROL = "on", "off", "control"
 DISABLED, STATIC, SPLIT, TARGETED = "DISABLED", "STATIC", "SPLIT", "TARGETING_MATCH"
 
 

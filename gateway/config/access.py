@@ -12,6 +12,8 @@ from gateway.errors import ConfigError
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 LEEWAY_MAX_S = 600
+# The variants of users while no test runs, who aren't let in, and beside those who get what is tested.
+ON, OFF, CONTROL = "on", "off", "control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +105,6 @@ class FeaturesSettings(Section):
                 f"features.ab_test_variant = {self.ab_test_variant[:80]!r}: must be at most 64 of "
                 "A-Z a-z 0-9 _ . -"
             )
+        if self.ab_test_variant in (ON, OFF, CONTROL):
+            text = "is a variant of users who aren't in the test; give it another name"
+            raise ConfigError(f"features.ab_test_variant = {self.ab_test_variant!r}: {text}")

@@ -44,7 +44,7 @@ FLAGS: JsonObject = {
     "kill_switch": {"type": "boolean"},
     "rollout_percentage": PERCENTAGE,
     "segments": {"type": "array", "items": STRING},
-    "ab_test_variant": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{0,64}$"},
+    "ab_test_variant": {"type": "string", "pattern": "^(?!(on|off|control)$)[A-Za-z0-9_.-]{0,64}$"},
     "ab_test_percentage": PERCENTAGE,
 }
 

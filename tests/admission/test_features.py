@@ -94,6 +94,12 @@ def test_a_test_splits_users_independently_of_the_rollout() -> None:
     assert features().variant_of(identity("ann")) == "on"
 
 
+@pytest.mark.parametrize("name", ["on", "off", "control"])
+def test_what_is_tested_is_not_called_as_what_the_others_get(name: str) -> None:
+    with pytest.raises(ConfigError, match="another name"):
+        features(ab_test_variant=name)
+
+
 @pytest.mark.parametrize(
     ("flags", "segments", "value", "variant", "reason"),
     [
