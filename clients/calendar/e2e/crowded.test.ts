@@ -1,5 +1,6 @@
 /** Days with many events, and what is on paper. */
 
+import { AxeBuilder } from "@axe-core/playwright";
 import { expect, test } from "vitest";
 import type { Person } from "./people.js";
 import { Stage } from "./stage.js";
@@ -29,6 +30,8 @@ test("of a day with many events the first ones are shown, and all of them in a l
   expect(await list(ann).getByRole("listitem").allTextContents()).toEqual(
     [10, 11, 12, 13, 14, 15].map((hour) => `${hour}:00 Talk at ${hour}`),
   );
+  const { violations } = await new AxeBuilder({ page: ann.page }).analyze();
+  expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
   await ann.page.keyboard.press("Escape");
   await list(ann).waitFor({ state: "detached" });
   expect(await more.evaluate((button) => button === document.activeElement)).toBe(true);

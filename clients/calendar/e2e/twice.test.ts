@@ -1,5 +1,6 @@
 /** The hour that is there twice, on the night that clocks are put back. */
 
+import { AxeBuilder } from "@axe-core/playwright";
 import { expect, test } from "vitest";
 import { Stage } from "./stage.js";
 
@@ -17,6 +18,8 @@ test("of two hours that look alike the month and the event say which it is, and 
   const chosen = (field: string) => hour(field).locator("option:checked").textContent();
   await ann.sees("Start", "2026-11-01T01:30");
   expect([await chosen("Start"), await chosen("End")]).toEqual(["1:30 AM EDT", "1:30 AM EST"]);
+  const { violations } = await new AxeBuilder({ page: ann.page }).analyze();
+  expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
   await hour("Start").selectOption("1:30 AM EST");
   await bob.sees("Start", "2026-11-01T06:30");
   await bob.sees("End", "2026-11-01T07:30");
