@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,18 @@ from loadtest.report.figures import cores, milliseconds, number, size
 from loadtest.scenario import Scenario
 
 Row = tuple[str, str, str]
+Throughputs = tuple[tuple[float, float], ...]  # workers of a node, and what they did
+
+
+def throughput_of(text: str) -> tuple[float, float]:
+    """ "2=17000" on the command line: what two workers did."""
+    try:
+        workers, rate = map(float, text.split("="))
+    except ValueError:
+        workers = rate = math.nan
+    if not (1 <= workers < math.inf and 0 < rate < math.inf):
+        raise click.BadParameter(f"{text!r}: write WORKERS=THROUGHPUT, such as 2=17000")
+    return workers, rate
 
 
 @click.command("sweep")
@@ -152,6 +165,7 @@ _wanted_options = together(
     click.option("--connections-a-worker", default=19_000, show_default=True, help="Its connections_max."),
     click.option(
         "--scaling",
+        type=throughput_of,
         multiple=True,
         metavar="WORKERS=THROUGHPUT",
         help="Measured on one node; three or more of them fit the Universal Scalability Law.",
@@ -176,7 +190,7 @@ def plan_command(
     calibrations: tuple[Path, ...],
     checks: tuple[Path, ...],
     prices: str,
-    scaling: tuple[str, ...],
+    scaling: Throughputs,
     json_file: Path | None,
     **options: Any,
 ) -> None:
@@ -207,14 +221,13 @@ def plan_command(
         write(json_file, json.dumps(document))
 
 
-def _scaling(measured: tuple[str, ...]) -> dict[str, Any]:
-    """sigma and kappa from options like 2=17000; none where none were given."""
+def _scaling(measured: Throughputs) -> dict[str, Any]:
+    """sigma and kappa from what was measured; none where nothing was."""
     if not measured:
         return {}
     try:
-        points = [(float(workers), float(rate)) for workers, rate in (one.split("=") for one in measured)]
-        sigma, kappa = fit_usl(points)
-    except (ValueError, FitError) as error:
+        sigma, kappa = fit_usl(measured)
+    except FitError as error:
         raise click.UsageError(f"--scaling: {error}") from None
     return {"sigma": sigma, "kappa": kappa}
 

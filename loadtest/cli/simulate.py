@@ -15,7 +15,7 @@ from rich.table import Table
 from loadtest.capacity.calibrate import calibrate
 from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.cli.errors import no_run
-from loadtest.cli.options import FILE, READABLE, console, factor, factor_option, model_of
+from loadtest.cli.options import FILE, READABLE, console, factor, factor_option, model_of, number_from
 from loadtest.cli.outputs import keep, writable, write
 from loadtest.coordinator import run
 from loadtest.options import Options
@@ -38,8 +38,9 @@ from loadtest.simulate.study import Objective, StudyError
 @factor_option("--scale", "Users and rates, times this.")
 @click.option(
     "--compressed-share",
-    type=click.FloatRange(0, 1),
-    default=0.0,
+    type=number_from(0, 1),
+    metavar="NUMBER",
+    default="0",
     show_default=True,
     help="Of the users: their connections have permessage-deflate, and so have the plan's.",
 )
@@ -65,10 +66,22 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
 
 @click.command("simulate")
 @click.argument("calibrations", nargs=-1, required=True, type=READABLE)
-@click.option("--connections", type=click.FloatRange(1, 1e8), required=True, help="At the peak.")
-@click.option("--ops-per-user-s", "operations_per_user_s", type=click.FloatRange(0, 1000), required=True)
-@click.option("--viewers", type=click.FloatRange(0, 1e7), required=True, help="How many others see an edit.")
-@click.option("--p95-ms", type=click.FloatRange(0.001, 600_000), default=200.0, show_default=True)
+@click.option(
+    "--connections", type=number_from(1, 100_000_000), metavar="NUMBER", required=True, help="At the peak."
+)
+@click.option(
+    "--ops-per-user-s", "operations_per_user_s", type=number_from(0, 1000), metavar="NUMBER", required=True
+)
+@click.option(
+    "--viewers",
+    type=number_from(0, 10_000_000),
+    metavar="NUMBER",
+    required=True,
+    help="How many others see an edit.",
+)
+@click.option(
+    "--p95-ms", type=number_from(0.001, 600_000), metavar="NUMBER", default="200", show_default=True
+)
 @click.option("--survive", type=click.IntRange(0, 100), default=1, show_default=True)
 @click.option("--prices", default="rfc002", show_default=True, help="A price list: a name, or a TOML file.")
 @click.option("--nodes", type=click.IntRange(1, studies.NODES_MAX), help="Judge a plan of so many nodes too.")
@@ -76,8 +89,20 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
     "--redis-masters", type=click.IntRange(1, 1000), help="Of that plan.  [default: as many as needed]"
 )
 @click.option("--plan-name", default="yours", show_default=True, help="What that plan is called.")
-@click.option("--hot-readers", type=click.FloatRange(0, 1e7), default=0.0, help="Of one document, at once.")
-@click.option("--connections-a-worker", type=click.FloatRange(1, 1e7), default=19_000.0, show_default=True)
+@click.option(
+    "--hot-readers",
+    type=number_from(0, 10_000_000),
+    metavar="NUMBER",
+    default="0",
+    help="Of one document, at once.",
+)
+@click.option(
+    "--connections-a-worker",
+    type=number_from(1, 10_000_000),
+    metavar="NUMBER",
+    default="19000",
+    show_default=True,
+)
 @click.option("--seeds", type=click.IntRange(1, 200), default=5, show_default=True)
 @click.option("--day/--no-day", "with_day", default=False, help="Nodes for each hour of a day too.")
 @click.option("--json", "json_file", type=FILE, help="Write the study as JSON.")

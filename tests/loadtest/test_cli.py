@@ -411,6 +411,9 @@ def test_an_unreachable_latency_is_no_plan(tmp_path: Path) -> None:
         (["--viewers", 100_001], "viewers"),
         (["--p95-ms", 0], "p95_ms"),
         (["--cores-a-node", 1024], "before anybody connects"),
+        (["--scaling", "x"], "'x': write WORKERS=THROUGHPUT"),
+        (["--scaling", "1=nan", "--scaling", "2=3", "--scaling", "4=5"], "'1=nan': write WORKERS=THROUGHPUT"),
+        (["--scaling", "0=1"], "'0=1': write WORKERS=THROUGHPUT"),
     ],
 )
 def test_a_wish_that_makes_no_sense_is_no_traceback(tmp_path: Path, wrong: list[object], said: str) -> None:
@@ -420,6 +423,17 @@ def test_a_wish_that_makes_no_sense_is_no_traceback(tmp_path: Path, wrong: list[
     assert result.exit_code in (1, 2)
     assert isinstance(result.exception, SystemExit), "told, not raised"
     assert said in result.output
+
+
+@pytest.mark.parametrize(
+    "option", ["connections", "ops-per-user-s", "viewers", "p95-ms", "hot-readers", "connections-a-worker"]
+)
+def test_a_simulation_of_what_is_no_number_is_refused(tmp_path: Path, option: str) -> None:
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4, "--seeds", 1]
+    result = call("simulate", points, *options, f"--{option}", "nan")
+    assert result.exit_code == 2
+    assert f"'--{option}': 'nan' is no number from" in result.output
 
 
 def test_a_plan_whose_only_node_may_not_be_lost_says_so(tmp_path: Path) -> None:
