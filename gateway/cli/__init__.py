@@ -102,6 +102,8 @@ def main() -> None:
         _leave(error, 2)
     except OSError as error:  # of a file that a command found no words of its own for
         _leave(_of_file(error), 2)
+    except UnicodeEncodeError as error:  # what was typed, or is to be shown
+        _leave(f"this terminal doesn't speak UTF-8 ({error.reason}): choose LANG=C.UTF-8, or another one", 2)
 
 
 def _of_file(error: OSError) -> str:

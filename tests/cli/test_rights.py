@@ -1,4 +1,4 @@
-"""What commands say of files that belong to somebody else, and of an output that takes nothing."""
+"""What commands say of files of somebody else, of an output that takes nothing, of a terminal without UTF-8."""
 
 from __future__ import annotations
 
@@ -82,3 +82,9 @@ async def test_certificates_that_one_may_not_read_are_told_in_a_line(tmp_path: P
 async def test_an_output_that_takes_nothing_is_told_in_a_line() -> None:
     found = await plain("config", out="/dev/full")
     assert (found.status, found.err) == (2, "gateway: No space left on device\n")
+
+
+async def test_what_is_typed_in_another_encoding_than_utf_8_is_told_in_a_line() -> None:
+    found = await plain("search", os.fsdecode("Müller".encode("latin-1")), "--token", "x.y.z")
+    assert (found.status, found.err.count("\n")) == (2, 1)
+    assert found.err.startswith("gateway: this terminal doesn't speak UTF-8 (surrogates not allowed): ")
