@@ -77,7 +77,7 @@ async def test_who_changed_what_and_the_way_back(tmp_path):
 async def test_a_long_history_is_read_from_its_newest_end_and_down_to_what_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "FIRST_S", 0.0)
     monkeypatch.setattr(retention, "INTERVAL_S", 0.1)
-    limits = {"reads_per_minute": 0, "user_cpu_share": 1}
+    limits = {"reads_per_minute": 0}
     async with node_served(tmp_path, "portable", limits=limits) as node:
         await first_by_bob(node, SPAN + 21)
         assert await versions(node) == list(range(SPAN + 2, SPAN + 22))

@@ -60,11 +60,14 @@ class Served:
 
 @asynccontextmanager
 async def served(data: Path, transport: str, **sections: Mapping[str, Any]) -> AsyncIterator[Served]:
-    """Serve; when the test is over no task and no connection of it may be left."""
+    """Serve; when the test is over no task and no connection of it may be left.
+
+    No rate limit unless one is set: a user's share of CPU is soon used up on a busy machine.
+    """
     settings: dict[str, dict[str, Any]] = {
         "server": {"data_dir": str(data), "port": 0, "admin_port": 0, "transport": transport},
         "timeouts": {"drain_grace_s": 1.0, "close_timeout_s": 0.5},
-        "limits": {"operations_per_minute": 0},
+        "limits": {"operations_per_minute": 0, "user_cpu_share": 1.0},
     }
     for section, values in sections.items():
         settings.setdefault(section, {}).update(values)

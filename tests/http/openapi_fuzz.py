@@ -227,7 +227,7 @@ class Fuzzer:
 async def fuzz(data: Path, requests: int, seed: int) -> Counter[str]:
     """Ask both ports of a node; the statuses that came."""
     rng = random.Random(seed)
-    async with served(data, "fast", limits={"user_cpu_share": 1}) as node:
+    async with served(data, "fast") as node:
         bearer = node.client.headers["authorization"]
         admin = f"http://127.0.0.1:{node.admin_port}"
         headers = {"Authorization": bearer}

@@ -92,7 +92,7 @@ async def test_only_what_the_token_grants_is_listed(tmp_path):
 
 
 async def test_lists_are_reads_of_who_asks_and_so_are_their_bytes(tmp_path):
-    limits = {"reads_per_minute": 1, "reads_burst": 3, "user_cpu_share": 1}
+    limits = {"reads_per_minute": 1, "reads_burst": 3}
     async with served(tmp_path, "fast", limits=limits) as node:
         bob, carl = (node.bearer(user, event="viewer") for user in ("bob", "carl"))
         answers = [(await node.client.get(LIST, headers=bob)).status_code for _ in range(5)]

@@ -55,13 +55,13 @@ async def gone(node: Served, url: str, upto: int) -> None:
 
 
 async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
-    async with served(tmp_path, "portable", limits={"reads_per_minute": 0, "user_cpu_share": 1}) as node:
+    async with served(tmp_path, "portable", limits={"reads_per_minute": 0}) as node:
         await written(node, EVENT, 10)
         await node.client.put(f"{EVENT}/versions/Draft", json={"version": 3})
         assert len(await until_found(node, 10, q="title", kind="change")) == 10
     sections = {
         "retention": {"changes": {"event": "4"}},
-        "limits": {"reads_per_minute": 0, "user_cpu_share": 1},
+        "limits": {"reads_per_minute": 0},
     }
     async with served(tmp_path, "portable", **sections) as node:
         await written(node, CALENDAR, 10)

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from gateway.cli.client import View
+from gateway.config import LimitsSettings
 from gateway.http import requests
 from gateway.http.problems import TOLD_LATE_S
 from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
@@ -22,6 +23,8 @@ from tests.waiting import until, until_equal
 EVENT = "/v1/resources/event/42"
 EDITS = f"{EVENT}/operations"
 PAGE = "https://calendar.test"
+# A user's share of CPU, as it is by default.
+SHARED = {"user_cpu_share": LimitsSettings().user_cpu_share}
 
 pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -685,7 +688,7 @@ async def test_every_answer_says_what_a_browser_must_not_do_with_it(tmp_path, tr
 async def test_cpu_of_requests_is_their_users(tmp_path, transport):
     """On the account of his messages: who used it up waits, and nobody else does."""
     path = "/v1/resources/event/1"
-    async with served(tmp_path, transport) as node:
+    async with served(tmp_path, transport, limits=SHARED) as node:
         assert (await node.client.put(path, json={"title": "T"})).status_code == 201
         context = node.node.endpoint.context
         bob, now_s = node.bearer("bob", event="viewer"), node.node.hub.now_s()
@@ -700,7 +703,7 @@ async def test_cpu_of_requests_is_their_users(tmp_path, transport):
 async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, transport, monkeypatch):
     monkeypatch.setattr(request_charges, "TURN_WAIT_MAX_S", 30.0)
     large = {"title": "a", "description": "x" * request_charges.LARGE_BYTES}
-    async with served(tmp_path, transport) as node, trio.open_nursery() as nursery:
+    async with served(tmp_path, transport, limits=SHARED) as node, trio.open_nursery() as nursery:
         queue, answers = node.node.endpoint.context.cpu_queue, []
 
         async def put_large() -> None:

@@ -15,8 +15,7 @@ EVENTS = 30
 
 
 async def test_where_many_are_edited_reading_waits_for_the_next_append(tmp_path):
-    unlimited = {"user_cpu_share": 1.0}
-    async with served(tmp_path, "fast", limits=unlimited) as node, trio.open_nursery() as nursery:
+    async with served(tmp_path, "fast") as node, trio.open_nursery() as nursery:
         waits: list[float] = []
 
         async def edit(number: int) -> None:
