@@ -3,5 +3,10 @@ import { defineConfig } from "vitest/config";
 // The calendar in a real Chromium, against a real gateway that serves it. Two files at a time, each with its own:
 // the stories of the network mostly wait.
 export default defineConfig({
-  test: { include: ["calendar/e2e/**/*.test.ts"], testTimeout: 90_000, maxWorkers: 2 },
+  test: {
+    include: ["calendar/e2e/**/*.test.ts"],
+    globalSetup: ["calendar/e2e/browser.ts"],
+    testTimeout: 90_000,
+    maxWorkers: 2,
+  },
 });

@@ -1,7 +1,7 @@
 /** People in front of a real Chromium, each in a browser profile of their own. */
 
-import chromium from "@sparticuz/chromium";
-import { type Browser, type BrowserContext, chromium as launcher, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { browserPath } from "./browser.js";
 
 const PATIENCE_MS = 20_000;
 const FLAGS = [
@@ -17,9 +17,7 @@ const FLAGS = [
 /** With `detour` every connection to the first address (`HOST:PORT`) goes to the second one. */
 export async function openBrowser(detour?: [string, string]): Promise<Browser> {
   const rule = detour ? [`--host-resolver-rules=MAP ${detour.join(" ")}`] : [];
-  // A machine's own Chromium, where CHROMIUM names one; else the one that came with the packages.
-  const executablePath = process.env.CHROMIUM ?? (await chromium.executablePath());
-  return launcher.launch({ executablePath, args: [...FLAGS, ...rule], headless: true });
+  return chromium.launch({ executablePath: await browserPath(), args: [...FLAGS, ...rule], headless: true });
 }
 
 /** Somebody at the calendar. `context` is their profile: a tab closed and opened again finds its store. */
