@@ -64,12 +64,14 @@ def parents_in(body: bytes) -> Iterator[str]:
 
 def differences(calendar: str, event: Room, items: Items) -> list[dict[str, Any]]:
     """What brings an event's item in a calendar's index up to date, unless that is of a newer version."""
-    known, path = items.get(event.id), ot.pointer((event.id,))
+    known = items.get(event.id)
     belongs = parent_of(event.document) == calendar
-    item = summary_of(event.document, event.epoch, event.version)
+    if known is None and not belongs:
+        return []
+    path, item = ot.pointer((event.id,)), summary_of(event.document, event.epoch, event.version)
     add = {"op": "add", "path": path, "value": item}
     if known is None:
-        return [add] if belongs else []
+        return [add]
     if _place(known) > _place(item) or (belongs and _same(known, item)):
         return []
     guard = {"op": "test", "path": path, "value": known}

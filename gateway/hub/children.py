@@ -169,17 +169,21 @@ class Children:
             self._index_soon(calendar).purged.add(resource.removeprefix(f"{CHILD}:"))
 
     def began_anew(self, room: Room) -> None:
-        """A room has another history. What was put into an index while another worker purged it is lost."""
+        """A room has another history. What an index was told while another worker purged it is lost."""
         if room.type == INDEX:
             self._background.start(self._look_again, room)
 
     async def _look_again(self, index: Room) -> None:
-        """Have the index get what it lacks of the events that are open here."""
+        """Have the index say of the events that are open here what is so now."""
         await trio.sleep(LOOK_AGAIN_S)
-        for event, calendar in list(self.parents.items()):
-            if calendar == index.id and event.id not in (index.document or {}):
+        slices = Slices(self._now_s)
+        for event in list(self.parents):
+            if slices.over:
+                await slices.pause()
+            if event in self.parents and differences(index.id, event, index.document or {}):
                 await self._known_to_head(event)
-                self.look(event)
+                if event in self.parents:  # it may have been evicted
+                    self._index_soon(index.id).events[event] = None
 
     async def _known_to_head(self, event: Room) -> None:
         """Bring an event to the log's head: one that was purged must not come back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from gateway.errors import LogDamaged, Refusal
+from gateway.errors import LogDamaged, LogUnavailable, Refusal
 from gateway.hub.child_items import parent_of, summary_of
 from gateway.ot import DEFAULT_LIMITS
 from tests.hub.parts import cluster
@@ -240,28 +240,87 @@ async def test_an_index_that_is_closed_while_it_is_purged_is_written_where_it_is
         assert "isn't up to date" not in caplog.text
 
 
-async def test_what_another_worker_puts_into_an_index_that_is_being_purged_is_not_lost(autojump_clock):
+def index_purges_wait(worker):
+    """What lets the purge of the index through, which waits at the log of this worker."""
+    purge, go = worker.log.purge, trio.Event()
+
+    async def late(resource):
+        if resource == "children:work":
+            await go.wait()
+        return await purge(resource)
+
+    worker.log.purge = late
+    return go
+
+
+async def test_what_an_index_is_told_while_another_worker_purges_it_is_not_lost(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
+        one, two = await found.worker(), await found.worker()
+        for ident in ("purged", "kept", "changed", "moved", "out", "deleted"):
+            await create(one, ident)
+            await trio.sleep(0.1)
+        changed, moved, out, deleted = [
+            await two.hub.open(f"event:{ident}") for ident in ("changed", "moved", "out", "deleted")
+        ]
+        go = index_purges_wait(one)
+        nursery.start_soon(one.hub.purge, "event:purged")
+        await trio.sleep(0.1)
+        await create(two, "new")
+        await edit(two, changed, "/title", "Retro")
+        await edit(two, moved, "/calendar_id", "home")
+        await two.commit(out, Author("ann"), [{"op": "remove", "path": "/calendar_id"}])
+        two.submit(deleted, Author("ann"), [{"op": "add", "path": "", "value": None}], may_delete=True)
+        await trio.sleep(0.1)
+        go.set()
+        await trio.sleep(5)
+        expected = {"kept": "Standup", "new": "Standup", "changed": "Retro"}
+        for worker in (one, two):
+            items = await items_of(worker)
+            assert {ident: item["title"] for ident, item in items.items()} == expected
+        assert list(await items_of(one, "home")) == ["moved"]
+
+
+async def test_what_moves_before_the_purge_of_its_index_is_tried_again_does_not_come_back(autojump_clock):
+    async with cluster() as found:
         one, two = await found.worker(), await found.worker()
         for number in (1, 2):
             await create(one, f"{number}")
             await trio.sleep(0.1)
-        await two.hub.open("children:work")
-        purge, go = one.log.purge, trio.Event()
+        event, purge, tried = await two.hub.open("event:2"), one.log.purge, []
 
-        async def late(resource):
-            if resource == "children:work":
-                await go.wait()
+        async def away_at_first(resource):
+            if resource == "children:work" and not tried:
+                tried.append(resource)
+                raise LogUnavailable("away", "none")
             return await purge(resource)
 
-        one.log.purge = late
+        one.log.purge = away_at_first
+        await one.hub.purge("event:1")
+        await trio.sleep(0.1)
+        await edit(two, event, "/calendar_id", "home")
+        await trio.sleep(5)
+        assert (await items_of(one), list(await items_of(one, "home"))) == ({}, ["2"])
+
+
+async def test_an_event_that_is_evicted_while_it_is_compared_with_its_index_is_forgotten(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        one, two = await found.worker(), await found.worker()
+        await create(one, "1")
+        await trio.sleep(0.1)
+        await two.hub.open("children:work")
+        go = index_purges_wait(one)
         nursery.start_soon(one.hub.purge, "event:1")
         await trio.sleep(0.1)
-        await create(two, "3")
+        event = await create(two, "2")
         await trio.sleep(0.1)
         go.set()
+        await trio.sleep(0.1)
+        two.log.hold_opens()
+        await trio.sleep(3 * CONFIG.timeouts.room_idle_s)
+        assert two.hub.get("event:2") is None
+        two.log.opens.set()
         await trio.sleep(5)
-        assert sorted(await items_of(one)) == ["2", "3"] == sorted(await items_of(two))
+        assert event not in two.hub.children.parents
 
 
 async def test_a_purged_event_does_not_come_back_from_a_worker_that_was_not_told(autojump_clock):
