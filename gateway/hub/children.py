@@ -183,7 +183,14 @@ class Children:
             if event in self.parents and differences(index.id, event, index.document or {}):
                 await self._known_to_head(event)
                 if event in self.parents:  # it may have been evicted
-                    self._index_soon(index.id).events[event] = None
+                    self._say_again(index.id, event)
+
+    def _say_again(self, calendar: str, event: Room) -> None:
+        """Have an index brought up to date with an event. One that was purged may be in its history again."""
+        if event.version:
+            self._index_soon(calendar).events[event] = None
+        else:
+            self.purged(event.resource, (calendar,))
 
     async def _known_to_head(self, event: Room) -> None:
         """Bring an event to the log's head: one that was purged must not come back."""

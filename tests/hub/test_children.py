@@ -280,6 +280,24 @@ async def test_what_an_index_is_told_while_another_worker_purges_it_is_not_lost(
         assert list(await items_of(one, "home")) == ["moved"]
 
 
+async def test_of_two_events_that_two_workers_purge_at_once_nothing_stays(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        one, two = await found.worker(), await found.worker()
+        for number in (1, 2, 3):
+            await create(one, f"{number}", STANDUP | {"title": f"Secret {number}"})
+            await trio.sleep(0.1)
+        go = index_purges_wait(one)
+        nursery.start_soon(one.hub.purge, "event:1")
+        await trio.sleep(0.1)
+        await two.hub.purge("event:2")
+        await trio.sleep(0.1)
+        go.set()
+        await trio.sleep(5)
+        assert list(await items_of(one)) == ["3"] == list(await items_of(two))
+        history = await history_of(one)
+        assert b"Secret 1" not in history and b"Secret 2" not in history
+
+
 async def test_what_moves_before_the_purge_of_its_index_is_tried_again_does_not_come_back(autojump_clock):
     async with cluster() as found:
         one, two = await found.worker(), await found.worker()
