@@ -187,16 +187,18 @@ class CatchUp:
         """Go over to the log's history, and bring back into it what only the room knows; False: try again."""
         known: set[Hashable] = set()
         while True:
-            version = room.version
+            version, own = room.version, room.history
             loaded = await replay.load(self._log, room.resource, self._config.log.seq_kept)
             fresh = loaded.history
             if (fresh.epoch, fresh.version) == (room.epoch, version) and ot.identical(
                 fresh.document, room.document
             ):
                 return True  # another one who caught up was faster
-            if await self._recovery.bring_back(room.resource, room.history, loaded, known):
+            if room.history is not own:  # and this may be older than what he took
+                return False
+            if await self._recovery.bring_back(room.resource, own, loaded, known):
                 break
-        if room.appending or room.version != version:
+        if room.appending or room.history is not own or room.version != version:
             return False
         room.replace_history(fresh)
         self.on_other_history(room)

@@ -147,6 +147,32 @@ async def test_changes_of_a_history_that_was_left_while_they_were_read_are_not_r
         assert (room.epoch, room.version, room.document) == (theirs.epoch, 1, EVENT)
 
 
+async def test_a_room_does_not_go_back_to_a_history_that_was_erased_after_it_was_read(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room = await behind(found)
+        found.history.purge(RESOURCE)
+        await (await found.worker()).open()
+        opened, asked, come = worker.log.open, list[str](), trio.Event()
+
+        async def second_late(resource):
+            opening = await opened(resource)
+            asked.append(resource)
+            if len(asked) == 2:
+                await come.wait()
+            return opening
+
+        worker.log.open = second_late
+        nursery.start_soon(worker.hub.catch_up.now, room)
+        await quiet()
+        found.history.purge(RESOURCE)
+        theirs = await (await found.worker()).open()
+        await worker.hub.catch_up.now(room)
+        assert (room.epoch, room.version) == (theirs.epoch, 1)
+        come.set()
+        await quiet()
+        assert (room.epoch, room.version) == (theirs.epoch, 1)
+
+
 async def test_soon_tries_until_the_log_answers(autojump_clock):
     async with cluster() as found:
         worker, room = await behind(found, "a")
