@@ -20,7 +20,7 @@ from gateway.config import Config, load
 from gateway.config.urls import is_address
 from gateway.errors import ConfigError
 from gateway.ports.resources import Resource
-from gateway.wire.messages import RESOURCE_ID, RESOURCE_ID_RULE
+from gateway.wire.messages import RESOURCE_ID
 
 Command = Callable[..., None]
 
@@ -186,7 +186,8 @@ def resource_of(text: str) -> Resource:
     resource_type, colon, resource_id = text.partition(":")
     if not colon or not resource_type or not RESOURCE_ID.match(resource_id):
         raise click.BadParameter(
-            f"{text!r} is no resource: write TYPE:ID, e.g. event:42 (an id is {RESOURCE_ID_RULE})"
+            f"{text!r} is no resource: write TYPE:ID, e.g. event:42 (an id is 1 to 128 of A-Z a-z 0-9 "
+            ". _ ~ : @ -)"
         )
     return Resource(resource_type, resource_id)
 

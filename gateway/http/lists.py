@@ -116,7 +116,7 @@ def _item(summary: Summary) -> dict[str, Any]:
 def _calendar(request: Request) -> str | None:
     ident = request.query_params.get("calendar_id")
     if ident is not None and not messages.is_resource_id(ident):
-        raise Problem(400, f"calendar_id must be the id of a calendar: {messages.RESOURCE_ID_RULE}.")
+        raise Problem(400, "calendar_id must be the id of a calendar: 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -")
     return ident
 
 

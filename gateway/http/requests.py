@@ -26,7 +26,7 @@ from gateway.ports.audit import DONE, NOT_ALLOWED, AuditLog
 from gateway.ports.resources import Resource
 from gateway.runtime.timeslice import Slices
 from gateway.wire.integers import pieces
-from gateway.wire.messages import RESOURCE_ID, RESOURCE_ID_RULE, parsed
+from gateway.wire.messages import RESOURCE_ID, parsed
 
 BODY_TIMEOUT_S = 30.0
 TOO_SLOW = 408
@@ -105,7 +105,9 @@ async def target_of(context: HttpContext, request: Request, role: Role) -> Targe
     identity = await user_of(context, request)
     resource_type, resource_id = type_of(context, request), request.path_params["id"]
     if not RESOURCE_ID.match(resource_id):
-        raise Problem(400, f"A resource id is {RESOURCE_ID_RULE}.", id=resource_id)
+        raise Problem(
+            400, "A resource id is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -.", id=resource_id
+        )
     target = Target(Resource(resource_type, resource_id), identity)
     await _allowed(context, request, target, role)
     return target

@@ -19,9 +19,7 @@ from gateway.wire.integers import shortened
 
 SUBPROTOCOL = "collab.v1"
 INTEGER_MAX = 2**53 - 1
-# Who sends a request takes `.` and `..` out of its path.
-RESOURCE_ID_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._~:@-]{1,128}"
-RESOURCE_ID_RULE = "1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -, and not . or .. alone"
+RESOURCE_ID_PATTERN = "[A-Za-z0-9._~:@-]{1,128}"
 RESOURCE_ID = re.compile(rf"{RESOURCE_ID_PATTERN}\Z")
 CLIENT_ID_LENGTH_MAX = 128
 MESSAGE_ID_LENGTH_MAX = 128
@@ -181,7 +179,7 @@ def resource_id_of(payload: Mapping[str, Any]) -> str:
     value = payload.get("resource_id")
     if isinstance(value, str) and RESOURCE_ID.match(value):
         return value
-    raise invalid(f"payload.resource_id must be {RESOURCE_ID_RULE}.")
+    raise invalid("payload.resource_id must be 1-128 characters out of A-Z a-z 0-9 . _ ~ : @ -")
 
 
 def type_asked_for(payload: Mapping[str, Any]) -> Any:
