@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import Refusal
-from gateway.wire.integers import LONG_INTEGERS_MAX, shortened
+from gateway.wire.integers import LONG_INTEGERS_MAX, PIECE_BYTES, pieces, shortened
 
 LONG = b"123456789012345678901"
 SHORT = b"12345678901234567890"
@@ -19,6 +19,8 @@ SHORT = b"12345678901234567890"
         b"1e0000000000000000000001",
         b"-1.5E-0000000000000000000001",
         b"123456789012345678901.5",
+        b"123456789012345678901E5",
+        b"1e+0000000000000000000001",
         b"12345678901234567890",
     ],
 )
@@ -50,3 +52,12 @@ def test_more_of_them_than_anybody_means_are_refused() -> None:
     assert refused.value.code == "TOO_LARGE"
     strings = many.replace(LONG, b'"%b"' % LONG)
     assert shortened(strings + strings) == strings + strings
+
+
+@pytest.mark.parametrize("value", [b'"%b"' % LONG, b"1.%b" % LONG, b"%b.5" % LONG])
+def test_what_stays_comes_in_pieces_that_are_no_smaller_than_they_need_be(value: bytes) -> None:
+    raw = b"[%b]" % b",".join([value] * (10 * PIECE_BYTES // len(value)))
+    found = list(pieces(raw))
+    assert b"".join(found) == raw
+    assert all(PIECE_BYTES <= len(piece) <= PIECE_BYTES + len(value) + 1 for piece in found[:-1])
+    assert len(found[-1]) <= PIECE_BYTES
