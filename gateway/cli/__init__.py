@@ -101,16 +101,16 @@ def main() -> None:
     except (GatewayError, SpeedupsError) as error:
         _leave(error, 2)
     except OSError as error:  # of a file that a command found no words of its own for
-        _leave(_of_file(error), 2)
+        _leave(words_of(error), 2)
     except UnicodeEncodeError as error:  # what was typed, or is to be shown
         _leave(f"this terminal doesn't speak UTF-8 ({error.reason}): choose LANG=C.UTF-8, or another one", 2)
 
 
-def _of_file(error: OSError) -> str:
+def words_of(error: OSError) -> str:
     """What the system refuses, where, and the way out where that is another user."""
     where = f"{error.filename}: " if error.filename else ""
     way_out = "; run this as root, or as the gateway's user" if isinstance(error, PermissionError) else ""
-    return f"{where}{error.strerror or error}{way_out}"
+    return f"{where}{error.strerror or str(error) or repr(error)}{way_out}"
 
 
 def _leave(said: object, status: int) -> None:

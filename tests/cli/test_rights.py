@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from gateway.cli import words_of
 from gateway.log.sqlite.log import DATABASE
 from gateway.log.sqlite.store import prepare
 from gateway.runtime.clock import unix_ms
@@ -88,3 +89,10 @@ async def test_what_is_typed_in_another_encoding_than_utf_8_is_told_in_a_line() 
     found = await plain("search", os.fsdecode("Müller".encode("latin-1")), "--token", "x.y.z")
     assert (found.status, found.err.count("\n")) == (2, 1)
     assert found.err.startswith("gateway: this terminal doesn't speak UTF-8 (surrogates not allowed): ")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(TimeoutError(), "TimeoutError()"), (ConnectionError("all failed"), "all failed")]
+)
+def test_what_the_system_gives_no_words_for_is_named(error: OSError, said: str) -> None:
+    assert words_of(error) == said
