@@ -15,12 +15,12 @@ import { grows, idOf, type Strategies, strategyAt } from "./strategies.js";
 import { applyDelta, transformDelta } from "./text.js";
 import { equal, isArray, isObject, type Json, type JsonArray, type JsonObject, put } from "./values.js";
 
-/** What both sides changed, of which theirs stays. A side on which it isn't there has no value. */
+/** What both sides changed, of which theirs stays; undefined where it isn't there. */
 export interface MergeConflict {
   readonly path: string;
-  readonly base?: Json;
-  readonly mine?: Json;
-  readonly theirs?: Json;
+  readonly base: Json | undefined;
+  readonly mine: Json | undefined;
+  readonly theirs: Json | undefined;
 }
 
 export interface Merged {
@@ -71,9 +71,7 @@ const isText = (side: Side): side is string => typeof side === "string";
 
 /** Theirs, and a conflict. */
 function conflicting([base, mine, theirs]: Sides, path: Path, { conflicts }: Context): Side {
-  const sides = { base, mine, theirs };
-  const there = Object.entries(sides).filter(([, value]) => value !== undefined);
-  conflicts.push({ path: formatPointer(path), ...Object.fromEntries(there) });
+  conflicts.push({ path: formatPointer(path), base, mine, theirs });
   return theirs;
 }
 

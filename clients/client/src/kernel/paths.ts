@@ -24,9 +24,7 @@ export function parsePointer(pointer: string): string[] {
     throw invalid(`in a path, ~ must be followed by 0 or 1: ${shown(pointer)}`);
   }
   const tokens = pointer.slice(1).split("/");
-  return pointer.includes("~")
-    ? tokens.map((token) => token.replace(/~1/g, "/").replace(/~0/g, "~"))
-    : tokens;
+  return tokens.map((token) => token.replace(/~1/g, "/").replace(/~0/g, "~"));
 }
 
 /** An array index, ASCII `0|[1-9][0-9]*` of at most 15 digits, or -1 when the token is none. */

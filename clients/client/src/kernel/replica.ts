@@ -109,11 +109,11 @@ export class Replica {
    * An edit of the view. Throws PatchError, and changes nothing, when the view doesn't take it. With `joins`
    * it is undone together with the edit before; null: it isn't undone here.
    */
-  edit(patch: Patch, joins: boolean | null = false): void {
+  edit(patch: Patch, joins?: boolean | null): void {
     let operations = lower(this.view, patch, this.#strategies);
     // Too many to be sent: the server makes them of what was written.
     if (operations.length > DEFAULT_LIMITS.patchOperationsMax) operations = lower(this.view, patch);
-    this.#add(operations, joins === null ? NO_EDIT : undefined, joins);
+    this.#add(operations, joins === null ? NO_EDIT : undefined, !!joins);
   }
 
   /** Take back the user's last edit, as far as others left it; false without one. */
@@ -130,7 +130,7 @@ export class Replica {
     return !!entry;
   }
 
-  #add(operations: Operations, undoes?: number, joins: boolean | null = false): void {
+  #add(operations: Operations, undoes?: number, joins = false): void {
     const before = this.view;
     const view = apply(before, operations);
     // An edit waits in the form in which it will be sent: that is what both ends transform.

@@ -37,13 +37,7 @@ export class UndoStacks {
    * The author's own change; `undoes` is the label of the change that it takes back: the top of a stack. With
    * `joins` it is one with the last change, as the letters of a word are.
    */
-  local(
-    document: Json,
-    operations: Operations,
-    label: number,
-    undoes?: number,
-    joins: boolean | null = false,
-  ): void {
+  local(document: Json, operations: Operations, label: number, undoes?: number, joins = false): void {
     const pushed = (stack: readonly UndoEntry[]) => this.#pushed(stack, document, operations, label, joins);
     if (undoes === undefined) {
       this.redo = [];
@@ -68,7 +62,7 @@ export class UndoStacks {
     document: Json,
     operations: Operations,
     label: number,
-    joins: boolean | null,
+    joins: boolean,
   ): readonly UndoEntry[] {
     const [inverse, staying] = this.#inverse(document, operations);
     const below = staying.length ? carried(stack, document, staying) : stack;

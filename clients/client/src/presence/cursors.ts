@@ -7,9 +7,6 @@ import { carriedOffset, type Operations, toCodePoints, toUnits } from "../kernel
 
 export const NOWHERE: Cursor = Object.freeze({ field: "" });
 
-export const isSame = (one: Cursor, other: Cursor): boolean =>
-  one.field === other.field && one.position === other.position && one.anchor === other.anchor;
-
 /** A field is a member's name (`title`), or a JSON pointer. Anybody may send what is neither: that has no text. */
 function textAt(document: Json, field: string): Json | undefined {
   try {

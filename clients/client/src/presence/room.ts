@@ -3,10 +3,10 @@
 import type { Cursor, Environment, Json, Presence, PresenceRoom, PresenceSnapshot } from "../api.js";
 import { Cell } from "../cell.js";
 import type { Step } from "../documents/confirmed.js";
-import type { Operations } from "../kernel/index.js";
+import { equal, type Operations } from "../kernel/index.js";
 import { Timer } from "../timer.js";
 import type { Payload } from "../wire.js";
-import { between, fromUnits, isSame, NOWHERE, toUnitsOf } from "./cursors.js";
+import { between, fromUnits, NOWHERE, toUnitsOf } from "./cursors.js";
 
 /** What a room needs of its document. */
 export interface RoomDocument {
@@ -54,7 +54,7 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
     const own = fromUnits(cursor ?? NOWHERE, this.document.view);
     if (cursor === null) this.setTyping(false);
     // Where typing alone moved the caret, the edit tells it to the others.
-    if (isSame(own, this.#own)) return;
+    if (equal(own as unknown as Json, this.#own as unknown as Json)) return;
     this.#own = own;
     this.#tellSoon();
   }
@@ -155,7 +155,7 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
       else others.push(entry.shown);
     }
     const old = this.snapshot.others;
-    const isOld = old.length === others.length && others.every((one, at) => one === old[at]);
+    const isOld = equal(old as unknown as Json, others as unknown as Json);
     this.update({ others: isOld ? old : others, self, count: this.#count });
   }
 
