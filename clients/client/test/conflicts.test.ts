@@ -252,6 +252,31 @@ test("conflicts that are resolved together stay where that can't be written, and
   expect(ben.snapshot.conflicts).toEqual([]);
 });
 
+test("conflicts of a list's items that are resolved together are each written in their own item", async () => {
+  const { ann, ben, conflicts } = await meeting(
+    { attendees },
+    (document) => {
+      document.remove("/attendees/0");
+      document.set("/attendees/1/response_status", "DECLINED");
+    },
+    (document) => {
+      document.set("/attendees/0/response_status", "ACCEPTED");
+      document.set("/attendees/2/response_status", "TENTATIVE");
+    },
+  );
+  expect(conflicts.map(({ theirs }) => theirs)).toEqual([person("ann", "ACCEPTED"), "TENTATIVE"]);
+  ben.resolve(
+    conflicts.map(({ id }) => id),
+    "theirs",
+  );
+  await until(ann, (now) => now.view?.attendees?.length === 3);
+  expect(ann.snapshot.view?.attendees).toEqual([
+    person("ann", "ACCEPTED"),
+    person("ben"),
+    person("carol", "TENTATIVE"),
+  ]);
+});
+
 test("a merge that the server refuses when its client is closed by then leaves the choice to the next", async () => {
   const at = (hour: string) => `2026-11-30T${hour}:00:00Z`;
   const values = new Map<string, Json>();

@@ -9,9 +9,11 @@ import {
   type MergeConflict,
   type Operation,
   type Operations,
+  PatchError,
   type Path,
   parsePointer,
   rebase,
+  type Strategies,
 } from "../kernel/index.js";
 import { randomName, type WireConflict } from "../wire.js";
 
@@ -158,11 +160,9 @@ function wanted({ base }: WireConflict, operation: PatchOperation | undefined): 
 }
 
 export function fromMerge(found: MergeConflict, version: number): Unresolved {
-  const { path, base, mine, theirs } = found;
-  const kind = "merged";
+  const told = { kind: "merged", path: found.path, version } as const;
   const nobody = { userId: null, version, timestamp: null };
-  const told = { kind, path, version } as const;
-  return { id: nextId(), kind, path, base, mine, theirs, omitted: [], ...nobody, told, place: "node" };
+  return { ...found, ...nobody, id: nextId(), kind: told.kind, omitted: [], told, place: "node" };
 }
 
 /** The patch that writes a value over what is there, or where an item was removed. */
@@ -170,4 +170,21 @@ export function patchOf(view: Json, path: string, value: Json | undefined, isGap
   const isThere = !isGap && valueAt(view, path) !== undefined;
   if (value === undefined) return isThere ? [{ op: "remove", path }] : [];
   return [{ op: isThere ? "replace" : "add", path, value }];
+}
+
+/** The patch that writes each conflict's value, where that is by then: what is written for one moves those after it. */
+export function resolving(
+  conflicts: readonly Unresolved[],
+  valueFor: (one: Unresolved) => Json | undefined,
+  view: Json,
+  strategies: Strategies,
+): Patch {
+  const patch: PatchOperation[] = [];
+  for (const conflict of conflicts) {
+    const written = lower(view, patch, strategies);
+    const { path, place } = carriedConflict(conflict, view, written);
+    if (place === "lost") throw new PatchError("CONFLICT", `What was at ${path} is gone.`);
+    patch.push(...patchOf(apply(view, written), path, valueFor(conflict), place === "gap"));
+  }
+  return patch;
 }

@@ -14,7 +14,7 @@ import type {
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
 import { PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
-import { patchOf, type Unresolved, valueAt } from "./conflicts.js";
+import { patchOf, resolving, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { DocumentState, EVERYTHING } from "./state.js";
 import { Bursts, isTyping } from "./typing.js";
@@ -190,7 +190,11 @@ export class Document<T = Json> implements SharedDocument<T> {
       ({ theirs, omitted }) => theirs === undefined && omitted.includes("theirs"),
     );
     if (long && resolution === "theirs") void this.#fetchTheirs(long, ids);
-    else this.#write(ids, (one) => (typeof resolution === "string" ? one[resolution] : resolution.value));
+    else {
+      const valueFor = (one: Unresolved) =>
+        typeof resolution === "string" ? one[resolution] : resolution.value;
+      this.#write(ids, valueFor);
+    }
   }
 
   #unresolved(ids: readonly string[]): Unresolved[] {
@@ -210,14 +214,9 @@ export class Document<T = Json> implements SharedDocument<T> {
     const { state } = this;
     try {
       this.#bursts.end();
-      this.edit(
-        this.#unresolved(ids).flatMap((one) => {
-          if (one.place === "lost") throw new EditError("CONFLICT", `What was at ${one.path} is gone.`);
-          return patchOf(state.view, one.path, valueFor(one), one.place === "gap");
-        }),
-      );
+      this.edit(resolving(this.#unresolved(ids), valueFor, state.view, state.replicator.strategies));
     } catch (cause) {
-      if (!(cause instanceof EditError)) throw cause;
+      if (!(cause instanceof EditError || cause instanceof PatchError)) throw cause;
       const problem = `${cause.message} Choose the other side, or edit the document.`;
       this.#turn(ids, (one) => ({ ...one, problem }));
       return;
@@ -255,8 +254,10 @@ export class Document<T = Json> implements SharedDocument<T> {
     const isAlone = refused.length === 1 && inFlight?.submission.patch.length === 1 && !buffer.length;
     const isSent = !isAlone || (resolution === "mine" && asked.told.kind === "overwrote");
     replicator.decide(isSent);
-    for (const { id, told } of refused)
-      this.#turn([id], (one) => ({ ...one, kind: isSent ? told.kind : "dropped" }));
+    this.#turn(
+      refused.map(({ id }) => id),
+      (one) => ({ ...one, kind: isSent ? one.told.kind : "dropped" }),
+    );
     this.wire.outbox.request(false);
   }
 
