@@ -104,6 +104,27 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(second.snapshot.view?.title).toBe("Sync");
   });
 
+  test("what is resolved in one tab isn't told as local in the leading one, nor taken back there", async () => {
+    const { ben, one, first, second } = await pair(people);
+    first.set("/location", "Room 1");
+    await first.saved();
+    await goOffline(one);
+    second.set("/title", "Mine");
+    await until(first, (now) => now.view?.title === "Mine");
+    ben.set("/title", "Theirs");
+    await ben.saved();
+    one.connect();
+    const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
+    const origins: string[] = [];
+    first.onChange(({ origin }) => origins.push(origin));
+    second.resolve(conflicts[0]?.id ?? "", "theirs");
+    await until(first, (now) => now.view?.title === "Theirs");
+    expect(origins).toEqual(["remote"]);
+    first.undo();
+    expect(first.snapshot.view).toEqual({ title: "Theirs" });
+    await until(ben, (now) => now.view?.title === "Theirs" && now.view.location === undefined);
+  });
+
   test("offline they see each other's edits, and those go out once", async () => {
     const { ben, one, two, first, second } = await pair(people, { value: { description: "", tags: [] } });
     await goOffline(two);

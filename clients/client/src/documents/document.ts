@@ -178,7 +178,8 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   // ----------------------------------------------------------------------------------------- conflicts
 
-  resolve(conflict: string | readonly string[], resolution: Resolution): void {
+  /** What is resolved in another tab isn't this one's own edit. */
+  resolve(conflict: string | readonly string[], resolution: Resolution, isOwn = true): void {
     const { state } = this;
     const ids = [conflict].flat();
     const found = this.#unresolved(ids);
@@ -189,11 +190,11 @@ export class Document<T = Json> implements SharedDocument<T> {
     const long = this.#unresolved(ids).find(
       ({ theirs, omitted }) => theirs === undefined && omitted.includes("theirs"),
     );
-    if (long && resolution === "theirs") void this.#fetchTheirs(long, ids);
+    if (long && resolution === "theirs") void this.#fetchTheirs(long, ids, isOwn);
     else {
       const valueFor = (one: Unresolved) =>
         typeof resolution === "string" ? one[resolution] : resolution.value;
-      this.#write(ids, valueFor);
+      this.#write(ids, valueFor, isOwn);
     }
   }
 
@@ -210,11 +211,11 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   /** In one patch. Conflicts stay where their resolution can't be written, and say why. */
-  #write(ids: readonly string[], valueFor: (one: Unresolved) => Json | undefined): void {
+  #write(ids: readonly string[], valueFor: (one: Unresolved) => Json | undefined, isOwn: boolean): void {
     const { state } = this;
     try {
       this.#bursts.end();
-      this.edit(resolving(this.#unresolved(ids), valueFor, state.view, state.replicator.strategies));
+      this.edit(resolving(this.#unresolved(ids), valueFor, state.view, state.replicator.strategies), isOwn);
     } catch (cause) {
       if (!(cause instanceof EditError || cause instanceof PatchError)) throw cause;
       const problem = `${cause.message} Choose the other side, or edit the document.`;
@@ -231,11 +232,11 @@ export class Document<T = Json> implements SharedDocument<T> {
     });
   }
 
-  async #fetchTheirs({ id, told }: Unresolved, ids: readonly string[]): Promise<void> {
+  async #fetchTheirs({ id, told }: Unresolved, ids: readonly string[], isOwn: boolean): Promise<void> {
     try {
       const { document } = await this.at(told.version);
       this.#turn([id], (one) => ({ ...one, theirs: valueAt(document as Json, told.path) ?? null }));
-      this.resolve(ids, "theirs");
+      this.resolve(ids, "theirs", isOwn);
     } catch {
       const problem = "What the others wrote could not be fetched: try again later.";
       this.#turn([id], (one) => ({ ...one, problem }));

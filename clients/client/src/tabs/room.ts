@@ -67,7 +67,7 @@ export class TabRoom {
     if (type === "SUBSCRIBE") await this.#subscribe(tab, id, payload);
     else if (type === "OP") this.#edit(tab, id, payload);
     else if (type === "RESOLVE")
-      this.document.resolve(payload.conflict as string[], payload.resolution as Resolution);
+      this.document.resolve(payload.conflict as string[], payload.resolution as Resolution, false);
     else if (type === "PRESENCE_UPDATE") this.#place(tab, payload);
   }
 
