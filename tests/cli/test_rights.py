@@ -1,4 +1,4 @@
-"""What commands say of files of somebody else, of an output that takes nothing, of a terminal without UTF-8."""
+"""What commands say of somebody else's files, of a full output, of a terminal without UTF-8."""
 
 from __future__ import annotations
 
