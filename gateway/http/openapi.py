@@ -164,7 +164,7 @@ def _path_parameters(resource_types: Sequence[str]) -> list[JsonObject]:
 
 def _read() -> JsonObject:
     operation = _secured(
-        "The document, now or at a time; or what is new since a version", "viewer", "Revision"
+        "The document, now or at a time; or what is new since a version", "viewer", "Revision", 412
     )
     operation["parameters"] = [
         parameter("query", "version", VERSION, "Time travel; head when left out"),
@@ -178,6 +178,7 @@ def _read() -> JsonObject:
             {"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S},
             "Seconds to wait for something new, with `since`",
         ),
+        parameter("header", "If-Match", STRING, 'Only if this is its ETag, or its version, `"17"`'),
         parameter("header", "If-None-Match", STRING, "304 if this is its ETag still"),
     ]
     operation["responses"]["304"] = {"$ref": "#/components/responses/Unchanged"}
@@ -231,7 +232,8 @@ def _put(document_bytes_max: int) -> JsonObject:
 
 def _delete(purges: bool) -> JsonObject:
     operation = _secured("Delete the document; history stays", "admin", "Written", 412, 422)
-    purge = parameter("query", "purge", {"type": "boolean"}, "Erase history too; a new epoch begins")
+    text = "Erase history too; a new epoch begins. Not with If-Match"
+    purge = parameter("query", "purge", {"type": "boolean"}, text)
     operation["parameters"] = [*_preconditions(), *([purge] if purges else [])]
     return operation
 

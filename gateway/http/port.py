@@ -35,7 +35,7 @@ class Written(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """The head that a write must follow; where `epoch` is None, of whatever history.
+    """What a write must follow, or a read find; where `epoch` is None, of whatever history.
 
     Where `version` is None, any head at which there is a document.
     """
@@ -52,7 +52,7 @@ class Expected(NamedTuple):
         if self.epoch not in (None, epoch):
             raise Refusal("CONFLICT", "What is there now has another history.", version=version)
         if self.version != version:
-            raise Refusal("CONFLICT", f"The head is version {version}, not {self.version}.", version=version)
+            raise Refusal("CONFLICT", f"Version {version} is there, not {self.version}.", version=version)
 
 
 ANY_DOCUMENT = Expected(None)

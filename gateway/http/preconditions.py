@@ -32,10 +32,17 @@ def is_known(request: Request, version: int, epoch: int) -> bool:
     return not {_tag(version, epoch), "*"}.isdisjoint(tag.strip().removeprefix("W/") for tag in given)
 
 
+def require_match(request: Request, version: int, epoch: int) -> None:
+    """Keep to the `If-Match` of a read; raises Problem, and Refusal CONFLICT where this is another state."""
+    match = request.headers.get("if-match")
+    if match not in (None, "*"):
+        _expected(match).check(version, epoch, has_document=True)
+
+
 def unconditional(request: Request) -> None:
-    """Refuse conditions where a request can't keep to any: none is passed over. Raises Problem."""
+    """Refuse conditions where a write can't keep to any: none is passed over. Raises Problem."""
     if not {"if-match", "if-none-match"}.isdisjoint(request.headers.keys()):
-        text = "Only a read, and a PUT or DELETE of a document, take If-Match or If-None-Match"
+        text = "Only a GET, PUT and DELETE of a document take If-Match or If-None-Match"
         raise Problem(400, f"{text}; leave them out. An edit has its version and on_conflict.")
 
 

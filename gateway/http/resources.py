@@ -21,7 +21,7 @@ from gateway.errors import LogTrimmed
 from gateway.http.history import Page, page_of
 from gateway.http.names import version_named
 from gateway.http.port import Revision, Written
-from gateway.http.preconditions import etag, expected_of, is_known, unconditional
+from gateway.http.preconditions import etag, expected_of, is_known, require_match, unconditional
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     TOO_SLOW,
@@ -102,6 +102,7 @@ class ResourceRoutes:
         fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
         fields |= {"timestamp": revision.timestamp, "document": orjson.Fragment(revision.document)}
         tag = etag(revision.version, revision.epoch)
+        require_match(request, revision.version, revision.epoch)
         if is_known(request, revision.version, revision.epoch):
             return Response(status_code=304, headers={"Cache-Control": "no-store", **tag})
         return self._paid(target, json_response(fields, headers=tag))
@@ -141,6 +142,7 @@ class ResourceRoutes:
             ):
                 await still_granted(self._context, request, target, "viewer")
                 news = await resources.news(target.resource, since, epoch)
+        require_match(request, news.version, news.epoch)
         headers = {"Cache-Control": "no-store", **etag(news.version, news.epoch)}
         if not news.any or is_known(request, news.version, news.epoch):
             return Response(status_code=304, headers=headers)

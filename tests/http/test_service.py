@@ -68,6 +68,22 @@ async def test_news_that_one_has_are_304(tmp_path, transport):
             assert (answer.status_code, answer.headers["etag"]) == (status, tag), known
 
 
+async def test_a_read_with_if_match_is_of_that_state_or_412(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        first = (await node.client.put(EVENT, json={"title": "Launch"})).headers["etag"]
+        tag = (await node.client.put(EVENT, json={"title": "Lunch"})).headers["etag"]
+        for asked, head in (({}, True), ({"since": 1}, True), ({"since": 2}, True), ({"version": 1}, False)):
+            now, other = (tag, first) if head else (first, tag)
+            refused = await node.client.get(EVENT, params=asked, headers={"If-Match": other})
+            assert (refused.status_code, refused.json()["code"]) == (412, "CONFLICT"), asked
+            for match in (now, "*"):
+                answer = await node.client.get(EVENT, params=asked, headers={"If-Match": match})
+                assert answer.status_code == (304 if asked == {"since": 2} else 200), (asked, match)
+        both = {"If-Match": first, "If-None-Match": tag}
+        assert (await node.client.get(EVENT, headers=both)).status_code == 412
+        assert (await node.client.get(EVENT, headers={"If-Match": "latest"})).status_code == 400
+
+
 async def test_a_tag_of_what_was_erased_is_none_of_what_came_after(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         tag = (await node.client.put(EVENT, json={"title": "Launch"})).headers["etag"]
