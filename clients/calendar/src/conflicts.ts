@@ -1,7 +1,7 @@
 /** An event's conflicts as people decide them: when it starts and ends is one question, where it was moved as a whole. */
 
 import type { Conflict, DocumentSnapshot, Json, Resolution, SharedDocument } from "@collab/client";
-import { type EventDocument, LINE_MAX, labelOf, WHEN } from "./event.js";
+import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
 
@@ -51,7 +51,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     const one = conflicts.find((conflict) => conflict.id === id);
     const times = timesAmong(conflicts);
     if (times?.[0].id === id && typeof resolution === "string") this.#resolveTimes(times, resolution);
-    else if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one);
+    else if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one, view);
     else if (one && isTooLong(one, resolution))
       this.#object(id, `At most ${LINE_MAX} characters fit into ${labelOf(one.path)}.`);
     else this.document.resolve(id, resolution);
@@ -67,7 +67,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   }
 
   /** Their end is from before the event was moved: it goes back to where they had it. */
-  #moveBack(one: Conflict): void {
+  #moveBack(one: Conflict, view: Event): void {
     const start = this.#theirs.get(one.id)?.start_time;
     if (start === undefined || one.theirs === undefined) {
       this.#object(one.id, TURNED);
@@ -75,7 +75,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     }
     this.document.edit([
       { op: "replace", path: "/start_time", value: start },
-      { op: "replace", path: "/end_time", value: one.theirs },
+      writing("/end_time", view?.end_time, one.theirs),
     ]);
     this.document.resolve(one.id, standing(one));
   }
@@ -100,6 +100,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
       eventAt(this.document, version).then(
         (event) => {
           this.#theirs.set(id, event);
+          this.#problems.delete(id); // it can be answered now
           this.#tell();
         },
         () => this.#theirs.delete(id), // with the next change it is asked for again
@@ -110,17 +111,19 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
     return joined(conflicts).map((one) => {
       const problem = this.#problems.get(one.id) ?? (one.problem && inPlainWords(one.problem));
-      const whole = isLeftBehind(one, view) ? this.#whole(one, view?.start_time) : one;
+      const whole = isLeftBehind(one, view) ? this.#whole(one, view) : one;
       return problem ? { ...whole, problem } : whole;
     });
   }
 
   /** A question about the end as one about when the event is, once it is known when that was. */
-  #whole(one: Conflict, now: string | undefined): Conflict {
+  #whole(one: Conflict, view: Event): Conflict {
     const was = this.#theirs.get(one.id)?.start_time;
     if (was === undefined) return one;
-    const { base, mine, theirs } = one;
-    return { ...one, path: WHEN, ...sides({ base: was, mine: now, theirs: was }, { base, mine, theirs }) };
+    const { base, theirs } = one;
+    const mine = standing(one) === "mine" ? view?.end_time : one.mine;
+    const start = { base: was, mine: view?.start_time, theirs: was };
+    return { ...one, path: WHEN, ...sides(start, { base, mine, theirs }) };
   }
 }
 

@@ -125,13 +125,14 @@ async function leftBehind() {
   return all;
 }
 
+const isWhole = ({ conflicts: [one] }: { conflicts: readonly Conflict[] }) => one?.path === "/when";
+
 for (const [side, result] of [
   ["mine", span(14)],
   ["theirs", span(9, 12)],
 ] as const) {
   test(`an event that was moved, and got another end meanwhile, is asked about as a whole: ${side}`, async () => {
     const { ann, bob, conflicts } = await leftBehind();
-    const isWhole = ({ conflicts: [one] }: { conflicts: readonly Conflict[] }) => one?.path === "/when";
     const [question] = (await until(conflicts, isWhole)).conflicts;
     expect(question).toMatchObject({ base: span(9), mine: span(14), theirs: span(9, 12) });
     conflicts.resolve(question?.id ?? "", side);
@@ -142,6 +143,35 @@ for (const [side, result] of [
     expect(bob.document.snapshot.view).toMatchObject(result);
   });
 }
+
+test("an event that is asked about as a whole, and is moved again, is mine as it is by then", async () => {
+  const { ann, conflicts } = await leftBehind();
+  await until(conflicts, isWhole);
+  ann.move(20);
+  await ann.document.saved();
+  expect(questions(conflicts)).toMatchObject([{ base: span(9), mine: span(20), theirs: span(9, 12) }]);
+});
+
+test("an event that is asked about as a whole, and whose end was removed, goes back to when the others had it", async () => {
+  const { ann, bob, conflicts } = await leftBehind();
+  const [question] = (await until(conflicts, isWhole)).conflicts;
+  await until(bob.document, ({ view }) => view?.start_time === at(14));
+  bob.document.remove("/end_time");
+  await until(ann.document, ({ view }) => view?.end_time === undefined);
+  conflicts.resolve(question?.id ?? "", "theirs");
+  expect(questions(conflicts)).toEqual([]);
+  await until(bob.document, ({ view }) => view?.end_time === at(12));
+  expect(bob.document.snapshot.view).toMatchObject(span(9, 12));
+});
+
+test("that an event can't go back is said until it is known where to", async () => {
+  const { conflicts } = await leftBehind();
+  const [question] = questions(conflicts);
+  conflicts.resolve(question?.id ?? "", "theirs");
+  expect(questions(conflicts)[0]?.problem).toMatch(/./);
+  const [whole] = (await until(conflicts, isWhole)).conflicts;
+  expect(whole?.problem).toBeUndefined();
+});
 
 test("as long as it isn't known when the others had the event their end is refused in plain words", async () => {
   const { conflicts } = await leftBehind(); // nobody looks, so nothing is looked up
