@@ -34,10 +34,12 @@ test("of a day with many events the first ones are shown, and all of them in a l
   expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
   await ann.page.keyboard.press("Escape");
   await list(ann).waitFor({ state: "detached" });
-  expect(await more.evaluate((button) => button === document.activeElement)).toBe(true);
+  const isFocused = () => more.evaluate((button) => button === document.activeElement);
+  expect(await isFocused()).toBe(true);
   await more.click();
   await list(ann).getByRole("button", { name: "Close" }).click();
   await list(ann).waitFor({ state: "detached" });
+  expect(await isFocused()).toBe(true);
   await more.click();
   await list(ann)
     .getByRole("link", { name: /Talk at 15/ })

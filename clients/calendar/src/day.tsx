@@ -90,7 +90,7 @@ function All({ day, events, close }: Pick<MoreProps, "day" | "events"> & { close
         <h2 id={id}>
           {day.toLocaleDateString(undefined, { weekday: "long", day: "numeric", month: "long" })}
         </h2>
-        <button type="button" onClick={close}>
+        <button type="button" onClick={() => dialog.current?.close()}>
           Close
         </button>
       </div>
