@@ -102,11 +102,15 @@ test("who signs out offline is told what becomes of the edits, and they are sent
   await ann.workOffline(true);
   await ann.textbox("Location").fill("Room 7");
   await ann.says("offline, 1 edit kept here");
-  ann.page.once("dialog", (dialog) => {
-    expect(dialog.message()).toContain("It is kept in this browser, and sent when you sign in here again.");
+  const asked: string[] = [];
+  ann.page.on("dialog", (dialog) => {
+    asked.push(dialog.message());
     void dialog.accept();
   });
   await ann.button("Sign out").click();
+  await ann.textbox("Your name").waitFor();
+  const kept = "It is kept in this browser, and sent when you sign in here again.";
+  expect(asked.splice(0)).toEqual([`1 edit isn’t sent yet. ${kept} Sign out?`]);
   await ann.textbox("Your name").fill("Cleo");
   await ann.button("Sign in").click();
   await ann.says("online, saved");
@@ -116,4 +120,5 @@ test("who signs out offline is told what becomes of the edits, and they are sent
   await ann.button("Sign in").click();
   await bob.sees("Location", "Room 7");
   expect(ann.page.url()).toBe(event);
+  expect(asked).toEqual([]);
 });
