@@ -2,6 +2,7 @@
 
 import { networkInterfaces } from "node:os";
 import { expect, test } from "vitest";
+import { Edits } from "./held.js";
 import { Stage } from "./stage.js";
 
 /** This machine's, as others reach it; undefined where it has no network. */
@@ -42,6 +43,23 @@ test.runIf(host)("an event made offline stays in its own month while another tab
   await ann.workOffline(false);
   await again.page.getByRole("link", { name: "Calendar", exact: true }).click();
   await again.page.getByRole("link", { name: /Walk/ }).waitFor();
+});
+
+test.runIf(host)("who leaves while edits are being saved that end with the tab is asked before", async () => {
+  const edits = new Edits();
+  const ann = await stage.arrive("Ann", stage.address, edits.prepare);
+  await ann.newEvent("Lunch");
+  edits.areHeld = true;
+  await ann.textbox("Location").fill("Room 7");
+  await ann.says("online, saving");
+  const asked: string[] = [];
+  ann.page.on("dialog", (dialog) => {
+    asked.push(dialog.message());
+    void dialog.accept();
+  });
+  await ann.button("Sign out").click();
+  await ann.textbox("Your name").waitFor();
+  expect(asked).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
 });
 
 test.runIf(host)("who leaves with edits that end with the tab is asked before", async () => {

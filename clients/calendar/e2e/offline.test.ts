@@ -1,6 +1,7 @@
 /** The month without a connection. */
 
 import { expect, test } from "vitest";
+import { Edits } from "./held.js";
 import type { Person } from "./people.js";
 import { Stage } from "./stage.js";
 
@@ -121,4 +122,26 @@ test("who signs out offline is told what becomes of the edits, and they are sent
   await bob.sees("Location", "Room 7");
   expect(ann.page.url()).toBe(event);
   expect(asked).toEqual([]);
+});
+
+test("who signs out while edits are being saved is asked before where the browser has no room for them", async () => {
+  const edits = new Edits();
+  const ann = await stage.arrive("Ann", stage.address, edits.prepare);
+  const asked: string[] = [];
+  ann.page.on("dialog", (dialog) => {
+    asked.push(dialog.message());
+    void dialog.dismiss();
+  });
+  await ann.newEvent("Lunch");
+  edits.areHeld = true;
+  await ann.page.evaluate(() => {
+    IDBObjectStore.prototype.put = () => {
+      throw new DOMException("no room", "QuotaExceededError");
+    };
+  });
+  await ann.textbox("Location").fill("Room 7");
+  await ann.page.getByText("Make room on the device.").waitFor();
+  await ann.says("online, saving");
+  await ann.button("Sign out").click();
+  expect(asked).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
 });

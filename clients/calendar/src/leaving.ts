@@ -6,18 +6,22 @@ import { useEffect } from "react";
 
 /** Null where there is nothing to ask. `isKept`: what isn't sent stays in this browser. */
 function question({ pending, state }: Sync, isKept: boolean): string | null {
-  if (!pending || state === "saving") return null; // those are on their way
+  if (!pending || (isKept && state === "saving")) return null; // those are on their way
   const [edits, they] = pending === 1 ? ["1 edit isn’t", "It is"] : [`${pending} edits aren’t`, "They are"];
-  return isKept && state !== "unsaved"
+  return isKept
     ? `${edits} sent yet. ${they} kept in this browser, and sent when you sign in here again. Sign out?`
     : `${edits} sent yet. ${they} lost when you leave. Sign out?`;
 }
 
-/** What asks before the user signs out, true: go on. The browser asks where the page ends, and edits with it. */
-export function useLeaving(isKept: boolean): () => boolean {
+/**
+ * What asks before the user signs out, true: go on. The browser asks where the page ends, and edits with it. `keeps`:
+ * what is stored outlasts this tab.
+ */
+export function useLeaving(keeps: boolean): () => boolean {
   const sync = useSyncStatus();
+  const isKept = keeps && sync.isStored && sync.state !== "unsaved";
   const asked = question(sync, isKept);
-  const isLoss = asked !== null && (!isKept || sync.state === "unsaved");
+  const isLoss = asked !== null && !isKept;
   useEffect(() => {
     if (!isLoss) return;
     const ask = (event: Event) => event.preventDefault();
