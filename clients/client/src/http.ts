@@ -251,10 +251,10 @@ const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>
     ? JSON.stringify([userId, ...new Set(operations.map(({ path }) => path))])
     : null;
 
-/** Did the author of the older change type on in the newer one? What is replaced whole was another's by then, it may be. */
+/** Did the author of the older change type on in the newer one? What is replaced whole was another's in between, it may be. */
 const isTypedOn = (older: HistoryEntry, newer: HistoryEntry): boolean =>
   newer.timestamp - older.timestamp < TYPING_PAUSE_MS &&
-  (isTyping(older.operations) || newer.version === older.version + 1) &&
+  (isTyping([...older.operations, ...newer.operations]) || newer.version === older.version + 1) &&
   typedAt(older) !== null &&
   typedAt(older) === typedAt(newer);
 

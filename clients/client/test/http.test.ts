@@ -223,6 +223,9 @@ test("of one person's history what others replaced in between is not joined, and
     [ann, (of) => of.setText("/description", "a")],
     [ben, (of) => of.setText("/description", "ab")],
     [ann, (of) => of.setText("/description", "abc")],
+    [ann, (of) => of.setText("/title", "Dinners, late")],
+    [ben, (of) => of.set("/title", "Brunch")],
+    [ann, (of) => of.set("/title", "Supper")],
   ];
   for (const [version, [author, edit]] of edits.entries()) {
     await until(author, (now) => now.version === version + 1);
@@ -231,6 +234,8 @@ test("of one person's history what others replaced in between is not joined, and
   }
   const { entries } = await ann.history({ userId: "ann", joinTyping: true });
   expect(entries.map(({ version, oldest }) => [version, oldest])).toEqual([
+    [11, 11],
+    [9, 9],
     [8, 6],
     [5, 4],
     [2, 2],
