@@ -72,7 +72,7 @@ class GatewayClient implements Client, Peer {
     this.#wanted = { isOnline: options.connect !== false, isVisible: options.visible !== false };
     this.#loadHttp = lazy(async () => {
       const { HttpApi } = await import("./http.js");
-      this.#http = new HttpApi(options, environment);
+      this.#http = new HttpApi(options, environment, () => this.#isClosed);
       return this.#http;
     });
     const store = this.#store();

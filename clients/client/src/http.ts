@@ -40,6 +40,7 @@ export class HttpApi {
   constructor(
     private readonly options: ClientOptions,
     private readonly environment: Environment,
+    private readonly isClosed: () => boolean,
   ) {
     this.#base = options.url.replace(/^ws/, "http").replace(/\/realtime\/?(\?.*)?$/, "/v1");
   }
@@ -187,7 +188,7 @@ export class HttpApi {
     return found;
   }
 
-  /** Whoever read too much waits for as long as the server says. */
+  /** Whoever read too much waits for as long as the server says, and gives up where the client is closed by then. */
   async #patiently<R>(ask: () => Promise<R>): Promise<R> {
     for (let tries = 1; ; tries++) {
       try {
@@ -196,6 +197,7 @@ export class HttpApi {
         if (!(error instanceof RequestError) || error.status !== 429 || tries === TRIES) throw error;
         const { retry_after_ms = TOO_SOON_MS } = error.problem;
         await new Promise<void>((go) => this.environment.setTimeout(go, Number(retry_after_ms)));
+        if (this.isClosed()) throw error;
       }
     }
   }
