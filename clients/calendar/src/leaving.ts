@@ -1,8 +1,8 @@
 /** Whoever leaves with edits that aren't sent is asked before: some would be lost. */
 
 import type { Sync } from "@collab/client";
-import { useSyncStatus } from "@collab/react";
-import { useEffect } from "react";
+import { useClient, useSyncStatus } from "@collab/react";
+import { useEffect, useState } from "react";
 
 /** Null where there is nothing to ask. `isKept`: what isn't sent stays in this browser. */
 function question({ pending, state }: Sync, isKept: boolean): string | null {
@@ -13,13 +13,25 @@ function question({ pending, state }: Sync, isKept: boolean): string | null {
     : `${edits} sent yet. ${they} lost when you leave. Sign out?`;
 }
 
+/** Does the store fail? It tells of it, and is well again when all is in it. */
+function useFailing({ isStored }: Sync): boolean {
+  const client = useClient();
+  const [isFailing, setFailing] = useState(false);
+  useEffect(() => client.onProblem(({ code }) => code.startsWith("STORE_") && setFailing(true)), [client]);
+  useEffect(() => {
+    if (isStored) setFailing(false);
+  }, [isStored]);
+  return isFailing;
+}
+
 /**
  * What asks before the user signs out, true: go on. The browser asks where the page ends, and edits with it. `keeps`:
  * what is stored outlasts this tab.
  */
 export function useLeaving(keeps: boolean): () => boolean {
   const sync = useSyncStatus();
-  const isKept = keeps && sync.isStored && sync.state !== "unsaved";
+  const isFailing = useFailing(sync);
+  const isKept = keeps && !isFailing && sync.state !== "unsaved";
   const asked = question(sync, isKept);
   const isLoss = asked !== null && !isKept;
   useEffect(() => {

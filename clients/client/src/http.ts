@@ -143,7 +143,7 @@ export class HttpApi {
     let { from = 1 } = query;
     const filters = { user_id: userId, since, until };
     const isSparse = joinTyping || Object.values(filters).some((value) => value !== undefined);
-    const runs: { newest: HistoryEntry; oldest: HistoryEntry }[] = [];
+    const runs: Run[] = [];
     let end = before;
     while (end > from && runs.length < limit) {
       const start = Math.max(from, end - (isSparse ? HISTORY_SPAN : limit - runs.length));
@@ -161,8 +161,10 @@ export class HttpApi {
       if (!found) continue;
       for (const entry of found.reverse()) {
         const run = runs.at(-1);
-        if (joinTyping && run && isTypedOn(entry, run.oldest)) run.oldest = entry;
-        else runs.push({ newest: entry, oldest: entry });
+        const isText = isTyping(entry.operations);
+        if (joinTyping && run && isTypedOn(entry, run.oldest, isText && run.isText))
+          Object.assign(run, { oldest: entry, isText: isText && run.isText });
+        else runs.push({ newest: entry, oldest: entry, isText });
       }
       end = start;
       if (since && end > from && (await this.#isOlder(path, end, since))) from = end;
@@ -194,7 +196,8 @@ export class HttpApi {
       try {
         return await ask();
       } catch (error) {
-        if (!(error instanceof RequestError) || error.status !== 429 || tries === TRIES) throw error;
+        const isTooSoon = error instanceof RequestError && error.status === 429;
+        if (!isTooSoon || tries === TRIES || this.isClosed()) throw error;
         const { retry_after_ms = TOO_SOON_MS } = error.problem;
         await new Promise<void>((go) => this.environment.setTimeout(go, Number(retry_after_ms)));
         if (this.isClosed()) throw error;
@@ -247,6 +250,13 @@ function firstKept(error: unknown, start: number): number {
   throw error;
 }
 
+/** Changes that are told as one; `isText`: each of them is text that was typed. */
+interface Run {
+  readonly newest: HistoryEntry;
+  oldest: HistoryEntry;
+  isText: boolean;
+}
+
 /** By whom and where; edits that were sent together may have written there more than once. */
 const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>
   mayBeTyping(operations) && undoes === null
@@ -254,9 +264,9 @@ const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>
     : null;
 
 /** Did the author of the older change type on in the newer one? What is replaced whole was another's in between, it may be. */
-const isTypedOn = (older: HistoryEntry, newer: HistoryEntry): boolean =>
+const isTypedOn = (older: HistoryEntry, newer: HistoryEntry, isText: boolean): boolean =>
   newer.timestamp - older.timestamp < TYPING_PAUSE_MS &&
-  (isTyping([...older.operations, ...newer.operations]) || newer.version === older.version + 1) &&
+  (isText || newer.version === older.version + 1) &&
   typedAt(older) !== null &&
   typedAt(older) === typedAt(newer);
 

@@ -226,6 +226,10 @@ test("of one person's history what others replaced in between is not joined, and
     [ann, (of) => of.setText("/title", "Dinners, late")],
     [ben, (of) => of.set("/title", "Brunch")],
     [ann, (of) => of.set("/title", "Supper")],
+    [ann, (of) => of.setText("/title", "Supper a")],
+    [ben, (of) => of.setText("/title", "Supper at")],
+    [ann, (of) => of.setText("/title", "Supper at 8")],
+    [ann, (of) => of.set("/title", "Party")],
   ];
   for (const [version, [author, edit]] of edits.entries()) {
     await until(author, (now) => now.version === version + 1);
@@ -234,7 +238,8 @@ test("of one person's history what others replaced in between is not joined, and
   }
   const { entries } = await ann.history({ userId: "ann", joinTyping: true });
   expect(entries.map(({ version, oldest }) => [version, oldest])).toEqual([
-    [11, 11],
+    [15, 14],
+    [12, 11],
     [9, 9],
     [8, 6],
     [5, 4],
