@@ -183,14 +183,15 @@ class Children:
             if event in self.parents and differences(index.id, event, index.document or {}):
                 await self._known_to_head(event)
                 if event in self.parents:  # it may have been evicted
-                    self._say_again(index.id, event)
+                    self._say_again(index, event)
 
-    def _say_again(self, calendar: str, event: Room) -> None:
-        """Have an index brought up to date with an event. One that was purged may be in its history again."""
+    def _say_again(self, index: Room, event: Room) -> None:
+        """Have an index brought up to date with an event. What was purged may be in its history again."""
+        said = (index.document or {}).get(event.id)
         if event.version:
-            self._index_soon(calendar).events[event] = None
-        else:
-            self.purged(event.resource, (calendar,))
+            self._index_soon(index.id).events[event] = None
+        if not event.version or (said is not None and said.get("epoch", 0) < event.epoch):
+            self.purged(event.resource, (index.id,))
 
     async def _known_to_head(self, event: Room) -> None:
         """Bring an event to the log's head: one that was purged must not come back."""

@@ -62,7 +62,7 @@ class Served:
 async def served(data: Path, transport: str, **sections: Mapping[str, Any]) -> AsyncIterator[Served]:
     """Serve; when the test is over no task and no connection of it may be left.
 
-    No rate limit unless one is set: a user's share of CPU is soon used up on a busy machine.
+    No limit of edits or CPU unless one is set: a user's share of CPU is soon used up on a busy machine.
     """
     settings: dict[str, dict[str, Any]] = {
         "server": {"data_dir": str(data), "port": 0, "admin_port": 0, "transport": transport},
