@@ -52,11 +52,7 @@ test.runIf(host)("who leaves while edits are being saved that end with the tab i
   edits.areHeld = true;
   await ann.textbox("Location").fill("Room 7");
   await ann.says("online, saving");
-  const asked: string[] = [];
-  ann.page.on("dialog", (dialog) => {
-    asked.push(dialog.message());
-    void dialog.accept();
-  });
+  const asked = ann.answers("accept");
   await ann.button("Sign out").click();
   await ann.textbox("Your name").waitFor();
   expect(asked).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
@@ -68,11 +64,7 @@ test.runIf(host)("who leaves with edits that end with the tab is asked before", 
   await ann.workOffline(true);
   await ann.textbox("Location").fill("Room 7");
   await ann.says("offline, 1 edit kept here");
-  const asked: string[] = [];
-  ann.page.on("dialog", (dialog) => {
-    asked.push(dialog.message() || dialog.type());
-    void dialog.dismiss();
-  });
+  const asked = ann.answers("dismiss");
   await ann.button("Sign out").click();
   expect(asked.splice(0)).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
   await ann.page.close({ runBeforeUnload: true });

@@ -103,11 +103,7 @@ test("who signs out offline is told what becomes of the edits, and they are sent
   await ann.workOffline(true);
   await ann.textbox("Location").fill("Room 7");
   await ann.says("offline, 1 edit kept here");
-  const asked: string[] = [];
-  ann.page.on("dialog", (dialog) => {
-    asked.push(dialog.message());
-    void dialog.accept();
-  });
+  const asked = ann.answers("accept");
   await ann.button("Sign out").click();
   await ann.textbox("Your name").waitFor();
   const kept = "It is kept in this browser, and sent when you sign in here again.";
@@ -127,11 +123,7 @@ test("who signs out offline is told what becomes of the edits, and they are sent
 test("who signs out while edits are being saved is asked before where the browser has no room for them", async () => {
   const edits = new Edits();
   const ann = await stage.arrive("Ann", stage.address, edits.prepare);
-  const asked: string[] = [];
-  ann.page.on("dialog", (dialog) => {
-    asked.push(dialog.message());
-    void dialog.dismiss();
-  });
+  const asked = ann.answers("dismiss");
   await ann.newEvent("Lunch");
   edits.areHeld = true;
   await ann.page.evaluate(() => {

@@ -90,6 +90,16 @@ export class Person {
     return this.page.getByRole("dialog", { name: "Conflict" });
   }
 
+  /** Answers what the browser asks from now on, each in one way; returns what it asked (no words: the kind). */
+  answers(way: "accept" | "dismiss"): string[] {
+    const asked: string[] = [];
+    this.page.on("dialog", (dialog) => {
+      asked.push(dialog.message() || dialog.type());
+      void dialog[way]();
+    });
+    return asked;
+  }
+
   async workOffline(isOffline: boolean): Promise<void> {
     const control = this.page.getByRole("switch", { name: "Work offline" });
     if ((await control.getAttribute("aria-checked")) !== String(isOffline)) await control.click();
