@@ -16,9 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 OUT = Path(os.environ.get("BENCHMARKS_OUT", "out/benchmarks"))
 RECEIVE_BYTES = 1 << 18
@@ -59,15 +61,25 @@ def frame_bytes(size: int) -> int:
 
 
 def end(process: subprocess.Popen[str], patience_s: float = 10.0) -> None:
-    """Ask it to end; by force where it doesn't. Its pipes are closed."""
+    """Ask it to end; by force where it doesn't. Its children end too, and its pipes are closed."""
     process.terminate()
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        _killed(process)
     for pipe in filter(None, (process.stdin, process.stdout)):
         pipe.close()
+
+
+def _killed(process: subprocess.Popen[str]) -> None:
+    """With its children: those of a killed process go on writing until they see that it is gone."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(children)
 
 
 def cpu_s(pid: int) -> float:
