@@ -333,11 +333,14 @@ def shared_redis(flavour: str, number: int) -> RedisServer:
 class PostgresServer(ServerProcess):
     """A PostgreSQL server on `port` of loopback; its superuser `postgres` needs no password."""
 
-    def __init__(self, binaries: Path, directory: Path, user: str | None, settings: Sequence[str]) -> None:
+    def __init__(
+        self, binaries: Path, directory: Path, user: str | None, settings: Sequence[str], niceness: int
+    ) -> None:
         port = free_port()
         self._databases = 0
         self._data = directory / "data"
-        command = [str(binaries / "postgres"), "-D", str(self._data), "-p", str(port), "-h", "127.0.0.1"]
+        command = ["nice", "-n", str(niceness), str(binaries / "postgres"), "-D", str(self._data)]
+        command += ["-p", str(port), "-h", "127.0.0.1"]
         options = [f"unix_socket_directories={directory}", *settings]
         super().__init__([*command, *_options(options)], directory, port, self._connect, user)
         self._initialise(binaries / "initdb")
@@ -412,13 +415,13 @@ def _reachable(binaries: Path, user: str | None, directory: Path) -> Path:
 
 
 @contextmanager
-def postgres_server(*settings: str, started: bool = True) -> Iterator[PostgresServer]:
-    """A server with these settings (`"fsync=off"`)."""
+def postgres_server(*settings: str, started: bool = True, niceness: int = 0) -> Iterator[PostgresServer]:
+    """A server with these settings (`"fsync=off"`), whose processes are so nice to others on the machine."""
     with tempfile.TemporaryDirectory(prefix="gateway-postgres-", ignore_cleanup_errors=True) as name:
         directory, user = Path(name), _unprivileged_user()
         directory.chmod(0o755)
         binaries = _reachable(postgres_binaries(), user, directory)
-        server = PostgresServer(binaries, directory, user, settings)
+        server = PostgresServer(binaries, directory, user, settings, niceness)
         try:
             if started:
                 server.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import psutil
 import psycopg
 import pytest
 
@@ -48,3 +49,10 @@ def test_each_database_of_the_shared_postgres_is_empty() -> None:
     for _ in range(2):
         with shared_postgres().database() as dsn, psycopg.connect(dsn) as connection:
             connection.execute("CREATE TABLE thing (a int)")
+
+
+def test_a_postgres_may_leave_the_cores_to_others() -> None:
+    with servers.postgres_server("fsync=off", niceness=7) as server:
+        processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]
+        assert len(processes) > 1
+        assert {one.nice() for one in processes} == {7}

@@ -37,6 +37,7 @@ from tests.servers import (
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 ROLL_TIMEOUT_S = 60.0
+ARCHIVE_NICENESS = 10  # it shares the machine with what edits wait for, and nothing waits for it
 FSYNC = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -166,7 +167,7 @@ def _start_servers(cluster: Cluster, stack: ExitStack) -> None:
         count = 2 if shape.redis == "two" else 1
         cluster.redis = [stack.enter_context(redis_server(*arguments)) for _ in range(count)]
     if shape.archive:
-        cluster.postgres = stack.enter_context(postgres_server())
+        cluster.postgres = stack.enter_context(postgres_server(niceness=ARCHIVE_NICENESS))
 
 
 def _words(cluster: Cluster, dsn: str, settings: Mapping[str, Any], data: Path) -> list[str]:
