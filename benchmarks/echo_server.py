@@ -17,9 +17,9 @@ from gateway.config import Config
 from gateway.ports import Ack, Admission, Connection, HttpService, Rejection, Transport, UpgradeRequest
 from gateway.runtime.interpreter import raise_descriptors, runtime
 from gateway.runtime.metrics import Counters
-from gateway.transport.fast import FastTransport
-from gateway.transport.fast_connection import FastConnection
-from gateway.transport.portable import PortableTransport
+from gateway.transport.fast.connection import FastConnection
+from gateway.transport.fast.transport import FastTransport
+from gateway.transport.portable.transport import PortableTransport
 
 MESSAGE_BYTES_MAX = 32 << 20
 

@@ -57,7 +57,7 @@ from gateway.runtime.clock import LoopClock, unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.rates import RateSharing
-from gateway.transport.portable import PortableTransport
+from gateway.transport.portable.transport import PortableTransport
 from gateway.transport.siblings import Place
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def make_transport(config: Config, counters: Counters, place: Place | None = Non
         return PortableTransport(config, counters, reuse_port)
     obstacle = fast_obstacle(config)
     if obstacle is None:
-        from gateway.transport.fast import FastTransport  # needs the kernels
+        from gateway.transport.fast.transport import FastTransport  # needs the kernels
 
         return FastTransport(config, counters, place)
     if wanted == "fast":
@@ -94,9 +94,9 @@ def fast_obstacle(config: Config) -> str | None:
     """Why the fast transport can't be had with this configuration and build, for people; None when it can."""
     if any(speedups.load(name) is None for name in speedups.TRANSPORT):
         return "the fast transport needs the compiled kernels, which are not built or are switched off"
-    from gateway.transport import fast  # needs the kernels
+    from gateway.transport.fast.transport import obstacle  # needs the kernels
 
-    return fast.obstacle(config)
+    return obstacle(config)
 
 
 def tracer_of(settings: TracingSettings, node: str) -> OtelTracer | None:

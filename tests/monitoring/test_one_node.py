@@ -14,7 +14,7 @@ from tests.clients.wire import Refused, wire
 from tests.monitoring.prometheus import RULES, hurried, prometheus
 from tests.scraped import scraped
 from tests.servers import free_port
-from tests.transport.test_portable import certificate
+from tests.transport.portable.test_transport import certificate
 
 
 async def test_a_certificate_that_ends_soon_and_a_node_that_keeps_starting_are_told(tmp_path):

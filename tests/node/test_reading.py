@@ -8,7 +8,7 @@ import time
 import trio
 
 from gateway.log.sqlite.log import PACING
-from gateway.transport.fast_loop import BUSY_WINDOW_S
+from gateway.transport.fast.loop import BUSY_WINDOW_S
 from tests.http.node import served
 
 EVENTS = 30

@@ -29,7 +29,8 @@ from pathlib import Path
 
 from _speedups import frames
 from gateway.ports import Rejection
-from gateway.transport import fast_compression, upgrade
+from gateway.transport import upgrade
+from gateway.transport.fast import compression
 from tests.speedups.reference import expected, without_reasons
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,7 +212,7 @@ class Fuzzer:
         if isinstance(parsed, Rejection) or parsed.problem is not None:
             self.refusals += 1
             return
-        window_bits, answer = fast_compression.agree(parsed.request.headers)
+        window_bits, answer = compression.agree(parsed.request.headers)
         assert (9 <= window_bits <= 15) == bool(answer), bytes(data)
         assert b"\r\n\r\n" in upgrade.acceptance(parsed.key, None, answer), bytes(data)
 

@@ -15,10 +15,10 @@ import trio.lowlevel
 from _speedups import frames
 from gateway.config import Config
 from gateway.runtime.metrics import Counters
-from gateway.transport.fast import FastTransport
-from gateway.transport.fast_loop import PASS_MAX_S, READ, Poller
+from gateway.transport.fast.loop import PASS_MAX_S, READ, Poller
+from gateway.transport.fast.transport import FastTransport
 from gateway.transport.handshakes import Handshakes
-from gateway.transport.portable import PortableTransport
+from gateway.transport.portable.transport import PortableTransport
 from tests.contracts.transport_contract import Client, TransportHarness, code_of, raw_answer
 from tests.transport.wire import PING, PONG, TEXT, Gone, RawClient, frame, request
 from tests.waiting import until

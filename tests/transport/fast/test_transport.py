@@ -16,8 +16,8 @@ from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.ports import Own
 from gateway.runtime.metrics import Counters
-from gateway.transport.fast import FastTransport, obstacle
-from gateway.transport.fast_arrival import REFUSED_MAX
+from gateway.transport.fast.arrival import REFUSED_MAX
+from gateway.transport.fast.transport import FastTransport, obstacle
 from tests.contracts.transport_contract import (
     TOPIC,
     Served,

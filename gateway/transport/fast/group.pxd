@@ -1,11 +1,11 @@
-# The C form of gateway/transport/fast_group.py.
+# The C form of gateway/transport/fast/group.py.
 
 cimport cython
 
 from _speedups.fanout cimport Frame
 from gateway.ports.values cimport Own
-from gateway.transport.fast_connection cimport FastConnection
-from gateway.transport.fast_context cimport TransportContext
+from gateway.transport.fast.connection cimport FastConnection
+from gateway.transport.fast.context cimport TransportContext
 
 
 @cython.final

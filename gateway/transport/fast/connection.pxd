@@ -1,9 +1,9 @@
-# The C form of gateway/transport/fast_connection.py.
+# The C form of gateway/transport/fast/connection.py.
 
 cimport cython
 
 from _speedups.fanout cimport Frame
-from gateway.transport.fast_context cimport TransportContext
+from gateway.transport.fast.context cimport TransportContext
 
 cdef int OPEN, CLOSING, GONE
 cdef int TEXT

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import trio
 
 from gateway.ports import Endpoint
-from gateway.transport.fast_connection import FastConnection
+from gateway.transport.fast.connection import FastConnection
 from gateway.transport.siblings import FdMessage, Place, Siblings
 
 logger = logging.getLogger(__name__)

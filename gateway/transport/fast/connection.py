@@ -23,10 +23,10 @@ from _speedups.fanout import FULL, QUEUED, REFUSED, Frame
 from gateway.ports import Ack, Connection, Group, Session
 from gateway.runtime import close_codes
 from gateway.runtime.timeslice import turns
-from gateway.transport.connection_task import TURN_MAX_S, ConnectionTask
-from gateway.transport.fast_backlog import Backlog
-from gateway.transport.fast_context import TransportContext
-from gateway.transport.fast_loop import READ, WRITE, shut_down_writing
+from gateway.transport.fast.backlog import Backlog
+from gateway.transport.fast.connection_task import TURN_MAX_S, ConnectionTask
+from gateway.transport.fast.context import TransportContext
+from gateway.transport.fast.loop import READ, WRITE, shut_down_writing
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
-# The C form of gateway/transport/fast_arrival.py.
+# The C form of gateway/transport/fast/arrival.py.
 
 cimport cython
 
-from gateway.transport.fast_context cimport TransportContext
+from gateway.transport.fast.context cimport TransportContext
 
 
 @cython.final

@@ -1,9 +1,9 @@
 """The portable transport: trio-websocket on Trio's sockets or TLS. No compiler needed, no compression.
 
     serve ─┬─ accepting: its own scope, so that listeners close while connections live
-           └─ connections: one task each, with a nursery inside (portable_connection)
+           └─ connections: one task each, with a nursery inside (connection)
 
-trio-websocket is given requests that are checked already and streams of ours (portable_streams): by itself it
+trio-websocket is given requests that are checked already and streams of ours (streams): by itself it
 closes the socket without a close frame on a protocol error, and bounds neither fragments nor pings.
 """
 
@@ -25,8 +25,8 @@ from gateway.runtime.metrics import Counters
 from gateway.transport import upgrade
 from gateway.transport.handshakes import Handshakes
 from gateway.transport.listening import RenewedCertificate, address_text, addresses, listen
-from gateway.transport.portable_connection import RECEIVE_BYTES, PortableConnection
-from gateway.transport.portable_streams import MeteredStream
+from gateway.transport.portable.connection import RECEIVE_BYTES, PortableConnection
+from gateway.transport.portable.streams import MeteredStream
 from gateway.transport.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)

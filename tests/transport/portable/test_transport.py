@@ -22,7 +22,7 @@ from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.runtime.metrics import Counters
 from gateway.transport.listening import RenewedCertificate
-from gateway.transport.portable import PortableTransport
+from gateway.transport.portable.transport import PortableTransport
 from tests.contracts.transport_contract import Core, TransportContract
 from tests.transport.wire import Gone, RawClient, request
 

@@ -8,8 +8,8 @@ from typing import cast
 from _speedups.fanout import FORMS_MAX, Frame, Members
 from gateway.ports import Connection
 from gateway.ports.values import Own
-from gateway.transport.fast_connection import FastConnection
-from gateway.transport.fast_context import TransportContext
+from gateway.transport.fast.connection import FastConnection
+from gateway.transport.fast.context import TransportContext
 
 
 class FastGroup:

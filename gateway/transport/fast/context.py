@@ -10,7 +10,7 @@ from gateway.config import Config
 from gateway.ports import Endpoint
 from gateway.runtime.labels import close_label
 from gateway.runtime.metrics import Counters
-from gateway.transport.fast_loop import Flusher, Poller, Rests, Sweep, tick_s
+from gateway.transport.fast.loop import Flusher, Poller, Rests, Sweep, tick_s
 from gateway.transport.unfinished import Unfinished
 
 if TYPE_CHECKING:

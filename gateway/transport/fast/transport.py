@@ -1,7 +1,7 @@
 """The fast transport: Trio sockets and the compiled kernels.
 
-    serve ─┬─ poller, flusher, sweep          (fast_loop)
-           ├─ connections: one task each      (fast_connection; before that fast_arrival)
+    serve ─┬─ poller, flusher, sweep          (loop)
+           ├─ connections: one task each      (connection; before that arrival)
            └─ accepting: one task a listener
 
 Accept and connections have nurseries of their own, so that the listeners close while connections drain. TLS
@@ -24,14 +24,15 @@ from gateway.errors import ConfigError
 from gateway.http.stream import RequestStream
 from gateway.ports import Connection, Endpoint, HttpService
 from gateway.runtime.metrics import Counters
-from gateway.transport import fast_compression, upgrade
-from gateway.transport.connection_task import ConnectionTask
-from gateway.transport.fast_arrival import Arrivals
-from gateway.transport.fast_connection import FastConnection
-from gateway.transport.fast_context import TransportContext
-from gateway.transport.fast_group import FastGroup
-from gateway.transport.fast_handover import Handovers
-from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST
+from gateway.transport import upgrade
+from gateway.transport.fast import compression
+from gateway.transport.fast.arrival import Arrivals
+from gateway.transport.fast.connection import FastConnection
+from gateway.transport.fast.connection_task import ConnectionTask
+from gateway.transport.fast.context import TransportContext
+from gateway.transport.fast.group import FastGroup
+from gateway.transport.fast.handover import Handovers
+from gateway.transport.fast.loop import ACCEPT_FULL, ACCEPT_LOST
 from gateway.transport.handshakes import Handshakes
 from gateway.transport.listening import addresses, listen
 from gateway.transport.siblings import Place
@@ -160,7 +161,7 @@ class FastTransport:
         window_bits, extension = 0, ""
         shake = accepted.handshake
         if self._shared.compression:
-            window_bits, extension = fast_compression.agree(shake.request.headers)
+            window_bits, extension = compression.agree(shake.request.headers)
         answer = upgrade.acceptance(shake.key, accepted.admission.subprotocol, extension)
         connection = self._connect(fd, shake.request.remote, window_bits - 8 if window_bits else 0)
         connection.begin(answer, accepted.admission.open, rest)

@@ -18,8 +18,8 @@ from _speedups.fanout import Frame, Members, Slots
 from gateway.config import Config
 from gateway.runtime.histogram import STEP_BOUNDS_S, Histogram
 from gateway.runtime.metrics import Counters
-from gateway.transport.fast_context import READS_WAIT_BUSY_MAX, TransportContext
-from gateway.transport.fast_loop import (
+from gateway.transport.fast.context import READS_WAIT_BUSY_MAX, TransportContext
+from gateway.transport.fast.loop import (
     PASS_MAX_S,
     READ,
     READS_WAIT_MAX_S,

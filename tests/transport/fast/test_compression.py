@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.transport.fast_compression import agree
+from gateway.transport.fast.compression import agree
 
 BOTH = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 

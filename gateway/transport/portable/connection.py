@@ -20,7 +20,7 @@ from gateway.runtime import close_codes
 from gateway.runtime.labels import close_label
 from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
-from gateway.transport.portable_streams import GuardedStream, MeteredStream
+from gateway.transport.portable.streams import GuardedStream, MeteredStream
 from gateway.transport.unfinished import Unfinished
 from gateway.transport.upgrade import Accepted
 

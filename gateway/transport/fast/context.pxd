@@ -1,4 +1,4 @@
-# The C form of gateway/transport/fast_context.py.
+# The C form of gateway/transport/fast/context.py.
 
 cimport cython
 

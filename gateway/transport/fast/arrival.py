@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from gateway.ports import HttpService, Rejection
 from gateway.transport import upgrade
-from gateway.transport.fast_context import TransportContext
-from gateway.transport.fast_loop import READ, read_some, shut_down_writing
+from gateway.transport.fast.context import TransportContext
+from gateway.transport.fast.loop import READ, read_some, shut_down_writing
 from gateway.transport.handshakes import Handshakes
 
 logger = logging.getLogger(__name__)

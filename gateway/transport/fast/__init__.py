@@ -1,0 +1,1 @@
+"""The fast transport: Trio sockets and the compiled kernels."""

@@ -1,0 +1,1 @@
+"""The portable transport: trio-websocket on Trio's sockets or TLS."""
