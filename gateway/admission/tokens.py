@@ -26,7 +26,8 @@ from gateway.errors import ConfigError, Refusal
 from gateway.ports import Role
 from gateway.ports.search import Scope
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Control characters, and halves of surrogates: what a command line has for bytes that aren't UTF-8.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # RFC 7515 section 4.1.11: what isn't understood is refused. PyJWT would take b64 for a detached payload.
 _EXTENSIONS = frozenset({"crit", "b64"})
 LATEST_S = 2.0**53
@@ -251,16 +252,17 @@ def issue(
 ) -> str:
     """A token signed with HS256, valid from `now_s` (Unix seconds) for `ttl_s`.
 
-    Raises ValueError for a user id, name, avatar or grants that `TokenVerifier.verify` would refuse.
+    Raises ValueError for claims or grants that `TokenVerifier.verify` would refuse.
     """
     parse_grants(grants)
     for claim, text, limit in (
         ("user id", user_id, USER_ID_LENGTH_MAX),
         ("name", name, NAME_LENGTH_MAX),
         ("avatar_url", avatar_url, AVATAR_URL_LENGTH_MAX),
+        *(("segment", segment, NAME_LENGTH_MAX) for segment in segments),
     ):
         if not is_claim_text(text, limit):
-            raise ValueError(f"{claim} is at most {limit} characters, without control characters")
+            raise ValueError(f"{claim} is at most {limit} characters in UTF-8, without control characters")
     if not user_id:
         raise ValueError("the user id must not be empty")
     optional = {
@@ -330,7 +332,7 @@ def _text_claim(claims: Mapping[str, Any], name: str, length_max: int) -> str:
 
 def is_claim_text(value: object, length_max: int) -> TypeGuard[str]:
     """Whether a user's id, a token's or a name may be so: what a token may hold can be revoked, too."""
-    return isinstance(value, str) and len(value) <= length_max and not _CONTROL.search(value)
+    return isinstance(value, str) and len(value) <= length_max and not _UNFIT.search(value)
 
 
 def _segments_of(claim: object) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def main() -> None:
     except OSError as error:  # of a file that a command found no words of its own for
         _leave(words_of(error), 2)
     except UnicodeEncodeError as error:  # what was typed, or is to be shown
-        _leave(f"this terminal doesn't speak UTF-8 ({error.reason}): choose LANG=C.UTF-8, or another one", 2)
+        _leave(not_in(error), 2)
 
 
 def words_of(error: OSError) -> str:
@@ -111,6 +111,13 @@ def words_of(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     way_out = "; run this as root, or as the gateway's user" if isinstance(error, PermissionError) else ""
     return f"{where}{error.strerror or str(error) or repr(error)}{way_out}"
+
+
+def not_in(error: UnicodeEncodeError) -> str:
+    """What was typed in other bytes than UTF-8's, or that a terminal can't show what is to be shown."""
+    if error.reason == "surrogates not allowed":
+        return f"what was typed isn't UTF-8: {error.object!r}; choose LANG=C.UTF-8 for the terminal"
+    return f"this terminal doesn't speak UTF-8 ({error.reason}): choose LANG=C.UTF-8, or another one"
 
 
 def _leave(said: object, status: int) -> None:

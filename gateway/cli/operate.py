@@ -65,7 +65,7 @@ class AdminPort(NamedTuple):
         token = self.token or self.signed(self.grants, TOKEN_TTL_S)
         request = urllib.request.Request(
             base + path,
-            None if body is None else json.dumps(body).encode(),
+            None if body is None else json.dumps(body, ensure_ascii=False).encode(),
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
             method=method,
         )

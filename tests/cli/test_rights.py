@@ -15,6 +15,8 @@ from gateway.log.sqlite.store import prepare
 from gateway.runtime.clock import unix_ms
 from tests.cli.commands import COMMAND_TIMEOUT_S, Finished, arguments, environment
 
+# What `Müller` is to a command where the terminal speaks Latin-1.
+LATIN = os.fsdecode("Müller".encode("latin-1"))
 # Root reads everything, unless it gives that up.
 PLAIN = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 
@@ -86,9 +88,28 @@ async def test_an_output_that_takes_nothing_is_told_in_a_line() -> None:
 
 
 async def test_what_is_typed_in_another_encoding_than_utf_8_is_told_in_a_line() -> None:
-    found = await plain("search", os.fsdecode("Müller".encode("latin-1")), "--token", "x.y.z")
+    found = await plain("search", LATIN, "--token", "x.y.z")
     assert (found.status, found.err.count("\n")) == (2, 1)
-    assert found.err.startswith("gateway: this terminal doesn't speak UTF-8 (surrogates not allowed): ")
+    assert found.err.startswith(r"gateway: what was typed isn't UTF-8: 'M\udcfcller'; choose LANG=C.UTF-8 ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--user", LATIN), *(("--user", "ann", option, LATIN) for option in ("--name", "--segment"))],
+)
+async def test_no_token_is_signed_for_what_is_not_utf_8(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "jwt-secret").write_text("k" * 43)
+    (tmp_path / "jwt-secret").chmod(0o644)
+    found = await plain("token", *words, "--grant", "event:*=editor", "--data", str(tmp_path))
+    assert (found.status, found.out, found.err.count("\n")) == (2, "", 1)
+    assert "is at most 256 characters in UTF-8" in found.err
+
+
+@pytest.mark.parametrize("words", [("disconnect", LATIN), ("revoke", LATIN), ("revoke", "--id", LATIN)])
+async def test_what_an_operator_types_in_another_encoding_is_told(words: tuple[str, ...]) -> None:
+    found = await plain(*words, "--token", "x.y.z")
+    assert (found.status, found.err.count("\n")) == (2, 1)
+    assert found.err.startswith("gateway: what was typed isn't UTF-8: ")
 
 
 @pytest.mark.parametrize(
