@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Protocol
 
@@ -27,6 +28,8 @@ from gateway.supervisor.child import Child, WorkerGone
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # Less than commands of operators wait; whoever waits for news has WAIT_MAX_S more.
 ANSWER_TIMEOUT_S = 25.0
+# What a worker that hangs may add to the time of a health check, which load balancers make each second.
+ANOTHER_TIMEOUT_S = 0.5
 # Of each of all workers: whoever looks for one that hangs hears of the others.
 LOOK_TIMEOUT_S = 10.0
 RETRY_AFTER = {"Retry-After": "1"}
@@ -102,7 +105,25 @@ class _Front:
             if answer.status_code == 200 or json.loads(bytes(answer.body))["status"] != FULL:
                 break
             answer = await self._relay(request, b"", LOOK_TIMEOUT_S)
-        return answer
+        return answer if answer.status_code != 200 else await self._degraded(request, answer)
+
+    async def _degraded(self, request: Request, ready: Response) -> Response:
+        """A worker's answer that it is ready, with what any other has to say that is to be mended."""
+        said = json.loads(bytes(ready.body))
+        found = dict.fromkeys(said.get("problems", ()))
+
+        async def ask(child: Child) -> None:
+            with suppress(Problem):
+                answer = json.loads(bytes((await self._ask(child, request, b"", ANOTHER_TIMEOUT_S)).body))
+                if answer["status"] != FULL:
+                    found.update(dict.fromkeys([*answer.get("problems", ()), *_reason(answer)]))
+
+        async with trio.open_nursery() as nursery:
+            for child in self._serving():
+                nursery.start_soon(ask, child)
+        if not found:
+            return ready
+        return JSONResponse({"status": "degraded", "problems": list(found), "node": said["node"]})
 
     async def metrics(self, request: Request) -> Response:
         workers = self._workers
@@ -210,6 +231,11 @@ class _Front:
     async def _body(self, request: Request) -> bytes:
         """The body; one that is too large goes on just large enough for the worker to refuse it."""
         return await body_of(request, self._workers.limits.document_bytes_max)
+
+
+def _reason(readiness: Mapping[str, str]) -> Sequence[str]:
+    """Why a worker isn't ready."""
+    return [f"{readiness['node']}: {readiness['reason']}"] if "reason" in readiness else []
 
 
 def _nobody(reason: str, outcome: str) -> Problem:

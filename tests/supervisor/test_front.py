@@ -66,13 +66,15 @@ class Alone:
 
 
 @asynccontextmanager
-async def fronted(data: Path, workers: int = 1) -> AsyncIterator[tuple[Alone, httpx.AsyncClient]]:
+async def fronted(
+    data: Path, workers: int = 1, backend: MemoryBackend | None = None
+) -> AsyncIterator[tuple[Alone, httpx.AsyncClient]]:
     """A node that counts as so many workers, and a client of the port before it who may do everything."""
     create_secret(data / "jwt-secret")
     secret = (data / "jwt-secret").read_bytes()
     bearer = issue(secret, "ops", {"*": "admin"}, 86_400, time.time())
     config = Config().with_(server={"data_dir": str(data), "port": 0, "transport": "portable"})
-    node, alone = Node(config, backend=MemoryBackend(MemoryLog()), admin=False), Alone()
+    node, alone = Node(config, backend=backend or MemoryBackend(MemoryLog()), admin=False), Alone()
     transport = httpx.ASGITransport(front.application(alone))
     async with (
         trio.open_nursery() as nursery,
@@ -132,6 +134,20 @@ async def test_whoever_looks_for_a_worker_that_hangs_hears_of_the_others(tmp_pat
         assert len((await client.delete("/v1/trace")).json()["workers"]) == 1
         acts = (await client.get("/v1/audit", params={"act": "trace.start"})).json()["records"]
         assert [act["subject"] for act in acts] == ["user:ann"]
+
+
+async def test_what_is_wrong_at_one_worker_is_told_whichever_is_asked(tmp_path, autojump_clock):
+    well, troubled = MemoryBackend(MemoryLog()), MemoryBackend(MemoryLog())
+    async with fronted(tmp_path, 1, well) as (alone, client), fronted(tmp_path, 1, troubled) as (other, _):
+        alone.workers += other.workers
+        assert [(await client.get("/readyz")).json()["status"] for _ in range(2)] == ["ready"] * 2
+        troubled.problems = ("the archive waits",)
+        for _ in range(4):
+            told = await client.get("/readyz")
+            assert (told.status_code, told.json()["status"]) == (200, "degraded")
+            assert told.json()["problems"] == ["the archive waits"]
+        other.workers[0].hangs = True
+        assert "ready" in [(await client.get("/readyz")).json()["status"] for _ in range(2)]
 
 
 async def test_where_no_worker_answers_that_is_a_problem_and_the_node_is_not_ready(tmp_path):
