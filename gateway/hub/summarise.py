@@ -20,6 +20,7 @@ from gateway.errors import IndexLost, LogDamaged, LogError, Refusal
 from gateway.hub.child_items import parent_of
 from gateway.ports.summaries import Listing, Summaries, Summary
 from gateway.rooms.room import Room
+from gateway.runtime.outage import Outage
 from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
@@ -108,12 +109,16 @@ class Summariser:
 
     async def _written(self) -> float:
         """Write, again and again until it is done; how long that which was done took, in seconds."""
+        outage = Outage(logger, "summaries wait to be written")
         while True:
             try:
-                return await self._store()
+                took_s = await self._store()
             except LogError as error:
-                logger.warning("summaries wait to be written: %s", error)
+                outage.lasts(str(error))
                 await trio.sleep(RETRY_S)
+            else:
+                outage.over()
+                return took_s
 
     async def _store(self) -> float:
         """Write what was noted; how long that took, in seconds, but for pauses while it was made ready."""
@@ -143,6 +148,7 @@ class Summariser:
 
     async def _follow(self) -> None:
         """Bring the index to where the log is, and where others write it too, keep it there."""
+        outage = Outage(logger, "the index of summaries is behind")
         while True:
             losses = self._losses
             try:
@@ -151,9 +157,10 @@ class Summariser:
                 read = [name for name in behind.names if await self._read(name)]
                 await self._store()
             except (LogError, Refusal) as error:
-                logger.warning("the index of summaries is behind: %s", error)
+                outage.lasts(str(error))
                 await trio.sleep(RETRY_S)
                 continue
+            outage.over()
             if behind.is_all:
                 if losses == self._losses:
                     self._complete.set()

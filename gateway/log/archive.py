@@ -18,6 +18,7 @@ from gateway.errors import ArchiveAway, ArchiveMismatch, LogUnavailable
 from gateway.log.lag import Lag
 from gateway.ports import Record, Snapshot
 from gateway.runtime.clock import unix_ms
+from gateway.runtime.outage import Outage
 from gateway.runtime.timeslice import Slices
 from gateway.wire.announcement import Announcement
 
@@ -155,6 +156,7 @@ class Archiver:
         self._heads: dict[str, tuple[int, int]] = {}
         self._busy = ENTRIES_A_STEP
         self._lag = Lag(wall_ms)
+        self._outage = Outage(logger, "the archive waits")
         self.numbers = ArchiveNumbers()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -195,7 +197,7 @@ class Archiver:
         try:
             moved = await self.step()
         except LogUnavailable as error:
-            logger.warning("the archive waits: %s", error)
+            self._outage.lasts(str(error))
             return self._failed(str(error), isinstance(error, ArchiveAway))
         except Exception as error:
             logger.exception("bug in the archiver")
@@ -205,8 +207,10 @@ class Archiver:
 
     def _went_well(self, trouble: str) -> None:
         """Note a step that moved all that it could; `trouble` is why it couldn't reach the rest."""
-        if trouble and not self.numbers.trouble:
-            logger.warning("the archive waits for a part of the log: %s", trouble)
+        if trouble:
+            self._outage.lasts(f"a part of the log can't be reached: {trouble}")
+        else:
+            self._outage.over()
         self.numbers.trouble, self.numbers.store_away = trouble, False
 
     def _failed(self, trouble: str, store_away: bool = False) -> float:

@@ -26,6 +26,7 @@ from gateway.config import RedisSettings
 from gateway.errors import first_of
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkBusy, LinkError
+from gateway.runtime.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Link:
         self.generation = 0
         self.last_error = "not connected yet"
         self.down_since: float | None = trio.current_time()
+        self._outage = Outage(logger, f"Redis {address.name} is out of reach", logging.INFO)
         self._config = config
         self._on_change = on_change
         self._waiting: deque[_Request] = deque()
@@ -188,13 +190,14 @@ class Link:
 
     def _ready(self) -> None:
         self.generation += 1
+        self._outage.over()
         self._set_up(True)
 
     def _note(self, error: BaseException) -> None:
         # Trio's BrokenResourceError says nothing itself; its cause does.
         told = error if str(error) else error.__cause__ or error
         self.last_error = str(told) or type(told).__name__
-        logger.info("Redis %s: %s", self.address.name, self.last_error)
+        self._outage.lasts(self.last_error)
 
     def _set_up(self, up: bool) -> None:
         if up == self.up:

@@ -28,6 +28,7 @@ from gateway.redislink.keys import tag
 from gateway.redislink.library import library
 from gateway.redislink.link import Link, Reply, pack
 from gateway.redislink.routing import Table, Topology, topology
+from gateway.runtime.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -286,6 +287,7 @@ class Shards:
             callback()
 
     async def _keep_table(self) -> None:
+        outage = Outage(logger, "the routing table of Redis stays as it is")
         while True:
             with trio.move_on_after(REFRESH_INTERVAL_S):
                 await self._refresh_wanted.wait()
@@ -294,10 +296,11 @@ class Shards:
                 table = await self._load()
             except GatewayError as error:
                 # A table that this node can't follow (ConfigError): what it knows stays in service.
-                logger.warning("Redis routing table: %s", error)
+                outage.lasts(str(error))
                 await trio.sleep(REFRESH_SPACING_S)
                 self.refresh()
                 continue
+            outage.over()
             self._apply(table)
             await trio.sleep(REFRESH_SPACING_S)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -256,3 +257,20 @@ async def test_an_archive_that_is_away_is_told_apart_from_the_log() -> None:
             nursery.cancel_scope.cancel()
         assert await store.heads([ROOM]) == {ROOM: (1, 1)}
         await store.aclose()
+
+
+async def test_an_archive_that_is_away_is_logged_once_and_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("gateway.log.archive.RETRY_INTERVAL_S", 0.01)
+    monkeypatch.setattr("gateway.log.archive.IDLE_INTERVAL_S", 0.01)
+    async with archiver() as (moving, outbox, _), trio.open_nursery() as nursery:
+        outbox.failure = LogUnavailable("redis: away")
+        await nursery.start(moving.run)
+        await until(lambda: moving.numbers.failures > 3)
+        outbox.failure = None
+        await until(lambda: not moving.numbers.trouble)
+        nursery.cancel_scope.cancel()
+    told = [line for line in caplog.messages if line.startswith("the archive waits")]
+    assert told == ["the archive waits: redis: away", "the archive waits no longer"]

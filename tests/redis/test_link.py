@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import hiredis
 import pytest
 import trio
@@ -64,7 +66,8 @@ async def test_a_cancelled_caller_leaves_the_order_of_replies_intact() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_it_connects_again_after_the_server_was_killed() -> None:
+async def test_it_connects_again_after_the_server_was_killed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     with redis_server() as server:
         async with trio.open_nursery() as nursery:
             changes: list[bool] = []
@@ -76,10 +79,14 @@ async def test_it_connects_again_after_the_server_was_killed() -> None:
             with pytest.raises(LinkError) as raised:
                 await link.execute("PING")
             assert not raised.value.sent
+            await until(lambda: "all attempts to connect" in link.last_error)
             await trio.to_thread.run_sync(server.start)
             with trio.fail_after(30):
                 await link.wait_up()
             assert await link.execute("PING") == b"PONG"
+            told = [line for line in caplog.messages if "is out of reach" in line]
+            assert len(set(told)) == len(told), "what doesn't change is told once, however often it is tried"
+            assert told[-1] == f"Redis {link.address.name} is out of reach no longer"
             assert changes == [True, False, True]
             assert link.generation == 2
             nursery.cancel_scope.cancel()

@@ -14,6 +14,7 @@ from gateway.log.search.indexer import IDLE_INTERVAL_S, Indexer
 from gateway.log.search.opensearch import FORMAT_VERSION, OpenSearchIndex, Rest
 from gateway.log.search.queue import Generation, SearchQueue, added, generations, refilled, switched
 from gateway.ports.search import Erasure
+from gateway.runtime.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +61,17 @@ class ClusterIndexing:
 
     async def run(self) -> None:
         """Serve until cancelled."""
+        outage = Outage(logger, "search waits")
         async with trio.open_nursery() as nursery:
             while True:
                 try:
                     await self._look(nursery)
                     self._trouble = ""
+                    outage.over()
                 except LogUnavailable as error:
                     self._trouble = str(error)
                     self._failures += 1
-                    logger.warning("search waits: %s", error)
+                    outage.lasts(self._trouble)
                     await trio.sleep(RETRY_S)
                 else:
                     await trio.sleep(LOOK_INTERVAL_S)

@@ -22,6 +22,7 @@ from gateway.hub.index_rules import HIDDEN
 from gateway.log.lag import Lag
 from gateway.ports.search import Erasure, IndexEntry, SearchIndex
 from gateway.runtime.clock import unix_ms
+from gateway.runtime.outage import Outage
 from gateway.runtime.timeslice import Slices
 from gateway.search.texts import text_of, text_of_patch
 
@@ -116,6 +117,7 @@ class Indexer:
         self._length = 0
         self._indexed: dict[str, tuple[int, int]] = {}  # epochs and versions of documents in the index
         self._lag = Lag(wall_ms)
+        self._outage = Outage(logger, "the index of searches waits")
         self.numbers = IndexNumbers()
 
     async def run(self) -> None:
@@ -133,13 +135,14 @@ class Indexer:
         try:
             has_more = await self.step()
         except LogError as error:
-            logger.warning("the index of searches waits: %s", error)
+            self._outage.lasts(str(error))
             return self._failed(str(error))
         except OtherHistory:
             raise
         except Exception as error:
             logger.exception("bug in the indexer")
             return self._failed(repr(error))
+        self._outage.over()
         self.numbers.trouble = ""
         return 0 if has_more else IDLE_INTERVAL_S
 

@@ -1,0 +1,27 @@
+"""What the log has of something that fails again and again."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from gateway.runtime.outage import Outage
+
+
+def test_an_outage_is_told_when_it_begins_when_its_reason_changes_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outage = Outage(logging.getLogger("gateway.tests"), "the archive waits")
+    outage.over()
+    for reason in ("refused", "refused", "starting up", "starting up"):
+        outage.lasts(reason)
+    outage.over()
+    outage.over()
+    outage.lasts("starting up")
+    assert caplog.messages == [
+        "the archive waits: refused",
+        "the archive waits: starting up",
+        "the archive waits no longer",
+        "the archive waits: starting up",
+    ]
