@@ -117,7 +117,7 @@ async def test_a_damaged_resource_keeps_no_other_out_of_the_index(tmp_path: Path
 
 
 async def test_what_is_told_goes_on_from_one_indexer_to_the_next(
-    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, autojump_clock: MockClock, capfd: pytest.CaptureFixture[str]
 ):
     index = SqliteSearch(tmp_path / INDEX)
     source = LogSource(tmp_path, index)
@@ -138,7 +138,7 @@ async def test_what_is_told_goes_on_from_one_indexer_to_the_next(
     now_ms += 3000
     teller.waits("away")
     await told(1)
-    said = [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    said = [orjson.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [one["changes"] for one in said] == [5, 5, 7, 7, 7, 8]
     assert [one["failures"] for one in said] == [0, 1, 1, 2, 3, 3]
     assert [one["lag_ms"] for one in said] == [0, 0, 4000, 4000, 7000, 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import orjson
 import psutil
 import pytest
 import trio
 
+from gateway.log.database_files import discard
 from gateway.log.search.embedded import INDEX, SqliteSearch
 from gateway.log.search.follower import FRESH
 from gateway.log.sqlite.log import SqliteLog
@@ -48,8 +52,9 @@ Indexer.step = first_step
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A directory whose log has so many events that to index them takes a while."""
-    trio.run(write, tmp_path)
-    return tmp_path
+    directory = tmp_path / "data"
+    trio.run(write, directory)
+    return directory
 
 
 async def write(data: Path) -> None:
@@ -66,10 +71,12 @@ async def write(data: Path) -> None:
 
 
 @asynccontextmanager
-async def running(*command: str) -> AsyncIterator[trio.Process]:
+async def running(
+    *command: str, stdout: int | IO[bytes] = subprocess.DEVNULL, stderr: IO[bytes] | None = None
+) -> AsyncIterator[trio.Process]:
     """A process that ends with the test, be it stopped."""
     process = await trio.lowlevel.open_process(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment()
+        command, stdin=subprocess.PIPE, stdout=stdout, stderr=stderr, env=environment()
     )
     try:
         yield process
@@ -94,7 +101,7 @@ async def until_made(data: Path) -> None:
     async def has_all() -> bool:
         return await counted() >= ENTRIES
 
-    await until(lambda: not (data / FRESH).exists() and (data / INDEX).exists(), "an index", PATIENCE_S)
+    await until(lambda: (data / INDEX).exists() and not left(data), "an index", PATIENCE_S)
     await until(has_all, f"{ENTRIES} entries", PATIENCE_S, every_s=0.05)
     assert await counted() == ENTRIES
     await index.aclose()
@@ -147,3 +154,39 @@ async def test_what_a_killed_maker_left_is_removed_by_the_follower(data: Path) -
         await until_made(data)
         assert left(data) == []
         assert follower.poll() is None
+
+
+async def test_a_directory_that_vanished_is_told_once_and_followed_when_it_is_back(
+    data: Path, tmp_path: Path
+) -> None:
+    told, logged, elsewhere = tmp_path / "told", tmp_path / "logged", tmp_path / "elsewhere"
+
+    def failures() -> int:
+        lines = told.read_bytes().rpartition(b"\n")[0].splitlines()
+        return int(orjson.loads(lines[-1])["failures"]) if lines else 0
+
+    with told.open("wb", buffering=0) as out, logged.open("wb", buffering=0) as errors:
+        async with running(*following(data), stdout=out, stderr=errors) as follower:
+            await until_made(data)
+            shutil.move(data, elsewhere)
+            await until(lambda: failures() > 3, "it looks again and again", PATIENCE_S)
+            lines = logged.read_text().splitlines()
+            assert len([line for line in lines if "searches waits: [Errno 2] No such file" in line]) == 1
+            discard(elsewhere / INDEX)
+            shutil.move(elsewhere, data)
+            await until_made(data)
+            assert follower.poll() is None
+    assert "Traceback" not in logged.read_text()
+
+
+async def test_a_follower_whose_node_was_killed_says_nothing_of_that(data: Path, tmp_path: Path) -> None:
+    logged = tmp_path / "logged"
+    heard, told = os.pipe()
+    os.close(heard)
+    with logged.open("wb", buffering=0) as errors, os.fdopen(told, "wb") as out:
+        async with running(*following(data), stdout=out, stderr=errors) as follower:
+            await until_made(data)  # meanwhile it told how it goes
+            assert follower.stdin is not None
+            await follower.stdin.aclose()
+            assert await follower.wait() == 0
+    assert "Traceback" not in logged.read_text()

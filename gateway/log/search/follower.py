@@ -46,6 +46,7 @@ logger = logging.getLogger("gateway.log.search.follower")
 TELL_INTERVAL_S = 0.5
 RETRY_S = 1.0
 NICENESS = 5
+STDIN, STDOUT = 0, 1
 # The index that is being made.
 FRESH = f"{INDEX}.new"
 _STANDING = "SELECT standing_epoch FROM log"
@@ -214,25 +215,27 @@ def _remove_forsaken(data_dir: Path) -> None:
 async def follow(data_dir: Path, teller: Teller) -> None:
     """Keep the index up to date, until cancelled."""
     path = data_dir / INDEX
-    waits = False
+    waiting = ""  # why, as it was logged
     while True:
         try:
             if format_of(path) != FORMAT_VERSION:
-                if not waits:
+                if not waiting:
                     logger.info("the index of searches is made from the log")
                 await build(data_dir, teller)
-            waits = False
+            waiting = ""
             await _follow_one(data_dir, path, teller)
         except LogLocked as error:
-            if not waits:
+            if str(error) != waiting:
                 logger.info("%s", error)
-            waits = True
+            waiting = str(error)
             await trio.sleep(RETRY_S)
         except OtherHistory:
-            path.unlink()
-        except LogUnavailable as error:
-            logger.warning("the index of searches waits: %s", error)
-            teller.waits(str(error))
+            path.unlink(missing_ok=True)
+        except (LogUnavailable, OSError) as error:
+            if str(error) != waiting:
+                logger.warning("the index of searches waits: %s", error)
+            waiting = str(error)
+            teller.waits(waiting)
             await trio.sleep(RETRY_S)
 
 
@@ -297,15 +300,15 @@ class Teller:
             "trouble": trouble,
             "lag_ms": lag_ms,
         }
-        sys.stdout.write(orjson.dumps(self._said).decode() + "\n")
-        sys.stdout.flush()
+        with contextlib.suppress(BrokenPipeError):  # the node was killed, and so the standard input ends too
+            os.write(STDOUT, orjson.dumps(self._said) + b"\n")
 
 
 async def serve(data_dir: Path) -> None:
     """Follow until the standard input ends."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow, data_dir, Teller())
-        stream = trio.lowlevel.FdStream(os.dup(0))
+        stream = trio.lowlevel.FdStream(os.dup(STDIN))
         with contextlib.suppress(trio.BrokenResourceError):
             while await stream.receive_some(1024):
                 pass
