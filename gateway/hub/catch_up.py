@@ -97,7 +97,7 @@ class CatchUp:
         self.pasts = Pasts(log, counters, config.limits, self.now)
         self.on_other_history: Callable[[Room], None] = lambda room: None
         self._due: set[str] = set()
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, trio.Event] = {}
         self._landings: dict[Room, trio.Event] = {}
 
     # ----------------------------------------------------------------------------------- to the head
@@ -109,7 +109,7 @@ class CatchUp:
         """
         self._due.add(resource)
         if resource not in self._under_way:
-            self._under_way.add(resource)
+            self._under_way[resource] = trio.Event()
             self._background.start(self._until_done, resource)
 
     async def _until_done(self, resource: str) -> None:
@@ -119,7 +119,12 @@ class CatchUp:
                 if (room := self._rooms.get(resource)) is not None:
                     await self._try(room)
         finally:
-            self._under_way.discard(resource)
+            self._under_way.pop(resource).set()
+
+    async def surely(self, room: Room) -> None:
+        """Bring a room to the log's head, however long the log is away; a damaged or closed one stays."""
+        self.soon(room.resource)
+        await self._under_way[room.resource].wait()
 
     async def _try(self, room: Room) -> None:
         """Bring a room to the log's head; where the log doesn't answer it stays due, after a pause."""

@@ -18,7 +18,7 @@ import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import LogDamaged, LogTrimmed, Refusal
 from gateway.hub.child_items import CHILD, Items, differences, parent_of, parents_in
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
@@ -49,15 +49,24 @@ Tell = Callable[[Items, Items], None]
 class Due:
     """What an index is late by: events that may have changed, and ids of those that were purged.
 
-    `kept` are the items of an index that begins anew, until they are written.
+    `kept` are the items of an index that begins anew, until they are written; `doubtful`, of those that were
+    written late, the ids whose events haven't been looked at since.
     """
 
     events: dict[Room, None] = field(default_factory=dict)
     purged: set[str] = field(default_factory=set)
     kept: dict[str, Any] | None = None
+    doubtful: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.purged)
+        return bool(self.events or self.purged or self.doubtful)
+
+    def try_again(self, failed: Due) -> None:
+        """What was due before this wasn't done."""
+        self.events = failed.events | self.events
+        self.purged |= failed.purged
+        self.kept = failed.kept
+        self.doubtful |= failed.doubtful
 
 
 class Watched:
@@ -181,7 +190,7 @@ class Children:
             if slices.over:
                 await slices.pause()
             if event in self.parents and differences(index.id, event, index.document or {}):
-                await self._known_to_head(event)
+                await self._catch_up(event)  # one that was purged must not come back
                 if event in self.parents:  # it may have been evicted
                     self._say_again(index, event)
 
@@ -192,17 +201,6 @@ class Children:
             self._index_soon(index.id).events[event] = None
         if not event.version or (said is not None and said.get("epoch", 0) < event.epoch):
             self.purged(event.resource, (index.id,))
-
-    async def _known_to_head(self, event: Room) -> None:
-        """Bring an event to the log's head: one that was purged must not come back."""
-        while True:
-            try:
-                await self._catch_up(event)
-                return
-            except LogDamaged:
-                return
-            except LogUnavailable:
-                await trio.sleep(RETRY_PAUSE_S)
 
     def forget(self, room: Room) -> None:
         """A room is evicted."""
@@ -222,6 +220,7 @@ class Children:
             later = self._due[calendar] = Due()
             try:
                 await self._erase(calendar, due)
+                await self._look_at_doubtful(calendar, due)
                 await self._write(calendar, list(due.events))
                 self._damaged.discard(calendar)
             except Refusal as refusal:
@@ -230,9 +229,7 @@ class Children:
                     continue
                 logger.warning("the index of calendar %s isn't up to date: %s", calendar, refusal.message)
                 if refusal.code in ("UNAVAILABLE", "CONFLICT", "VERSION_TOO_OLD"):
-                    later.events = due.events | later.events
-                    later.purged |= due.purged
-                    later.kept = due.kept
+                    later.try_again(due)
                     await trio.sleep(RETRY_PAUSE_S)
         del self._due[calendar]
 
@@ -249,12 +246,30 @@ class Children:
         room = await self._open(f"{INDEX}:{calendar}")
         if due.kept is None and not room.version:
             return
+        began_s, tried = self._now_s(), due.kept is not None
         items = (due.kept or {}) | (room.document or {})
         due.kept = {name: item for name, item in items.items() if name not in due.purged}
         if room.version:
             room = await self._purge(room.resource)
         await self._commit(room, [{"op": "add", "path": "", "value": due.kept}])
+        if tried or self._now_s() - began_s > LOOK_AGAIN_S:  # others have compared without them
+            due.doubtful.update(due.kept)
         due.purged, due.kept = set(), None
+
+    async def _look_at_doubtful(self, calendar: str, due: Due) -> None:
+        """Have an index say of events what is so by now, wherever they are open."""
+        while due.doubtful:
+            index = await self._open(f"{INDEX}:{calendar}")
+            name = next(iter(due.doubtful))
+            try:
+                event = await self._open(f"{CHILD}:{name}")
+                await self._catch_up(event)
+                if differences(calendar, event, index.document or {}):
+                    self._say_again(index, event)
+            except Refusal as refusal:
+                if not isinstance(refusal.__cause__, LogDamaged):
+                    raise
+            due.doubtful.discard(name)
 
     async def _write(self, calendar: str, events: Sequence[Room]) -> None:
         for first in range(0, len(events), TOGETHER_MAX):

@@ -108,7 +108,7 @@ class Hub:
             wall_ms=wall_ms,
             background=self._background,
         )
-        self.children = Children(self.open, self.purge, self.catch_up.now, log, now_s, self._background)
+        self.children = Children(self.open, self.purge, self.catch_up.surely, log, now_s, self._background)
         self.catch_up.on_other_history = self.children.began_anew
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)

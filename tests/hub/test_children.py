@@ -9,7 +9,7 @@ from gateway.errors import LogDamaged, LogUnavailable, Refusal
 from gateway.hub.child_items import parent_of, summary_of
 from gateway.ot import DEFAULT_LIMITS
 from tests.hub.parts import cluster
-from tests.rooms.parts import CONFIG, EVENT, Author
+from tests.rooms.parts import CONFIG, EVENT, Author, Reader
 
 STANDUP = EVENT | {"title": "Standup", "calendar_id": "work", "start_time": "2026-01-05T09:00:00Z"}
 
@@ -321,6 +321,92 @@ async def test_what_moves_before_the_purge_of_its_index_is_tried_again_does_not_
         await edit(two, event, "/calendar_id", "home")
         await trio.sleep(5)
         assert (await items_of(one), list(await items_of(one, "home"))) == ({}, ["2"])
+
+
+def index_appends_wait(worker):
+    """What lets changes of the index through, which wait at the log of this worker."""
+    append, go = worker.log.append, trio.Event()
+
+    async def late(batches):
+        if any(batch.resource == "children:work" for batch in batches):
+            await go.wait()
+        return await append(batches)
+
+    worker.log.append = late
+    return go
+
+
+@pytest.mark.parametrize("fate", ["moved", "out", "purged", "purged and closed"])
+async def test_what_happens_before_an_index_is_written_late_does_not_come_back(autojump_clock, fate):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        for number in (1, 2, 3):
+            await create(one, f"{number}", STANDUP | {"title": f"Secret {number}"})
+            await trio.sleep(0.1)
+        event = await two.hub.open("event:2")
+        go = index_appends_wait(one)
+        await one.hub.purge("event:1")
+        await trio.sleep(0.1)
+        if fate == "moved":
+            await edit(two, event, "/calendar_id", "home")
+        elif fate == "out":
+            await two.commit(event, Author("ann"), [{"op": "remove", "path": "/calendar_id"}])
+        else:
+            await two.hub.purge("event:2")
+        await trio.sleep(5 if fate != "purged and closed" else 3 * CONFIG.timeouts.room_idle_s)
+        go.set()
+        await trio.sleep(5)
+        assert list(await items_of(one)) == ["3"] == list(await items_of(two))
+        assert fate in ("moved", "out") or b"Secret 2" not in await history_of(one)
+
+
+async def test_an_index_that_is_written_late_is_compared_once_the_log_is_back(autojump_clock, caplog):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        for number in range(5):
+            await create(one, f"{number}")
+            await trio.sleep(0.1)
+        event = await two.hub.open("event:2")
+        go = index_appends_wait(one)
+        await one.hub.purge("event:1")
+        await edit(two, event, "/calendar_id", "home")
+        await trio.sleep(3 * CONFIG.timeouts.room_idle_s)
+        opened, away = one.log.open, ["event:0", "event:2"]
+
+        async def away_at_first(resource):
+            if resource in away:
+                away.remove(resource)
+                raise LogUnavailable("away", "none")
+            if resource == "event:3":
+                raise LogDamaged("event:3")
+            return await opened(resource)
+
+        one.log.open = away_at_first
+        go.set()
+        await trio.sleep(10)
+        assert sorted(await items_of(one)) == ["0", "3", "4"]
+        assert away == []
+
+
+async def test_while_the_log_is_away_it_is_asked_for_an_event_once_a_second(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        (await create(worker, "1")).add(Reader(), True)
+        await trio.sleep(0.1)
+        index, opened, asked = await worker.hub.open("children:work"), worker.log.open, []
+
+        async def counted(resource):
+            asked.append(resource)
+            return await opened(resource)
+
+        found.history.purge("children:work")
+        await worker.hub.catch_up.now(index)
+        worker.log.open, worker.log.away = counted, True
+        await trio.sleep(60)
+        assert 50 < asked.count("event:1") <= 60
+        worker.log.away = False
+        await trio.sleep(5)
+        assert list(await items_of(worker)) == ["1"]
 
 
 async def test_an_event_that_is_evicted_while_it_is_compared_with_its_index_is_forgotten(autojump_clock):
