@@ -9,7 +9,11 @@ import { lazy } from "./lazy.js";
 const END = ".json";
 const CORRUPT = ".corrupt";
 /** So long may a name be: file systems take 255 bytes, with the longest ending that it is given. */
-const NAME_MAX = 255 - CORRUPT.length;
+const NAME_MAX = 255 - END.length - CORRUPT.length;
+/** What no escaped key has: after it comes which letters of the name are upper case. */
+const MARK = "=";
+/** The letters of a name, and what is escaped in it. */
+const LETTERS = /%..|[A-Za-z]/g;
 const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
 /**
@@ -18,13 +22,13 @@ const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
  * be parsed is renamed to `.corrupt`.
  */
 export function fileStore(directory: string): Store {
-  const pathOf = (key: string) => join(directory, caseless(encodeURIComponent(key) + END));
+  const pathOf = (key: string) => join(directory, caseless(encodeURIComponent(key)) + END);
   let writing: Promise<unknown> = Promise.resolve();
 
   /** What was written under names in which case counted is there under the names of today. */
   const renamed = lazy(async () => {
     for (const file of await filesIn(directory)) {
-      const name = caseless(file);
+      const name = caseless(file.slice(0, -END.length)) + END;
       if (name !== file) await rename(join(directory, file), join(directory, name));
     }
   });
@@ -50,7 +54,7 @@ export function fileStore(directory: string): Store {
     },
     keys: async (prefix) => {
       await renamed();
-      const keys = (await filesIn(directory)).map((file) => decodeURIComponent(file.slice(0, -END.length)));
+      const keys = (await filesIn(directory)).map(keyOf);
       return keys.filter((key) => key.startsWith(prefix));
     },
     close: async () => {
@@ -60,14 +64,40 @@ export function fileStore(directory: string): Store {
 }
 
 /**
- * The name with its upper-case letters escaped: to macOS and Windows names that differ in case alone are one. A name that
- * would be too long for that stays as it is.
+ * The name with its upper-case letters escaped: to macOS and Windows names that differ in case alone are one. Where it
+ * would be too long for that, they are marked at its end; a name that is too long for that, too, stays as it is.
  */
 function caseless(name: string): string {
   const escaped = name.replace(/%..|[A-Z]/g, (part) =>
     part.length > 1 ? part : `%${part.charCodeAt(0).toString(16)}`,
   );
-  return escaped.length > NAME_MAX ? name : escaped;
+  if (escaped.length <= NAME_MAX) return escaped;
+  const marked = withMarks(name);
+  return marked.length <= NAME_MAX ? marked : name;
+}
+
+/** The name in lower case, and a bit for each letter: whether it is upper case. */
+function withMarks(name: string): string {
+  let bits = "0b1";
+  const lower = name.replace(LETTERS, (part) => {
+    if (part.length > 1) return part;
+    bits += part < "a" ? "1" : "0";
+    return part.toLowerCase();
+  });
+  return `${lower}${MARK}${BigInt(bits).toString(16)}`;
+}
+
+function keyOf(file: string): string {
+  const [name, marks] = file.slice(0, -END.length).split(MARK) as [string, string?];
+  if (marks === undefined) return decodeURIComponent(name);
+  const bits = BigInt(`0x${marks}`).toString(2);
+  let letter = 0;
+  const cased = name.replace(LETTERS, (part) => {
+    if (part.length > 1) return part;
+    letter += 1;
+    return bits[letter] === "1" ? part.toUpperCase() : part;
+  });
+  return decodeURIComponent(cased);
 }
 
 async function filesIn(directory: string): Promise<string[]> {

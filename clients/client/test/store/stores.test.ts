@@ -105,6 +105,18 @@ describe("files of keys that differ in case", () => {
     for (const key of keys) expect(await store.read(key)).toBe(key);
   });
 
+  test("are two where there is no room to escape their capitals", async () => {
+    const folder = join(directory, String(++count));
+    const long = ["Id", "iD", "ID", "id"].map((name) => `docs/calendar:~${name.repeat(63)}`);
+    const store = fileStore(folder);
+    for (const key of long) await store.write(new Map([[key, key]]));
+    expect(new Set(readdirSync(folder).map((file) => file.toLowerCase())).size).toBe(4);
+    const again = fileStore(folder);
+    expect((await again.keys("docs/")).sort()).toEqual([...long].sort());
+    for (const key of long) expect(await again.read(key)).toBe(key);
+    expect(readdirSync(folder)).toHaveLength(4);
+  });
+
   test("are found under the names that they had, and have one name afterwards", async () => {
     const folder = join(directory, String(++count));
     mkdirSync(folder);
