@@ -13,36 +13,54 @@ interface DayProps {
   day: Date;
   isToday: boolean;
   isOutside: boolean;
+  /** Does the tab key lead here, and to what is in it? */
+  isTabStop: boolean;
   events: readonly Appearance[];
+  visit(): void;
   add(): void;
 }
 
-export function Day({ day, isToday, isOutside, events, add }: DayProps): ReactNode {
+export function Day({ day, isToday, isOutside, isTabStop, events, visit, add }: DayProps): ReactNode {
   const kind = [isOutside && "outside", isToday && "today"].filter(Boolean).join(" ");
   const name = day.toLocaleDateString(undefined, { day: "numeric", month: "long" });
   const shown = events.length > SHOWN + 1 ? SHOWN : events.length;
+  const tabIndex = isTabStop ? 0 : -1;
   return (
-    <td className={kind}>
+    <td className={kind} tabIndex={tabIndex} onFocus={visit}>
       <time dateTime={dayOf(day)} aria-current={isToday ? "date" : undefined}>
         <span className="weekday">{day.toLocaleDateString(undefined, { weekday: "long" })} </span>
         {day.getDate()}
       </time>
-      <Entries events={events} shown={shown} />
-      {shown < events.length && <More count={events.length - shown} name={name} day={day} events={events} />}
-      <button type="button" className="add" aria-label={`New event on ${name}`} onClick={add}>
+      <Entries events={events} shown={shown} tabIndex={tabIndex} />
+      {shown < events.length && (
+        <More count={events.length - shown} name={name} day={day} events={events} tabIndex={tabIndex} />
+      )}
+      <button
+        type="button"
+        className="add"
+        tabIndex={tabIndex}
+        aria-label={`New event on ${name}`}
+        onClick={add}
+      >
         +
       </button>
     </td>
   );
 }
 
-/** Those beyond the ones that are `shown` are there on paper. */
-function Entries({ events, shown }: { events: readonly Appearance[]; shown: number }): ReactNode {
+interface EntriesProps {
+  events: readonly Appearance[];
+  /** So many; the others are there on paper. */
+  shown: number;
+  tabIndex?: 0 | -1;
+}
+
+function Entries({ events, shown, tabIndex }: EntriesProps): ReactNode {
   return (
     <ul>
       {events.map(({ event, time }, index) => (
         <li key={event.id} className={index < shown ? undefined : "rest"}>
-          <a href={eventAddress(event.id)}>
+          <a href={eventAddress(event.id)} tabIndex={tabIndex}>
             <span className="hour">{time}</span> <bdi>{titleOf(event)}</bdi>
           </a>
         </li>
@@ -56,15 +74,17 @@ interface MoreProps {
   name: string;
   day: Date;
   events: readonly Appearance[];
+  tabIndex: 0 | -1;
 }
 
-function More({ count, name, day, events }: MoreProps): ReactNode {
+function More({ count, name, day, events, tabIndex }: MoreProps): ReactNode {
   const [isOpen, setOpen] = useState(false);
   return (
     <>
       <button
         type="button"
         className="more"
+        tabIndex={tabIndex}
         aria-haspopup="dialog"
         aria-label={`+${count} more on ${name}`}
         onClick={() => setOpen(true)}

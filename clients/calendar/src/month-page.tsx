@@ -1,13 +1,14 @@
 /** A month and its events. */
 
 import { useClient } from "@collab/react";
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { dayIn, dayOf, weeksOf } from "./dates.js";
 import { Day } from "./day.js";
 import { appearances } from "./days.js";
 import { createEvent } from "./event.js";
 import type { Events } from "./events.js";
-import { Heading } from "./heading.js";
+import { onGridKey } from "./grid.js";
+import { HEADING, Heading } from "./heading.js";
 import { Offline } from "./offline.js";
 import { eventAddress, monthAddress, monthOf } from "./route.js";
 import { useToday } from "./today.js";
@@ -38,6 +39,8 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
     add(monthOf(now) === month ? now : dayIn(month, 1));
   };
   const today = useToday();
+  const [visited, setVisited] = useState<string | null>(null);
+  const stop = tabStop(month, weeks, visited, today);
   const isEmpty = status === "loading" && !items.length;
   return (
     <div className="month" aria-busy={isEmpty}>
@@ -63,7 +66,8 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
             : "As it was before the connection was lost. What changes is shown as soon as there is one."
         }
       />
-      <table>
+      {/* biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: a table of days is a grid */}
+      <table role="grid" aria-labelledby={HEADING} onKeyDown={onGridKey}>
         <thead>
           <tr>
             {WEEKDAYS.map((weekday) => (
@@ -82,6 +86,8 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
                   day={day}
                   isToday={dayOf(day) === today}
                   isOutside={monthOf(day) !== month}
+                  isTabStop={dayOf(day) === stop}
+                  visit={() => setVisited(dayOf(day))}
                   events={byDay.get(day) ?? []}
                   add={() => add(day)}
                 />
@@ -92,4 +98,11 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
       </table>
     </div>
   );
+}
+
+/** The day that the tab key leads to: where one was, else today, or the first of the month. */
+function tabStop(month: string, weeks: Date[][], visited: string | null, today: string): string {
+  const isShown = weeks.flat().some((day) => dayOf(day) === visited);
+  if (visited !== null && isShown) return visited;
+  return today.startsWith(month) ? today : `${month}-01`;
 }

@@ -1,0 +1,77 @@
+/** The month by keyboard. */
+
+import { AxeBuilder } from "@axe-core/playwright";
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+const HERE = { timezoneId: "UTC", locale: "en-GB" };
+
+/** Lunch is on 17 February, a Wednesday. */
+async function february(viewport = { width: 1280, height: 860 }): Promise<Person> {
+  const start_time = "2027-02-17T12:00:00Z";
+  await stage.make("lunch", { title: "Lunch", start_time, calendar_id: "demo" });
+  const address = `${stage.address}/#/month/2027-02`;
+  const ann = await stage.arrive("Ann", address, undefined, { ...HERE, viewport });
+  await ann.page.getByRole("link", { name: "12:00 Lunch" }).waitFor();
+  return ann;
+}
+
+/** The day that has the focus, or in which it is. */
+const day = ({ page }: Person) =>
+  page.evaluate(() => document.activeElement?.closest("td")?.querySelector("time")?.dateTime);
+
+/** Presses keys, each of which leads to a day. */
+async function way(person: Person, ...steps: [key: string, day: string][]): Promise<void> {
+  for (const [key, expected] of steps) {
+    await person.page.keyboard.press(key);
+    expect(await day(person), key).toBe(`2027-${expected}`);
+  }
+}
+
+test("a month is one stop of the tab key, and arrow keys lead from day to day", async () => {
+  const ann = await february();
+  await ann.button("New event").focus();
+  await way(
+    ann,
+    ["Tab", "02-01"],
+    ["ArrowLeft", "02-01"], // there is none before it
+    ["ArrowDown", "02-08"],
+    ["ArrowDown", "02-15"],
+    ["ArrowRight", "02-16"],
+    ["ArrowRight", "02-17"],
+    ["End", "02-21"],
+    ["Home", "02-15"],
+    ["ArrowUp", "02-08"],
+    ["ArrowLeft", "02-07"], // Monday the eighth, Sunday the seventh
+  );
+  const { violations } = await new AxeBuilder({ page: ann.page }).analyze();
+  expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+  await way(ann, ["Tab", "02-07"]); // to what makes an event there
+  await ann.page.keyboard.press("Tab");
+  expect(await day(ann)).toBeUndefined(); // nothing else of the month
+});
+
+test("by the tab key one comes to a day's events, and makes one there", async () => {
+  const ann = await february();
+  await ann.page.getByRole("gridcell", { name: /Wednesday 17/ }).focus();
+  await ann.page.keyboard.press("Tab");
+  await ann.page.keyboard.press("Enter");
+  await ann.sees("Title", "Lunch");
+  await ann.page.goBack();
+  await ann.page.getByRole("gridcell", { name: /Wednesday 17/ }).focus();
+  for (const key of ["Tab", "Tab", "Enter"]) await ann.page.keyboard.press(key);
+  await ann.sees("Title", "");
+  expect(await ann.textbox("Start").inputValue()).toBe("2027-02-17T09:00");
+});
+
+test("where days stand below each other, so they follow; and the left arrow leads to the left in each script", async () => {
+  const ann = await february({ width: 390, height: 844 });
+  await ann.page.getByRole("gridcell", { name: /Wednesday 17/ }).focus();
+  await way(ann, ["ArrowDown", "02-18"], ["ArrowUp", "02-17"], ["ArrowRight", "02-18"]);
+  await ann.page.evaluate(() => {
+    document.documentElement.dir = "rtl";
+  });
+  await way(ann, ["ArrowRight", "02-17"], ["ArrowLeft", "02-18"]);
+});
