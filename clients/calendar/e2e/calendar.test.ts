@@ -404,19 +404,37 @@ test("invisible in one tab is shown in the other, and taken back there", async (
   await bob.people.nth(1).waitFor();
 });
 
-test("where the browser keeps nothing one signs in and edits all the same", async () => {
-  const bob = await stage.arrive("Bob");
-  const ann = await stage.arrive("Ann", stage.address, (context) =>
-    context.addInitScript(() => {
-      const get = () => {
-        throw new DOMException("Site data is blocked.", "SecurityError");
-      };
-      for (const name of ["sessionStorage", "localStorage"]) Object.defineProperty(window, name, { get });
-    }),
-  );
-  await ann.newEvent("Lunch of the team");
-  await bob.page.getByRole("link", { name: /Lunch of the team/ }).waitFor();
-});
+/** Runs in the page, before its own code: as in a browser whose user lets no site keep anything. */
+function blockSiteData(): void {
+  const refused = () => new DOMException("Site data is blocked.", "SecurityError");
+  const get = () => {
+    throw refused();
+  };
+  for (const name of ["sessionStorage", "localStorage"]) Object.defineProperty(window, name, { get });
+  LockManager.prototype.request = () => Promise.reject(refused());
+  IDBFactory.prototype.open = get;
+}
+
+/** As in windows that have no database. */
+function takeDatabase(): void {
+  Object.defineProperty(window, "indexedDB", { value: undefined });
+}
+
+for (const prepare of [blockSiteData, takeDatabase])
+  test(`where the browser keeps nothing one edits all the same, and is asked before edits are left: ${prepare.name}`, async () => {
+    const bob = await stage.arrive("Bob");
+    const ann = await stage.arrive("Ann", stage.address, (context) => context.addInitScript(prepare));
+    await ann.newEvent("Lunch of the team");
+    await bob.page.getByRole("link", { name: /Lunch of the team/ }).waitFor();
+    expect(await ann.button("Dismiss").count()).toBe(0);
+    await ann.workOffline(true);
+    await ann.says("offline");
+    await ann.textbox("Location").fill("Room 7");
+    await ann.says("offline, 1 edit kept here");
+    const asked = ann.answers("dismiss");
+    await ann.button("Sign out").click();
+    expect(asked).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
+  });
 
 test("who signs in while the one before is being signed in again stays that", async () => {
   const person = await stage.arrive("Ann");

@@ -6,7 +6,7 @@ import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 import { EventPage } from "./event-page.js";
 import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
-import { ofThisBrowser, ofThisPage } from "./kept.js";
+import { isStoreShared, ofThisBrowser, ofThisPage } from "./kept.js";
 import { useLeaving } from "./leaving.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
@@ -17,8 +17,7 @@ import { useTurned } from "./turned.js";
 
 const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/realtime`;
 
-// Without locks, as over plain HTTP from another host, tabs can't share a store: each has its own.
-const isStoreShared = Boolean(navigator.locks);
+const IS_STORE_SHARED = isStoreShared(); // if not, each tab has its own
 
 // Each key of a fast typist goes at once; a key that is held in the description stays within the default rate of 100 a
 // minute, for typing costs a tenth. A title or location is set whole: there each patch costs one.
@@ -37,7 +36,7 @@ export function App(): ReactNode {
 
 function clientOptions({ id, name }: User): ClientOptions {
   const getToken = async () => (await signIn(name)).token;
-  const own = isStoreShared ? {} : { store: memoryStore() };
+  const own = IS_STORE_SHARED ? {} : { store: memoryStore() };
   return { url: SOCKET, userId: id, getToken, typingIntervalMs: TYPING_INTERVAL_MS, ...own };
 }
 
@@ -92,8 +91,8 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
   useTurned(route.page === "event" ? null : route.page); // an event's page says itself what it shows
   // On each page, so that the way back to a month shows it at once.
-  const events = useEvents(user.id, isStoreShared ? ofThisBrowser : ofThisPage);
-  const mayLeave = useLeaving(isStoreShared);
+  const events = useEvents(user.id, IS_STORE_SHARED ? ofThisBrowser : ofThisPage);
+  const mayLeave = useLeaving(IS_STORE_SHARED);
   return (
     <>
       <header className="bar">

@@ -31,3 +31,12 @@ function kept(storage: () => Storage): Kept {
 export const ofThisPage: Kept = { get: () => null, set() {} };
 export const ofThisTab = kept(() => sessionStorage);
 export const ofThisBrowser = kept(() => localStorage);
+
+/** Can tabs share a store? Not where site data is blocked; and without locks, as over plain HTTP from another host, none may. */
+export function isStoreShared(): boolean {
+  try {
+    return Boolean(localStorage && globalThis.indexedDB && navigator.locks);
+  } catch {
+    return false;
+  }
+}
