@@ -102,7 +102,7 @@ def _picture(view: View, status: str) -> Panel:
     document = JSON.from_data(view.document) if view.document is not None else Text("no document", "dim")
     return Panel(
         Group(document, Text(), _people(view)),
-        title=f"{view.resource}  {version}{author}",
+        title=Text(f"{view.resource}  {version}{author}"),
         subtitle=Text(status, "green" if status == "live" else "yellow"),
         title_align="left",
         subtitle_align="right",

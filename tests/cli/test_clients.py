@@ -254,15 +254,23 @@ async def test_watch_in_a_terminal_draws_the_document_and_who_is_there(tmp_path)
             env=environment(TERM="xterm-256color", LINES="40"),
         )
         os.close(secondary)
-        shown = b""
         try:
-            with trio.fail_after(30):
-                while not all(word in shown for word in (b"Lunch", b"1 there", b"ann", b"live")):
-                    shown += await trio.to_thread.run_sync(os.read, primary, 4096)
+            await drawn(primary, "Lunch", "1 there", "ann", "live")
+            changed = await gateway("edit", "event:42", replace("Dinner"), "--user", "[/b]", *server.reach())
+            assert changed.status == 0
+            await drawn(primary, "Dinner", "by [/b]")
         finally:
             process.terminate()
             await process.wait()
             os.close(primary)
+
+
+async def drawn(terminal: int, *words: str) -> None:
+    """Wait until all of these were drawn."""
+    shown = b""
+    with trio.fail_after(30):
+        while not all(word.encode() in shown for word in words):
+            shown += await trio.to_thread.run_sync(os.read, terminal, 4096)
 
 
 async def test_an_edit_whose_answer_was_lost_is_committed_once(tmp_path):
