@@ -17,6 +17,8 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
+from gateway.runtime.lines import shown
+
 FORMS = ("console", "json")
 Event = MutableMapping[str, Any]
 
@@ -105,8 +107,9 @@ def _console(logger: Any, name: str, event: Event) -> str:
     """One line: when, how bad, where, what, and further fields; a traceback follows it."""
     head = [event["timestamp"], event["level"].upper(), *([event["node"]] if "node" in event else [])]
     fields = [f"{key}={value}" for key, value in event.items() if key not in _OWN]
-    line = " ".join([*head, f"{event['logger']}: {event['event']}", *fields])
-    return f"{line}\n{event['exception']}" if "exception" in event else line
+    line = shown(" ".join([*head, f"{event['logger']}: {event['event']}", *fields]))
+    traceback = event["exception"].split("\n") if "exception" in event else ()
+    return "\n".join([line, *map(shown, traceback)])
 
 
 def _json(logger: Any, name: str, event: Event) -> str:

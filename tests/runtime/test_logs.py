@@ -106,3 +106,17 @@ def test_what_is_below_the_level_is_not_logged(stream):
     logs.configure("WARNING", "console", "", stream)
     logging.getLogger("gateway").info("chatter")
     assert not stream.getvalue()
+
+
+def test_a_text_from_outside_makes_no_line_of_its_own_and_no_colour(stream):
+    logs.configure("INFO", "console", "", stream)
+    hostile = "x\n2030-01-01 ERROR forged\x1b[2J\x9b\u2028\u202e"
+    try:
+        raise ValueError(hostile.replace("\n", " "))
+    except ValueError:
+        logging.getLogger("gateway").exception("of %s", hostile, extra={"request": hostile})
+    line, *traceback = stream.getvalue().splitlines()
+    shown = r"x\n2030-01-01 ERROR forged\x1b[2J\x9b\u2028\u202e"
+    assert line.endswith(f"ERROR gateway: of {shown} request={shown}")
+    assert traceback[0].startswith("Traceback")
+    assert traceback[-1] == rf"ValueError: {shown}".replace(r"\n", " ")
