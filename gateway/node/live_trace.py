@@ -6,12 +6,14 @@ begins, and back when it ends.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import MutableMapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+from gateway.admission.grants import RESOURCE_TYPE
 from gateway.hub.hub import Hub
 from gateway.sessions.context import Handler, Work
 from gateway.sessions.session import ClientSession
@@ -110,7 +112,11 @@ def _named(message: Message) -> str | None:
     """The resource that a message names whole."""
     payload = message.payload
     kind, ident = messages.type_told_of(payload), payload.get("resource_id")
-    return f"{kind}:{ident}" if isinstance(kind, str) and isinstance(ident, str) else None
+    return f"{kind}:{ident}" if _is_type(kind) and messages.is_resource_id(ident) else None
+
+
+def _is_type(kind: object) -> bool:
+    return isinstance(kind, str) and re.fullmatch(RESOURCE_TYPE, kind) is not None
 
 
 def _subscribed(session: ClientSession, message: Message) -> list[str]:

@@ -8,8 +8,10 @@ import trio
 from gateway.errors import LogUnavailable, Refusal
 from gateway.node.live_trace import LiveTracer
 from gateway.sessions.handlers import HANDLERS
+from gateway.wire.messages import Message
 from tests.hub.parts import cluster
 from tests.rooms.parts import Author, titled
+from tests.sessions.parts import desk
 
 
 async def test_traces_that_begin_together_leave_the_handlers_as_they_were(autojump_clock):
@@ -50,3 +52,14 @@ async def test_who_watches_a_room_too_hears_of_the_change_that_finds_a_trace_ove
                 await worker.commit(room, Author("ann"), titled(title))
         assert heard == [2, 3]
         assert live.told(0)["events"] == []
+
+
+async def test_a_trace_of_a_user_keeps_nothing_that_cannot_be_a_resource(autojump_clock):
+    async with desk() as found:
+        client, handlers = await found.client(), dict(HANDLERS)
+        live = LiveTracer(found.hub, handlers)
+        await live.start("ann", None, 60.0)
+        for kind, ident in (("event", "1"), ("event", "x" * 100_000), ("\x1b[2J", "1"), ("event", "\n")):
+            message = Message("PING", None, {"resource": kind, "resource_id": ident})
+            handlers["PING"](client.session, message, b"{}")
+        assert [event["resource"] for event in live.told(0)["events"]] == ["event:1", None, None, None]
