@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 MISSING: Any = object()
 # Digits of an index in an array; of thousands Python makes no number.
 INDEX_LENGTH_MAX = 16
+# What a ~ of a pointer may not stand before.
+UNESCAPED = re.compile("~(?![01])")
 
 
 def parts(pointer: str) -> list[str]:
     """The components of a pointer; raises ValueError where it is none."""
     if pointer == "":
         return []
-    if not pointer.startswith("/"):
+    if not pointer.startswith("/") or UNESCAPED.search(pointer):
         raise ValueError(pointer)
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
 

@@ -16,7 +16,7 @@ cdef _carry_along(tuple path, list standing, History history, object budget)
 @cython.locals(cursor=dict, number=Py_ssize_t, change=Kept)
 cdef _move_along(tuple path, list cursors, History history, object budget)
 cdef _move(dict cursor, object delta, bint stays)
-cdef _give_up(dict cursor)
+cpdef give_up(dict cursor)
 cdef object _delta(Kept change, tuple path, object before, object text, object budget)
 @cython.locals(position=Py_ssize_t)
 cpdef Py_ssize_t carried(object delta, Py_ssize_t offset, bint stays) except -1

@@ -52,8 +52,11 @@ def carry(entries: Sequence[Presence], history: History) -> None:
 
 
 def _path_of(field: str) -> Path:
-    """Where a field is: a member's name or a pointer."""
-    return tuple(parts(field if field.startswith("/") else f"/{field}"))
+    """Where a field is: a pointer, with or without its first slash, or else a member's name."""
+    try:
+        return tuple(parts(field if field.startswith("/") else f"/{field}"))
+    except ValueError:
+        return (field,)
 
 
 def _carry_along(path: Path, standing: Sequence[Presence], history: History, budget: ot.Budget) -> None:
@@ -63,7 +66,7 @@ def _carry_along(path: Path, standing: Sequence[Presence], history: History, bud
         _move_along(path, cursors, history, budget)
     except PatchError:
         for _, cursor in cursors:
-            _give_up(cursor)
+            give_up(cursor)
     for entry, (_, cursor) in zip(standing, cursors, strict=True):
         if "version" in cursor:
             cursor["version"] = history.version
@@ -89,14 +92,14 @@ def _move_along(
 
 def _move(cursor: dict[str, Any], delta: Delta | None, stays: bool) -> None:
     if delta is None:
-        _give_up(cursor)
+        give_up(cursor)
     else:
         for name in OFFSETS:
             if name in cursor:
                 cursor[name] = carried(delta, cursor[name], stays)
 
 
-def _give_up(cursor: dict[str, Any]) -> None:
+def give_up(cursor: dict[str, Any]) -> None:
     """Leave the field alone."""
     for name in (*OFFSETS, "version"):
         cursor.pop(name, None)

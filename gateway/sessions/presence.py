@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.rooms.cursors import OFFSETS
+from gateway.rooms.cursors import OFFSETS, give_up
+from gateway.rooms.room import Room
 from gateway.sessions.charges import charge_read
 from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
@@ -59,6 +60,14 @@ def turn(
 def _move(subscription: Subscription, cursor: dict[str, Any] | None, is_typing: bool | None) -> None:
     if subscription.presence is not None and not (cursor is None and is_typing is None):
         room = subscription.room
-        if cursor is not None and not cursor.keys().isdisjoint(OFFSETS):
-            cursor.setdefault("version", room.version)
+        if cursor is not None:
+            _place(cursor, room)
         room.roster.update(subscription.presence, room.wall_ms(), cursor, is_typing)
+
+
+def _place(cursor: dict[str, Any], room: Room) -> None:
+    """Have a cursor say of which version it is; of one that isn't there it says its field alone."""
+    if cursor.get("version", room.version) > room.version:
+        give_up(cursor)
+    elif not cursor.keys().isdisjoint(OFFSETS):
+        cursor.setdefault("version", room.version)

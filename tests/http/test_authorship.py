@@ -60,6 +60,20 @@ async def test_a_history_of_one_place(tmp_path, transport):
         assert (await node.client.get(f"{EVENT}/history", params={"path": "title"})).status_code == 400
 
 
+async def test_what_is_no_pointer_names_no_place(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"a~2": 1, "a~": 1})
+        for path in ("/a~2", "/a~", "a", "/a~0/~"):
+            for page in ("history", "blame"):
+                answer = await node.client.get(f"{EVENT}/{page}", params={"path": path})
+                assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_MESSAGE"), (page, path)
+            answer = await node.client.post(f"{EVENT}/restore", json={"version": 1, "path": path})
+            assert answer.status_code == 422 and "JSON Pointer" in answer.json()["detail"], path
+        for path in ("/a~02", "/a~0"):
+            answer = await node.client.get(f"{EVENT}/blame", params={"path": path})
+            assert answer.status_code == 200, path
+
+
 async def test_there_is_nothing_at_a_place_of_thousands_of_digits(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         await node.client.put(EVENT, json={"tags": ["one", "two"]})

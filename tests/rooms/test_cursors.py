@@ -123,6 +123,14 @@ def test_a_field_may_be_a_pointer(table):
     assert seen(table)["position"] == 12
 
 
+def test_a_tilde_of_a_members_name_may_stand_as_it_is(table):
+    commit(table, "bob", {"op": "add", "path": "/notes~02", "value": TEXT})
+    for field in ("notes~2", "notes~02", "/notes~02"):
+        put(table, field=field, position=8)
+        commit(table, "bob", {"op": "text", "path": "/notes~02", "value": [0, "The "]})
+        assert seen(table)["position"] == 12
+
+
 def test_an_index_has_one_spelling(table):
     commit(table, "bob", {"op": "add", "path": "/notes", "value": [TEXT]})
     for field, cursor in (("/notes/0", {"position": 12, "version": 4}), ("/notes/00", {})):

@@ -318,7 +318,7 @@ async def test_a_cursor_is_told_to_the_others(autojump_clock):
         await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=anchored)
         await trio.sleep(0.2)
         assert one(ann.reader.take(), "PRESENCE_UPDATE")["cursor"] == anchored | {"version": 1}
-        cursor |= {"anchor": 7, "version": 9}
+        cursor |= {"anchor": 7, "version": 1}
         await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor)
         await trio.sleep(0.2)
         assert one(ann.reader.take(), "PRESENCE_UPDATE")["cursor"] == cursor
@@ -326,6 +326,17 @@ async def test_a_cursor_is_told_to_the_others(autojump_clock):
         await trio.sleep(0.2)
         told = one(ann.reader.take(), "PRESENCE_UPDATE")["cursor"]
         assert told == {"field": "title"}, "as of the head, where the text came only after that version"
+
+
+async def test_a_cursor_of_a_version_that_is_not_there_is_told_by_its_field(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        ann.reader.take()
+        for ahead in ({"position": 3, "anchor": 7, "version": 2}, {"version": 2**53 - 1}):
+            cursor = {"field": "title", **ahead}
+            await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor, is_typing=True)
+            await trio.sleep(0.2)
+            assert one(ann.reader.take(), "PRESENCE_UPDATE")["cursor"] == {"field": "title"}
 
 
 async def test_typing_ends_by_itself(autojump_clock):
