@@ -12,6 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+import orjson
 import trio
 
 from gateway import ot
@@ -24,6 +25,7 @@ from gateway.hub.recovery import Recovery
 from gateway.ports import ClientKey, OpLog, Record, Rules
 from gateway.rooms.conflicts import Began
 from gateway.rooms.room import Room
+from gateway.rooms.submission import Submission
 from gateway.rooms.window import Entry
 from gateway.runtime.background import Background
 from gateway.runtime.metrics import Counters
@@ -312,6 +314,31 @@ class CatchUp:
         rebased, losses = past.rebased(operations, base, budget)
         began = Began(document, past.bodies_since(base), past.operations_since(base), losses)
         return Lowered(rebased, past.end, began)
+
+    async def body_of(self, room: Room, user_id: str, client_id: str, seq: int) -> dict[str, Any] | None:
+        """The change that a client's `seq` became, from the log; None where it isn't known, or kept."""
+        epoch, known = room.epoch, room.history.submitted(user_id, client_id, seq)
+        if known is None:
+            return None
+        version, _ = known
+        try:
+            records = await self._log.read(room.resource, version - 1, 1)
+        except LogTrimmed:
+            return None
+        if room.epoch != epoch or not records:
+            return None
+        body: dict[str, Any] = orjson.loads(records[0].body)
+        return body
+
+    async def conflicts_of(self, room: Room, resend: Submission) -> bytes:
+        """What a change that left the window overwrote or lost, as JSON; b"" where the log can't tell."""
+        assert resend.seq is not None, "a resend has a seq"
+        try:
+            body = await self.body_of(room, resend.user_id, resend.client_id, resend.seq)
+        except LogUnavailable:
+            self._counters.log_errors += 1
+            return b""
+        return b"" if body is None or "conflicts" not in body else orjson.dumps(body["conflicts"])
 
     async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
         """Bring a client's latest submissions, so that its resends are recognised; raises UNAVAILABLE."""

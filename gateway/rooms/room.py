@@ -403,6 +403,11 @@ class Room:
         known = self.history.submitted(submission.user_id, submission.client_id, submission.seq)
         return known is not None
 
+    def tells_conflicts(self, submission: Submission) -> bool:
+        """Whether the window still has the change that a resend is of, with its conflicts."""
+        known = self.history.submitted(submission.user_id, submission.client_id, submission.seq)
+        return known is not None and known[0] > self.history.start
+
     def _answered_before(self, submission: Submission) -> bool:
         """Answer a resend of what is committed already; True when there was nothing else to do."""
         seq = submission.seq
@@ -412,13 +417,20 @@ class Room:
         if known is not None:
             self._answer_duplicate(submission, *known)
             return True
-        if self.history.forgot(submission.user_id, submission.client_id, seq):
-            kept = self._shared.config.log.seq_kept
-            text = f"seq {seq} is older than the last {kept}, which are kept; resume first."
-            newest = self.history.newest_seq(submission.user_id, submission.client_id)
-            self._refuse(submission, Refusal("SEQ_TOO_OLD", text, seq_last=newest))
+        try:
+            self.check_seq(submission.user_id, submission.client_id, seq)
+        except Refusal as refusal:
+            self._refuse(submission, refusal)
             return True
         return False
+
+    def check_seq(self, user_id: str, client_id: str, seq: int | None) -> None:
+        """Refuse a seq of which nobody knows any more whether it was committed: Refusal SEQ_TOO_OLD."""
+        if seq is not None and self.history.forgot(user_id, client_id, seq):
+            kept = self._shared.config.log.seq_kept
+            text = f"seq {seq} is older than the last {kept}, which are kept; resume first."
+            newest = self.history.newest_seq(user_id, client_id)
+            raise Refusal("SEQ_TOO_OLD", text, seq_last=newest, **self.name())
 
     def _answer_duplicate(self, submission: Submission, version: int, digest: str) -> None:
         if digest != submission.digest:
@@ -429,7 +441,7 @@ class Room:
         self._release(submission)
         if submission.author.connection is not None:
             payload = {**self.name(), "version": version, "id": submission.op_id, "duplicate": True}
-            conflicts = self.history.conflicts_of(version)
+            conflicts = self.history.conflicts_of(version) or submission.conflicts
             if conflicts:
                 payload["conflicts"] = orjson.Fragment(conflicts)
             message = messages.encode("OP_ACK", payload, self.stamp_ms())
@@ -500,6 +512,7 @@ class Room:
         rest = []
         for index, item in enumerate(staged):
             if index in versions:
+                item.submission.conflicts = b""  # these were found at the head, not where it stands
                 self._answer_duplicate(item.submission, *versions[index])
             else:
                 rest.append(item)

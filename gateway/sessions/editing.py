@@ -86,8 +86,11 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
         and (seq is None or history.memory_of(submission.user_id, submission.client_id) is not None)
     ):
         if room.knows(submission):
-            _answer_again(session, room, submission)
-            return None
+            if room.tells_conflicts(submission):
+                _answer_again(session, room, submission)
+                return None
+            return _submit_later(session, subscription, submission)
+        room.check_seq(submission.user_id, submission.client_id, seq)
         if session.charge(cost_of(submission.patch)):
             _submit(session, room, submission)
             return None
@@ -104,8 +107,9 @@ def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any])
         return False
     if type(seq) is not int:
         return True
-    known = history.memory_of(session.known_identity().user_id, session.known_client_id())
-    return known is not None and seq not in known
+    user_id, client_id = session.known_identity().user_id, session.known_client_id()
+    known = history.memory_of(user_id, client_id)
+    return known is not None and seq not in known and not history.forgot(user_id, client_id, seq)
 
 
 def _submission_of(
@@ -182,11 +186,17 @@ async def _submit_later(session: ClientSession, subscription: Subscription, subm
     author = submission.user_id, submission.client_id
     if submission.seq is not None and room.history.memory_of(*author) is None:
         await hub.catch_up.load_client(room, *author)
+    room.check_seq(*author, submission.seq)
     base = submission.base
     if base > room.version and not room.knows(submission):
         session.account.worked(ASKED_UNITS)
         await hub.catch_up.now(room)
-    if not room.knows(submission):
+    if room.knows(submission):
+        if not room.tells_conflicts(submission):
+            session.account.worked(ASKED_UNITS)
+            submission.conflicts = await hub.catch_up.conflicts_of(room, submission)
+            room.check_epoch(epoch)
+    else:
         room.check_epoch(epoch)
         _check_base(session, room, base)
         await session.charged(cost_of(submission.patch))
@@ -249,6 +259,7 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     await session.settled(0)  # what the client sent before is what it sees
     if seq is not None and room.history.memory_of(identity.user_id, client_id) is None:
         await session.shared.hub.catch_up.load_client(room, identity.user_id, client_id)
+    room.check_seq(identity.user_id, client_id, seq)
     if room.history.submitted(identity.user_id, client_id, seq) is not None:
         found = Undo((), room.version, 0)
     else:

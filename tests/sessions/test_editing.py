@@ -8,6 +8,7 @@ import orjson
 import pytest
 import trio
 
+from gateway.errors import LogTrimmed, LogUnavailable
 from gateway.hub.overload import WINDOW_S
 from gateway.sessions import authentication
 from tests.rooms.parts import CREATE, titled
@@ -283,6 +284,70 @@ async def test_an_undo_sent_again_is_answered_with_its_version(autojump_clock):
             said += client.reader.take()
         assert [(kind, payload["version"]) for kind, payload in said] == [("OP_ACK", 3)] * 2
         assert found.room().version == 3
+
+
+async def forgotten(client, found):
+    """The first seqs of a client, that are older than those that are remembered."""
+    kept = CONFIG.log.seq_kept
+    for seq in range(2, kept + 2):
+        await client.edit(titled(f"{seq}")[0], found.room().version, seq=seq)
+    return kept + 1
+
+
+@pytest.mark.parametrize("kind", ["OP", "UNDO", "REDO"])
+async def test_a_seq_that_was_forgotten_is_too_old_whatever_it_is_of(autojump_clock, kind):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        newest = await forgotten(client, found)
+        head = found.room().version
+        removal = {"operation": {"op": "remove", "path": "/x"}}
+        for edit in [removal | {"version": base} for base in (head, 0, 99)] if kind == "OP" else [{}]:
+            error = one(await client.say(kind, resource_id="1", seq=1, **edit), "ERROR")
+            assert (error["code"], error["seq_last"]) == ("SEQ_TOO_OLD", newest)
+        assert found.room().version == head
+        assert client.session.unacknowledged == 0
+
+
+async def test_in_an_overload_of_what_was_forgotten_nobody_says_that_it_is_lost(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        await forgotten(client, found)
+        found.counters.pending_changes += 1_000_000
+        for _ in range(3):
+            await trio.sleep(WINDOW_S)
+            found.hub.overload.staged(10.0)
+        assert one(await client.edit(A, 1, seq=1), "ERROR")["code"] == "SEQ_TOO_OLD"
+        assert one(await client.say("UNDO", resource_id="1", seq=1), "ERROR")["code"] == "SEQ_TOO_OLD"
+
+
+async def test_a_resend_of_what_left_the_window_is_answered_with_its_conflicts(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        await bob.edit(A, 1)
+        first = one(await ann.edit(B, 1, seq=1), "OP_ACK")
+        assert [conflict["theirs"] for conflict in first["conflicts"]] == ["a"]
+        for trimmed in (False, True):
+            if trimmed:
+                found.room().trim(0, 0)
+            again = one(await ann.edit(B, 1, seq=1), "OP_ACK")
+            assert (again["duplicate"], again["conflicts"]) == (True, first["conflicts"])
+            assert again["version"] == first["version"] == found.room().version
+
+
+@pytest.mark.parametrize("fate", ["away", "trimmed"])
+async def test_a_resend_whose_change_can_not_be_read_is_answered_without_conflicts(autojump_clock, fate):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        await bob.edit(A, 1)
+        await ann.edit(B, 1, seq=1)
+        found.room().trim(0, 0)
+
+        async def unreadable(resource, after, limit):
+            raise LogUnavailable("away", "none") if fate == "away" else LogTrimmed("it went", after + 1)
+
+        found.worker.log.read = unreadable
+        again = one(await ann.edit(B, 1, seq=1), "OP_ACK")
+        assert (again["version"], again["duplicate"], "conflicts" in again) == (3, True, False)
 
 
 async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_resend(autojump_clock):
