@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -14,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.errors import PatchError
+from gateway.errors import PatchError, Refusal
 from gateway.history.blame import Blame, Line
 from gateway.history.difference import PastChange
 from gateway.history.restore import CannotRestore, restoring
 from gateway.http.history import document_after, erased, pointer
 from gateway.http.names import version_named
-from gateway.http.port import Revision
+from gateway.http.port import AcknowledgedEdit, Revision
 from gateway.http.preconditions import etag, unconditional
 from gateway.http.problems import Problem
 from gateway.http.requests import (
@@ -122,6 +123,10 @@ class AuthorshipRoutes:
         head = await resources.read(target.resource, None)
         if wanted.get("epoch") not in (None, head.epoch):
             raise other_history(head.version)
+        edit = {"client_id": CLIENT_ID, **{name: wanted[name] for name in OF_EDITS if name in wanted}}
+        done = await self._resent(target, edit, wanted)
+        if done is not None:
+            return json_response(done.payload, headers=etag(done.payload["version"], done.epoch))
         version = wanted.get("version")
         if version is None:
             version = await version_named(resources, target, wanted["named"])
@@ -130,13 +135,41 @@ class AuthorshipRoutes:
         if not patch:
             fields = {**target.named_in_edit, "version": head.version}
             return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
-        edit = {"client_id": CLIENT_ID, **{name: wanted[name] for name in OF_EDITS if name in wanted}}
         edit |= {**target.named_in_edit, "version": head.version, "operations": patch}
-        done = await resources.submit(target.identity, target.resource, edit)
+        done = await self._submitted(target, edit, wanted)
         made = done.payload["version"]
         noted = {"from": version, "version": made, "path": wanted.get("path", "")}
         await note_act(self._context, target.identity, "restore", target.name, **noted)
         return json_response(done.payload, headers=etag(made, done.epoch))
+
+    async def _submitted(
+        self, target: Target, edit: dict[str, Any], wanted: dict[str, Any]
+    ) -> AcknowledgedEdit:
+        """The edit that restores, made; or its answer, where the same request was faster on another head."""
+        edit_id = None if edit.get("seq") is None else _edit_id(wanted)
+        try:
+            return await self._resources.submit(target.identity, target.resource, edit, edit_id)
+        except Refusal as refusal:
+            done = await self._resent(target, edit, wanted) if refusal.code == "SEQ_REUSED" else None
+            if done is None:
+                raise
+            return done
+
+    async def _resent(
+        self, target: Target, edit: dict[str, Any], wanted: dict[str, Any]
+    ) -> AcknowledgedEdit | None:
+        """The answer to a request that was carried out before: by now it may be another edit, or none."""
+        client_id, seq = edit["client_id"], edit.get("seq")
+        if client_id is None or seq is None:
+            return None
+        edit_id = _edit_id(wanted)
+        return await self._resources.resent(target.identity, target.resource, client_id, seq, edit_id)
+
+
+def _edit_id(wanted: dict[str, Any]) -> str:
+    """What tells a request that is sent again from another one: the log keeps it as the edit's id."""
+    content = [wanted.get(name) for name in ("version", "named", "path", "seq")]
+    return f"restore-{blake2b(orjson.dumps(content), digest_size=12).hexdigest()}"
 
 
 def _lines(blame: Blame, path: str) -> list[Line]:

@@ -216,7 +216,13 @@ class Resources(Protocol):
         ...
 
     async def submit(
-        self, identity: Identity, resource: Resource, payload: Mapping[str, Any]
+        self, identity: Identity, resource: Resource, payload: Mapping[str, Any], edit_id: str | None = None
     ) -> AcknowledgedEdit:
-        """Commit an edit, as a client's OP with this payload; raises Refusal."""
+        """Commit an edit, as a client's OP with this payload and the `edit_id`, if any; raises Refusal."""
+        ...
+
+    async def resent(
+        self, identity: Identity, resource: Resource, client_id: str, seq: int, edit_id: str
+    ) -> AcknowledgedEdit | None:
+        """The answer to an edit of this id that was committed with this `seq`; None where there is none."""
         ...

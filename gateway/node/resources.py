@@ -184,12 +184,12 @@ class HubResources(RequestCharges):
         return await self._searcher.search(wanted, count_most)
 
     async def submit(
-        self, identity: Identity, resource: Resource, payload: Mapping[str, Any]
+        self, identity: Identity, resource: Resource, payload: Mapping[str, Any], edit_id: str | None = None
     ) -> AcknowledgedEdit:
         """Commit an edit as a client's OP."""
         with self._refusals_counted():
             self._refuse_killed()
-            message = single.message_of(payload)
+            message = single.message_of(payload, edit_id)
             room = await self._hub.open(str(resource))
         with room.kept():
             with self._refusals_counted():
@@ -197,6 +197,24 @@ class HubResources(RequestCharges):
                 editor = await single.editor_of(self._sessions, identity, resource, payload)
             epoch = room.epoch  # of what is committed: an edit of a history that ends before is refused
             return AcknowledgedEdit(await single.submit(self._sessions, editor, room, message), epoch)
+
+    async def resent(
+        self, identity: Identity, resource: Resource, client_id: str, seq: int, edit_id: str
+    ) -> AcknowledgedEdit | None:
+        """As the log has it: who sent it doesn't know what it became."""
+        room, author = await self._hub.open(str(resource)), (identity.user_id, client_id)
+        with room.kept():
+            if room.history.memory_of(*author) is None:
+                await self._hub.catch_up.load_client(room, *author)
+            epoch = room.epoch
+            change = await self._hub.catch_up.body_of(room, *author, seq)
+        if change is None or change["op_id"] != edit_id:
+            return None
+        self._hub.counters.resends += 1
+        payload = {**room.name(), "version": change["version"], "id": edit_id, "duplicate": True}
+        if "conflicts" in change:
+            payload["conflicts"] = change["conflicts"]
+        return AcknowledgedEdit(payload, epoch)
 
     async def put(
         self, identity: Identity, resource: Resource, document: Any, expected: Expected | None

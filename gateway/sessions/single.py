@@ -85,9 +85,10 @@ async def editor_of(
     return Editor(reviewed, shared.permissions.granted(reviewed, *resource), client_id)
 
 
-def message_of(payload: Mapping[str, Any]) -> bytes:
+def message_of(payload: Mapping[str, Any], message_id: str | None = None) -> bytes:
     """The OP with this payload, as a client would send it; raises Refusal TOO_LARGE."""
-    return messages.rewritten({"type": "OP", "payload": payload})
+    named = {} if message_id is None else {"id": message_id}
+    return messages.rewritten({"type": "OP", **named, "payload": payload})
 
 
 async def submit(shared: SessionContext, editor: Editor, room: Room, message: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.http.node import TRANSPORTS, served
@@ -142,6 +143,30 @@ async def test_a_member_or_a_version_comes_back_by_an_ordinary_change(tmp_path, 
         [change] = (await node.client.get(f"{EVENT}/history", params=newest)).json()["changes"]
         assert change["user_id"] == "eve"
         assert change["summary"].startswith("moved from 18:00 to 10:00")
+
+
+async def test_a_restore_that_is_sent_again_is_answered_as_it_was(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await written(node)
+        wanted = {"version": 1, "path": "/title", "client_id": "tab", "seq": 1}
+
+        async def restored(**other: object) -> httpx.Response:
+            return await node.client.post(f"{EVENT}/restore", json=wanted | other)
+
+        assert (await restored()).json()["version"] == 4
+        same = await restored()
+        assert (same.status_code, same.json()["version"], same.json()["duplicate"]) == (200, 4, True)
+        renamed = [{"op": "replace", "path": "/title", "value": "Supper"}]
+        edit = {"operations": renamed, "version": 4, "client_id": "other"}
+        assert (await node.client.post(f"{EVENT}/operations", json=edit)).json()["version"] == 5
+        again = await restored()
+        assert (again.status_code, again.json()["version"]) == (200, 4), again.text
+        assert again.json()["duplicate"] is True and again.headers["etag"] == same.headers["etag"]
+        assert (await node.client.get(EVENT)).json()["document"]["title"] == "Supper"
+        for other in ({"version": 2}, {"path": "/start_time"}):
+            reused = await restored(**other)
+            assert (reused.status_code, reused.json()["code"]) == (409, "SEQ_REUSED"), other
+        assert (await restored(seq=2)).json()["version"] == 6
 
 
 async def test_a_restore_that_cannot_be_says_why(tmp_path, transport):
