@@ -1,6 +1,6 @@
 """`python -m loadtest`: the command line."""
 
-from loadtest.cli import main
+from loadtest.cli import run_main
 
 if __name__ == "__main__":
-    main()
+    run_main()

@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 SHIPPED = Path(__file__).parent / "scenarios"
 EDIT_KINDS = ("title", "times", "location", "description", "attendees", "undo")
 NUMBER_MAX = (1 << 63) - 1
+USERS_MAX = 10_000_000
 Share = Annotated[float, "at most 1"]
 
 
@@ -293,6 +294,8 @@ def parse(data: object) -> Scenario:
     scenario: Scenario = _section("scenario", Scenario, data)
     if not scenario.stages or scenario.users < 1:
         raise ScenarioError("scenario.stages needs at least one stage with connections")
+    if scenario.users > USERS_MAX:
+        raise ScenarioError(f"{scenario.users:,} connections are more than can be played ({USERS_MAX:,})")
     if scenario.population.documents < 1:
         raise ScenarioError("scenario.population.documents must be at least 1")
     unknown = set(scenario.activity.mix) - set(EDIT_KINDS)

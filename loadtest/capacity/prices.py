@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,18 @@ class Prices:
 def _machines(data: Mapping[str, Any], name: str) -> tuple[Machine, ...]:
     found = tuple(Machine(**one) for one in data[name])
     if not found:
-        raise PriceError(f"[[{name}]]: at least one machine is needed")
+        raise ValueError(f"[[{name}]]: at least one machine is needed")
+    for machine in found:
+        _amounts(f"[[{name}]] ", asdict(machine), "month", "memory_gib", "cores", "network_mbit_s")
     return found
+
+
+def _amounts(where: str, values: Mapping[str, Any], *names: str) -> None:
+    """Raises ValueError where one of these is there and is no number of dollars, cores and so on."""
+    for name in names:
+        value = values.get(name, 0)
+        if type(value) not in (int, float) or not 0 <= value < math.inf:
+            raise ValueError(f"{where}{name} must be a number from 0 on, not {value!r}")
 
 
 def load_prices(name: str) -> Prices:
@@ -64,11 +75,12 @@ def load_prices(name: str) -> Prices:
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     try:
         data = tomllib.loads(path.read_text())
-        plain = {
+        plain: dict[str, Any] = {
             key: data[key]
             for key in ("name", "storage_gb", "transfer_gb", "database", "stated", "stated_connections")
             if key in data
         }
+        _amounts("", plain, "storage_gb", "transfer_gb", "database", "stated_connections")
         return Prices(nodes=_machines(data, "nodes"), redis=_machines(data, "redis"), **plain)
     except FileNotFoundError:
         names = ", ".join(sorted(one.stem for one in SHIPPED.glob("*.toml")))
@@ -76,7 +88,12 @@ def load_prices(name: str) -> Prices:
     except OSError as error:
         raise PriceError(f"{path} can't be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise PriceError(f"{path}: {error}") from None
+        why = (
+            f"it has no {error}"
+            if isinstance(error, KeyError)
+            else str(error).removeprefix("Machine.__init__() ")
+        )
+        raise PriceError(f"{path} is no price list: {why}; {SHIPPED / 'rfc002.toml'} is one") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,21 @@
 """The command line: `python -m loadtest`."""
 
+from __future__ import annotations
+
+import sys
+
+import click
+
 from loadtest.cli.main import main
 
-__all__ = ["main"]
+__all__ = ["main", "run_main"]
+
+
+def run_main() -> None:
+    """Run a command; tell in a line what the system refuses that the command has no words for."""
+    try:
+        main(prog_name="python -m loadtest")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"loadtest: {where}{error.strerror or repr(error)}", err=True)
+        sys.exit(2)

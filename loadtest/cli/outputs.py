@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,11 +90,35 @@ def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file; raises NoRun where the disk is full, or the folder gone, by now."""
+    """Write a file; raises NoRun where the disk is full, or the folder gone, by now.
+
+    Then a report that was there before is as it was.
+    """
     try:
-        path.write_text(text)
+        if _is_replaceable(path):
+            _replace(path.resolve(), text)
+        else:
+            path.write_text(text)
     except OSError as error:
         raise NoRun(f"{path} can't be written: {error.strerror}") from None
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether this is a file, or none yet, in a folder that takes another one."""
+    is_file = path.is_file() or not path.exists()
+    return is_file and os.access(path.resolve().parent, os.W_OK)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file beside this one, and put it in its place once it is whole."""
+    aside = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+    try:
+        aside.write_text(text)
+        if path.exists():
+            shutil.copymode(path, aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def keep(calibration: Mapping[str, Any], path: Path) -> None:

@@ -109,6 +109,10 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
             ["sweep", "smoke", "--start", "0.1", "--vary", "connections"],
             "at least one stage with connections",
         ),
+        (
+            ["sweep", "smoke", "--start", "1e8", "--vary", "fanout", "--steps", "1", "--repeats", "1"],
+            "connections are more than can be played (10,000,000)",
+        ),
         (["calibrate", "--hold-s", "-1", "--json", "/dev/null"], "'-1' is no number from 0 to"),
         (["compare", "/dev/null", "/dev/null", "--threshold", "nan"], "'nan' is no number from 0 to"),
         (["run", "smoke", "--start-at", "inf"], "'inf' is no number from 0 to"),
@@ -129,6 +133,13 @@ def test_commands_load_with_a_click_whose_types_are_not_generic(module: str) -> 
     script = f"{older}runpy.run_module('{module}', run_name='__main__')"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_an_output_that_takes_nothing_is_told_in_a_line() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "loadtest", "list"]
+        said = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (said.returncode, said.stderr) == (2, "loadtest: No space left on device\n")
 
 
 def test_the_scenarios_are_listed_with_what_they_do() -> None:
@@ -193,6 +204,29 @@ def test_a_report_for_which_there_is_no_space_is_told_and_the_others_are_written
     result = call("export", made, "--json", "/dev/full", "--html", page)
     assert (result.exit_code, "</html>" in page.read_text()) == (2, True)
     assert "/dev/full can't be written: No space left on device" in result.output
+
+
+def test_a_report_for_which_there_is_no_space_leaves_the_one_that_was_there(tmp_path: Path) -> None:
+    made, kept = saved(tmp_path / "r.json", report()), tmp_path / "kept.json"
+    kept.write_text("kept")
+    kept.chmod(0o640)
+    room = [
+        "prlimit",
+        "--fsize=100",
+        sys.executable,
+        "-m",
+        "loadtest",
+        "export",
+        str(made),
+        "--json",
+        str(kept),
+    ]
+    said = subprocess.run(room, capture_output=True, text=True)
+    assert (said.returncode, kept.read_text()) == (2, "kept")
+    assert "can't be written: File too large" in " ".join(said.stderr.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.json", "r.json"]
+    assert call("export", made, "--json", kept).exit_code == 0
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == (made.read_text(), 0o640)
 
 
 @pytest.mark.parametrize(

@@ -292,8 +292,12 @@ def test_a_price_list_that_is_none_says_why(tmp_path: Path):
         load_prices("nobody")
     broken = tmp_path / "x.toml"
     broken.write_text("name = 'x'")
-    with pytest.raises(PriceError, match="nodes"):
+    with pytest.raises(PriceError, match=r"x.toml is no price list: it has no 'nodes'; .*rfc002.toml is one"):
         load_prices(str(broken))
+    for machine in ("price = 1", "name = 'm'\nmemory_gib = 4\nmonth = '90'", ""):
+        broken.write_text(f"name = 'x'\nredis = []\n[[nodes]]\n{machine}")
+        with pytest.raises(PriceError, match=r"x.toml is no price list: (got an|.*month must be|missing)"):
+            load_prices(str(broken))
     broken.write_bytes(b"name = '\xff'")
     with pytest.raises(PriceError, match="utf-8"):
         load_prices(str(broken))
