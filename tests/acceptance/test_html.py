@@ -32,7 +32,8 @@ NESTED = "<div>" * 4900
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     schemas = tmp_path_factory.mktemp("schemas")
     (schemas / "page.json").write_text(json.dumps(PAGE))
-    with gateway(tmp_path_factory.mktemp("data"), schemas__directory=str(schemas)) as started:
+    patient = {"timeouts__sanitise_timeout_s": 60}  # by the clock, which says nothing on a busy machine
+    with gateway(tmp_path_factory.mktemp("data"), schemas__directory=str(schemas), **patient) as started:
         yield started
 
 

@@ -177,12 +177,16 @@ class Wire:
 async def wire(
     url: str, bearer: str | None = None, extended: bool = False, **options: Any
 ) -> AsyncIterator[Wire]:
-    """Connect, with a token in the header where one is given; `extended` offers the subprotocol."""
+    """Connect, with a token in the header where one is given; `extended` offers the subprotocol.
+
+    The client doesn't ping: it would give up a server that a busy machine keeps waiting.
+    """
     if bearer is not None:
         options["additional_headers"] = {"Authorization": f"Bearer {bearer}"}
     if extended:
         options["subprotocols"] = ["collab.v1"]
-    options = {"proxy": None, "max_size": None, "max_queue": None, "compression": None, **options}
+    kept = {"proxy": None, "max_size": None, "max_queue": None, "compression": None, "ping_interval": None}
+    options = {**kept, **options}
     async with connect(url, **options) as ws, trio.open_nursery() as nursery:
         opened = Wire(ws)
         nursery.start_soon(opened.read)
