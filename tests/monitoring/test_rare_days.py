@@ -82,9 +82,9 @@ async def test_a_disk_that_fills_is_told(tmp_path: Path) -> None:
     full = tmp_path / "full"
     ports = f"--port 0 --admin-port {admin}"
     script = (
-        f"mount -t tmpfs -o size=32m tmpfs {data} && "
+        f"mount -t tmpfs -o size=32m tmpfs {data} || exit; "
         f"(while ! test -e {full}; do sleep 0.2; done; dd if=/dev/zero of={data}/filler bs=1M count=30) & "
-        f"sleep 0.5; exec {sys.executable} -m gateway serve {ports} --data {data}"
+        f"exec {sys.executable} -m gateway serve {ports} --data {data}"
     )
     process = await trio.lowlevel.open_process(
         ["unshare", "-Urm", "sh", "-c", script],
@@ -181,7 +181,8 @@ async def test_an_archive_that_came_too_late_for_some_changes_is_told(tmp_path: 
             async with traffic.looking(node, bearer, "1", "a") as author:
                 for number in range(8):
                     await written(author, number, "a")
-                await trio.sleep(1)  # snapshots are saved behind the edits
+                with redis.Redis("127.0.0.1", server.port) as direct:  # snapshots are saved behind the edits
+                    await until(lambda: direct.xlen(keys_of("event:1", 256).changes) < 8, "a change is gone")
         async with (
             served(tmp_path, *words, "--postgres", dsn) as node,
             watching(node) as found,
