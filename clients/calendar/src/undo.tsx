@@ -28,8 +28,8 @@ interface ForgottenProps {
 }
 
 /**
- * What can be taken back is forgotten when the event is left or the page ends, when another tab takes the lead, and when an
- * edit is refused: whoever did something is told of it.
+ * What can be taken back is forgotten when the event is left or the page ends, when this tab comes to follow another, and
+ * when an edit is refused: whoever did something is told of it.
  */
 export function Forgotten({ document, isAny }: ForgottenProps): ReactNode {
   const { userId } = useClient().connection.snapshot;

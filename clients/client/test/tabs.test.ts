@@ -197,6 +197,37 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(second.snapshot.view).toEqual(ben.snapshot.view);
   });
 
+  test("a tab that takes the lead takes back what was done in it before, and leaves what was done in the other", async () => {
+    const { ben, one, two, first, second } = await pair(people);
+    second.set("/title", "Mine");
+    await second.saved();
+    first.set("/description", "first");
+    await first.saved();
+    second.set("/location", "Room 1");
+    await second.saved();
+    second.undo();
+    await second.saved();
+    await one.close();
+    await until(two.connection, (now) => now.state === "online");
+    await until(second, (now) => now.isLive);
+    ben.set("/tags", ["ben"]);
+    await until(second, (now) => now.view?.tags !== undefined);
+    const rest = { description: "first", tags: ["ben"] };
+    second.undo();
+    expect(second.snapshot).toMatchObject({ view: { title: "Sync", ...rest }, canUndo: false });
+    second.redo();
+    second.redo();
+    expect(second.snapshot.view).toEqual({ title: "Mine", location: "Room 1", ...rest });
+    second.set("/description", "second");
+    second.undo();
+    second.undo();
+    const view = { title: "Mine", ...rest };
+    expect(second.snapshot.view).toEqual(view);
+    await second.saved();
+    await until(ben, ({ version }) => version === second.snapshot.version);
+    expect(ben.snapshot.view).toEqual(view);
+  });
+
   test("what a following tab hasn't handed over when it is closed goes to the leading one before", async () => {
     const { ben, two, second } = await pair(people, { value: { description: "" } });
     const typed = "Hello";

@@ -3,7 +3,7 @@
 import { fromMerge } from "../documents/conflicts.js";
 import { NO_EPOCH } from "../documents/replicator.js";
 import type { DocumentState } from "../documents/state.js";
-import { difference, emit, merge, type Replica } from "../kernel/index.js";
+import { difference, emit, merge, type Replica, type UndoEntry } from "../kernel/index.js";
 
 /** What was asked about, and may be again. */
 type Asked = Pick<DocumentState, "conflicts" | "resolved">;
@@ -22,7 +22,11 @@ export async function takeOver(state: DocumentState, isLeading: () => boolean): 
   state.stored = undefined;
   state.conflicts = own.conflicts;
   replicator.epoch = NO_EPOCH;
-  if (saved) state.goOnWith(saved, () => old && bringIn(old, state, own));
+  const upon = (old: Replica) => {
+    bringIn(old, state, own);
+    keepUndo(old, replicator.replica as Replica);
+  };
+  if (saved) state.goOnWith(saved, () => old && upon(old));
   else if (old) state.keep();
   state.refresh();
 }
@@ -43,6 +47,15 @@ export function handOver(state: DocumentState): void {
   replicator.flight.land(true);
   const next = replicator.succeed(known, version, emit(known, difference(known, view)));
   if (!next.isSettled) replicator.flight.pending++;
+}
+
+/** What was done in this tab can be taken back in it, as it stands on what is there now. */
+function keepUndo({ view, undoStacks }: Replica, next: Replica): void {
+  undoStacks.remote(view, difference(view, next.view));
+  let label = 0; // those of the next replica's own edits are above it
+  const renamed = (entries: readonly UndoEntry[]) => entries.map((entry) => ({ ...entry, label: --label }));
+  next.undoStacks.undo = renamed(undoStacks.undo);
+  next.undoStacks.redo = renamed(undoStacks.redo);
 }
 
 /** What this tab's replica had without an answer, merged with what the other tab stored. */
