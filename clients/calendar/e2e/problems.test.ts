@@ -69,3 +69,18 @@ test("where the gateway is away, the history says so in plain words, and is ther
   await stage.gateway.run();
   await ann.page.getByRole("region", { name: "History" }).getByText("wrote the event").waitFor();
 });
+
+test("where the browser's store can't be read that is told once, in plain words", async () => {
+  const ann = await stage.arrive("Ann", stage.address, (context) =>
+    context.addInitScript(() => {
+      IDBFactory.prototype.open = () => {
+        throw new DOMException("It fails.", "UnknownError");
+      };
+    }),
+  );
+  const event = await stage.make("lunch", { title: "Lunch" });
+  await ann.page.goto(event);
+  await ann.sees("Title", "Lunch");
+  await alerts(ann).filter({ hasText: "What this browser keeps can’t be read now." }).waitFor();
+  expect(await ann.button("Dismiss").count()).toBe(1);
+});

@@ -19,7 +19,8 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
   useEffect(() => {
     const isNews = (problem: Problem) => !isOnPage(problem, openId);
     setProblems((known) => known.filter(isNews));
-    return client.onProblem((news) => {
+    return client.onProblem((problem) => {
+      const news = { ...problem, message: inPlainWords(problem.message) };
       if (isNews(news))
         setProblems((known) => [...known.filter((one) => one.message !== news.message), news]);
     });
@@ -29,11 +30,7 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
       <div className="problems">
         {problems.map((problem) => (
           <div role="alert" className="problem" key={problem.message}>
-            {problem.code === "CONFLICT" ? (
-              <Undecided {...problem} events={events} />
-            ) : (
-              inPlainWords(problem.message)
-            )}{" "}
+            {problem.code === "CONFLICT" ? <Undecided {...problem} events={events} /> : problem.message}{" "}
             <button
               type="button"
               onClick={() => setProblems((known) => known.filter((one) => one !== problem))}

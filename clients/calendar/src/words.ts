@@ -8,11 +8,20 @@ import { changed } from "./past.js";
 /** Why an event can't end then. */
 export const TURNED = "The end can’t be before the start.";
 
-/** Why the gateway refused an edit, as far as it is known how to say that to people. */
+const PLAIN: readonly (readonly [RegExp, string])[] = [
+  [
+    /end_time .* must not be before start_time/,
+    `${TURNED} It was moved meanwhile, and this change isn’t kept.`,
+  ],
+  [
+    /^What was stored as .* can't be read\.$/,
+    "What this browser keeps can’t be read now. What isn’t sent may be lost when you leave.",
+  ],
+];
+
+/** What the gateway or the client says, as far as it is known how to say that to people. */
 export const inPlainWords = (message: string): string =>
-  /end_time .* must not be before start_time/.test(message)
-    ? `${TURNED} It was moved meanwhile, and this change isn’t kept.`
-    : message;
+  PLAIN.find(([pattern]) => pattern.test(message))?.[1] ?? message;
 
 /** Where a change says more beside what was there before it. */
 const COMPARED = /^\/(start_time|end_time|attendees)(\/|$)/;
