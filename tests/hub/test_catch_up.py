@@ -43,11 +43,22 @@ async def test_a_room_gets_what_it_missed(autojump_clock):
 async def test_a_snapshot_beyond_the_head_hides_no_change(autojump_clock):
     async with cluster() as found:
         worker, room = await behind(found, *"abcdef")
-        epoch, head = found.history.head(RESOURCE)
-        found.history.save_snapshot(RESOURCE, epoch, Snapshot(head, b'{"title":"f"}'))
+        snapshot_at_head(found, b'{"title":"f"}')
         reader = room_reader(room)
         await worker.hub.catch_up.now(room)
         assert [payload["version"] for _, payload in reader.take()] == [2, 3, 4, 5, 6, 7]
+
+
+async def made_anew(found):
+    """The resource is purged, and begins another history: the room of a worker that has it."""
+    found.history.purge(RESOURCE)
+    return await (await found.worker()).open()
+
+
+def snapshot_at_head(found, document):
+    """The log has this as its newest snapshot."""
+    epoch, head = found.history.head(RESOURCE)
+    found.history.save_snapshot(RESOURCE, epoch, Snapshot(head, document))
 
 
 def trimmed(found):
@@ -81,26 +92,30 @@ async def test_an_edit_of_a_room_left_behind_is_too_old(autojump_clock):
         assert "(epoch)" not in refusal.message
 
 
+async def caught_up_beside_an_append(worker, room, author, nursery):
+    """The room is told to catch up while an edit of its own is at the log, and waits for that."""
+    worker.log.hold()
+    worker.submit(room, author, titled("mine"))
+    await quiet()
+    nursery.start_soon(worker.hub.catch_up.now, room)
+    await quiet()
+    assert room.version == 1
+    worker.log.go.set()
+    await worker.hub.idle()
+
+
 async def test_a_room_left_behind_goes_on_when_its_own_append_is_answered(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room = await behind(found, *"abcdef")
         trimmed(found)
-        worker.log.hold()
-        worker.submit(room, ann := Author("ann"), titled("mine"))
-        await quiet()
-        nursery.start_soon(worker.hub.catch_up.now, room)
-        await quiet()
-        assert room.version == 1
-        worker.log.go.set()
-        await worker.hub.idle()
+        await caught_up_beside_an_append(worker, room, ann := Author("ann"), nursery)
         assert (room.version, [refusal.code for refusal in ann.refusals]) == (7, ["VERSION_TOO_OLD"])
 
 
 async def test_a_room_further_behind_than_an_edit_may_be_takes_the_state(autojump_clock):
     async with cluster(CONFIG.with_(limits={"rebase_versions_max": 4})) as found:
         worker, room = await behind(found, *"abcdef")
-        epoch, head = found.history.head(RESOURCE)
-        found.history.save_snapshot(RESOURCE, epoch, Snapshot(head, orjson.dumps(EVENT)))
+        snapshot_at_head(found, orjson.dumps(EVENT))
         reader = room_reader(room)
         await worker.hub.catch_up.now(room)
         assert [(kind, told["current_version"]) for kind, told in reader.take()] == [("SYNC_RESPONSE", 7)]
@@ -110,15 +125,7 @@ async def test_it_waits_for_the_append_under_way_whose_author_gets_the_acknowled
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room = await behind(found, "theirs")
         mine = room_reader(room)
-        ann = Author("ann", mine)
-        worker.log.hold()
-        worker.submit(room, ann, titled("mine"))
-        await quiet()
-        nursery.start_soon(worker.hub.catch_up.now, room)
-        await quiet()
-        assert room.version == 1
-        worker.log.go.set()
-        await worker.hub.idle()
+        await caught_up_beside_an_append(worker, room, ann := Author("ann", mine), nursery)
         assert mine.kinds() == ["OP_BROADCAST", "OP_ACK"]
         assert (ann.versions, room.version) == ([3], 3)
 
@@ -126,8 +133,7 @@ async def test_it_waits_for_the_append_under_way_whose_author_gets_the_acknowled
 async def test_changes_of_a_history_that_was_left_while_they_were_read_are_not_received(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room = await behind(found, *"abcdef")
-        epoch, head = found.history.head(RESOURCE)
-        found.history.save_snapshot(RESOURCE, epoch, Snapshot(head, b'{"title":"f"}'))
+        snapshot_at_head(found, b'{"title":"f"}')
         read, come = worker.log.read, trio.Event()
 
         async def late(*args):
@@ -138,8 +144,7 @@ async def test_changes_of_a_history_that_was_left_while_they_were_read_are_not_r
         worker.log.read = late
         nursery.start_soon(worker.hub.catch_up.now, room)
         await quiet()
-        found.history.purge(RESOURCE)
-        theirs = await (await found.worker()).open()
+        theirs = await made_anew(found)
         await worker.hub.catch_up.now(room)
         assert (room.epoch, room.version) == (theirs.epoch, 1)
         come.set()
@@ -150,8 +155,7 @@ async def test_changes_of_a_history_that_was_left_while_they_were_read_are_not_r
 async def test_a_room_does_not_go_back_to_a_history_that_was_erased_after_it_was_read(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room = await behind(found)
-        found.history.purge(RESOURCE)
-        await (await found.worker()).open()
+        await made_anew(found)
         opened, asked, come = worker.log.open, list[str](), trio.Event()
 
         async def second_late(resource):
@@ -164,8 +168,7 @@ async def test_a_room_does_not_go_back_to_a_history_that_was_erased_after_it_was
         worker.log.open = second_late
         nursery.start_soon(worker.hub.catch_up.now, room)
         await quiet()
-        found.history.purge(RESOURCE)
-        theirs = await (await found.worker()).open()
+        theirs = await made_anew(found)
         await worker.hub.catch_up.now(room)
         assert (room.epoch, room.version) == (theirs.epoch, 1)
         come.set()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
 
 import trio
 
-from gateway.ports import Ack, Admission, Connection, Own, UpgradeRequest
+from gateway.ports import Ack, Admission, Connection, UpgradeRequest
 from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
+from tests.rooms.parts import Readers
 from tests.simulation.cluster import Node
 
 OUTBOX_BYTES = 6_000
@@ -119,35 +119,15 @@ class Link:
             await self._wake.wait()
 
 
-class Group:
-    """The port `Group` over links, in a fixed order."""
-
-    def __init__(self) -> None:
-        self._members: dict[Connection, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._members)
+class Group(Readers):
+    """The port `Group` over links, which know their groups."""
 
     def add(self, connection: Connection) -> None:
         assert isinstance(connection, Link)
-        self._members[connection] = None
+        super().add(connection)
         connection.groups[self] = None
 
     def discard(self, connection: Connection) -> None:
         assert isinstance(connection, Link)
-        self._members.pop(connection, None)
+        super().discard(connection)
         connection.groups.pop(self, None)
-
-    def publish(
-        self,
-        payloads: Sequence[bytes],
-        own: Mapping[Connection, Mapping[int, Own]],
-        topic: str,
-        droppable: bool = False,
-    ) -> None:
-        for member in self._members:
-            replaced = own.get(member, {})
-            for index, payload in enumerate(payloads):
-                mine = replaced.get(index, Own(payload))
-                if mine.payload is not None:
-                    member.send(mine.payload, topic, droppable, mine.ack)
