@@ -39,6 +39,11 @@ def closed(path: Path) -> None:
     path.chmod(0)
 
 
+def read_only(path: Path) -> None:
+    """As the directory of a file system that is, for whoever isn't root."""
+    path.chmod(0o555)
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A gateway's directory."""
@@ -56,6 +61,16 @@ async def test_a_directory_of_somebody_else_is_told_in_a_line(data: Path, words:
     found = await plain(*words, "--data", str(data))
     said = f"gateway: {data / DATABASE}: Permission denied; run this as root, or as the gateway's user\n"
     assert (found.status, found.err) == (2, said)
+
+
+async def test_a_directory_that_takes_no_new_files_is_told_whatever_may_be_written_in_it(data: Path) -> None:
+    for name in ("lock", f"{DATABASE}-wal", f"{DATABASE}-shm"):
+        (data / name).touch()
+    (data / "jwt-secret").write_text("k" * 43)
+    read_only(data)
+    found = await plain("serve", "--port", "0", "--admin-port", "0", "--data", str(data))
+    assert (found.status, found.err.count("\n")) == (2, 1)
+    assert found.err.startswith(f"gateway: {data} is read-only for this user: ")
 
 
 async def test_a_backup_in_a_directory_of_somebody_else_is_told_in_a_line(data: Path) -> None:

@@ -59,10 +59,17 @@ T = TypeVar("T")
 class DirectoryLock:
     """Holds a directory against other nodes until it is released or the process ends.
 
-    Raises LogLocked where another node holds it, LogUnavailable where it can't be held.
+    Raises LogLocked where another node holds it, LogUnavailable where it can't be held, or takes no new
+    files: a log makes some again and again.
     """
 
     def __init__(self, directory: Path) -> None:
+        if os.access(directory, os.X_OK) and not os.access(directory, os.W_OK):
+            raise LogUnavailable(
+                f"{directory} is read-only for this user: run this as the gateway's user, make it writable, "
+                "or choose another data directory",
+                "none",
+            )
         try:
             self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
