@@ -7,12 +7,13 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE
 from typing import IO, NamedTuple
 
+import psutil
 import trio
 
 from gateway.admission import create_secret
@@ -21,6 +22,7 @@ from tests.waiting import until
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT_S = 60
 COMMAND_TIMEOUT_S = 60
+CHILDREN_TIMEOUT_S = 20
 
 
 class Finished(NamedTuple):
@@ -82,8 +84,12 @@ class Log:
 
     def ended(self) -> None:
         """Wait for its end."""
-        self._reader.join(START_TIMEOUT_S)
-        assert not self._reader.is_alive(), "somebody still holds the log"
+        assert self.ends(START_TIMEOUT_S), "somebody still holds the log"
+
+    def ends(self, within_s: float) -> bool:
+        """Whether it ends in time: nobody has it any more."""
+        self._reader.join(within_s)
+        return not self._reader.is_alive()
 
 
 class Running:
@@ -118,7 +124,7 @@ class Running:
 
 @asynccontextmanager
 async def running(*words: str, cwd: Path | None = None, **variables: str) -> AsyncIterator[Running]:
-    """A command that is killed at the end, if it still runs."""
+    """A command that is killed at the end, if it still runs, and its children with it."""
     reading, writing = os.pipe()
     log = Log(os.fdopen(reading))
     try:
@@ -131,11 +137,23 @@ async def running(*words: str, cwd: Path | None = None, **variables: str) -> Asy
         yield Running(process, log)
     finally:
         with trio.CancelScope(shield=True):
+            children: list[psutil.Process] = []
             if process.poll() is None:
+                children = psutil.Process(process.pid).children(recursive=True)
                 process.kill()
             await process.wait()
             assert process.stdout is not None
             await process.stdout.aclose()
+            await trio.to_thread.run_sync(_end, children, log)
+
+
+def _end(children: Iterable[psutil.Process], log: Log) -> None:
+    """Wait for the children of a killed process, which write into its directory until they see that it is
+    gone; those that hang are killed."""
+    if not log.ends(CHILDREN_TIMEOUT_S):
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def http_of(url: str) -> str:

@@ -29,6 +29,7 @@ export class Gateway {
   admin = "";
   readonly log: string[] = [];
   #process: ChildProcess | null = null;
+  #ended: Promise<unknown> = Promise.resolve(); // its children too, which hold its stderr
 
   private constructor(
     readonly data: string,
@@ -57,6 +58,7 @@ export class Gateway {
       env: { ...process.env, PYTHONPATH: ROOT },
     });
     this.#process = started;
+    this.#ended = new Promise((done) => started.once("close", done));
     started.stderr.on("data", (text) => this.log.push(String(text)));
     for await (const line of createInterface(started.stdout)) {
       const found = READY.exec(line);
@@ -79,12 +81,9 @@ export class Gateway {
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
-    const running = this.#process;
+    this.#process?.kill(signal);
     this.#process = null;
-    if (!running || running.exitCode !== null) return;
-    const ended = new Promise((done) => running.once("exit", done));
-    running.kill(signal);
-    await ended;
+    await this.#ended;
   }
 
   /** As retention does: the gateway starts again without a resource's changes up to a version. */
