@@ -40,7 +40,7 @@ def read(text: str) -> Samples:
 
 async def scraped(admin_url: str) -> Samples:
     """Scrape an admin port."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         answer = await client.get(f"{admin_url}/metrics")
     assert answer.status_code == 200
     return read(answer.text)

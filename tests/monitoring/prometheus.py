@@ -107,7 +107,7 @@ async def prometheus(targets: Sequence[str], rules: str) -> AsyncIterator[Promet
         server = ServerProcess(command, directory, port, partial(check_http, f"{url}/-/ready"))
         await trio.to_thread.run_sync(server.start)
         try:
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 yield Prometheus(url, client)
         finally:
             with trio.CancelScope(shield=True):

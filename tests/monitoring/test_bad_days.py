@@ -24,7 +24,7 @@ from tests.cli.commands import Server
 from tests.monitoring import traffic
 from tests.monitoring.cluster import MAXMEMORY, Cluster, cluster
 from tests.monitoring.prometheus import Prometheus
-from tests.supervisor.test_supervisor import workers
+from tests.supervisor.test_supervisor import kill, workers
 from tests.test_deploy import PANELS, RULES, TARGET_LABELS, parsed, selectors
 from tests.transport.wire import RawClient
 
@@ -256,5 +256,5 @@ async def _without_descriptors(node: Server) -> None:
 async def _killed_again_and_again(node: Server) -> None:
     while True:
         for worker in workers(node):
-            worker.kill()
+            kill(worker)
         await trio.sleep(0.5)

@@ -16,6 +16,7 @@ import trio
 from gateway.admission import create_secret
 from gateway.config import Config
 from gateway.supervisor import Supervisor, child
+from tests.cli.commands import START_TIMEOUT_S
 from tests.scraped import scraped, until_scraped
 from tests.servers import redis_server
 from tests.waiting import until
@@ -60,7 +61,7 @@ async def test_a_worker_that_hangs_is_told_asked_nothing_and_replaced(
         monkeypatch.setattr(child, "SILENT_MAX_S", 8.0)
         with trio.fail_after(30):
             await victim.ended.wait()
-        await until(lambda: len(supervisor.serving()) == 2, "another worker", 30)
+        await until(lambda: len(supervisor.serving()) == 2, "another worker", START_TIMEOUT_S)
         assert (victim.status, supervisor.restarts) == (-signal.SIGKILL, 1)
         assert re.search(rf"worker {victim.number} has said nothing for \d+ s: killing it", caplog.text)
         assert other in supervisor.serving() and not other.silent

@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ from gateway.config import Config
 from gateway.supervisor import Supervisor
 from gateway.supervisor.child import Child
 from gateway.transport.siblings import Place
-from tests.cli.commands import Server, gateway, served
+from tests.cli.commands import START_TIMEOUT_S, Server, gateway, served
 from tests.clients.wire import Wire, wire
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
@@ -34,6 +34,7 @@ from tests.waiting import until
 WORKERS = ("--workers", "2", "--node", "n1", "--set", "limits.operations_per_minute=0")
 # Clients stay in the worker that they came to: for what is about several workers with one resource.
 SPREAD = ("--set", "server.hand_over=false")
+ROLL_TIMEOUT_S = 2 * START_TIMEOUT_S
 
 
 @asynccontextmanager
@@ -61,9 +62,15 @@ def workers(server: Server) -> Sequence[psutil.Process]:
     return [child for child in psutil.Process(server.command.process.pid).children() if runs(child)]
 
 
+def kill(process: psutil.Process) -> None:
+    """kill -9, unless it has just ended."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
 async def metrics(server: Server) -> dict[str, float]:
     """The samples of the node, by name and labels' values."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         text = (await client.get(f"{server.admin}/metrics")).text
     return {
         "/".join([sample.name, *sample.labels.values()]): sample.value
@@ -79,7 +86,7 @@ async def restarted(server: Server) -> None:
         counted = await metrics(server)
         return bool(counted["gateway_worker_restarts_total"]) and counted["gateway_workers"] == 2
 
-    await until(replaced, "another worker", every_s=0.05)
+    await until(replaced, "another worker", START_TIMEOUT_S, every_s=0.05)
 
 
 async def on(nursery: trio.Nursery, server: Server, bearer: str, worker: str) -> Wire:
@@ -211,7 +218,7 @@ async def test_a_worker_that_keeps_crashing_is_restarted_ever_more_slowly(tmp_pa
             while True:
                 for process in workers(server):
                     if process.pid != survivor:
-                        process.kill()
+                        kill(process)
                 await trio.sleep(0.01)
 
         async with trio.open_nursery() as nursery:
@@ -251,7 +258,7 @@ async def test_sighup_replaces_the_workers_one_by_one_and_nothing_is_lost(tmp_pa
                 fewest.append(len(now))
                 return not now & before and len(now) == 2
 
-            await until(replaced, "new workers", 40)
+            await until(replaced, "new workers", ROLL_TIMEOUT_S)
             assert min(fewest) == 2, "a worker was drained before its successor was there"
             await people.everyone_moves_on()
         assert await server.stop() == 0
@@ -278,7 +285,11 @@ async def test_sighup_reads_the_settings_again_and_keeps_the_old_ones_when_they_
         assert {process.pid for process in workers(server)} == before
         file.write_text("[limits]\nsubscriptions_max = 3\n")
         server.command.process.send_signal(signal.SIGHUP)
-        await until(lambda: not {process.pid for process in workers(server)} & before, "new workers", 30)
+
+        def replaced() -> bool:
+            return before.isdisjoint(process.pid for process in workers(server))
+
+        await until(replaced, "new workers", ROLL_TIMEOUT_S)
         assert await most() == 3
 
 
