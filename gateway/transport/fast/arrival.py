@@ -88,7 +88,7 @@ class Arrivals:
 
     def close(self) -> None:
         """Close them all at once."""
-        for arrival in (*self._there, *self._refused):
+        for arrival in self._there | self._refused:
             arrival.drop()
 
     def decide(self, head: bytes, remote: str) -> upgrade.Accepted | HttpService | Rejection:
