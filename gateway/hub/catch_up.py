@@ -7,7 +7,8 @@ to where the window begins; where the log has none of them, the room isn't what 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+import logging
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -30,6 +31,8 @@ from gateway.rooms.window import Entry
 from gateway.runtime.background import Background
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
+
+logger = logging.getLogger(__name__)
 
 PAUSE_S = 1.0
 
@@ -68,6 +71,31 @@ class Seen(NamedTuple):
         if self.version is None or self.epoch not in (None, room.epoch):
             return False
         return 0 <= room.version - self.version <= self.changes_max
+
+
+def _contradict(records: Sequence[Record], room: Room) -> bool:
+    """Whether any of consecutive changes is another one in the room, as far as its window tells."""
+    history = room.history
+    if not records or records[-1].version <= history.start:
+        return False
+    first = records[0].version
+    after = max(history.start, first - 1)
+    if after >= history.version:
+        return False
+    known = zip(history.since(after), records[after + 1 - first :], strict=False)
+    return any(kept.body != record.body for kept, record in known)
+
+
+async def _continues(log: OpLog, room: Room) -> bool | None:
+    """Whether the log has the room's newest change; None where it can't be compared."""
+    newest = room.version
+    if newest == 0:
+        return True
+    try:
+        records = await log.read(room.resource, newest - 1, 1)
+    except LogTrimmed:
+        return None
+    return not _contradict(records, room) if room.history.covers(newest - 1) else None
 
 
 class CatchUp:
@@ -180,11 +208,12 @@ class CatchUp:
         known = room.version  # the log may not end before this: it was read after
         opened = await self._log.open(room.resource)
         head = opened.version
-        if opened.epoch == room.epoch and known <= head <= room.version:
+        other = opened.epoch != room.epoch or head < known or _contradict(opened.records, room)
+        if not other and head <= room.version:
             return True
         if room.appending:
             return False
-        if opened.epoch != room.epoch or head < known:
+        if other:
             return await self._take_other_history(room)
         if opened.records and room.receive(opened.records):
             return True
@@ -212,23 +241,31 @@ class CatchUp:
         return True
 
     async def _receive_upto(self, room: Room, version: int) -> bool:
+        continues = await _continues(self._log, room)
+        if continues is False:
+            return await self._take_other_history(room)
         if version - room.version > self._config.limits.rebase_versions_max:
-            return await self._take_state(room)
+            return await self._take_state(room, continues)
         own = room.history
         missing = replay.records_after(self._log, room.resource, room.version, version)
         try:
             records = [record async for record in missing]
         except LogTrimmed:
-            return await self._take_state(room)
+            return await self._take_state(room, continues)
         if room.appending or room.history is not own:
             return False
         return room.receive(records) or await self._take_other_history(room)
 
-    async def _take_state(self, room: Room) -> bool:
+    async def _take_state(self, room: Room, continues: bool | None) -> bool:
         """Go over to the log's head, past changes that are too many or not kept; False: try again."""
+        known = room.version
         fresh = (await replay.load(self._log, room.resource, self._config.log.seq_kept)).history
         if room.appending or fresh.epoch != room.epoch or fresh.version <= room.version:
             return False
+        if continues is None:
+            self._counters.states_unproven += 1
+            text = "%s: took the log's state at version %d; whether that has version %d of here can't be told"
+            logger.warning(text, room.resource, fresh.version, known)
         room.replace_history(fresh)
         return True
 

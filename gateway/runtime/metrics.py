@@ -190,6 +190,7 @@ class Counters:
     changes_lost: int = count(
         "gateway_changes_lost", "Changes known to be lost for good, each counted by every worker that knew it"
     )
+    states_unproven: int = count("gateway_states_unproven", "States taken that may lack changes of the room")
     messages_slow: Counts = keyed(
         "gateway_messages_slow",
         "type",

@@ -109,6 +109,14 @@ class MemoryHistory:
         self.save_snapshot(resource, known.epoch, snapshot)
         known.trimmed = snapshot.version
 
+    def lose_end(self, resource: str, version: int) -> None:
+        """Go back to the head `version`."""
+        known = self._known(resource)
+        del known.records[version:]
+        known.nonces = {base: nonce for base, nonce in known.nonces.items() if base < version}
+        known.submissions = {key: r for key, r in known.submissions.items() if r.version <= version}
+        known.snapshots = [snapshot for snapshot in known.snapshots if snapshot.version <= version]
+
     def snapshot(self, resource: str, version: int) -> Snapshot:
         snapshots = self._known(resource).snapshots
         return snapshots[bisect_right(snapshots, version, key=attrgetter("version")) - 1]

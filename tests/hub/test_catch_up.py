@@ -121,6 +121,49 @@ async def test_a_room_further_behind_than_an_edit_may_be_takes_the_state(autojum
         assert [(kind, told["current_version"]) for kind, told in reader.take()] == [("SYNC_RESPONSE", 7)]
 
 
+async def left_behind_with_a_lost_end(found):
+    """A worker far behind, and its room, whose newest change the log lost before others went on."""
+    worker = await found.worker()
+    room = await worker.open()
+    worker.bus.post = lambda resource, payload: None
+    await worker.commit(room, Author("ann"), [{"op": "add", "path": "/location", "value": "Room 4"}])
+    found.history.lose_end(RESOURCE, room.version - 1)
+    other = await found.worker()
+    theirs = await other.open()
+    for title in "abcdef":
+        await other.commit(theirs, Author("bob"), titled(title))
+    return worker, room
+
+
+@pytest.mark.parametrize("has_snapshot", [False, True])
+@pytest.mark.parametrize("changes_max", [4, 1000])
+async def test_what_the_log_lost_comes_back_from_a_room_that_is_behind(
+    autojump_clock, changes_max, has_snapshot
+):
+    async with cluster(CONFIG.with_(limits={"rebase_versions_max": changes_max})) as found:
+        worker, room = await left_behind_with_a_lost_end(found)
+        if has_snapshot:
+            epoch, head = found.history.head(RESOURCE)
+            now = Snapshot(head, orjson.dumps({**EVENT, "title": "f"}))
+            found.history.save_snapshot(RESOURCE, epoch, now)
+        await worker.hub.catch_up.now(room)
+        assert (room.document["title"], room.document["location"]) == ("f", "Room 4")
+        counters = worker.counters
+        assert (counters.changes_rescued, counters.changes_lost, counters.states_unproven) == (1, 0, 0)
+
+
+async def test_where_the_log_can_not_tell_what_a_room_had_that_is_counted_and_told(autojump_clock, caplog):
+    async with cluster() as found:
+        worker, room = await left_behind_with_a_lost_end(found)
+        known = room.version
+        trimmed(found)
+        await worker.hub.catch_up.now(room)
+        assert (room.document["title"], "location" in room.document) == ("f", False)
+        counters = worker.counters
+        assert (counters.changes_rescued, counters.changes_lost, counters.states_unproven) == (0, 0, 1)
+        assert f"whether that has version {known} of here can't be told" in caplog.text
+
+
 async def test_it_waits_for_the_append_under_way_whose_author_gets_the_acknowledgement(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room = await behind(found, "theirs")

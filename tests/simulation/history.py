@@ -50,11 +50,7 @@ class FragileHistory(MemoryHistory):
         known.restarted = version
 
     def _cut(self, resource: str, version: int) -> None:
-        known = self._known(resource)
-        del known.records[version:]
-        known.nonces = {base: nonce for base, nonce in known.nonces.items() if base < version}
-        known.submissions = {key: r for key, r in known.submissions.items() if r.version <= version}
-        known.snapshots = [snapshot for snapshot in known.snapshots if snapshot.version <= version]
+        super().lose_end(resource, version)
         self.archived[resource] = min(self.archived.get(resource, 0), version)
 
     def nonce_at(self, resource: str, version: int) -> str:
