@@ -261,6 +261,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "What the log lost", "ops", "Changes that the log lost, and what became of them",
             (rate("gateway_changes_rescued"), "appended again"), (rate("gateway_changes_folded"), "folded"),
             (rate("gateway_changes_lost"), "lost"),
+            (rate("gateway_states_unproven"), "states that may lack some"),
             (f"max({now('gateway_log_unwritable')})", "it can't be written"),
             (rate("gateway_log_damaged"), "not what was written"),
         ),
