@@ -23,6 +23,7 @@ from gateway.hub import replay
 from gateway.hub.log_errors import counted_unavailable
 from gateway.hub.pasts import Pasts
 from gateway.hub.recovery import Recovery
+from gateway.hub.retries import Retries
 from gateway.ports import ClientKey, OpLog, Record, Rules
 from gateway.rooms.conflicts import Began
 from gateway.rooms.room import Room
@@ -33,8 +34,6 @@ from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
-
-PAUSE_S = 1.0
 
 Item = TypeVar("Item", Record, Entry)
 Read = Callable[[OpLog, str, int, int], AsyncGenerator[Item, None]]
@@ -119,50 +118,23 @@ class CatchUp:
         self._log = log
         self._rules = rules
         self._counters = counters
-        self._rooms = rooms
         self._patch_limits = patch_limits
         self._wall_ms = wall_ms
-        self._background = background
         self._recovery = Recovery(log, rules, counters)
         self.pasts = Pasts(log, counters, config.limits, self.now)
         self.on_other_history: Callable[[Room], None] = lambda room: None
-        self._due: set[str] = set()
-        self._under_way: dict[str, trio.Event] = {}
+        self._retries = Retries(self.now, rooms, counters, background)
         self._landings: dict[Room, trio.Event] = {}
 
     # ----------------------------------------------------------------------------------- to the head
 
     def soon(self, resource: str) -> None:
-        """Bring a room to the log's head, trying until the log answers.
+        """Bring a room to the log's head, trying until the log answers."""
+        self._retries.soon(resource)
 
-        Where that is under way it looks once more: what it has read may be older than what asks for it now.
-        """
-        self._due.add(resource)
-        if resource not in self._under_way:
-            self._under_way[resource] = trio.Event()
-            self._background.start(self._until_done, resource)
-
-    async def _until_done(self, resource: str) -> None:
-        try:
-            while resource in self._due:
-                self._due.discard(resource)
-                if (room := self._rooms.get(resource)) is not None:
-                    await self._try(room)
-        finally:
-            self._under_way.pop(resource).set()
-
-    async def surely(self, room: Room) -> None:
-        """Bring a room to the log's head, however long the log is away; a damaged or closed one stays."""
-        self.soon(room.resource)
-        await self._under_way[room.resource].wait()
-
-    async def _try(self, room: Room) -> None:
-        """Bring a room to the log's head; where the log doesn't answer it stays due, after a pause."""
-        try:
-            await self.now(room)
-        except LogUnavailable:
-            self._counters.log_errors += 1
-            await trio.sleep(PAUSE_S)
+    async def reached(self, room: Room) -> bool:
+        """Bring a room to the log's head; False: the log is away, and it is tried until that answers."""
+        return await self._retries.reached(room)
 
     async def reopen(self, room: Room) -> None:
         """The log says that its history isn't the room's: take the log's, and bring subscribers there.

@@ -10,7 +10,7 @@ has nothing of the event either.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,24 +49,21 @@ Tell = Callable[[Items, Items], None]
 class Due:
     """What an index is late by: events that may have changed, and ids of those that were purged.
 
-    `kept` are the items of an index that begins anew, until they are written; `doubtful`, of those that were
-    written late, the ids whose events haven't been looked at since.
+    `kept` are the items of an index that begins anew, until they are written.
     """
 
     events: dict[Room, None] = field(default_factory=dict)
     purged: set[str] = field(default_factory=set)
     kept: dict[str, Any] | None = None
-    doubtful: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.purged or self.doubtful)
+        return bool(self.events or self.purged)
 
     def try_again(self, failed: Due) -> None:
         """What was due before this wasn't done."""
         self.events = failed.events | self.events
         self.purged |= failed.purged
         self.kept = failed.kept
-        self.doubtful |= failed.doubtful
 
 
 class Watched:
@@ -98,19 +95,20 @@ class Children:
         self,
         open_room: Callable[[str], Awaitable[Room]],
         purge_room: Callable[[str], Awaitable[Room]],
-        catch_up: Callable[[Room], Awaitable[None]],
+        at_head: Callable[[str], Awaitable[Room | None]],
         log: OpLog,
         now_s: Callable[[], float],
         background: Background,
     ) -> None:
         self._open = open_room
         self._purge = purge_room
-        self._catch_up = catch_up
+        self._at_head = at_head
         self._log = log
         self._now_s = now_s
         self._background = background
         self.parents: dict[Room, str | None] = {}  # as they were last looked at
         self._due: dict[str, Due] = {}  # by calendar
+        self._doubtful: dict[str, dict[str, None]] = {}  # ids of events to compare, by calendar
         self._damaged: set[str] = set()  # calendars whose indexes are
         self._watched: dict[str, Watched] = {}
 
@@ -183,16 +181,47 @@ class Children:
             self._background.start(self._look_again, room)
 
     async def _look_again(self, index: Room) -> None:
-        """Have the index say of the events that are open here what is so now."""
+        """Have an index compared with the events that are open here and say something else."""
         await trio.sleep(LOOK_AGAIN_S)
         slices = Slices(self._now_s)
         for event in list(self.parents):
             if slices.over:
                 await slices.pause()
             if event in self.parents and differences(index.id, event, index.document or {}):
-                await self._catch_up(event)  # one that was purged must not come back
-                if event in self.parents:  # it may have been evicted
-                    self._say_again(index, event)
+                self._compare_soon(index.id, (event.id,))
+
+    def _compare_soon(self, calendar: str, names: Iterable[str]) -> None:
+        """Have an index say of events what is so at the log's head, wherever they are open."""
+        if calendar not in self._doubtful:
+            self._doubtful[calendar] = {}
+            self._background.start(self._compare, calendar)
+        self._doubtful[calendar].update(dict.fromkeys(names))
+
+    async def _compare(self, calendar: str) -> None:
+        """Compare an index with events one by one; those whose log is away again after a pause."""
+        doubtful, slices = self._doubtful[calendar], Slices(self._now_s)
+        while doubtful:
+            away = list[str]()
+            while doubtful:
+                name, _ = doubtful.popitem()
+                if not await self._compared(calendar, name):
+                    away.append(name)
+                await slices.pause()
+            if away:
+                await trio.sleep(RETRY_PAUSE_S)
+                doubtful.update(dict.fromkeys(away))
+        del self._doubtful[calendar]
+
+    async def _compared(self, calendar: str, name: str) -> bool:
+        """Compare an index with an event; False: the log is away. What is damaged stays as it is."""
+        try:
+            index = await self._open(f"{INDEX}:{calendar}")
+            event = await self._at_head(f"{CHILD}:{name}")  # one that was purged must not come back
+        except Refusal as refusal:
+            return isinstance(refusal.__cause__, LogDamaged)
+        if event is not None:  # even where they agree: what is on its way there may be older
+            self._say_again(index, event)
+        return event is not None
 
     def _say_again(self, index: Room, event: Room) -> None:
         """Have an index brought up to date with an event. What was purged may be in its history again."""
@@ -220,7 +249,6 @@ class Children:
             later = self._due[calendar] = Due()
             try:
                 await self._erase(calendar, due)
-                await self._look_at_doubtful(calendar, due)
                 await self._write(calendar, list(due.events))
                 self._damaged.discard(calendar)
             except Refusal as refusal:
@@ -253,23 +281,8 @@ class Children:
             room = await self._purge(room.resource)
         await self._commit(room, [{"op": "add", "path": "", "value": due.kept}])
         if tried or self._now_s() - began_s > LOOK_AGAIN_S:  # others have compared without them
-            due.doubtful.update(due.kept)
+            self._compare_soon(calendar, due.kept)
         due.purged, due.kept = set(), None
-
-    async def _look_at_doubtful(self, calendar: str, due: Due) -> None:
-        """Have an index say of events what is so by now, wherever they are open."""
-        while due.doubtful:
-            index = await self._open(f"{INDEX}:{calendar}")
-            name = next(iter(due.doubtful))
-            try:
-                event = await self._open(f"{CHILD}:{name}")
-                await self._catch_up(event)
-                if differences(calendar, event, index.document or {}):
-                    self._say_again(index, event)
-            except Refusal as refusal:
-                if not isinstance(refusal.__cause__, LogDamaged):
-                    raise
-            due.doubtful.discard(name)
 
     async def _write(self, calendar: str, events: Sequence[Room]) -> None:
         for first in range(0, len(events), TOGETHER_MAX):

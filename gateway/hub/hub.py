@@ -108,7 +108,7 @@ class Hub:
             wall_ms=wall_ms,
             background=self._background,
         )
-        self.children = Children(self.open, self.purge, self.catch_up.surely, log, now_s, self._background)
+        self.children = Children(self.open, self.purge, self.at_head, log, now_s, self._background)
         self.catch_up.on_other_history = self.children.began_anew
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
@@ -233,6 +233,17 @@ class Hub:
         self.counters.rooms_opened += 1
         self.children.look(room)
         return room
+
+    async def at_head(self, resource: str) -> Room | None:
+        """The room of a resource as the log has it; one that is open is brought there.
+
+        None: that can't be told now, for the log is away or the room was closed. Raises Refusal UNAVAILABLE.
+        """
+        known, room = self._rooms.get(resource), await self.open(resource)
+        if room is not known:
+            return room
+        reached = await self.catch_up.reached(room)
+        return room if reached and self._rooms.get(resource) is room else None
 
     def _end_transition(self, resource: str) -> None:
         """A room is open or closed, or couldn't be opened."""

@@ -9,7 +9,7 @@ import trio
 from gateway import ot
 from gateway.config import Config
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal
-from gateway.hub.catch_up import PAUSE_S
+from gateway.hub.retries import PAUSE_S
 from gateway.ports import Absent, Snapshot
 from tests.hub.parts import cluster, quiet
 from tests.rooms.parts import CONFIG, EVENT, RESOURCE, START_MS, Author, Reader, titled
@@ -230,6 +230,54 @@ async def test_soon_tries_until_the_log_answers(autojump_clock):
         worker.log.away = False
         await trio.sleep(PAUSE_S)
         assert room.version == 2
+
+
+async def test_whoever_asks_whether_a_room_reached_the_head_is_told_at_once_that_the_log_is_away(
+    autojump_clock,
+):
+    async with cluster() as found:
+        worker, room = await behind(found, "a")
+        worker.log.away = True
+        began_s = trio.current_time()
+        assert [await worker.hub.catch_up.reached(room) for _ in range(3)] == [False] * 3
+        assert worker.counters.log_errors == 1  # it is asked for by what tries again alone
+        assert await worker.hub.at_head(RESOURCE) is None
+        assert trio.current_time() == began_s
+        worker.log.away = False
+        await trio.sleep(2 * PAUSE_S)
+        assert room.version == 2
+        assert await worker.hub.catch_up.reached(room)
+
+
+async def test_a_damaged_room_that_is_open_counts_as_at_the_head(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, "a")
+
+        async def damaged(resource):
+            raise LogDamaged(resource)
+
+        worker.log.open = damaged
+        assert await worker.hub.at_head(RESOURCE) is room
+        assert await worker.hub.at_head(RESOURCE) is room
+        assert room.version == 1
+
+
+async def test_a_room_that_is_closed_while_it_is_brought_to_the_head_is_not_there(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker = await found.worker()
+        await worker.open()
+        answers = []
+
+        async def ask():
+            answers.append(await worker.hub.at_head(RESOURCE))
+
+        worker.log.hold_opens()
+        nursery.start_soon(ask)
+        await trio.sleep(3 * CONFIG.timeouts.room_idle_s)
+        worker.log.opens.set()
+        await quiet()
+        assert answers == [None]
+        assert (await worker.hub.at_head(RESOURCE)).version == 1
 
 
 async def test_what_is_announced_while_the_log_is_read_is_not_missed(autojump_clock):

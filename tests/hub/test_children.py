@@ -388,20 +388,87 @@ async def test_an_index_that_is_written_late_is_compared_once_the_log_is_back(au
         assert away == []
 
 
+def opens_counted(worker, away=(), takes_s=0.0):
+    """The resources that this worker asks its log for from now on; `away` are those that aren't answered."""
+    opened, asked = worker.log.open, []
+
+    async def counted(resource):
+        asked.append(resource)
+        await trio.sleep(takes_s)
+        if resource in away:
+            raise LogUnavailable("away", "none")
+        return await opened(resource)
+
+    worker.log.open = counted
+    return asked
+
+
+@pytest.mark.parametrize("open_here", [False, True])
+async def test_an_event_that_is_away_holds_up_neither_its_index_nor_others(autojump_clock, open_here, caplog):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        for number in range(6):
+            await create(two, f"{number}")
+        await trio.sleep(0.1)
+        moved = await two.hub.open("event:3")
+        await one.hub.open("children:work")
+        if open_here:
+            for number in (2, 4):
+                (await one.hub.open(f"event:{number}")).add(Reader(), True)
+        go = index_appends_wait(one)
+        await one.hub.purge("event:1")
+        await trio.sleep(0.1)
+        await edit(two, moved, "/calendar_id", "home")
+        await trio.sleep(2)
+        away = {"event:2", "event:4"}
+        asked = opens_counted(one, away)
+        go.set()
+        await trio.sleep(3)
+        await create(one, "new")
+        assert sorted(await items_of(one)) == ["0", "2", "4", "5", "new"]
+        caplog.clear()
+        await trio.sleep(60)
+        assert 50 < asked.count("event:2") <= 64 and 50 < asked.count("event:4") <= 64
+        assert asked.count("event:3") == 1
+        assert "isn't up to date" not in caplog.text
+        away.clear()
+        await trio.sleep(3)
+        asked.clear()
+        await trio.sleep(10)
+        assert asked == []
+
+
+async def test_an_index_that_is_written_late_is_compared_gently_while_it_goes_on(autojump_clock):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        for number in range(100):
+            await create(two, f"{number}")
+        await trio.sleep(0.1)
+        await one.hub.open("children:work")
+        go = index_appends_wait(one)
+        await one.hub.purge("event:1")
+        await trio.sleep(2)
+        asked = opens_counted(one, takes_s=0.1)
+        go.set()
+        await trio.sleep(3)
+        await create(one, "new")
+        assert "new" in await items_of(one)
+        assert 10 < len(asked) < 40
+        await trio.sleep(15)
+        events = [resource for resource in asked if resource.startswith("event:")]
+        assert len(events) == len(set(events)) == 100  # the new one, and all but the purged one
+
+
 async def test_while_the_log_is_away_it_is_asked_for_an_event_once_a_second(autojump_clock):
     async with cluster() as found:
         worker = await found.worker()
         (await create(worker, "1")).add(Reader(), True)
         await trio.sleep(0.1)
-        index, opened, asked = await worker.hub.open("children:work"), worker.log.open, []
-
-        async def counted(resource):
-            asked.append(resource)
-            return await opened(resource)
-
+        index = await worker.hub.open("children:work")
         found.history.purge("children:work")
         await worker.hub.catch_up.now(index)
-        worker.log.open, worker.log.away = counted, True
+        asked = opens_counted(worker)
+        worker.log.away = True
         await trio.sleep(60)
         assert 50 < asked.count("event:1") <= 60
         worker.log.away = False
@@ -442,6 +509,32 @@ async def test_a_purged_event_does_not_come_back_from_a_worker_that_was_not_told
         await trio.sleep(5)
         assert b"Secret" not in await history_of(one)
         assert event.document is None
+
+
+@pytest.mark.parametrize("fate", ["purged", "moved"])
+async def test_what_is_on_its_way_into_an_index_while_that_is_compared_does_not_stay(autojump_clock, fate):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        for number in (1, 2):
+            await create(one, f"{number}", STANDUP | {"title": f"Secret {number}"})
+            await trio.sleep(0.1)
+        await two.hub.open("children:work")
+        event, post = await two.hub.open("event:1"), two.bus.post
+        two.bus.post = lambda resource, payload: None if resource == "event:1" else post(resource, payload)
+        if fate == "purged":
+            await one.hub.purge("event:1")
+        else:
+            await edit(one, await one.hub.open("event:1"), "/calendar_id", "home")
+        await trio.sleep(0.1)
+        await one.hub.purge("event:2")
+        await trio.sleep(0.1)
+        go = index_appends_wait(two)
+        two.hub.children.look(event)
+        await trio.sleep(5)
+        go.set()
+        await trio.sleep(5)
+        assert await items_of(one) == {} == await items_of(two)
+        assert fate == "moved" or b"Secret" not in await history_of(one)
 
 
 async def test_a_calendar_has_more_events_than_a_document_of_a_client_may_hold(autojump_clock):
