@@ -59,7 +59,8 @@ class _Server:
         self._bus = bus
         self._shards = bus.shards
         self.address = address
-        self.subscriber = Subscriber(address, bus.shards.config, bus, self._changed)
+        outage = bus.shards.server_at(address).outage
+        self.subscriber = Subscriber(address, bus.shards.config, bus, self._changed, outage)
         self.scope = trio.CancelScope()
         self._pending: dict[str, None] = {}
         self._pended = trio.Event()

@@ -74,11 +74,16 @@ class _Request:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
+def out_of_reach(address: Address) -> Outage:
+    """What is told of a server to which links are down."""
+    return Outage(logger, f"Redis {address.name} is out of reach", logging.INFO)
+
+
 class Link:
     """A connection to `address` that keeps itself up. Use: `await nursery.start(link.run)`.
 
     `generation` counts the connections made; `on_change(up)` is called, synchronously, whenever one is
-    ready for commands or has ended.
+    ready for commands or has ended. All links to one server share its `outage`.
     """
 
     def __init__(
@@ -86,12 +91,13 @@ class Link:
         address: Address,
         config: RedisSettings,
         on_change: Callable[[bool], None] = lambda up: None,
+        outage: Outage | None = None,
     ) -> None:
         self.address = address
         self.generation = 0
         self.last_error = "not connected yet"
         self.down_since: float | None = trio.current_time()
-        self._outage = Outage(logger, f"Redis {address.name} is out of reach", logging.INFO)
+        self._outage = outage or out_of_reach(address)
         self._config = config
         self._on_change = on_change
         self._waiting: deque[_Request] = deque()
@@ -190,14 +196,14 @@ class Link:
 
     def _ready(self) -> None:
         self.generation += 1
-        self._outage.over()
+        self._outage.over(self)
         self._set_up(True)
 
     def _note(self, error: BaseException) -> None:
         # Trio's BrokenResourceError says nothing itself; its cause does.
         told = error if str(error) else error.__cause__ or error
         self.last_error = str(told) or type(told).__name__
-        self._outage.lasts(self.last_error)
+        self._outage.lasts(self.last_error, self)
 
     def _set_up(self, up: bool) -> None:
         if up == self.up:

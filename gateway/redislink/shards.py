@@ -26,7 +26,7 @@ from gateway.redislink.chains import Chains
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import tag
 from gateway.redislink.library import library
-from gateway.redislink.link import Link, Reply, pack
+from gateway.redislink.link import Link, Reply, out_of_reach, pack
 from gateway.redislink.routing import Table, Topology, topology
 from gateway.runtime.outage import Outage
 
@@ -106,8 +106,9 @@ class Server:
 
     def __init__(self, address: Address, config: RedisSettings, on_change: Callable[[bool], None]) -> None:
         self.address = address
-        self.appends = Link(address, config, on_change)
-        self.others = Link(address, config, on_change)
+        self.outage = out_of_reach(address)
+        self.appends = Link(address, config, on_change, self.outage)
+        self.others = Link(address, config, on_change, self.outage)
         self.scope = trio.CancelScope()
         self.loading = trio.Lock()
         self.loads = 0

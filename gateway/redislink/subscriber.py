@@ -10,6 +10,7 @@ import hiredis
 from gateway.config import RedisSettings
 from gateway.redislink.address import Address
 from gateway.redislink.link import Link, Reply, pack
+from gateway.runtime.outage import Outage
 
 _PING = pack(("PING",))
 
@@ -28,9 +29,14 @@ class Subscriber(Link):
     """See the module. Confirmations are pushes, errors are replies, so each request ends with a PING."""
 
     def __init__(
-        self, address: Address, config: RedisSettings, hearer: Hearer, on_change: Callable[[bool], None]
+        self,
+        address: Address,
+        config: RedisSettings,
+        hearer: Hearer,
+        on_change: Callable[[bool], None],
+        outage: Outage | None = None,
     ) -> None:
-        super().__init__(address, config, on_change)
+        super().__init__(address, config, on_change, outage)
         self._hearer = hearer
         self._confirmed: set[bytes] = set()
 

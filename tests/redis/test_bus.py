@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -84,6 +85,24 @@ async def test_a_restarted_server_is_subscribed_again_and_the_gap_is_told() -> N
         await hearer.subscribe("event:8")
         for resource in (ROOM, "event:7", "event:8"):
             await _until_heard(speaker, inbox, resource)
+
+
+async def test_a_server_that_is_away_is_told_once_for_all_links_to_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    with redis_server() as server:
+        async with running(settings(server.url)) as shards, listening(shards, Inbox()) as bus:
+            await bus.subscribe(ROOM)
+            found = shards.server(0)
+            links = [found.appends, found.others, bus._servers[found.address].subscriber]
+            server.kill()
+            await until(lambda: all("all attempts to connect" in link.last_error for link in links))
+            await trio.to_thread.run_sync(server.start)
+            await until(lambda: all(link.up for link in links))
+    told = [line for line in caplog.messages if "is out of reach" in line]
+    assert len([line for line in told if "all attempts to connect" in line]) == 1
+    assert told.index(f"Redis {found.address.name} is out of reach no longer") == len(told) - 1
 
 
 async def _until_heard(speaker: RedisBus, inbox: Inbox, resource: str) -> None:

@@ -25,3 +25,20 @@ def test_an_outage_is_told_when_it_begins_when_its_reason_changes_and_when_it_en
         "the archive waits no longer",
         "the archive waits: starting up",
     ]
+
+
+def test_an_outage_that_several_notice_is_told_once_and_over_when_it_is_for_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outage = Outage(logging.getLogger("gateway.tests"), "Redis is away")
+    for _ in range(2):
+        outage.lasts("refused", "appends")
+        outage.lasts("refused", "others")
+    for _ in range(2):
+        outage.lasts("starting up", "appends")
+        outage.lasts("refused", "others")
+    outage.over("bus")
+    outage.over("appends")
+    assert caplog.messages == ["Redis is away: refused", "Redis is away: starting up"]
+    outage.over("others")
+    assert caplog.messages[2:] == ["Redis is away no longer"]
