@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -20,7 +21,7 @@ import trio
 
 from gateway.log.database_files import discard
 from gateway.log.search.embedded import INDEX, SqliteSearch
-from gateway.log.search.follower import FRESH
+from gateway.log.search.follower import FRESH, build
 from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
@@ -30,6 +31,8 @@ from tests.waiting import until
 EVENTS = 3000
 ENTRIES = 2 * EVENTS
 PATIENCE_S = 60
+# Of a database; the first one says what it is.
+PAGE = 4096
 # A maker that stands still with an index by half.
 STOPS = """
 import os, signal, sys
@@ -120,6 +123,35 @@ def following(data: Path, stops: bool = False) -> tuple[str, ...]:
     return (sys.executable, *program, str(data), "INFO", "console", "")
 
 
+@asynccontextmanager
+async def telling(data: Path, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A follower that logs to `logged`; gives a wait until it failed some times. It is there to the end."""
+    told, logged = tmp_path / "told", tmp_path / "logged"
+
+    def failures() -> int:
+        lines = told.read_bytes().rpartition(b"\n")[0].splitlines()
+        return int(orjson.loads(lines[-1])["failures"]) if lines else 0
+
+    async def tries_again() -> None:
+        await until(lambda: failures() > 5, "it tries again and again", PATIENCE_S)
+
+    with told.open("wb", buffering=0) as out, logged.open("wb", buffering=0) as errors:
+        async with running(*following(data), stdout=out, stderr=errors) as follower:
+            yield tries_again
+            assert follower.poll() is None
+
+
+async def until_over(logged: Path) -> None:
+    """It is logged, once, that the index waits no longer."""
+    await until(lambda: count(logged, "the index of searches waits no longer"), "it goes on", PATIENCE_S)
+    assert count(logged, "the index of searches waits no longer") == 1
+
+
+def count(logged: Path, words: str) -> int:
+    """How many lines have these words."""
+    return sum(words in line for line in logged.read_text().splitlines())
+
+
 async def test_two_never_make_it_at_once(data: Path) -> None:
     async with running(*following(data, stops=True)) as follower:
         await stopped_while_making(follower, data)
@@ -133,16 +165,23 @@ async def test_two_never_make_it_at_once(data: Path) -> None:
     await until_made(data)
 
 
-async def test_a_follower_waits_for_who_makes_it_and_goes_on_with_that(data: Path) -> None:
-    async with running(*reindexing(data)) as maker:
-        await stopped_while_making(maker, data)
-        made = (data / FRESH).stat().st_ino
-        async with running(*following(data)) as follower:
-            await trio.sleep(2)  # it would have begun by now
-            maker.send_signal(signal.SIGCONT)
-            await until_made(data)
-            assert (data / INDEX).stat().st_ino == made
-            assert follower.poll() is None
+async def test_a_follower_waits_for_who_makes_it_and_goes_on_with_that(data: Path, tmp_path: Path) -> None:
+    logged = tmp_path / "logged"
+    with logged.open("wb", buffering=0) as errors:
+        async with running(*reindexing(data)) as maker:
+            await stopped_while_making(maker, data)
+            made = (data / FRESH).stat().st_ino
+            async with running(*following(data), stderr=errors) as follower:
+                await until(lambda: "wait until that is done" in logged.read_text(), "it waits", PATIENCE_S)
+                await trio.sleep(2)  # it would have begun by now
+                maker.send_signal(signal.SIGCONT)
+                await until_made(data)
+                assert (data / INDEX).stat().st_ino == made
+                await until(lambda: "no longer" in logged.read_text(), "it goes on", PATIENCE_S)
+                assert follower.poll() is None
+    assert count(logged, "another process makes the index of searches: ") == 1
+    assert count(logged, "another process makes the index of searches no longer") == 1
+    assert count(logged, "the index of searches is made from the log") == 1
 
 
 async def test_what_a_killed_maker_left_is_removed_by_the_follower(data: Path) -> None:
@@ -159,24 +198,51 @@ async def test_what_a_killed_maker_left_is_removed_by_the_follower(data: Path) -
 async def test_a_directory_that_vanished_is_told_once_and_followed_when_it_is_back(
     data: Path, tmp_path: Path
 ) -> None:
-    told, logged, elsewhere = tmp_path / "told", tmp_path / "logged", tmp_path / "elsewhere"
-
-    def failures() -> int:
-        lines = told.read_bytes().rpartition(b"\n")[0].splitlines()
-        return int(orjson.loads(lines[-1])["failures"]) if lines else 0
-
-    with told.open("wb", buffering=0) as out, logged.open("wb", buffering=0) as errors:
-        async with running(*following(data), stdout=out, stderr=errors) as follower:
-            await until_made(data)
-            shutil.move(data, elsewhere)
-            await until(lambda: failures() > 3, "it looks again and again", PATIENCE_S)
-            lines = logged.read_text().splitlines()
-            assert len([line for line in lines if "searches waits: [Errno 2] No such file" in line]) == 1
-            discard(elsewhere / INDEX)
-            shutil.move(elsewhere, data)
-            await until_made(data)
-            assert follower.poll() is None
+    logged, elsewhere = tmp_path / "logged", tmp_path / "elsewhere"
+    async with telling(data, tmp_path) as tries_again:
+        await until_made(data)
+        shutil.move(data, elsewhere)
+        await tries_again()
+        assert count(logged, "the index of searches waits: [Errno 2] No such file") == 1
+        discard(elsewhere / INDEX)
+        shutil.move(elsewhere, data)
+        await until_made(data)
+        await until_over(logged)
     assert "Traceback" not in logged.read_text()
+
+
+async def test_an_index_that_cannot_be_written_is_told_once_and_followed_when_another_is_there(
+    data: Path, tmp_path: Path
+) -> None:
+    logged, index = tmp_path / "logged", data / INDEX
+    await build(data)
+    sound = index.read_bytes()
+    index.write_bytes(sound[:PAGE] + b"\x55" * (len(sound) - PAGE))
+    async with telling(data, tmp_path) as tries_again:
+        await tries_again()
+        assert count(logged, "the index of searches waits: ") == 1
+        discard(index)
+        await until_made(data)
+        await until_over(logged)
+
+
+async def test_an_index_that_cannot_be_tidied_is_told_once_and_when_it_can(
+    data: Path, tmp_path: Path
+) -> None:
+    logged, index = tmp_path / "logged", data / INDEX
+    await build(data)
+    with closing(sqlite3.connect(index)) as database, database:
+        database.execute("INSERT INTO untidy VALUES (0, '')")
+        database.execute(
+            "CREATE TRIGGER stuck BEFORE UPDATE ON untidy BEGIN SELECT RAISE(ABORT, 'it is stuck'); END"
+        )
+    async with telling(data, tmp_path) as tries_again:
+        await tries_again()
+        assert count(logged, "the index of searches waits: ") == count(logged, "it is stuck") == 1
+        assert count(logged, "the index of searches waits no longer") == 0
+        with closing(sqlite3.connect(index, timeout=PATIENCE_S)) as database, database:
+            database.execute("DROP TRIGGER stuck")
+        await until_over(logged)
 
 
 async def test_a_follower_whose_node_was_killed_says_nothing_of_that(data: Path, tmp_path: Path) -> None:

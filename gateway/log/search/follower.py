@@ -30,6 +30,7 @@ from gateway.log.search.indexer import (
     LoggedDocument,
     OtherHistory,
     Taken,
+    index_waits,
     replayed,
 )
 from gateway.log.sqlite.log import DATABASE
@@ -38,6 +39,7 @@ from gateway.log.sqlite.store import Reader, name_of, transaction
 from gateway.ports.search import Erasure
 from gateway.runtime import logs
 from gateway.runtime.clock import unix_ms
+from gateway.runtime.outage import Outage
 from gateway.wire.checksum import CHANGE, damage, verified
 
 # Run as a process, its own name is another.
@@ -47,6 +49,8 @@ TELL_INTERVAL_S = 0.5
 RETRY_S = 1.0
 NICENESS = 5
 STDIN, STDOUT = 0, 1
+# Who notices what fails beside its indexers' turns.
+FOLLOWER = "follower"
 # The index that is being made.
 FRESH = f"{INDEX}.new"
 _STANDING = "SELECT standing_epoch FROM log"
@@ -155,11 +159,13 @@ def _newest(reader: Reader, name: str, kept: LoggedDocument | None) -> LoggedDoc
 
 
 @contextlib.asynccontextmanager
-async def _indexing(data_dir: Path, index: SqliteSearch) -> AsyncIterator[Indexer]:
+async def _indexing(
+    data_dir: Path, index: SqliteSearch, outage: Outage | None = None
+) -> AsyncIterator[Indexer]:
     """What brings the log into an index; both are let go of at the end."""
     source = LogSource(data_dir, index)
     try:
-        yield Indexer(source, index)
+        yield Indexer(source, index, outage=outage)
     finally:
         await source.release()
         await index.aclose()
@@ -215,40 +221,42 @@ def _remove_forsaken(data_dir: Path) -> None:
 async def follow(data_dir: Path, teller: Teller) -> None:
     """Keep the index up to date, until cancelled."""
     path = data_dir / INDEX
-    waiting = ""  # why, as it was logged
+    outage = index_waits()
+    locked = Outage(logger, "another process makes the index of searches", logging.INFO)
+    making = False
     while True:
         try:
             if format_of(path) != FORMAT_VERSION:
-                if not waiting:
+                if not making:
                     logger.info("the index of searches is made from the log")
+                making = True
                 await build(data_dir, teller)
-            waiting = ""
-            await _follow_one(data_dir, path, teller)
+            making = False
+            locked.over()
+            await _follow_one(data_dir, path, teller, outage)
         except LogLocked as error:
-            if str(error) != waiting:
-                logger.info("%s", error)
-            waiting = str(error)
+            locked.lasts(str(error))
             await trio.sleep(RETRY_S)
         except OtherHistory:
             path.unlink(missing_ok=True)
         except (LogUnavailable, OSError) as error:
-            if str(error) != waiting:
-                logger.warning("the index of searches waits: %s", error)
-            waiting = str(error)
-            teller.waits(waiting)
+            outage.lasts(str(error), FOLLOWER)
+            teller.waits(str(error))
             await trio.sleep(RETRY_S)
 
 
-async def _follow_one(data_dir: Path, path: Path, told: Callable[[Indexer], None]) -> None:
+async def _follow_one(data_dir: Path, path: Path, told: Callable[[Indexer], None], outage: Outage) -> None:
     """Follow with the database that is there, until another one is."""
     file, index = _file(path), SqliteSearch(path)
-    async with _indexing(data_dir, index) as indexer:
+    async with _indexing(data_dir, index, outage) as indexer:
         while _file(path) == file:
             if _file(data_dir / FRESH):
                 _remove_forsaken(data_dir)
             pause_s = await indexer.turn()
             told(indexer)
-            await trio.sleep(0 if await index.tidy() else pause_s)
+            is_untidy = await index.tidy()
+            outage.over(FOLLOWER)
+            await trio.sleep(0 if is_untidy else pause_s)
 
 
 def _file(path: Path) -> int:

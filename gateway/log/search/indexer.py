@@ -106,10 +106,24 @@ class IndexNumbers:
     trouble: str = ""
 
 
-class Indexer:
-    """Moves changes from the log to the index. `run` serves until cancelled."""
+def index_waits() -> Outage:
+    """What is told of an index that changes don't come into."""
+    return Outage(logger, "the index of searches waits")
 
-    def __init__(self, source: IndexSource, index: SearchIndex, wall_ms: Callable[[], int] = unix_ms) -> None:
+
+class Indexer:
+    """Moves changes from the log to the index. `run` serves until cancelled.
+
+    Where indexers follow one another they share their `outage`.
+    """
+
+    def __init__(
+        self,
+        source: IndexSource,
+        index: SearchIndex,
+        wall_ms: Callable[[], int] = unix_ms,
+        outage: Outage | None = None,
+    ) -> None:
         self._source = source
         self._index = index
         self._documents: OrderedDict[str, LoggedDocument] = OrderedDict()
@@ -117,7 +131,7 @@ class Indexer:
         self._length = 0
         self._indexed: dict[str, tuple[int, int]] = {}  # epochs and versions of documents in the index
         self._lag = Lag(wall_ms)
-        self._outage = Outage(logger, "the index of searches waits")
+        self._outage = outage or index_waits()
         self.numbers = IndexNumbers()
 
     async def run(self) -> None:
