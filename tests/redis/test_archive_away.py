@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from gateway.bus.redis import RedisBus
+from gateway.errors import LogUnavailable
 from gateway.log.archive import Archiver
 from gateway.log.postgres.archive import PostgresArchive, migrate
 from gateway.log.redis.log import RedisLog
@@ -99,6 +100,31 @@ async def test_an_edit_of_what_redis_lost_is_refused_while_the_archive_is_away()
             with trio.fail_after(60):
                 await ann.told("SYNC_RESPONSE")  # in a new epoch
             assert (await ann.edit(1, "on"))["version"] == 2
+
+
+@pytest.mark.parametrize("away", [2, 3])
+async def test_while_servers_are_away_the_reason_stays_the_same(away: int) -> None:
+    with redis_server() as one, redis_server() as two, redis_server() as three:
+        servers = [one, two, three]
+        async with running(settings(*(server.url for server in servers), **QUICK)) as shards:
+            outbox = RedisOutbox(shards, settings(**QUICK))
+            links = [shards.server_at(address).others for address in shards.first_partitions()]
+            ports = [server.port for server in servers[:away]]
+            for server in servers[:away]:
+                server.kill()
+            gone = [link for link in links if link.address.port in ports]
+            await until(lambda: all("failed" in link.last_error for link in gone))
+            assert len({await _reason(outbox) for _ in range(12)}) == 1
+
+
+async def _reason(outbox: RedisOutbox) -> str:
+    """Why a part of the log doesn't answer, or none of it."""
+    try:
+        await outbox.take(1)
+    except LogUnavailable as error:
+        return str(error)
+    assert outbox.trouble
+    return outbox.trouble
 
 
 @asynccontextmanager

@@ -283,11 +283,14 @@ def _failed(reply: Reply) -> bool:
 
 
 def _trouble(replies: Sequence[Reply]) -> str:
-    """Why some of these are failures, "" where none is; raises LogUnavailable where all are."""
+    """Why some of these are failures, "" where none is; raises LogUnavailable where all are.
+
+    Of several reasons it is the same one, in whatever order partitions were asked.
+    """
     failures = list(filter(_failed, replies))
     if not failures:
         return ""
-    text = f"redis: {failures[0]}"
+    text = f"redis: {min(map(str, failures))}"
     if len(failures) == len(replies):
         raise LogUnavailable(text, "unknown")
     return text
