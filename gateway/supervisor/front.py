@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 from starlette.applications import Starlette
@@ -20,7 +19,7 @@ from gateway.admin.app import FULL, guarded
 from gateway.config import LimitsSettings
 from gateway.http import problems
 from gateway.http.problems import Problem
-from gateway.http.requests import body_of
+from gateway.http.requests import body_of, json_response
 from gateway.http.waiting import WAIT_MAX_S
 from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
@@ -28,8 +27,9 @@ from gateway.supervisor.child import Child, WorkerGone
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # Less than commands of operators wait; whoever waits for news has WAIT_MAX_S more.
 ANSWER_TIMEOUT_S = 25.0
-# What a worker that hangs may add to the time of a health check, which load balancers make each second.
-ANOTHER_TIMEOUT_S = 0.5
+# What a worker that hangs may add to the time of a health check: more than a worker looks at its log where
+# that doesn't answer.
+ANOTHER_TIMEOUT_S = 1.5
 # Of each of all workers: whoever looks for one that hangs hears of the others.
 LOOK_TIMEOUT_S = 10.0
 RETRY_AFTER = {"Retry-After": "1"}
@@ -100,30 +100,43 @@ class _Front:
             return JSONResponse(fields, problem.status, problem.headers)
 
     async def _readiness(self, request: Request) -> Response:
-        answer = await self._relay(request, b"", LOOK_TIMEOUT_S)
-        for _ in self._workers.serving()[1:]:
-            if answer.status_code == 200 or json.loads(bytes(answer.body))["status"] != FULL:
-                break
-            answer = await self._relay(request, b"", LOOK_TIMEOUT_S)
-        return answer if answer.status_code != 200 else await self._degraded(request, answer)
+        """What the workers say together: the node is ready where one is, and tells what any has to tell."""
+        answers = await self._looks(request)
+        said = [json.loads(bytes(answer.body)) for answer in answers]
+        ready = [answer for answer in answers if answer.status_code == 200]
+        if not ready:
+            return answers[next((i for i, one in enumerate(said) if one["status"] != FULL), 0)]
+        found = sorted({text for one in said for text in _to_mend(one)})
+        if not found:
+            return ready[0]
+        return json_response({"status": "degraded", "problems": found, "node": self._workers.name})
 
-    async def _degraded(self, request: Request, ready: Response) -> Response:
-        """A worker's answer that it is ready, with what any other has to say that is to be mended."""
-        said = json.loads(bytes(ready.body))
-        found = dict.fromkeys(said.get("problems", ()))
+    async def _looks(self, request: Request) -> Sequence[Response]:
+        """The readiness of each worker that tells it, in turn; raises Problem where none does.
 
-        async def ask(child: Child) -> None:
-            with suppress(Problem):
-                answer = json.loads(bytes((await self._ask(child, request, b"", ANOTHER_TIMEOUT_S)).body))
-                if answer["status"] != FULL:
-                    found.update(dict.fromkeys([*answer.get("problems", ()), *_reason(answer)]))
+        They are asked side by side. Once one is ready, the others have ANOTHER_TIMEOUT_S.
+        """
+        serving = self._in_turn()
+        answers: dict[int, Response] = {}
+        failures: list[Problem] = []
+
+        async def look(number: int, child: Child) -> None:
+            try:
+                answer = await self._ask(child, request, b"", LOOK_TIMEOUT_S)
+            except Problem as problem:
+                failures.append(problem)
+                return
+            answers[number] = answer
+            if answer.status_code == 200:
+                scope = nursery.cancel_scope
+                scope.deadline = min(scope.deadline, trio.current_time() + ANOTHER_TIMEOUT_S)
 
         async with trio.open_nursery() as nursery:
-            for child in self._serving():
-                nursery.start_soon(ask, child)
-        if not found:
-            return ready
-        return JSONResponse({"status": "degraded", "problems": list(found), "node": said["node"]})
+            for number, child in enumerate(serving):
+                nursery.start_soon(look, number, child)
+        if not answers:
+            raise failures[0]
+        return [answers[number] for number in sorted(answers)]
 
     async def metrics(self, request: Request) -> Response:
         workers = self._workers
@@ -148,7 +161,7 @@ class _Front:
         """Let some worker answer, in turn."""
         waits_s = WAIT_MAX_S if "wait" in request.query_params else 0
         body = await self._body(request)
-        return await self._relay(request, body, ANSWER_TIMEOUT_S + waits_s)
+        return await self._ask(self._in_turn()[0], request, body, ANSWER_TIMEOUT_S + waits_s)
 
     async def of_all(self, request: Request) -> Response:
         """Let every worker answer, and join what they say; a refusal is as good as any other's.
@@ -181,10 +194,12 @@ class _Front:
         workers = [worker for answer in told for worker in json.loads(bytes(answer.body))["workers"]]
         return JSONResponse({"workers": workers}, headers={"Cache-Control": "no-store"})
 
-    async def _relay(self, request: Request, body: bytes, timeout_s: float) -> Response:
+    def _in_turn(self) -> Sequence[Child]:
+        """Those that serve, each time another one first."""
         serving = self._serving()
         self._turn += 1
-        return await self._ask(serving[self._turn % len(serving)], request, body, timeout_s)
+        first = self._turn % len(serving)
+        return [*serving[first:], *serving[:first]]
 
     def _serving(self) -> Sequence[Child]:
         """Some workers that take clients, those that hang only where all do; raises Problem where there are
@@ -233,9 +248,12 @@ class _Front:
         return await body_of(request, self._workers.limits.document_bytes_max)
 
 
-def _reason(readiness: Mapping[str, str]) -> Sequence[str]:
-    """Why a worker isn't ready."""
-    return [f"{readiness['node']}: {readiness['reason']}"] if "reason" in readiness else []
+def _to_mend(readiness: Mapping[str, Any]) -> Sequence[str]:
+    """What is wrong at a worker; that it is full isn't."""
+    if readiness["status"] == FULL:
+        return []
+    reason = [f"{readiness['node']}: {readiness['reason']}"] if "reason" in readiness else []
+    return [*readiness.get("problems", ()), *reason]
 
 
 def _nobody(reason: str, outcome: str) -> Problem:

@@ -10,13 +10,16 @@ from typing import Any, cast
 
 import httpx
 import orjson
+import pytest
 import trio
 
 from gateway.admission import create_secret, issue
 from gateway.cli.operate import TIMEOUT_S
 from gateway.config import Config
+from gateway.errors import LogUnavailable
 from gateway.http.waiting import WAIT_MAX_S
 from gateway.node import Node
+from gateway.node.cluster import CHECK_TIMEOUT_S
 from gateway.runtime.metrics import Counters
 from gateway.supervisor import front
 from gateway.supervisor.channel import Frame
@@ -148,6 +151,64 @@ async def test_what_is_wrong_at_one_worker_is_told_whichever_is_asked(tmp_path, 
             assert told.json()["problems"] == ["the archive waits"]
         other.workers[0].hangs = True
         assert "ready" in [(await client.get("/readyz")).json()["status"] for _ in range(2)]
+
+
+@asynccontextmanager
+async def of_two(data: Path) -> AsyncIterator[tuple[MemoryBackend, httpx.AsyncClient]]:
+    """The backend of the first of two workers, and a client of the port before both."""
+    first, second = MemoryBackend(MemoryLog()), MemoryBackend(MemoryLog())
+    async with fronted(data, 1, first) as (alone, client), fronted(data, 1, second) as (other, _):
+        alone.workers += other.workers
+        yield first, client
+
+
+@pytest.mark.parametrize("check_s", [0, CHECK_TIMEOUT_S])
+async def test_a_node_of_which_one_worker_misses_its_log_is_degraded_whichever_is_asked(
+    tmp_path, autojump_clock, check_s
+):
+    async def away() -> None:
+        await trio.sleep(check_s)
+        raise LogUnavailable("no Redis server answers", "none")
+
+    async with of_two(tmp_path) as (troubled, client):
+        troubled.check = away
+        for _ in range(4):
+            told = await client.get("/readyz")
+            assert (told.status_code, told.json()["status"]) == (200, "degraded")
+            assert told.json()["problems"][0].endswith(": no Redis server answers")
+            assert told.headers["cache-control"] == "no-store"
+
+
+async def test_problems_of_a_worker_whose_check_takes_all_its_time_are_told(tmp_path, autojump_clock):
+    async def slow() -> None:
+        await trio.sleep(CHECK_TIMEOUT_S)
+
+    async with of_two(tmp_path) as (troubled, client):
+        troubled.check, troubled.problems = slow, ("the archive waits",)
+        for _ in range(4):
+            assert (await client.get("/readyz")).json()["problems"] == ["the archive waits"]
+
+
+async def test_a_look_at_the_health_of_a_node_asks_each_worker_once(tmp_path, autojump_clock):
+    asked: list[float] = []
+
+    async def counted() -> None:
+        asked.append(trio.current_time())
+
+    backend = MemoryBackend(MemoryLog())
+    backend.check = counted
+    async with fronted(tmp_path, 4, backend) as (_, client):
+        assert (await client.get("/readyz")).json()["status"] == "ready"
+        assert len(asked) == 4
+
+
+async def test_a_worker_that_ended_or_hangs_takes_no_node_away(tmp_path, autojump_clock):
+    async with fronted(tmp_path, workers=3) as (alone, client):
+        alone.workers[0].gone = alone.workers[1].hangs = True
+        for _ in range(3):
+            began = trio.current_time()
+            assert (await client.get("/readyz")).json()["status"] == "ready"
+            assert trio.current_time() < began + front.LOOK_TIMEOUT_S
 
 
 async def test_where_no_worker_answers_that_is_a_problem_and_the_node_is_not_ready(tmp_path):
