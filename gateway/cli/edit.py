@@ -75,6 +75,8 @@ def _operations(text: str) -> list[dict[str, Any]]:
     """A patch from its JSON; an operation alone is a patch of one."""
     try:
         patch = _read(text)
+    except UnicodeEncodeError:  # its bytes aren't UTF-8, which `main` tells of any command
+        raise
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="PATCH") from None
     except (Refusal, PatchError) as error:
