@@ -26,8 +26,11 @@ from gateway.errors import ConfigError, Refusal
 from gateway.ports import Role
 from gateway.ports.search import Scope
 
-# Control characters, and halves of surrogates: what a command line has for bytes that aren't UTF-8.
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Halves of surrogates: what a command line has for bytes that aren't UTF-8.
+_HALVES = r"\ud800-\udfff"
+_NOT_UTF8 = re.compile(f"[{_HALVES}]")
+# Those, and control characters.
+_UNFIT = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{_HALVES}]")
 # RFC 7515 section 4.1.11: what isn't understood is refused. PyJWT would take b64 for a detached payload.
 _EXTENSIONS = frozenset({"crit", "b64"})
 LATEST_S = 2.0**53
@@ -259,10 +262,12 @@ def issue(
         ("user id", user_id, USER_ID_LENGTH_MAX),
         ("name", name, NAME_LENGTH_MAX),
         ("avatar_url", avatar_url, AVATAR_URL_LENGTH_MAX),
-        *(("segment", segment, NAME_LENGTH_MAX) for segment in segments),
     ):
         if not is_claim_text(text, limit):
             raise ValueError(f"{claim} is at most {limit} characters in UTF-8, without control characters")
+    for claim, texts in (("segment", segments), ("issuer", [issuer]), ("audience", [audience])):
+        if any(map(_NOT_UTF8.search, texts)):
+            raise ValueError(f"{claim} must be text in UTF-8")
     if not user_id:
         raise ValueError("the user id must not be empty")
     optional = {

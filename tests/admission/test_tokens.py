@@ -456,6 +456,18 @@ def test_nothing_is_issued_that_would_be_refused(user_id: str, grants: dict[str,
         issue(SECRET, user_id, grants, 60, NOW_S, name=name)
 
 
+@pytest.mark.parametrize("segment", ["x" * 257, "two\nlines"])
+def test_what_segment_is_accepted_is_issued(authenticator: TokenVerifier, segment: str) -> None:
+    issued = issue(SECRET, "ann", {}, 60, NOW_S, segments=[segment])
+    assert authenticator.verify(issued, NOW_S).segments == (segment,)
+
+
+@pytest.mark.parametrize("claim", ["issuer", "audience", "segments"])
+def test_no_half_of_a_surrogate_is_issued(claim: str) -> None:
+    with pytest.raises(ValueError, match="UTF-8"):
+        issue(SECRET, "ann", {}, 60, NOW_S, **{claim: ["\udcfc"] if claim == "segments" else "\udcfc"})
+
+
 def test_wrong_default_grants_are_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"auth\.default_grants: 'event' is no grant"):
         TokenVerifier(config_for(tmp_path, default_grants={"event": "viewer"}))
