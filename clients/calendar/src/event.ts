@@ -22,8 +22,10 @@ export const ANSWERS: Readonly<Record<Answer, string>> = {
   DECLINED: "Not going",
 };
 
+const ANSWER_BY_STATUS: ReadonlyMap<unknown, string> = new Map(Object.entries(ANSWERS));
+
 /** An attendee's answer for people. */
-export const answerOf = (status: unknown): string => ANSWERS[status as Answer] ?? "no answer yet";
+export const answerOf = (status: unknown): string => ANSWER_BY_STATUS.get(status) ?? "no answer yet";
 
 export interface EventDocument {
   readonly title?: string;

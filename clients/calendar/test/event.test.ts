@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { dayOf } from "../src/dates.js";
-import { fieldOf, firstStart, labelOf, textOf } from "../src/event.js";
+import { answerOf, fieldOf, firstStart, labelOf, textOf } from "../src/event.js";
 
 const begins = (day: Date, now: Date) => {
   const start = firstStart(day, now);
@@ -21,6 +21,12 @@ test("a member has a name on the page and one within a sentence; one that isn't 
   expect([fieldOf("attendees"), labelOf("/attendees/0")]).toEqual(["Attendees", "who comes"]);
   expect([fieldOf("color"), labelOf("/color")]).toEqual(["color", "color"]);
   expect(labelOf("")).toBe("the event");
+});
+
+test("what is no answer isn't shown as one, whatever it is called", () => {
+  expect(answerOf("TENTATIVE")).toBe("Maybe");
+  for (const status of ["NEEDS_ACTION", "constructor", "__proto__", undefined, { toString: 1 }])
+    expect(answerOf(status)).toBe("no answer yet");
 });
 
 test("of an event as a whole its title is shown, or that it was deleted", () => {
