@@ -55,7 +55,7 @@ export function fileStore(directory: string): Store {
     keys: async (prefix) => {
       await renamed();
       const keys = (await filesIn(directory)).map(keyOf);
-      return keys.filter((key) => key.startsWith(prefix));
+      return keys.filter((key) => key?.startsWith(prefix)) as string[];
     },
     close: async () => {
       await writing;
@@ -87,17 +87,26 @@ function withMarks(name: string): string {
   return `${lower}${MARK}${BigInt(bits).toString(16)}`;
 }
 
-function keyOf(file: string): string {
-  const [name, marks] = file.slice(0, -END.length).split(MARK) as [string, string?];
-  if (marks === undefined) return decodeURIComponent(name);
+/** Undefined of a file that is no store's. */
+function keyOf(file: string): string | undefined {
+  try {
+    return decodeURIComponent(casedName(file.slice(0, -END.length)));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The name as it was before `caseless`, but for what that escaped. */
+function casedName(file: string): string {
+  const [name, marks] = file.split(MARK) as [string, string?];
+  if (marks === undefined) return name;
   const bits = BigInt(`0x${marks}`).toString(2);
   let letter = 0;
-  const cased = name.replace(LETTERS, (part) => {
+  return name.replace(LETTERS, (part) => {
     if (part.length > 1) return part;
     letter += 1;
     return bits[letter] === "1" ? part.toUpperCase() : part;
   });
-  return decodeURIComponent(cased);
 }
 
 async function filesIn(directory: string): Promise<string[]> {

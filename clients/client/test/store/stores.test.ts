@@ -175,6 +175,17 @@ test("a directory that can't be listed isn't empty", async () => {
   await expect(fileStore(file).keys("")).rejects.toMatchObject({ code: "ENOTDIR" });
 });
 
+test("files that are no store's are left alone, and hide nothing", async () => {
+  const folder = join(directory, String(++count));
+  mkdirSync(folder);
+  const foreign = ["notes=final.json", "notes=.json", "100%.json"];
+  for (const file of foreign) writeFileSync(join(folder, file), "1");
+  const store = fileStore(folder);
+  await store.write(new Map([["queue/event:1", 1]]));
+  expect(await store.keys("")).toEqual(["queue/event:1"]);
+  expect(readdirSync(folder)).toEqual(expect.arrayContaining(foreign));
+});
+
 test("a full IndexedDB is told as such", async () => {
   const store = indexedDbStore(`store ${++count}`);
   await store.write(new Map([["a", 1]]));
