@@ -13,6 +13,20 @@ const day = ({ page }: Person, name: string) => page.getByRole("listitem").filte
 const overflow = ({ page }: Person) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
+test("a month on a phone has no day of another, also not the one that was touched last", async () => {
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-03`, undefined, {
+    ...PHONE,
+    locale: "en-GB",
+  });
+  const last = ann.page.getByRole("gridcell", { name: "Wednesday 31" });
+  await last.tap();
+  await last.and(ann.page.locator(":focus")).waitFor();
+  await ann.page.getByRole("link", { name: "Next month" }).tap();
+  await ann.page.getByRole("heading", { name: "April 2027" }).waitFor();
+  await ann.button("New event on 1 April").waitFor();
+  expect(await ann.button("New event on 31 March").count()).toBe(0);
+});
+
 test("an event is made on any day by touch, and one of several days is on each of them", async () => {
   const month = `${stage.address}/#/month/2027-02`;
   const ann = await stage.arrive("Ann", month, undefined, { ...PHONE, locale: "en-GB" });

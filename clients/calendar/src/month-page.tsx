@@ -20,6 +20,12 @@ interface MonthPageProps {
   events: Events;
 }
 
+/** A day, and the month that showed it: that may be the one before or after its own. */
+interface Visited {
+  month: string;
+  day: string;
+}
+
 export function MonthPage({ month, events: { items, status, made } }: MonthPageProps): ReactNode {
   const client = useClient();
   const weeks = weeksOf(month);
@@ -39,8 +45,8 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
     add(monthOf(now) === month ? now : dayIn(month, 1));
   };
   const today = useToday();
-  const [visited, setVisited] = useState<string | null>(null);
-  const stop = tabStop(month, weeks, visited, today);
+  const [visited, setVisited] = useState<Visited | null>(null);
+  const stop = tabStop(month, visited, today);
   const isEmpty = status === "loading" && !items.length;
   return (
     <div className="month" aria-busy={isEmpty}>
@@ -87,7 +93,7 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
                   isToday={dayOf(day) === today}
                   isOutside={monthOf(day) !== month}
                   isTabStop={dayOf(day) === stop}
-                  visit={() => setVisited(dayOf(day))}
+                  visit={() => setVisited({ month, day: dayOf(day) })}
                   events={byDay.get(day) ?? []}
                   add={() => add(day)}
                 />
@@ -100,9 +106,8 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
   );
 }
 
-/** The day that the tab key leads to: where one was, else today, or the first of the month. */
-function tabStop(month: string, weeks: Date[][], visited: string | null, today: string): string {
-  const isShown = weeks.flat().some((day) => dayOf(day) === visited);
-  if (visited !== null && isShown) return visited;
+/** The day that the tab key leads to: where one was since the month is shown, else today, or the first of the month. */
+function tabStop(month: string, visited: Visited | null, today: string): string {
+  if (visited?.month === month) return visited.day;
   return today.startsWith(month) ? today : `${month}-01`;
 }
