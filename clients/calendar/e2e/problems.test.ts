@@ -70,7 +70,7 @@ test("where the gateway is away, the history says so in plain words, and is ther
   await ann.page.getByRole("region", { name: "History" }).getByText("wrote the event").waitFor();
 });
 
-test("where the browser's store can't be read that is told once, in plain words", async () => {
+test("where the browser's store can't be read that is told in plain words", async () => {
   const ann = await stage.arrive("Ann", stage.address, (context) =>
     context.addInitScript(() => {
       IDBFactory.prototype.open = () => {
@@ -82,5 +82,28 @@ test("where the browser's store can't be read that is told once, in plain words"
   await ann.page.goto(event);
   await ann.sees("Title", "Lunch");
   await alerts(ann).filter({ hasText: "What this browser keeps can’t be read now." }).waitFor();
-  expect(await ann.button("Dismiss").count()).toBe(1);
 });
+
+test.each([
+  ["can't be read now", "UnknownError", "What this browser keeps can’t be read now."],
+  ["are damaged", "DataError", "A part of what this browser kept is damaged."],
+])(
+  "where several events of the browser's store %s that is told once, in plain words",
+  async (_why, name, words) => {
+    const ann = await stage.arrive("Ann", stage.address, (context) =>
+      context.addInitScript((error) => {
+        const { get } = IDBObjectStore.prototype;
+        IDBObjectStore.prototype.get = function (key) {
+          if (String(key).startsWith("doc/")) throw new DOMException("It fails.", error);
+          return get.call(this, key);
+        };
+      }, name),
+    );
+    for (const title of ["Lunch", "Dinner"]) {
+      await ann.page.goto(await stage.make(title, { title }));
+      await ann.sees("Title", title);
+      await alerts(ann).filter({ hasText: words }).waitFor();
+    }
+    expect(await ann.button("Dismiss").count()).toBe(1);
+  },
+);

@@ -20,7 +20,7 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
     const isNews = (problem: Problem) => !isOnPage(problem, openId);
     setProblems((known) => known.filter(isNews));
     return client.onProblem((problem) => {
-      const news = { ...problem, message: inPlainWords(problem.message) };
+      const news = { ...problem, message: told(problem) };
       if (isNews(news))
         setProblems((known) => [...known.filter((one) => one.message !== news.message), news]);
     });
@@ -43,6 +43,16 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
     )
   );
 }
+
+const UNREAD = /^What was stored as .* can't be read\.$/;
+const WHY_UNREAD: Partial<Record<Problem["code"], string>> = {
+  STORE_UNAVAILABLE: "What this browser keeps can’t be read now. What isn’t sent may be lost when you leave.",
+  STORE_CORRUPT: "A part of what this browser kept is damaged. What wasn’t sent of it may be lost.",
+};
+
+/** The same words for all records that can't be read for one reason. */
+const told = ({ code, message }: Problem): string =>
+  (UNREAD.test(message) && WHY_UNREAD[code]) || inPlainWords(message);
 
 /** Does the page itself say so? */
 function isOnPage({ code, type, id, refusal }: Problem, openId: string | null): boolean {

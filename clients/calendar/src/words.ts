@@ -13,10 +13,6 @@ const PLAIN: readonly (readonly [RegExp, string])[] = [
     /end_time .* must not be before start_time/,
     `${TURNED} It was moved meanwhile, and this change isn’t kept.`,
   ],
-  [
-    /^What was stored as .* can't be read\.$/,
-    "What this browser keeps can’t be read now. What isn’t sent may be lost when you leave.",
-  ],
 ];
 
 /** What the gateway or the client says, as far as it is known how to say that to people. */
