@@ -103,6 +103,39 @@ test("on a page that is read from right to left nothing stands on a day's number
   expect(await isOn(add, ann.page.locator("time[datetime='2027-02-17']"))).toBe(false);
 });
 
+test("a name that turns what follows it turns itself alone", async () => {
+  const event = await stage.make("lunch", { title: "Lunch", calendar_id: "demo" });
+  const ann = await stage.arrive("\u202eAnn", event);
+  await ann.textbox("Title").fill("Dinner");
+  /** Do the words that end so, behind the name, run from left to right, and to the right of it? */
+  const isAfter = (place: Locator, words: string) =>
+    place.evaluate((element, text) => {
+      const all = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+      const nodes: Text[] = [];
+      while (all.nextNode()) nodes.push(all.currentNode as Text);
+      const leftOf = (node: Text, at: number) => {
+        const range = document.createRange();
+        range.setStart(node, at);
+        range.setEnd(node, at + 1);
+        return range.getBoundingClientRect().left;
+      };
+      const after = nodes.find((node) => node.data.endsWith(text)) as Text;
+      const name = nodes.find((node) => node.data.endsWith("Ann")) as Text;
+      const first = after.length - text.length;
+      return leftOf(name, 1) < leftOf(after, first) && leftOf(after, first) < leftOf(after, after.length - 1);
+    }, words);
+  const self = ann.people.filter({ hasText: "(you)" });
+  await self.waitFor();
+  expect(await isAfter(self, "(you)")).toBe(true);
+  const change = ann.page
+    .getByRole("region", { name: "History" })
+    .getByRole("listitem")
+    .filter({ hasText: "Ann" });
+  await change.waitFor();
+  expect(await isAfter(change, "set the title to “Dinner”")).toBe(true);
+  expect(await isAfter(ann.page.locator(".me"), "Sign out")).toBe(true);
+});
+
 test("in the month a title begins with its first word, from wherever it is read; one of spaces is none", async () => {
   const start_time = new Date().toISOString();
   for (const [id, title] of [

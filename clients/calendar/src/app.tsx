@@ -101,7 +101,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
         </a>
         <Controls />
         <span className="me">
-          {user.name}{" "}
+          <bdi>{user.name}</bdi>{" "}
           <button type="button" className="link" onClick={() => mayLeave() && leave()}>
             Sign out
           </button>

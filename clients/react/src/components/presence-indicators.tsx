@@ -44,8 +44,8 @@ export function PresenceIndicators({
                   {initials(one.user.name)}
                 </span>
               )}
-              <span className="collab-name">
-                {one.user.name}
+              <span>
+                <b>{one.user.name}</b>
                 {one === self && " (you)"}
                 {describe?.(one)}
               </span>
