@@ -1,7 +1,6 @@
 /** An event's conflicts as people decide them: when it starts and ends is one question, where it was moved as a whole. */
 
 import type { Conflict, DocumentSnapshot, Json, Resolution, SharedDocument } from "@collab/client";
-import { askedOf, isAny, type Lost, lostWith, versionBefore, withMine } from "./deleted.js";
 import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
@@ -10,15 +9,13 @@ type Snapshot = DocumentSnapshot<EventDocument>;
 type Event = EventDocument | null;
 type Side = "mine" | "theirs";
 
-const UNKNOWN = "How the event was can’t be found out now. Try again later.";
-
 /** Of a document what asks about its conflicts. */
 export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot" | "subscribe" | "resolve"> {
   #from: Snapshot | null = null;
   #snapshot!: Snapshot;
   #listeners = new Set<() => void>();
-  /** By the version: the event as it was, null as long as that isn't known. */
-  #past = new Map<number, Event>();
+  /** By the conflict: the event as the others had it, null as long as that isn't known. */
+  #theirs = new Map<string, Event>();
   /** By the conflict: why it can't be answered so. */
   #problems = new Map<string, string>();
 
@@ -52,11 +49,8 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     this.#problems.delete(id);
     const { conflicts, view, canEdit } = this.document.snapshot;
     const one = conflicts.find((conflict) => conflict.id === id);
-    const lost = lostWith(view, conflicts);
     const times = timesAmong(conflicts);
-    if (isAny(lost) && canEdit && lost[0].id === id && typeof resolution === "string")
-      void this.#resolveLost(lost, resolution);
-    else if (times?.[0].id === id && typeof resolution === "string") this.#resolveTimes(times, resolution);
+    if (times?.[0].id === id && typeof resolution === "string") this.#resolveTimes(times, resolution);
     else if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one, view);
     else if (one && isTooLong(one, resolution))
       this.#object(id, `At most ${LINE_MAX} characters fit into ${labelOf(one.path)}.`);
@@ -72,23 +66,9 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     );
   }
 
-  async #resolveLost(lost: Lost, side: Side): Promise<void> {
-    if (side === "mine" && !(await this.#broughtBack(lost))) return;
-    for (const one of lost) this.document.resolve(one.id, standing(one));
-  }
-
-  /** False where it can't be: it isn't known how the event was, or somebody else brought it back meanwhile. */
-  async #broughtBack(lost: Lost): Promise<boolean> {
-    const before = await eventAt(this.document, versionBefore(lost)).catch(() => null);
-    if (before === null) this.#object(lost[0].id, UNKNOWN);
-    if (before === null || this.document.snapshot.view !== null) return false;
-    this.document.create(withMine(before, lost));
-    return true;
-  }
-
   /** Their end is from before the event was moved: it goes back to where they had it. */
   #moveBack(one: Conflict, view: Event): void {
-    const start = this.#past.get(one.version ?? 0)?.start_time;
+    const start = this.#theirs.get(one.id)?.start_time;
     if (start === undefined || one.theirs === undefined) {
       this.#object(one.id, TURNED);
       return;
@@ -110,46 +90,35 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     for (const listener of this.#listeners) listener();
   }
 
-  /** How the event was is looked up where the conflict alone says too little. */
+  /** When the event was, as the others had it, is looked up where their end alone says too little. */
   #lookUp(): void {
     const { conflicts, view } = this.document.snapshot;
-    const lost = lostWith(view, conflicts);
-    if (isAny(lost)) this.#find(lost[0].id, versionBefore(lost));
-    for (const one of joined(conflicts))
-      if (one.version !== null && isLeftBehind(one, view)) this.#find(one.id, one.version);
-  }
-
-  #find(id: string, version: number): void {
-    if (this.#past.has(version)) return;
-    this.#past.set(version, null);
-    eventAt(this.document, version).then(
-      (event) => {
-        this.#past.set(version, event);
-        this.#problems.delete(id); // it can be answered now
-        this.#tell();
-      },
-      () => this.#past.delete(version), // with the next change it is asked for again
-    );
+    for (const one of joined(conflicts)) {
+      const { id, version } = one;
+      if (this.#theirs.has(id) || version === null || !isLeftBehind(one, view)) continue;
+      this.#theirs.set(id, null);
+      eventAt(this.document, version).then(
+        (event) => {
+          this.#theirs.set(id, event);
+          this.#problems.delete(id); // it can be answered now
+          this.#tell();
+        },
+        () => this.#theirs.delete(id), // with the next change it is asked for again
+      );
+    }
   }
 
   #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
-    const lost = lostWith(view, conflicts);
-    const others = joined(conflicts.filter((one) => !lost.includes(one)));
-    const questions = others.map((one) => (isLeftBehind(one, view) ? this.#whole(one, view) : one));
-    if (isAny(lost)) questions.push(askedOf(lost, this.#before(lost)));
-    return questions.map((one) => {
+    return joined(conflicts).map((one) => {
       const problem = this.#problems.get(one.id) ?? (one.problem && inPlainWords(one.problem));
-      return problem ? { ...one, problem } : one;
+      const whole = isLeftBehind(one, view) ? this.#whole(one, view) : one;
+      return problem ? { ...whole, problem } : whole;
     });
-  }
-
-  #before(lost: Lost): Event {
-    return this.#past.get(versionBefore(lost)) ?? null;
   }
 
   /** A question about the end as one about when the event is, once it is known when that was. */
   #whole(one: Conflict, view: Event): Conflict {
-    const was = this.#past.get(one.version ?? 0)?.start_time;
+    const was = this.#theirs.get(one.id)?.start_time;
     if (was === undefined) return one;
     const { base, theirs } = one;
     const mine = standing(one) === "mine" ? view?.end_time : one.mine;

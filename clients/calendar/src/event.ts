@@ -83,9 +83,6 @@ export const writing = (path: string, before: string | undefined, value: Json): 
 /** As if start and end were one member: an event's time. */
 export const WHEN = "/when";
 
-/** As if it were a member: an event that somebody deleted, with what one wrote in it. */
-export const DELETED = "/deleted";
-
 /** What a member is called on the page, and within a sentence. */
 const NAMES: Readonly<Record<string, readonly [field: string, label: string]>> = {
   "": ["Event", "the event"],
@@ -95,7 +92,6 @@ const NAMES: Readonly<Record<string, readonly [field: string, label: string]>> =
   start_time: ["Start", "the start"],
   end_time: ["End", "the end"],
   when: ["When", "when it is"],
-  deleted: ["Event", "the event"],
   attendees: ["Attendees", "who comes"],
 };
 
@@ -113,8 +109,6 @@ export function labelOf(path: string): string {
 export function textOf(path: string, value: unknown): string {
   if (path === "") return value ? titleOf(value as EventDocument) : "deleted";
   if (path.endsWith("/response_status")) return answerOf(value);
-  if (path === DELETED) return value ? excerptOf(value as EventDocument) : "deleted";
-  if (path === "/attendees") return attendeesOf(value as EventDocument["attendees"]);
   if (path === WHEN) return whenOf(value as EventDocument);
   if (path === "/start_time" || path === "/end_time") return momentOf(new Date(String(value)));
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
@@ -125,14 +119,3 @@ function whenOf({ start_time, end_time }: EventDocument): string {
   if (start_time && end_time) return spanText(new Date(start_time), new Date(end_time));
   return [start_time, end_time].flatMap((time) => (time ? [momentOf(new Date(time))] : [])).join();
 }
-
-/** Its title, and beneath it whatever else is there of it. */
-function excerptOf({ title = "", ...rest }: EventDocument): string {
-  const members = Object.entries(rest).map(
-    ([name, value]) => `${fieldOf(name)}: ${textOf(`/${name}`, value)}`,
-  );
-  return [titleOf({ title }), ...members].join("\n");
-}
-
-const attendeesOf = (attendees: EventDocument["attendees"] = []): string =>
-  attendees.map(({ user_id, response_status }) => `${user_id} (${answerOf(response_status)})`).join(", ");

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { People } from "../../client/test/support/people.js";
 import { goOffline, until } from "../../client/test/support/until.js";
 import { Conflicts } from "../src/conflicts.js";
-import { type EventDocument, textOf } from "../src/event.js";
+import type { EventDocument } from "../src/event.js";
 
 const people = new People();
 
@@ -197,49 +197,4 @@ test("a merged title is no longer than its field", async () => {
   conflicts.resolve(question?.id ?? "", { value: "C".repeat(500) });
   expect(questions(conflicts)).toEqual([]);
   await until(bob.document, ({ view }) => view?.title === "C".repeat(500));
-});
-
-/** Ann writes offline in an event that Bob writes in and deletes meanwhile; what is asked of her. */
-async function deleted(hers: object, his: object = {}) {
-  const { ann, bob, conflicts } = await together();
-  conflicts.subscribe(() => {});
-  await goOffline(ann.client);
-  for (const [name, value] of Object.entries(hers)) ann.document.set(`/${name}`, value);
-  for (const [name, value] of Object.entries(his)) {
-    bob.document.set(`/${name}`, value);
-    await bob.document.saved();
-  }
-  await bob.document.delete();
-  ann.client.connect();
-  await until(conflicts, ({ conflicts }) => conflicts[0]?.base !== undefined);
-  return { ann, bob, conflicts };
-}
-
-const WRITTEN = { title: "Lunch with Kim", location: "Room 7" };
-
-test("whoever wrote in several places of an event that was deleted is asked once, and told all of it", async () => {
-  const { conflicts } = await deleted(WRITTEN);
-  expect(questions(conflicts)).toMatchObject([
-    { path: "/deleted", userId: "bob", mine: WRITTEN, theirs: null, base: { title: "Lunch" } },
-  ]);
-  const [question] = questions(conflicts) as readonly [Conflict];
-  expect(textOf(question.path, question.mine)).toBe("Lunch with Kim\nLocation: Room 7");
-  expect(textOf(question.path, question.theirs)).toBe("deleted");
-});
-
-for (const hers of [WRITTEN, { title: "Lunch with Kim" }])
-  test(`${Object.keys(hers)} of an event that was deleted: keeping it brings it back with all that others wrote`, async () => {
-    const { ann, bob, conflicts } = await deleted(hers, { title: "Dinner", description: "Fish" });
-    conflicts.resolve(questions(conflicts)[0]?.id ?? "", "mine");
-    await until(conflicts, ({ conflicts }) => !conflicts.length);
-    await until(bob.document, ({ view }) => view !== null);
-    for (const { document } of [ann, bob])
-      expect(document.snapshot.view).toEqual({ ...span(9), ...hers, description: "Fish" });
-  });
-
-test("whoever lets an event be deleted is asked nothing more", async () => {
-  const { ann, conflicts } = await deleted(WRITTEN);
-  conflicts.resolve(questions(conflicts)[0]?.id ?? "", "theirs");
-  await ann.document.saved();
-  expect(ann.document.snapshot).toMatchObject({ view: null, conflicts: [] });
 });
