@@ -92,7 +92,7 @@ async def _continues(log: OpLog, room: Room) -> bool | None:
         return True
     try:
         records = await log.read(room.resource, newest - 1, 1)
-    except LogTrimmed:
+    except (LogTrimmed, LogDamaged):
         return None
     return not _contradict(records, room) if room.history.covers(newest - 1) else None
 

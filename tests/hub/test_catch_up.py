@@ -439,3 +439,19 @@ async def test_a_room_that_is_opened_anew_knows_resends_for_as_long_as_is_set(au
 
 def test_resends_are_known_for_a_day():
     assert Config().log.submitted_since_ms(START_MS) == START_MS - 24 * 3_600_000
+
+
+async def test_a_room_whose_newest_change_is_damaged_in_the_log_goes_on_past_it(autojump_clock, monkeypatch):
+    async with cluster() as found:
+        worker, room = await behind(found, *"abcdef")
+        snapshot_at_head(found, orjson.dumps({**EVENT, "title": "f"}))
+        had, read = room.version, worker.log.read
+
+        async def damaged(resource, after, limit):
+            if after < had:
+                raise LogDamaged(f"change {had} of {resource}")
+            return await read(resource, after, limit)
+
+        monkeypatch.setattr(worker.log, "read", damaged)
+        await worker.hub.catch_up.now(room)
+        assert (room.version, room.document["title"]) == (7, "f")
