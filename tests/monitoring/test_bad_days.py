@@ -70,6 +70,7 @@ SHOWN_ELSEWHERE = {
     "gateway_past_bytes": "tests/hub/test_pasts.py",
     "gateway_bases_rebuilt_total": "tests/hub/test_pasts.py",
     "gateway_build_info": "tests/admin/test_exposition.py",
+    "gateway_states_unproven_total": "tests/hub/test_catch_up.py",
 }
 
 
