@@ -213,14 +213,12 @@ class Run:
                 await generator.steer(control.rate)
 
     def _join(self, only_live: bool) -> None:
-        number = len(self.progress.intervals)
         while True:
-            speaking = [g for g in self.generators if not (g.ended.is_set() and len(g.intervals) <= number)]
-            parts = [g.intervals[number] for g in speaking if len(g.intervals) > number]
-            if not parts or (only_live and len(parts) < len(speaking)):
+            speaking = [one for one in self.generators if one.intervals]
+            waited_for = any(not (one.intervals or one.ended.is_set()) for one in self.generators)
+            if not speaking or (only_live and waited_for):
                 return
-            self.progress.intervals.append(joined(parts))
-            number += 1
+            self.progress.intervals.append(joined([one.intervals.popleft() for one in speaking]))
 
     # ------------------------------------------------------------------------------------- the server
 

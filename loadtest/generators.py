@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ class Generator(ABC):
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
-        self.intervals: list[dict[str, Any]] = []
+        self.intervals: deque[dict[str, Any]] = deque()  # that aren't joined with the others' yet
         self.result: dict[str, Any] | None = None
         self.failure = self.lost = ""
         self.heard_at = 0.0

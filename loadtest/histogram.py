@@ -81,13 +81,16 @@ class Latencies:
         values = {name: self.percentile_us(p) / 1000 if total else None for name, p in PERCENTILES.items()}
         return {**values, "max": self.max_us / 1000 if total else None, "count": total}
 
-    def pairs(self) -> list[list[int]]:
-        """[position, count] where the count isn't 0: the compact form between processes."""
+    def pairs(self) -> list[int]:
+        """Position, count, position, count, where the count isn't 0: the compact form between processes.
+
+        One list: of a list a pair, a long run's are millions, which each full collection looks through.
+        """
         positions = np.flatnonzero(self.counts)
-        pairs: list[list[int]] = np.column_stack((positions, self.counts[positions])).tolist()
+        pairs: list[int] = np.column_stack((positions, self.counts[positions])).ravel().tolist()
         return pairs
 
-    def add_pairs(self, pairs: Sequence[Sequence[int]]) -> None:
+    def add_pairs(self, pairs: Sequence[int]) -> None:
         """Add what another's `pairs` returned."""
         positions, counts = np.array(pairs, np.int64).reshape(-1, 2).T
         np.add.at(self.counts, positions, counts)

@@ -3,7 +3,7 @@
 A worker makes one *interval* every INTERVAL_S; the coordinator adds the same interval of every worker, and
 the intervals of a stage. An interval is plain JSON data:
 
-    number, connections, cpu_s, counts {name: n}, histograms {metric: [[position, count], ...]}
+    number, connections, cpu_s, counts {name: n}, histograms {metric: [position, count, position, count, ...]}
 
 and, joined, `cpu_here_s`: what of the CPU was this machine's.
 """

@@ -19,14 +19,14 @@ from loadtest.recorder import INTERVAL_S, summed
 from loadtest.report.figures import compression_text, cores, milliseconds, number, seconds, size
 from loadtest.scenario import Scenario
 
+SPARKS_SHOWN = 32  # intervals, of the row of blocks
 RECENT = 4  # intervals in the view's rates and percentiles
 SPARKS = "▁▂▃▄▅▆▇█"
 STYLES = {"pass": "bold green", "fail": "bold red", "invalid": "bold yellow"}
 
 
-def sparkline(values: list[float], width: int = 32) -> str:
-    """The last values as a row of blocks."""
-    values = values[-width:]
+def sparkline(values: list[float]) -> str:
+    """Values as a row of blocks."""
     top = max(values, default=0.0) or 1.0
     return "".join(SPARKS[min(int(value / top * 7.999), 7)] for value in values)
 
@@ -69,13 +69,13 @@ def _now_table(progress: Progress) -> Table:
     table = _grid()
 
     def rate(name: str, count: str) -> None:
-        history = [one["counts"].get(count, 0) / INTERVAL_S for one in intervals]
+        history = [one["counts"].get(count, 0) / INTERVAL_S for one in intervals[-SPARKS_SHOWN:]]
         table.add_row(name, f"{number(recent.counts[count] / seconds)}/s", Text(sparkline(history), "cyan"))
 
     table.add_row(
         "connections",
         number(intervals[-1]["connections"]),
-        Text(sparkline([one["connections"] for one in intervals]), "cyan"),
+        Text(sparkline([one["connections"] for one in intervals[-SPARKS_SHOWN:]]), "cyan"),
     )
     rate("operations", "acks")
     rate("deliveries", "deliveries")
@@ -92,7 +92,8 @@ def _now_table(progress: Progress) -> Table:
 
 
 def _faults_line(progress: Progress) -> Text:
-    counts = summed(progress.intervals).counts
+    names = (*COUNTED, "refused", "stalled", "failed")
+    counts = {name: sum(one["counts"].get(name, 0) for one in progress.intervals) for name in names}
     found = [f"{counts[name]:,} {name}" for name in COUNTED if counts[name]]
     refused = counts["refused"] + counts["stalled"]
     if refused:

@@ -57,7 +57,7 @@ def test_parts_of_several_processes_add_up_to_the_whole() -> None:
 
 def test_a_position_that_comes_twice_counts_twice() -> None:
     total = Latencies()
-    total.add_pairs([[5, 1], [5, 2]])
+    total.add_pairs([5, 1, 5, 2])
     assert total.total == 3
 
 
