@@ -8,7 +8,7 @@ A node renews one lease a server, not one an entry, every `node_heartbeat_s`; ea
     presence.attach(listener)
     await nursery.start(presence.run)
     presence.put("event:42", session_id, entry)      # soon written, the latest entry wins
-    members = await presence.members("event:42")     # of every node
+    members = await presence.members(["event:42"])   # of every node
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -48,6 +48,10 @@ LEFT_KNOWN_MS = 30_000
 def _member(session: bytes, value: bytes) -> Member:
     node, _, entry = value.partition(b"\n")
     return Member(session.decode(), node.decode(), entry)
+
+
+def _failed(reply: Reply) -> bool:
+    return isinstance(reply, LinkError | hiredis.ReplyError)
 
 
 def _value(node: str, entry: bytes) -> bytes:
@@ -99,23 +103,40 @@ class RedisPresence:
             self._dirty.setdefault(owners[partition_of(place[0], partitions)], {})[place] = None
             self._touched.set()
 
-    async def members(self, resource: str) -> Sequence[Member]:
-        """Everyone who is present, on whichever node; entries of lost nodes are left out, and deleted.
+    async def members(self, resources: Sequence[str]) -> Mapping[str, Sequence[Member]]:
+        """Everyone who is present at each of these, on whichever node; what can't be had now is left out.
 
-        Raises LogUnavailable.
+        Entries of lost nodes are left out too, and deleted.
         """
+        found: dict[str, Sequence[Member]] = {}
+        doubtful: dict[str, Sequence[Member]] = {}
+        replies = await self._shards.calls([self._entries_call(name) for name in resources])
+        for name, reply in zip(resources, replies, strict=True):
+            if not _failed(reply):
+                members: Sequence[Member] = [_member(session, value) for session, value in reply.items()]
+                (doubtful if self._lost_of(name, members) else found)[name] = members
+        for name, members in doubtful.items():
+            with suppress(LogUnavailable):
+                found[name] = await self._without_lost(name, members)
+        return found
+
+    def _entries_call(self, resource: str) -> Call:
         key = presence_key(resource, self._config.partitions)
+        return Call(partition_of(resource, self._config.partitions), pack(("HGETALL", key)))
+
+    def _lost_of(self, resource: str, members: Sequence[Member]) -> list[Member]:
+        """Those of lost nodes, as far as is known."""
+        address = self._shards.table.owners[partition_of(resource, self._config.partitions)]
+        return [member for member in members if not self._counts(address, member.node)]
+
+    async def _without_lost(self, resource: str, members: Sequence[Member]) -> Sequence[Member]:
+        """Raises LogUnavailable."""
         partition = partition_of(resource, self._config.partitions)
-        reply = await self._shards.call(Call(partition, pack(("HGETALL", key))))
-        members = [_member(session, value) for session, value in reply.items()]
-        address = self._shards.table.owners[partition]
-        if all(self._counts(address, member.node) for member in members):
-            return members
         # A node takes its lease before it writes entries, so a look that comes after them is fair.
-        await self._look(address)
-        lost = [member for member in members if not self._counts(address, member.node)]
+        await self._look(self._shards.table.owners[partition])
+        lost = self._lost_of(resource, members)
         if lost:
-            name = self._shards.library.function("drop")
+            key, name = presence_key(resource, self._config.partitions), self._shards.library.function("drop")
             read = [part for member in lost for part in (member.session, _value(member.node, member.entry))]
             await self._shards.call(Call(partition, pack(("FCALL", name, 1, key, *read))))
         return [member for member in members if member not in lost]
@@ -168,9 +189,8 @@ class RedisPresence:
             for partition in first.values()
         ]
         replies = await self._shards.calls(calls, timeout_s=self._config.node_check_s)
-        failures = (LinkError, hiredis.ReplyError)
         pairs = zip(first, replies, strict=True)
-        return {address: reply for address, reply in pairs if not isinstance(reply, failures)}
+        return {address: reply for address, reply in pairs if not _failed(reply)}
 
     async def _keep_leases(self) -> None:
         while True:
@@ -276,11 +296,7 @@ class RedisPresence:
         """Write what these entries are now; what fails is written again."""
         reroutes = self._reroutes
         replies = await self._shards.calls([self._call(*place) for place in places])
-        failed = [
-            place
-            for place, reply in zip(places, replies, strict=True)
-            if isinstance(reply, LinkError | hiredis.ReplyError)
-        ]
+        failed = [place for place, reply in zip(places, replies, strict=True) if _failed(reply)]
         # What was under way while its partition moved may have come after something newer.
         self._touch(failed if reroutes == self._reroutes else places)
         if failed:

@@ -9,14 +9,14 @@ repeated news do no harm.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 import trio
 
 from gateway.config import PresenceSettings
-from gateway.errors import LogUnavailable, Refusal
+from gateway.errors import Refusal
 from gateway.ports import Bus, Leases, Member
 from gateway.rooms.room import Room
 from gateway.rooms.roster import JOIN, LEAVE, NO_CURSOR, UPDATE, Presence
@@ -26,7 +26,9 @@ from gateway.wire import messages
 logger = logging.getLogger(__name__)
 
 RETRY_PAUSE_S = 1.0
-PACE_S = 0.05
+PACE_S = 0.1
+# So many rooms are compared by one question.
+COMPARED_AT_ONCE = 100
 # The bus is faster than the leases' storage: what was heard within this time outweighs what is stored.
 GRACE_S = 5.0
 NEVER_S = float("-inf")
@@ -170,14 +172,24 @@ class RemotePresence:
 
     async def fill(self, room: Room) -> None:
         """Bring a room that opens the members of the other nodes; when they can't be had, soon."""
-        try:
-            await self._compare(room)
-        except LogUnavailable:
-            self.reconcile_soon(room.resource)
+        await self._compare({room.resource: room})
 
-    async def _compare(self, room: Room) -> None:
+    async def _compare(self, rooms: Mapping[str, Room]) -> bool:
+        """Bring rooms the members of the other nodes, later where they can't be had; whether all could."""
         asked_s = self._now_s()
-        members = await self._leases.members(room.resource)
+        members = await self._leases.members(list(rooms))
+        slices = Slices(self._now_s)
+        for name, room in rooms.items():
+            if name in members:
+                self._take_all(room, members[name], asked_s)
+            else:
+                self.reconcile_soon(name)
+            if slices.over:
+                await slices.pause()
+        return len(members) == len(rooms)
+
+    def _take_all(self, room: Room, members: Sequence[Member], asked_s: float) -> None:
+        """Have a room list these of the other nodes, and no others but those it heard of since then."""
         present = {member.session for member in members if self._take(room, member)}
         for entry in room.roster.entries():
             heard_s = self._heard_s.get((room.resource, entry.session_id), NEVER_S)
@@ -231,16 +243,13 @@ class RemotePresence:
             if self._newly_lost:
                 await self._expel_lost()
             due, self._unreconciled = self._unreconciled, {}
-            for resource in due:
-                await self._settle(resource)
+            names = list(due)
+            for start in range(0, len(names), COMPARED_AT_ONCE):
+                await self._settle(names[start : start + COMPARED_AT_ONCE])
 
-    async def _settle(self, resource: str) -> None:
-        room = self._rooms.get(resource)
-        try:
-            if room is not None:
-                await self._compare(room)
-        except LogUnavailable:
-            self.reconcile_soon(resource)
+    async def _settle(self, names: Sequence[str]) -> None:
+        rooms = {name: room for name in names if (room := self._rooms.get(name)) is not None}
+        if rooms and not await self._compare(rooms):
             await trio.sleep(RETRY_PAUSE_S)
 
     async def _reconcile_everything(self) -> None:

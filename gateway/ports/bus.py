@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import trio
@@ -80,8 +80,11 @@ class Leases(Protocol):
         """A session of this node isn't present any more."""
         ...
 
-    async def members(self, resource: str) -> Sequence[Member]:
-        """Everyone who is present, on whichever node that isn't lost. Raises LogUnavailable."""
+    async def members(self, resources: Sequence[str]) -> Mapping[str, Sequence[Member]]:
+        """Everyone who is present at each of these, on whichever node that isn't lost.
+
+        What can't be had now is left out.
+        """
         ...
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:

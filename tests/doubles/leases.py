@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 
@@ -49,10 +49,11 @@ class MemoryLeases:
         self._entries.pop((resource, session), None)
         self._table.members.get(resource, {}).pop(session, None)
 
-    async def members(self, resource: str) -> Sequence[Member]:
+    async def members(self, resources: Sequence[str]) -> Mapping[str, Sequence[Member]]:
         await trio.lowlevel.checkpoint()
         alive = self._table.alive()
-        return [member for member in self._table.members.get(resource, {}).values() if member.node in alive]
+        entries = {resource: self._table.members.get(resource, {}).values() for resource in resources}
+        return {name: [one for one in found if one.node in alive] for name, found in entries.items()}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self._beat()

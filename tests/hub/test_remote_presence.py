@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -317,3 +317,23 @@ async def test_a_node_without_leases_keeps_presence_to_itself(autojump_clock):
         bob.move(1)
         await ann.until(lambda: ann.seen["bob"]["cursor"].get("position") == 1)
         assert set(published) == {claims.TOPIC}
+
+
+async def test_rooms_are_compared_many_at_once(autojump_clock):
+    async with cluster(CONFIG.with_(presence={"reconcile_s": 10.0})) as world, AsyncExitStack() as opened:
+        one = await world.node("one")
+        for number in range(500):
+            room = await one.hub.open(f"event:{number}")
+            opened.enter_context(room.kept())
+        asked: list[list[str]] = []
+        leases = one.hub._remote_presence._leases
+        members = leases.members
+
+        async def noted(names):
+            asked.append(names)
+            return await members(names)
+
+        leases.members = noted
+        await trio.sleep(30)
+        assert {name for names in asked for name in names} == {f"event:{number}" for number in range(500)}
+        assert len(asked) <= 300, "a question is for the rooms of a tenth of a second"

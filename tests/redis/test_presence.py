@@ -52,7 +52,7 @@ async def node(config: Config, name: str) -> AsyncIterator[tuple[RedisPresence, 
 
 
 async def present(presence: RedisPresence, resource: str = ROOM) -> dict[str, bytes]:
-    return {member.session: member.entry for member in await presence.members(resource)}
+    return {member.session: member.entry for member in (await presence.members([resource]))[resource]}
 
 
 async def until_present(presence: RedisPresence, wanted: dict[str, bytes], resource: str = ROOM) -> None:
@@ -68,7 +68,7 @@ async def test_entries_of_all_nodes_are_seen_by_each_until_they_are_removed(clus
         a.put("event:7", "s1", b"elsewhere")
         b.put(ROOM, "s2", b"two\nlines")
         await until_present(a, {"s1": b"one, moved", "s2": b"two\nlines"})
-        assert {member.session: member.node for member in await b.members(ROOM)} == {
+        assert {member.session: member.node for member in (await b.members([ROOM]))[ROOM]} == {
             "s1": a.node,
             "s2": b.node,
         }
@@ -172,12 +172,29 @@ async def test_an_entry_that_is_written_again_while_its_node_is_looked_for_stays
             client.hset(place, mapping={"s1": b"gone#1\nold", "s2": b"gone#1\nold"})
             [looking] = b._looking.values()
             async with looking:
-                nursery.start_soon(b.members, ROOM)
+                nursery.start_soon(b.members, [ROOM])
                 # the usual look, too
                 await until(lambda: looking.statistics().tasks_waiting == 2, within_s=600)
                 client.hset(place, "s1", b"gone#2\nnew")
             await until(lambda: not client.hexists(place, "s2"), within_s=600)
             assert client.hgetall(place) == {b"s1": b"gone#2\nnew"}
+
+
+async def test_of_several_resources_those_are_told_whose_server_answers() -> None:
+    with redis_server() as one, redis_server() as two:
+        config = settings(one.url, two.url, **LONG, command_timeout_s=2.0)
+        names = [f"event:{number}" for number in range(20)]
+        well = [name for name in names if keys.partition_of(name, 256) % 2 == 1]
+        async with node(config, "a") as (a, _):
+            for name in names:
+                a.put(name, "s1", name.encode())
+            for name in names:
+                await until_present(a, {"s1": name.encode()}, name)
+            one.pause()
+            found = await a.members(names)
+            one.resume()
+        assert {name: member.entry.decode() for name, (member,) in found.items()} == dict(zip(well, well))
+        assert 0 < len(well) < len(names)
 
 
 async def test_a_server_that_hangs_holds_up_what_is_written_to_no_other() -> None:
