@@ -193,7 +193,9 @@ async def test_of_several_resources_those_are_told_whose_server_answers() -> Non
             one.pause()
             found = await a.members(names)
             one.resume()
-        assert {name: member.entry.decode() for name, (member,) in found.items()} == dict(zip(well, well))
+        assert {name: member.entry.decode() for name, (member,) in found.items()} == {
+            name: name for name in well
+        }
         assert 0 < len(well) < len(names)
 
 

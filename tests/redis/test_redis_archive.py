@@ -10,12 +10,12 @@ import redis
 import trio
 
 from gateway.config import Config
-from gateway.log.archive import Archiver
+from gateway.log.archive import Archiver, Mark
 from gateway.log.postgres.archive import PostgresArchive, migrate
 from gateway.log.redis.log import RedisLog
-from gateway.log.redis.outboxes import CALLS_AT_ONCE, RedisOutbox
+from gateway.log.redis.outboxes import CALLS_AT_ONCE, HEADS_A_CALL, RedisOutbox
 from gateway.ports import Absent, Batch, ClientKey, Committed, Duplicates, Failed, Forked, Snapshot
-from gateway.redislink.keys import keys_of, outbox, partition_of, tag
+from gateway.redislink.keys import idle, keys_of, outbox, partition_of, tag
 from gateway.redislink.link import Link
 from gateway.redislink.shards import Shards
 from tests.contracts.log_contract import NOW_MS, ROOM, batch, committed, filled, record
@@ -91,6 +91,25 @@ async def test_the_archive_asks_for_few_things_at_once_so_that_appends_get_their
         assert {name: version for name, (_, version) in heads.items()} == dict.fromkeys(resources, 1)
         with client() as direct:
             assert not any(direct.xlen(outbox(partition)) for partition in range(256)), "all is done"
+
+
+async def test_many_resources_of_one_partition_are_told_but_none_of_another_epoch() -> None:
+    names = [name for number in range(20_000) if partition_of(name := f"event:{number}", 256) == 7]
+    names = names[: 2 * HEADS_A_CALL + 1]
+    async with alone() as node:
+        for name in names:
+            await committed(node.log, filled(await node.log.open(name), 3, name))
+        await node.hold()
+        epochs = {name: (await node.log.open(name)).epoch for name in names}
+        heads = {name: (epochs[name] + (name == names[3]), 2) for name in names}
+        with client() as direct:
+            last_id = direct.xrevrange(outbox(7), count=1)[0][0].decode()
+            direct.delete(idle(7))
+            await node.outbox.done({7: Mark(last_id, 0, heads)})
+            told = {name: direct.hget(keys_of(name, 256).head, "a") for name in names}
+            assert told == {name: b"0" if name == names[3] else b"2" for name in names}
+            assert {name.decode() for name in direct.zrange(idle(7), 0, -1)} == set(names) - {names[3]}
+            assert direct.xlen(outbox(7)) == 0
 
 
 async def test_what_was_appended_is_archived_and_leaves_the_outbox() -> None:

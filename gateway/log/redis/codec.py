@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.ports import Batch, ClientKey, Record, Submitted
 from gateway.ports.retention import PastSubmission
-from gateway.redislink.keys import Keys, keys_of
+from gateway.redislink.keys import Keys, idle, keys_of, outbox, tag
 from gateway.redislink.library import Library
 from gateway.redislink.link import pack
 from gateway.redislink.shards import ORIGIN_BYTES, Call
@@ -63,6 +63,17 @@ class Codec:
         keys = self.keys(resource)
         names = (*keys[1:7], *extra_keys)
         return Call(keys.partition, pack((command, self.function(function), len(names), *names, *args)))
+
+    def archived(self, partition: int, heads: Sequence[tuple[str, int, int]], history: int) -> Call:
+        """The archive has these resources of a partition up to (name, epoch, version); so many changes beyond
+        that are kept."""
+        names: list[Any] = [tag(partition), outbox(partition), idle(partition)]
+        words: list[Any] = [history]
+        for name, epoch, version in heads:
+            names += self.keys(name)[3:7]
+            words += (epoch, version, name)
+        packed = pack((b"FCALL", self.function("archived"), len(names), *names, *words))
+        return Call(partition, packed)
 
     def append(
         self, batch: Batch, previous: str, node: str, reservation_ms: int, archiving: bool, backlog_max: int

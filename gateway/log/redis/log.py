@@ -428,10 +428,8 @@ class RedisLog:
         newest = codec.stored(payloads[0], f"the newest batch of {resource}")
         kept = newest.base + len(newest.records) - snapshot.version
         await self.save_snapshot(resource, epoch, snapshot)
-        idle = keys.idle(self._codec.keys(resource).partition)
-        await self._shards.call(
-            self._codec.call("archived", resource, epoch, 0, kept, resource, extra_keys=[idle])
-        )
+        partition = self._codec.keys(resource).partition
+        await self._shards.call(self._codec.archived(partition, [(resource, epoch, 0)], kept))
 
     async def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
         found: list[Sequence[Submitted]] = [()] * len(clients)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import hiredis
 import trio
@@ -32,6 +33,8 @@ ASKED_AT_ONCE = 64
 # An append that comes meanwhile waits for so many calls of each worker's archive, and as many again while it
 # evicts.
 CALLS_AT_ONCE = 32
+# Resources of a partition that are told to be archived by one call, which takes as long as so many.
+HEADS_A_CALL = 8
 # So many have a command's time together.
 CALLS_A_DEADLINE = 1000
 # So often a lease is renewed before it would run out.
@@ -161,15 +164,17 @@ class RedisOutbox:
 
         Those aren't held any more, and stay as they are: whoever takes their entries tells it again.
         """
-        heads = [(partition, *head) for partition, mark in marks.items() for head in mark.heads.items()]
+        told = [
+            (partition, part)
+            for partition, mark in marks.items()
+            for part in _parts(mark.heads, HEADS_A_CALL)
+        ]
         replies = await self._each(
-            self._codec.call(
-                "archived", name, *head, self._history(partition), name, extra_keys=[keys.idle(partition)]
-            )
-            for partition, name, head in heads
+            (self._codec.archived(partition, heads, self._history(partition)) for partition, heads in told),
+            at_once=CALLS_AT_ONCE // HEADS_A_CALL,
         )
         self.trouble = _trouble(replies) or self.trouble
-        failed = {partition for (partition, *_), reply in zip(heads, replies, strict=True) if _failed(reply)}
+        failed = {partition for (partition, _), reply in zip(told, replies, strict=True) if _failed(reply)}
         for partition in failed:
             self._held.pop(partition, None)
         return failed
@@ -263,7 +268,7 @@ class RedisOutbox:
         names = (keys.tag(partition), keys.outbox(partition))
         return Call(partition, pack((command, self._codec.function(function), len(names), *names, *args)))
 
-    async def _each(self, calls: Iterable[Call]) -> list[Reply]:
+    async def _each(self, calls: Iterable[Call], at_once: int = CALLS_AT_ONCE) -> list[Reply]:
         """The replies to calls, with the error where there is none."""
         asked: list[Call] = []
         slices = Slices(trio.current_time)
@@ -274,8 +279,15 @@ class RedisOutbox:
         replies: list[Reply] = []
         for first in range(0, len(asked), CALLS_A_DEADLINE):
             part = asked[first : first + CALLS_A_DEADLINE]
-            replies += await self._shards.calls(part, at_once=CALLS_AT_ONCE)
+            replies += await self._shards.calls(part, at_once=at_once)
         return replies
+
+
+def _parts(heads: Mapping[str, tuple[int, int]], size: int) -> Iterator[list[tuple[str, int, int]]]:
+    """Resources, each with its head, so many at a time."""
+    left = iter(heads.items())
+    while part := [(name, *head) for name, head in islice(left, size)]:
+        yield part
 
 
 def _failed(reply: Reply) -> bool:

@@ -1,5 +1,5 @@
--- The archive's side of a partition. Keys: meta, outbox; `archived` and `evict` take a resource's keys and then
--- the idle set: archived resources by when they were written or brought back (Unix ms).
+-- The archive's side of a partition. Keys: meta, outbox; `evict` takes a resource's keys and then the idle set:
+-- archived resources by when they were written or brought back (Unix ms).
 --
 -- All of it may run while the server is full (FREES): this is what frees it.
 
@@ -44,21 +44,33 @@ local function done(keys, args)
   return {'OK'}
 end
 
--- archived: epoch version history resource (keys: a resource's, then idle) -> OK | IGNORED
+local function note_archived(keys, epoch, version, history)
+  local head = redis.call('HMGET', keys[HEAD], 'e', 'a')
+  if head[1] ~= epoch then
+    return false
+  end
+  if tonumber(version) > tonumber(head[2] or '0') then
+    redis.call('HSET', keys[HEAD], 'a', version)
+  end
+  redis.call('HDEL', keys[HEAD], 'w') -- what began this epoch was before all of it
+  trim(keys, history, true)
+  return true
+end
+
+-- archived: history, then epoch version resource of each (keys: meta, outbox, idle, then head, changes, snapshots,
+-- seen of each) -> OK; a resource that is in another epoch by now stays as it is
 local function archived(keys, args)
   if fenced(keys) then
     return {'FENCED'}
   end
-  local head = redis.call('HMGET', keys[HEAD], 'e', 'a')
-  if head[1] ~= args[1] then
-    return {'IGNORED'}
+  local history, now = tonumber(args[1]), whole(now_ms())
+  for n = 0, (#args - 1) / 3 - 1 do
+    local own, at = {keys[META], keys[OUTBOX]}, 3 + 4 * n
+    own[HEAD], own[CHANGES], own[SNAPSHOTS], own[SEEN] = keys[at + 1], keys[at + 2], keys[at + 3], keys[at + 4]
+    if note_archived(own, args[2 + 3 * n], args[3 + 3 * n], history) then
+      redis.call('ZADD', keys[3], now, args[4 + 3 * n])
+    end
   end
-  if tonumber(args[2]) > tonumber(head[2] or '0') then
-    redis.call('HSET', keys[HEAD], 'a', args[2])
-  end
-  redis.call('HDEL', keys[HEAD], 'w') -- what began this epoch was before all of it
-  redis.call('ZADD', keys[7], whole(now_ms()), args[4])
-  trim(keys, tonumber(args[3]), true)
   return {'OK'}
 end
 
