@@ -10,7 +10,7 @@ has nothing of the event either.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ import trio
 from gateway import ot
 from gateway.errors import LogDamaged, LogTrimmed, Refusal
 from gateway.hub.child_items import CHILD, Items, differences, parent_of, parents_in
+from gateway.hub.doubts import Doubts
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
 from gateway.ports.log import OpLog
@@ -108,7 +109,7 @@ class Children:
         self._background = background
         self.parents: dict[Room, str | None] = {}  # as they were last looked at
         self._due: dict[str, Due] = {}  # by calendar
-        self._doubtful: dict[str, dict[str, None]] = {}  # ids of events to compare, by calendar
+        self._doubts = Doubts(self._compared, background)
         self._damaged: set[str] = set()  # calendars whose indexes are
         self._watched: dict[str, Watched] = {}
 
@@ -188,29 +189,7 @@ class Children:
             if slices.over:
                 await slices.pause()
             if event in self.parents and differences(index.id, event, index.document or {}):
-                self._compare_soon(index.id, (event.id,))
-
-    def _compare_soon(self, calendar: str, names: Iterable[str]) -> None:
-        """Have an index say of events what is so at the log's head, wherever they are open."""
-        if calendar not in self._doubtful:
-            self._doubtful[calendar] = {}
-            self._background.start(self._compare, calendar)
-        self._doubtful[calendar].update(dict.fromkeys(names))
-
-    async def _compare(self, calendar: str) -> None:
-        """Compare an index with events one by one; those whose log is away again after a pause."""
-        doubtful, slices = self._doubtful[calendar], Slices(self._now_s)
-        while doubtful:
-            away = list[str]()
-            while doubtful:
-                name, _ = doubtful.popitem()
-                if not await self._compared(calendar, name):
-                    away.append(name)
-                await slices.pause()
-            if away:
-                await trio.sleep(RETRY_PAUSE_S)
-                doubtful.update(dict.fromkeys(away))
-        del self._doubtful[calendar]
+                self._doubts.add(index.id, (event.id,))
 
     async def _compared(self, calendar: str, name: str) -> bool:
         """Compare an index with an event; False: the log is away. What is damaged stays as it is."""
@@ -281,7 +260,7 @@ class Children:
             room = await self._purge(room.resource)
         await self._commit(room, [{"op": "add", "path": "", "value": due.kept}])
         if tried or self._now_s() - began_s > LOOK_AGAIN_S:  # others have compared without them
-            self._compare_soon(calendar, due.kept)
+            self._doubts.add(calendar, due.kept)
         due.purged, due.kept = set(), None
 
     async def _write(self, calendar: str, events: Sequence[Room]) -> None:

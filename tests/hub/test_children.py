@@ -7,6 +7,7 @@ import trio
 
 from gateway.errors import LogDamaged, LogUnavailable, Refusal
 from gateway.hub.child_items import parent_of, summary_of
+from gateway.hub.doubts import AT_ONCE_MAX
 from gateway.ot import DEFAULT_LIMITS
 from tests.hub.parts import cluster
 from tests.rooms.parts import CONFIG, EVENT, Author, Reader
@@ -389,12 +390,14 @@ async def test_an_index_that_is_written_late_is_compared_once_the_log_is_back(au
 
 
 def opens_counted(worker, away=(), takes_s=0.0):
-    """The resources that this worker asks its log for from now on; `away` are those that aren't answered."""
+    """The resources that this worker asks its log for from now on. An event takes so long; `away` are those
+    that aren't answered."""
     opened, asked = worker.log.open, []
 
     async def counted(resource):
         asked.append(resource)
-        await trio.sleep(takes_s)
+        if resource.startswith("event:"):
+            await trio.sleep(takes_s)
         if resource in away:
             raise LogUnavailable("away", "none")
         return await opened(resource)
@@ -457,6 +460,24 @@ async def test_an_index_that_is_written_late_is_compared_gently_while_it_goes_on
         await trio.sleep(15)
         events = [resource for resource in asked if resource.startswith("event:")]
         assert len(events) == len(set(events)) == 100  # the new one, and all but the purged one
+
+
+async def test_events_on_a_slow_server_are_compared_with_their_index_beside_each_other(autojump_clock):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        for number in range(65):
+            await create(two, f"{number}")
+        await trio.sleep(0.1)
+        await one.hub.open("children:work")
+        go = index_appends_wait(one)
+        await one.hub.purge("event:64")
+        await trio.sleep(2)
+        asked = opens_counted(one, takes_s=10.0)
+        go.set()
+        await trio.sleep(9)
+        assert len([one for one in asked if one.startswith("event:")]) == AT_ONCE_MAX
+        await trio.sleep(40)
+        assert len({one for one in asked if one.startswith("event:")}) == 64
 
 
 async def test_while_the_log_is_away_it_is_asked_for_an_event_once_a_second(autojump_clock):
