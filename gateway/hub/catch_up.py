@@ -213,24 +213,35 @@ class CatchUp:
         return True
 
     async def _receive_upto(self, room: Room, version: int) -> bool:
-        continues = await _continues(self._log, room)
-        if continues is False:
-            return await self._take_other_history(room)
+        """Take the changes that are missing; False: try again."""
         if version - room.version > self._config.limits.rebase_versions_max:
-            return await self._take_state(room, continues)
+            return await self._take_state(room)
         own = room.history
-        missing = replay.records_after(self._log, room.resource, room.version, version)
         try:
-            records = [record async for record in missing]
+            records = await self._missing(room, version)
         except LogTrimmed:
-            return await self._take_state(room, continues)
+            return await self._take_state(room)
         if room.appending or room.history is not own:
             return False
-        return room.receive(records) or await self._take_other_history(room)
+        continues = not _contradict(records, room) and room.receive(records)
+        return continues or await self._take_other_history(room)
 
-    async def _take_state(self, room: Room, continues: bool | None) -> bool:
+    async def _missing(self, room: Room, upto: int) -> Sequence[Record]:
+        """The changes after a room's newest, and that one before them, where it is kept and can be read."""
+        newest = room.version
+        try:
+            return await self._read(room, max(0, newest - 1), upto)
+        except (LogTrimmed, LogDamaged):
+            return await self._read(room, newest, upto)
+
+    async def _read(self, room: Room, after: int, upto: int) -> Sequence[Record]:
+        return [record async for record in replay.records_after(self._log, room.resource, after, upto)]
+
+    async def _take_state(self, room: Room) -> bool:
         """Go over to the log's head, past changes that are too many or not kept; False: try again."""
-        known = room.version
+        known, continues = room.version, await _continues(self._log, room)
+        if continues is False:
+            return await self._take_other_history(room)
         fresh = (await replay.load(self._log, room.resource, self._config.log.seq_kept)).history
         if room.appending or fresh.epoch != room.epoch or fresh.version <= room.version:
             return False

@@ -49,6 +49,21 @@ async def test_a_snapshot_beyond_the_head_hides_no_change(autojump_clock):
         assert [payload["version"] for _, payload in reader.take()] == [2, 3, 4, 5, 6, 7]
 
 
+async def test_what_a_snapshot_is_beyond_is_read_at_once_with_what_it_follows(autojump_clock, monkeypatch):
+    async with cluster() as found:
+        worker, room = await behind(found, *"abcdef")
+        snapshot_at_head(found, b'{"title":"f"}')
+        read, asked = worker.log.read, []
+
+        async def counted(resource, after, limit):
+            asked.append((after, limit))
+            return await read(resource, after, limit)
+
+        monkeypatch.setattr(worker.log, "read", counted)
+        await worker.hub.catch_up.now(room)
+        assert (room.version, asked) == (7, [(0, 7)])
+
+
 async def made_anew(found):
     """The resource is purged, and begins another history: the room of a worker that has it."""
     found.history.purge(RESOURCE)
