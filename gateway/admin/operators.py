@@ -9,8 +9,9 @@ from starlette.requests import Request
 from gateway.http.problems import Problem
 from gateway.http.requests import HttpContext, identity_of, json_body, note_refusal
 from gateway.ports import Identity, Role
+from gateway.ports.resources import Resource
 
-NODE = ("node", "admin")
+NODE = Resource("node", "admin")
 
 
 def operator_of(context: HttpContext, request: Request) -> Identity:
@@ -32,8 +33,8 @@ def viewer_of(context: HttpContext, request: Request) -> Identity:
 
 def _granted(context: HttpContext, request: Request, role: Role) -> Identity:
     identity = identity_of(context, request)
-    if not identity.allows(*NODE, role):
+    if not identity.allows(NODE, role):
         note_refusal(context, request, identity.user_id, request.url.path, "FORBIDDEN")
-        grant = f"{':'.join(NODE)}={role}"
+        grant = f"{NODE}={role}"
         raise Problem(403, f"This needs a token with the grant {grant} (or *=admin).", code="FORBIDDEN")
     return identity

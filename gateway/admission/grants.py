@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final, cast
 
 from gateway.ports import Role
+from gateway.ports.resources import Resource
 from gateway.ports.search import Scope
 
 RESOURCE_TYPE: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
@@ -47,14 +48,14 @@ class Grants:
         """What may be read at all."""
         return Scope(frozenset(self._exact), frozenset(self._prefixes))
 
-    def role(self, resource_type: str, resource_id: str) -> Role | None:
+    def role(self, resource: Resource) -> Role | None:
         """The role for this resource, or None where nothing is granted."""
-        resource = f"{resource_type}:{resource_id}"
-        role = self._exact.get(resource)
+        name = str(resource)
+        role = self._exact.get(name)
         if role is not None:
             return role
         for length in self._prefix_lengths:
-            role = self._prefixes.get(resource[:length])
+            role = self._prefixes.get(name[:length])
             if role is not None:
                 return role
         return None
@@ -78,12 +79,11 @@ class CappedGrants:
         prefixes = frozenset(pattern[:-1] for pattern in gone if pattern.endswith("*"))
         return self.granted.scope._replace(without=names, without_prefixes=prefixes)
 
-    def role(self, resource_type: str, resource_id: str) -> Role | None:
+    def role(self, resource: Resource) -> Role | None:
         """The role for this resource, or None where nothing is left."""
-        role = self.granted.role(resource_type, resource_id)
-        resource = f"{resource_type}:{resource_id}"
+        role, name = self.granted.role(resource), str(resource)
         for pattern, most in self._caps:
-            if role is not None and covers(pattern, resource):
+            if role is not None and covers(pattern, name):
                 role = most if most is None or _RANKS[most] < _RANKS[role] else role
         return role
 

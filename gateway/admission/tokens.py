@@ -24,6 +24,7 @@ from gateway.admission.revocations import Revocations
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
 from gateway.ports import Role
+from gateway.ports.resources import Resource
 from gateway.ports.search import Scope
 
 # Halves of surrogates: what a command line has for bytes that aren't UTF-8.
@@ -60,13 +61,13 @@ class TokenIdentity(NamedTuple):
         """What it may read at all."""
         return self.grants.scope
 
-    def role(self, resource_type: str, resource_id: str) -> Role | None:
+    def role(self, resource: Resource) -> Role | None:
         """The role for one resource, or None where nothing is granted."""
-        return self.grants.role(resource_type, resource_id)
+        return self.grants.role(resource)
 
-    def allows(self, resource_type: str, resource_id: str, role: Role) -> bool:
+    def allows(self, resource: Resource, role: Role) -> bool:
         """Whether the role for a resource is `role` or a higher one: viewer < editor < admin."""
-        return at_least(self.grants.role(resource_type, resource_id), role)
+        return at_least(self.role(resource), role)
 
 
 class TokenVerifier:

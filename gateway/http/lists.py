@@ -97,8 +97,10 @@ class ListRoutes:
 
     async def _decided(self, identity: Identity, found: Sequence[Summary]) -> list[Summary]:
         resources = self._context.resources
-        await resources.decide(identity, found[0].type, [summary.id for summary in found])
-        return [one for one in found if resources.role(identity, Resource(one.type, one.id)) is not None]
+        named = [Resource(summary.type, summary.id) for summary in found]
+        await resources.decide(identity, named)
+        both = zip(found, named, strict=True)
+        return [summary for summary, name in both if resources.role(identity, name) is not None]
 
 
 def _item(summary: Summary) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Resources(Protocol):
         """The resource types that are served."""
         ...
 
-    async def decide(self, identity: Identity, resource_type: str, resource_ids: Sequence[str]) -> None:
+    async def decide(self, identity: Identity, resources: Sequence[Resource]) -> None:
         """Have it decided what the token's user may do with these, where somebody decides that."""
         ...
 

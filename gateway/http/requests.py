@@ -123,10 +123,10 @@ async def still_granted(context: HttpContext, request: Request, target: Target, 
 
 async def _allowed(context: HttpContext, request: Request, target: Target, role: Role) -> None:
     grant, detail = f"{target.name}={role}", ""
-    if not target.identity.allows(*target.resource, role):
+    if not target.identity.allows(target.resource, role):
         detail = f"This token doesn't allow it; one with the grant {grant} does."
     else:
-        await context.resources.decide(target.identity, target.resource.type, (target.resource.id,))
+        await context.resources.decide(target.identity, (target.resource,))
         if not at_least(context.resources.role(target.identity, target.resource), role):
             detail = f"The token grants it, and the authoriser doesn't: it takes {grant}."
     if detail:

@@ -90,12 +90,10 @@ class SearchRoutes:
 
     async def _decided(self, identity: Identity, entries: Sequence[FoundEntry]) -> list[FoundEntry]:
         resources = self._context.resources
-        for resource_type in {entry.type for entry in entries}:
-            idents = {entry.id for entry in entries if entry.type == resource_type}
-            await resources.decide(identity, resource_type, sorted(idents))
-        return [
-            entry for entry in entries if resources.role(identity, Resource(entry.type, entry.id)) is not None
-        ]
+        named = [Resource(entry.type, entry.id) for entry in entries]
+        await resources.decide(identity, named)
+        both = zip(entries, named, strict=True)
+        return [entry for entry, name in both if resources.role(identity, name) is not None]
 
     def _wanted(self, request: Request, identity: Identity) -> Wanted:
         known_parameters(request, PARAMETERS)

@@ -69,13 +69,13 @@ class HubResources(RequestCharges):
         permissions = self._sessions.permissions
         return await permissions.visible.scope(identity, types) if permissions.active else identity.scope
 
-    async def decide(self, identity: Identity, resource_type: str, resource_ids: Sequence[str]) -> None:
+    async def decide(self, identity: Identity, resources: Sequence[Resource]) -> None:
         """Have the authoriser decide, if there is one."""
-        await self._sessions.permissions.ask(identity, resource_type, resource_ids)
+        await self._sessions.permissions.ask(identity, resources)
 
     def role(self, identity: Identity, resource: Resource) -> Role | None:
         """As it was decided."""
-        return self._sessions.permissions.decided(identity, *resource)
+        return self._sessions.permissions.decided(identity, resource)
 
     async def read(self, resource: Resource, version: int | None) -> Revision:
         """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""
@@ -297,7 +297,7 @@ class HubResources(RequestCharges):
 
     async def _still_granted(self, identity: Identity, resource: Resource, role: Role) -> None:
         """Look again at a role after a wait; raises Refusal UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE."""
-        await self.decide(identity, resource.type, (resource.id,))
+        await self.decide(identity, (resource,))
         reviewed = self._sessions.authenticator.reviewed(identity)
         if not at_least(self.role(reviewed, resource), role):
             raise Refusal("FORBIDDEN", f"{resource}={role} isn't granted any more.")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.errors import Refusal
+from gateway.ports.resources import Resource
 from gateway.ports.search import Scope
 
 Role = Literal["viewer", "editor", "admin"]
@@ -33,9 +34,9 @@ class Identity(Person, Protocol):
     @property
     def scope(self) -> Scope: ...
 
-    def role(self, resource_type: str, resource_id: str) -> Role | None: ...
+    def role(self, resource: Resource) -> Role | None: ...
 
-    def allows(self, resource_type: str, resource_id: str, role: Role) -> bool: ...
+    def allows(self, resource: Resource, role: Role) -> bool: ...
 
 
 class Authenticator(Protocol):

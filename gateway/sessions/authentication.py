@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.child_items import PARENT
 from gateway.ports import Identity
+from gateway.ports.resources import Resource
 from gateway.runtime import close_codes
 from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED, AUTH_TOO_MANY
 from gateway.sessions import children
@@ -90,14 +91,16 @@ def _check_sub(identity: Identity, user_id: str | None) -> None:
 def review_roles(session: ClientSession, identity: Identity) -> None:
     """What was granted may have changed: the client is told, and what isn't granted any more ends."""
     known = session.shared.permissions.known
-    for calendar in [name for name in session.children if known(identity, PARENT, name, "viewer") is None]:
-        children.unsubscribe_from(session, calendar)
-        text = f"{PARENT}:{calendar} isn't granted any more; its children are no longer told."
-        named = {"resource_type": PARENT, "resource_id": calendar}
+    for calendar in [Resource(PARENT, name) for name in session.children]:
+        if known(identity, calendar, "viewer") is not None:
+            continue
+        children.unsubscribe_from(session, calendar.id)
+        text = f"{calendar} isn't granted any more; its children are no longer told."
+        named = {"resource_type": calendar.type, "resource_id": calendar.id}
         session.refuse(Refusal("FORBIDDEN", text, **named), None)
     for resource, subscription in list(session.subscriptions.items()):
         room = subscription.room
-        role = known(identity, room.type, room.id, subscription.role)
+        role = known(identity, Resource(room.type, room.id), subscription.role)
         if role == subscription.role:
             continue
         if session.extended:

@@ -10,6 +10,7 @@ from gateway.errors import Refusal
 from gateway.hub.child_items import CHILD, PARENT, Items, shown_of
 from gateway.hub.children import Tell
 from gateway.hub.summarise import instant_ms
+from gateway.ports.resources import Resource
 from gateway.ports.summaries import NEVER_MS, Cursor
 from gateway.sessions.session import ClientSession
 from gateway.wire import messages
@@ -31,7 +32,7 @@ def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
     return [
         {"resource": CHILD, "resource_id": name, **shown_of(item)}
         for name, item in items.items()
-        if known(identity, CHILD, name) is not None
+        if known(identity, Resource(CHILD, name)) is not None
     ]
 
 
@@ -56,9 +57,10 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     """CHILDREN, then CHILD_CHANGED and CHILD_REMOVED."""
     calendar = _calendar_of(session, payload)
     permissions = session.shared.permissions
-    await permissions.role(session.known_identity(), PARENT, calendar)
+    resource = Resource(PARENT, calendar)
+    await permissions.role(session.known_identity(), resource)
     session.check_place(session.children, calendar)
-    if await session.hand_over(f"{PARENT}:{calendar}", raw):
+    if await session.hand_over(str(resource), raw):
         return
     name = {"resource": PARENT, "resource_id": calendar, "resource_type": PARENT}
 
@@ -73,9 +75,9 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     def tell(news: Items, gone: Items) -> None:
         identity = session.known_identity()
         for ident, item in news.items():
-            permissions.later(identity, CHILD, ident, partial(tell_decided, {ident: item}, {}))
+            permissions.later(identity, Resource(CHILD, ident), partial(tell_decided, {ident: item}, {}))
         for ident, item in gone.items():
-            permissions.later(identity, CHILD, ident, partial(tell_decided, {}, {ident: item}))
+            permissions.later(identity, Resource(CHILD, ident), partial(tell_decided, {}, {ident: item}))
 
     hub_children = session.shared.hub.children
     items = await hub_children.watch(calendar, tell)
@@ -83,7 +85,7 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
         await _await_decisions(session, items)
         if session.connection is None:
             return
-        permissions.granted(session.known_identity(), PARENT, calendar)  # it may have been revoked meanwhile
+        permissions.granted(session.known_identity(), resource)  # it may have been revoked meanwhile
         unsubscribe_from(session, calendar)
         session.children[calendar] = tell
     finally:
@@ -96,9 +98,10 @@ async def _await_decisions(session: ClientSession, items: Items) -> None:
     """Have the authoriser decide of all of them; raises Refusal UNAVAILABLE where it doesn't."""
     permissions, identity = session.shared.permissions, session.known_identity()
     if permissions.active:
-        await permissions.ask(identity, CHILD, items)
-        for ident in items:
-            permissions.decided(identity, CHILD, ident)
+        resources = [Resource(CHILD, ident) for ident in items]
+        await permissions.ask(identity, resources)
+        for resource in resources:
+            permissions.decided(identity, resource)
 
 
 def unsubscribe(session: ClientSession, payload: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from gateway.admission.grants import at_least, role_of
 from gateway.config import AuthoriserSettings
 from gateway.errors import AuthoriserError, Refusal, retry_after_ms
 from gateway.ports import Authoriser, Identity, Question, Role
+from gateway.ports.resources import Resource
 from gateway.runtime.labels import BUSY, DENIED, GRANTED, UNANSWERED
 from gateway.runtime.metrics import Counters
 from gateway.sessions.authoriser_troubles import AuthoriserTroubles
@@ -73,31 +74,31 @@ class Permissions:
 
     # --------------------------------------------------------------------------------------- asking
 
-    async def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role:
+    async def role(self, identity: Identity, resource: Resource) -> Role:
         """The role in a resource; raises Refusal FORBIDDEN for none, UNAVAILABLE where it isn't decided."""
-        await self.ask(identity, resource_type, (resource_id,))
-        return self.granted(identity, resource_type, resource_id)
+        await self.ask(identity, (resource,))
+        return self.granted(identity, resource)
 
-    async def ask(self, identity: Identity, resource_type: str, resource_ids: Iterable[str]) -> None:
+    async def ask(self, identity: Identity, resources: Iterable[Resource]) -> None:
         """Have what is granted of these decided, as far as that is possible in `authoriser.timeout_s`."""
         if self._authoriser is None:
             return
         under_way = [
             asked
-            for ident in resource_ids
-            if identity.role(resource_type, ident) is not None
-            and (asked := self._ask(Question(identity.user_id, resource_type, ident))) is not None
+            for resource in resources
+            if identity.role(resource) is not None
+            and (asked := self._ask(Question(identity.user_id, *resource))) is not None
         ]
         with trio.move_on_after(self._settings.timeout_s):
             for asked in under_way:
                 await asked.done.wait()
 
-    def decided(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
+    def decided(self, identity: Identity, resource: Resource) -> Role | None:
         """The role as it was decided, None for nothing; raises Refusal UNAVAILABLE where it isn't."""
-        granted = identity.role(resource_type, resource_id)
+        granted = identity.role(resource)
         if self._authoriser is None or granted is None:
             return granted
-        question = Question(identity.user_id, resource_type, resource_id)
+        question = Question(identity.user_id, *resource)
         decision = self._decisions.in_force(question, self._now_s())
         if decision is None:
             # It names nothing: of what a search or a list has found he may not even know the name.
@@ -105,45 +106,41 @@ class Permissions:
             raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
         return _lesser(granted, decision.role)
 
-    def granted(self, identity: Identity, resource_type: str, resource_id: str) -> Role:
+    def granted(self, identity: Identity, resource: Resource) -> Role:
         """The same; raises Refusal FORBIDDEN for none."""
-        role = self.decided(identity, resource_type, resource_id)
+        role = self.decided(identity, resource)
         if role is None:
-            who = "token" if identity.role(resource_type, resource_id) is None else "authoriser"
-            raise Refusal("FORBIDDEN", f"The {who} doesn't grant {resource_type}:{resource_id}.")
+            who = "token" if identity.role(resource) is None else "authoriser"
+            raise Refusal("FORBIDDEN", f"The {who} doesn't grant {resource}.")
         return role
 
-    def known(
-        self, identity: Identity, resource_type: str, resource_id: str, otherwise: Role | None = None
-    ) -> Role | None:
+    def known(self, identity: Identity, resource: Resource, otherwise: Role | None = None) -> Role | None:
         """The role without asking, None for nothing; at most `otherwise` where it isn't decided."""
-        granted = identity.role(resource_type, resource_id)
+        granted = identity.role(resource)
         if self._authoriser is None or granted is None:
             return granted
-        question = Question(identity.user_id, resource_type, resource_id)
+        question = Question(identity.user_id, *resource)
         decision = self._decisions.in_force(question, self._now_s())
         return _lesser(granted, otherwise if decision is None else decision.role)
 
-    def later(
-        self, identity: Identity, resource_type: str, resource_id: str, then: Callable[[], None]
-    ) -> None:
+    def later(self, identity: Identity, resource: Resource, then: Callable[[], None]) -> None:
         """Call `then` when it is decided, or won't be: now, where it is decided or needn't be."""
         asked = None
-        if self._authoriser is not None and identity.role(resource_type, resource_id) is not None:
-            asked = self._ask(Question(identity.user_id, resource_type, resource_id))
+        if self._authoriser is not None and identity.role(resource) is not None:
+            asked = self._ask(Question(identity.user_id, *resource))
         if asked is None:
             then()
         else:
             asked.then.append(then)
 
-    def keeps(self, identity: Identity, resource_type: str, resource_id: str) -> bool:
+    def keeps(self, identity: Identity, resource: Resource) -> bool:
         """Renew what somebody's subscription stands on; False: it stands on nothing any more.
 
         What made room for others is asked for once more, and stands until then.
         """
-        if self._authoriser is None or identity.role(resource_type, resource_id) is None:
+        if self._authoriser is None or identity.role(resource) is None:
             return True
-        question = Question(identity.user_id, resource_type, resource_id)
+        question = Question(identity.user_id, *resource)
         age = self._decisions.age(question, self._now_s())
         if age is not Age.FRESH:
             self._enqueue(question)

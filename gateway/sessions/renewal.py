@@ -6,6 +6,7 @@ import trio
 
 from gateway.errors import retry_after_ms
 from gateway.hub.child_items import PARENT
+from gateway.ports.resources import Resource
 from gateway.runtime import close_codes
 from gateway.runtime.timeslice import Slices
 from gateway.sessions import authentication
@@ -40,9 +41,9 @@ class Renewal:
         if identity is None:
             return
         rooms = [subscription.room for subscription in session.subscriptions.values()]
-        names = [(room.type, room.id) for room in rooms]
-        names += [(PARENT, calendar) for calendar in session.children]
-        standing = [self._shared.permissions.keeps(identity, *name) for name in names]  # each is asked for
+        resources = [Resource(room.type, room.id) for room in rooms]
+        resources += [Resource(PARENT, calendar) for calendar in session.children]
+        standing = [self._shared.permissions.keeps(identity, one) for one in resources]  # each is asked for
         if all(standing):
             authentication.review_roles(session, identity)
         else:

@@ -80,9 +80,9 @@ async def editor_of(
     Raises Refusal INVALID_MESSAGE, UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE.
     """
     client_id = messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
-    await shared.permissions.ask(identity, resource.type, (resource.id,))
+    await shared.permissions.ask(identity, (resource,))
     reviewed = shared.authenticator.reviewed(identity)
-    return Editor(reviewed, shared.permissions.granted(reviewed, *resource), client_id)
+    return Editor(reviewed, shared.permissions.granted(reviewed, resource), client_id)
 
 
 def message_of(payload: Mapping[str, Any], message_id: str | None = None) -> bytes:

@@ -12,6 +12,7 @@ import trio
 
 from gateway.errors import LogUnavailable, Refusal
 from gateway.hub.catch_up import Seen
+from gateway.ports.resources import Resource
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
 from gateway.sessions import children, presence
@@ -25,12 +26,12 @@ from gateway.wire.messages import Message
 OPENED_AT_ONCE = 16
 
 
-def _named_resource(session: ClientSession, payload: Mapping[str, Any]) -> tuple[str, str]:
+def _named_resource(session: ClientSession, payload: Mapping[str, Any]) -> Resource:
     """`resource` (a type) and `resource_id` of SUBSCRIBE and UNSUBSCRIBE."""
     resource_type = session.resource_type_of(messages.type_asked_for(payload))
     if resource_type is None:
         raise messages.invalid("payload.resource is missing: a resource type, for example 'event'.")
-    return resource_type, messages.resource_id_of(payload)
+    return Resource(resource_type, messages.resource_id_of(payload))
 
 
 def _charge_read(session: ClientSession, reads: int = 1) -> None:
@@ -123,13 +124,13 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
             session.refuse(refusal, message.id)
 
 
-def _named_fully(session: ClientSession, item: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The type and the id that an item names, where both are well-formed."""
+def _named_fully(session: ClientSession, item: Mapping[str, Any]) -> Resource | None:
+    """The resource that an item names, where type and id are well-formed."""
     resource_type, ident = messages.type_asked_for(item), item.get("resource_id")
     known = isinstance(resource_type, str) and resource_type in session.shared.hub.rules.types
     if not known or not messages.is_resource_id(ident):
         return None
-    return str(resource_type), str(ident)
+    return Resource(str(resource_type), str(ident))
 
 
 def _granted(session: ClientSession, item: Mapping[str, Any]) -> str | None:
@@ -137,9 +138,8 @@ def _granted(session: ClientSession, item: Mapping[str, Any]) -> str | None:
     named = _named_fully(session, item)
     if named is None:
         return None
-    resource_type, ident = named
-    role = session.shared.permissions.known(session.known_identity(), resource_type, ident)
-    return f"{resource_type}:{ident}" if role is not None else None
+    role = session.shared.permissions.known(session.known_identity(), named)
+    return str(named) if role is not None else None
 
 
 async def _ask_for_named(session: ClientSession, items: Sequence[Mapping[str, Any]]) -> None:
@@ -147,13 +147,9 @@ async def _ask_for_named(session: ClientSession, items: Sequence[Mapping[str, An
     permissions = session.shared.permissions
     if not permissions.active:
         return
-    named: dict[str, list[str]] = {}
-    for item in items:
-        found = _named_fully(session, item)
-        if found is not None:
-            named.setdefault(found[0], []).append(found[1])
-    for resource_type, idents in named.items():
-        await permissions.ask(session.known_identity(), resource_type, idents)
+    named = [_named_fully(session, item) for item in items]
+    resources = [resource for resource in named if resource is not None]
+    await permissions.ask(session.known_identity(), resources)
 
 
 async def _opened(session: ClientSession, resource: str) -> Room:
@@ -183,11 +179,11 @@ async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -
 
 
 async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: bytes) -> None:
-    resource_type, resource_id = _named_resource(session, payload)
+    named = _named_resource(session, payload)
     seen = _seen(session, payload, messages.optional_integer_of(payload, "version"))
     visible = messages.flag_of(payload, "visible", True)
-    session.shared.permissions.granted(session.known_identity(), resource_type, resource_id)
-    resource = f"{resource_type}:{resource_id}"
+    session.shared.permissions.granted(session.known_identity(), named)
+    resource = str(named)
     session.check_place(session.subscriptions, resource)
     if await session.hand_over(resource, raw):
         return
@@ -203,7 +199,7 @@ def _join(session: ClientSession, room: Room, missing: Mapping[str, Any], visibl
     """Begin a subscription, or go on with one; nothing is waited for in between."""
     assert session.connection is not None
     # Some of it may have been revoked meanwhile.
-    role = session.shared.permissions.granted(session.known_identity(), room.type, room.id)
+    role = session.shared.permissions.granted(session.known_identity(), Resource(room.type, room.id))
     subscription = session.subscriptions.get(room.resource)
     is_new = subscription is None
     if subscription is None:
@@ -258,10 +254,10 @@ def unsubscribe(session: ClientSession, message: Message, raw: bytes) -> None:
     if messages.flag_of(message.payload, "children", False):
         children.unsubscribe(session, message.payload)
         return
-    resource_type, resource_id = _named_resource(session, message.payload)
-    subscription = session.subscriptions.pop(f"{resource_type}:{resource_id}", None)
+    resource = _named_resource(session, message.payload)
+    subscription = session.subscriptions.pop(str(resource), None)
     if subscription is None:
-        raise Refusal("NOT_SUBSCRIBED", f"{resource_type}:{resource_id} is not subscribed.")
+        raise Refusal("NOT_SUBSCRIBED", f"{resource} is not subscribed.")
     session.leave(subscription)
     room = subscription.room
     session.send("UNSUBSCRIBE_ACK", {"resource": room.type, **room.name()}, room)
@@ -288,5 +284,6 @@ async def _readable_room(session: ClientSession, payload: Mapping[str, Any]) -> 
     resource_id = messages.resource_id_of(payload)
     if resource_type is None or session.subscribed(resource_type, resource_id) is not None:
         return session.subscription_of(payload).room
-    await session.shared.permissions.role(session.known_identity(), resource_type, resource_id)
-    return await _opened(session, f"{resource_type}:{resource_id}")
+    resource = Resource(resource_type, resource_id)
+    await session.shared.permissions.role(session.known_identity(), resource)
+    return await _opened(session, str(resource))

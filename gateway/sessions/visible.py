@@ -14,6 +14,7 @@ import trio
 from gateway.config import AuthoriserSettings
 from gateway.errors import AuthoriserError, Refusal, retry_after_ms
 from gateway.ports import Authoriser, Identity
+from gateway.ports.resources import Resource
 from gateway.ports.search import Scope
 from gateway.runtime.timeslice import Slices, turns
 from gateway.sessions.authoriser_troubles import AuthoriserTroubles
@@ -84,7 +85,8 @@ async def _granted(identity: Identity, resource_type: str, found: Any) -> set[st
     for ident in found:
         if not is_resource_id(ident):
             raise AuthoriserError("malformed", f"{str(ident)[:40]!r} is no id of a resource")
-        if identity.role(resource_type, ident) is not None:
-            names.add(f"{resource_type}:{ident}")
+        resource = Resource(resource_type, ident)
+        if identity.role(resource) is not None:
+            names.add(str(resource))
         await slices.pause()
     return names

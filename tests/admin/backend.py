@@ -37,11 +37,11 @@ class LogResources:
     async def scope(self, identity: Identity, types: Sequence[str]) -> Scope:
         return identity.scope
 
-    async def decide(self, identity: Identity, resource_type: str, resource_ids: Sequence[str]) -> None:
+    async def decide(self, identity: Identity, resources: Sequence[Resource]) -> None:
         pass
 
     def role(self, identity: Identity, resource: Resource) -> Role | None:
-        return identity.role(*resource)
+        return identity.role(resource)
 
     def __init__(self) -> None:
         self.log = MemoryLog()

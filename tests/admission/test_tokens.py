@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.admission import TokenVerifier, issue
 from gateway.admission.tokens import TokenIdentity
 from gateway.errors import ConfigError, Refusal
+from gateway.ports.resources import Resource
 from tests.admission.keys import (
     ASYMMETRIC,
     NOW_S,
@@ -50,10 +51,10 @@ def test_a_good_token_gives_its_identity(authenticator: TokenVerifier) -> None:
         token(name="Ann Ono", avatar_url="https://a.example/ann.png", segments=["beta"]), NOW_S
     )
     assert identity[:5] == ("ann", "Ann Ono", "https://a.example/ann.png", NOW_S + 600, ("beta",))
-    assert identity.role("event", "42") == "editor"
-    assert identity.allows("event", "42", "viewer")
-    assert not identity.allows("event", "42", "admin")
-    assert not identity.allows("calendar", "42", "viewer")
+    assert identity.role(Resource("event", "42")) == "editor"
+    assert identity.allows(Resource("event", "42"), "viewer")
+    assert not identity.allows(Resource("event", "42"), "admin")
+    assert not identity.allows(Resource("calendar", "42"), "viewer")
 
 
 def test_a_token_without_a_name_shows_the_user_id(authenticator: TokenVerifier) -> None:
@@ -103,16 +104,16 @@ def test_the_secret_has_no_kid_and_serves_any(authenticator: TokenVerifier) -> N
 def test_a_token_without_grants_gets_the_default_ones(tmp_path: Path) -> None:
     default = {"event:*": "viewer"}
     authenticator = TokenVerifier(config_for(tmp_path, default_grants=default))
-    assert authenticator.verify(token(grants=None), NOW_S).role("event", "1") == "viewer"
+    assert authenticator.verify(token(grants=None), NOW_S).role(Resource("event", "1")) == "viewer"
     assert (
-        authenticator.verify(signed(HEADER, claims() | {"grants": None}), NOW_S).role("event", "1")
+        authenticator.verify(signed(HEADER, claims() | {"grants": None}), NOW_S).role(Resource("event", "1"))
         == "viewer"
     )
-    assert authenticator.verify(token(grants={}), NOW_S).role("event", "1") is None
+    assert authenticator.verify(token(grants={}), NOW_S).role(Resource("event", "1")) is None
 
 
 def test_without_default_grants_nothing_is_granted(authenticator: TokenVerifier) -> None:
-    assert authenticator.verify(token(grants=None), NOW_S).role("event", "1") is None
+    assert authenticator.verify(token(grants=None), NOW_S).role(Resource("event", "1")) is None
 
 
 def test_equal_grants_of_different_tokens_are_one_object(authenticator: TokenVerifier) -> None:
@@ -438,7 +439,7 @@ def test_an_issued_token_is_accepted(tmp_path: Path) -> None:
     )
     identity = authenticator.verify(text, NOW_S)
     assert identity[:5] == ("ann", "Ann", "", NOW_S + 60, ("beta",))
-    assert identity.role("event", "7") == "admin"
+    assert identity.role(Resource("event", "7")) == "admin"
 
 
 @pytest.mark.parametrize(

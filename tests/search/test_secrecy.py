@@ -18,6 +18,7 @@ from gateway.config import AuthoriserSettings
 from gateway.log.search import embedded as search_embedded
 from gateway.log.search.embedded import SearchWriter, connect, counted, found
 from gateway.node.searching import Searcher
+from gateway.ports.resources import Resource
 from gateway.ports.search import EVERYTHING, Erasure, FoundEntry, IndexEntry, Scope, SearchIndex, Wanted
 from gateway.runtime.metrics import Counters
 from gateway.search.terms import terms_of
@@ -63,7 +64,7 @@ def told(entries: Sequence[FoundEntry]) -> list[FoundEntry]:
 
 
 def visible_of(entries: Sequence[IndexEntry], grants: CappedGrants) -> list[IndexEntry]:
-    return [entry for entry in entries if grants.role(entry.type, entry.id) is not None]
+    return [entry for entry in entries if grants.role(Resource(entry.type, entry.id)) is not None]
 
 
 @settings(max_examples=150, deadline=None)
