@@ -26,7 +26,8 @@ UNPACED = Pacing()
 
 class HeldLog(MemoryLog):
     """Appends wait for `go`, reads for `reads`, the answers of openings for `opens`; `away`: nothing is
-    answered. `appends` are the batches of each call."""
+    answered. `appends` are the batches of each call, `opened` the resources that were asked for; opening one
+    of `failing` raises that."""
 
     def __init__(self, history: MemoryHistory, bus: MemoryBus, pacing: Pacing) -> None:
         super().__init__(history, bus)
@@ -38,6 +39,8 @@ class HeldLog(MemoryLog):
         self.opens = trio.Event()
         self.opens.set()
         self.away = False
+        self.failing: dict[str, LogUnavailable] = {}
+        self.opened: list[str] = []
         self.answers: list[Sequence[Outcome] | Exception] = []  # in the place of the log's own
         self.appends: list[Sequence[Batch]] = []
 
@@ -65,6 +68,9 @@ class HeldLog(MemoryLog):
         self.opens = trio.Event()
 
     async def open(self, resource: str) -> Opening:
+        self.opened.append(resource)
+        if resource in self.failing:
+            raise self.failing[resource]
         if self.away:
             raise LogUnavailable("away", "none")
         opening = await super().open(resource)

@@ -267,11 +267,7 @@ async def test_whoever_asks_whether_a_room_reached_the_head_is_told_at_once_that
 async def test_a_damaged_room_that_is_open_counts_as_at_the_head(autojump_clock):
     async with cluster() as found:
         worker, room = await behind(found, "a")
-
-        async def damaged(resource):
-            raise LogDamaged(resource)
-
-        worker.log.open = damaged
+        worker.log.failing[RESOURCE] = LogDamaged(RESOURCE)
         assert await worker.hub.at_head(RESOURCE) is room
         assert await worker.hub.at_head(RESOURCE) is room
         assert room.version == 1
@@ -337,18 +333,13 @@ async def test_a_damaged_resource_is_not_asked_for_again_and_again(autojump_cloc
     async with cluster() as found:
         worker, room = await behind(found, "a")
         room_reader(room)
-        asked = []
-
-        async def damaged(resource):
-            asked.append(resource)
-            raise LogDamaged(resource)
-
-        worker.log.open = damaged
+        worker.log.opened.clear()
+        worker.log.failing[RESOURCE] = LogDamaged(RESOURCE)
         with pytest.raises(LogDamaged):
             await worker.hub.catch_up.now(room)
         worker.hub.catch_up.soon(RESOURCE)
         await trio.sleep(600)
-        assert asked == [RESOURCE, RESOURCE]
+        assert worker.log.opened == [RESOURCE, RESOURCE]
 
 
 async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(autojump_clock):
