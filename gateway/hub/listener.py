@@ -57,14 +57,13 @@ class Listener:
         else:
             topic(payload)
 
-    def on_gap(self, resource: str | None) -> None:
+    def on_gap(self, resource: str) -> None:
         """Announcements may have been lost: compare with the log."""
         self._counters.bus_gaps += 1
-        for name in [resource] if resource is not None else [*self._rooms, *self._missed]:
-            if name in self._missed:
-                self._doubtful.add(name)
-            else:
-                self._compare(name)
+        if resource in self._missed:
+            self._doubtful.add(resource)
+        else:
+            self._compare(resource)
 
     def _compare(self, resource: str) -> None:
         self._catch_up.soon(resource)

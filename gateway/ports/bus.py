@@ -13,8 +13,8 @@ class BusListener(Protocol):
 
     def on_message(self, resource: str, payload: bytes) -> None: ...
 
-    def on_gap(self, resource: str | None) -> None:
-        """Messages of this resource (of all, when None) may have been lost: compare heads with the log."""
+    def on_gap(self, resource: str) -> None:
+        """Messages of this resource may have been lost: compare heads with the log."""
         ...
 
 

@@ -20,14 +20,14 @@ class Inbox:
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
-        self.gaps: list[str | None] = []
+        self.gaps: list[str] = []
         self._arrived = trio.Event()
 
     def on_message(self, resource: str, payload: bytes) -> None:
         self.messages.append((resource, payload))
         self._arrived.set()
 
-    def on_gap(self, resource: str | None) -> None:
+    def on_gap(self, resource: str) -> None:
         self.gaps.append(resource)
 
     async def until(self, number: int) -> None:
