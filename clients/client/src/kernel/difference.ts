@@ -30,8 +30,7 @@ function ofItems(before: JsonArray, after: JsonArray, path: Path): Operation[] {
   let start = 0;
   while (start < shorter && equal(before[start], after[start])) start++;
   let end = 0;
-  while (end < shorter - start && equal(before[before.length - 1 - end], after[after.length - 1 - end]))
-    end++;
+  while (end < shorter - start && equal(before.at(-1 - end), after.at(-1 - end))) end++;
   const old = before.slice(start, before.length - end);
   const now = after.slice(start, after.length - end);
   if (old.length === now.length) {

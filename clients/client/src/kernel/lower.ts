@@ -313,7 +313,7 @@ function locate(document: Json, tokens: readonly string[]): Path {
   let node = document;
   for (const token of tokens) {
     path.push(isArray(node) ? indexOfToken(token) : token);
-    const next = child(node, path[path.length - 1]);
+    const next = child(node, path.at(-1));
     if (next === undefined) throw missing(path);
     node = next;
   }
@@ -328,7 +328,7 @@ function indexOfToken(token: string): number {
 
 /** The typed path of where a value may be added: [] is the root, a number at the end is a gap. */
 function locatePlace(document: Json, tokens: readonly string[]): Path {
-  const token = tokens[tokens.length - 1];
+  const token = tokens.at(-1);
   if (token === undefined) return [];
   const container = locate(document, tokens.slice(0, -1));
   const parent = get(document, container);

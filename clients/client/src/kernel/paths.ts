@@ -30,11 +30,8 @@ export function parsePointer(pointer: string): string[] {
 /** An array index, ASCII `0|[1-9][0-9]*` of at most 15 digits, or -1 when the token is none. */
 export const parseIndex = (token: string): number => (/^(0|[1-9]\d{0,14})$/.test(token) ? Number(token) : -1);
 
-export function formatPointer(path: Path): string {
-  let pointer = "";
-  for (const token of path) pointer += `/${String(token).replace(/~/g, "~0").replace(/\//g, "~1")}`;
-  return pointer;
-}
+export const formatPointer = (path: Path): string =>
+  path.map((token) => `/${String(token).replace(/~/g, "~0").replace(/\//g, "~1")}`).join("");
 
 /** Are the first `depth` components equal? Both paths must have as many. */
 function shares(path: Path, other: Path, depth: number): boolean {
@@ -53,7 +50,7 @@ export const isInside = (place: Path, node: Path): boolean =>
 export const samePath = (path: Path, other: Path): boolean =>
   path.length === other.length && startsWith(path, other);
 
-export const isGap = (place: Path): boolean => typeof place[place.length - 1] === "number";
+export const isGap = (place: Path): boolean => typeof place.at(-1) === "number";
 
 /** The index that `path` has in the array in which `at` has one, at its end; -1 where it isn't in that array. */
 function indexIn(path: Path, at: Path): number {

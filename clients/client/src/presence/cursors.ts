@@ -22,8 +22,8 @@ const pathOf = (field: string): string => (field.startsWith("/") ? field : `/${f
 function mapped({ field, position, anchor }: Cursor, change: (offset: number) => number): Cursor {
   return {
     field,
-    ...(position === undefined ? {} : { position: change(position) }),
-    ...(anchor === undefined ? {} : { anchor: change(anchor) }),
+    ...(position !== undefined && { position: change(position) }),
+    ...(anchor !== undefined && { anchor: change(anchor) }),
   };
 }
 

@@ -200,7 +200,7 @@ export class Keeper {
       this.#isFailing = false;
     } catch (error) {
       for (const [key, state] of states) if (!this.#dirty.has(key)) this.#dirty.set(key, state);
-      if (!wasFailing) this.#tell(error, "Edits aren't stored here; they are kept in memory.");
+      if (!wasFailing) this.#tell(error, "Edits aren't stored here, but kept in memory.");
       this.#isFailing = true;
       this.#timer.set(RETRY_MS, () => void this.#write());
     }
