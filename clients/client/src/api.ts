@@ -207,7 +207,7 @@ export interface Conflict {
   readonly path: string;
   /**
    * `overwrote`: mine took the place of `theirs`. `dropped`: mine had no effect. `refused`: mine is held back
-   * (`onConflict: "ask"`). `merged`: an offline merge kept theirs.
+   * (`onConflict: "ask"`). `merged`: a merge in the client kept theirs.
    */
   readonly kind: "overwrote" | "dropped" | "refused" | "merged";
   /** The value that the author saw; undefined where there was none. */

@@ -517,3 +517,19 @@ test("asked, theirs takes back only what is in conflict", async () => {
   await until(ann, (now) => now.view?.location === "Room 1" && now.view.title === "Ann's");
   expect(ben.snapshot).toMatchObject({ conflicts: [], view: { title: "Ann's", location: "Room 1" } });
 });
+
+test("what waits to be sent when somebody deletes the document is told, and brings it back", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync", description: "" });
+  const { document: ben } = await people.join("ben", ann.id, { typingIntervalMs: 3_600_000 });
+  ben.setText("/description", "F");
+  await ben.saved();
+  ben.setText("/description", "Fish"); // goes with the next letter, an hour later
+  await ann.delete();
+  const { conflicts, view } = await until(ben, (now) => now.conflicts.length > 0);
+  expect(view).toBe(null);
+  const [conflict] = conflicts as [Conflict];
+  expect(conflict).toMatchObject({ kind: "merged", path: "", theirs: null, base: { description: "F" } });
+  ben.resolve(conflict.id, "mine");
+  await until(ann, (now) => now.view?.description === "Fish");
+  expect(ann.snapshot.view).toEqual({ title: "Sync", description: "Fish" });
+});

@@ -22,6 +22,7 @@ import {
   gatedWrites,
   hasty,
   heard,
+  holding,
   MortalTab,
   Origin,
   opened,
@@ -842,6 +843,23 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben, (now) => now.view?.title === "From the third tab");
     expect(third.snapshot.conflicts).toEqual([]);
   }, 30_000);
+
+  test("what a following tab was handing over while the document was deleted is told", async () => {
+    const { wire, environment } = holding();
+    const { ben, first, second } = await pair(people, { two: { environment } });
+    wire.isHeld = true;
+    second.set("/title", "Lunch");
+    await ben.delete();
+    await Promise.all([first, second].map((one) => until(one, (now) => now.view === null)));
+    wire.goOn();
+    await until(second, (now) => now.conflicts.length > 0);
+    expect(second.snapshot.conflicts).toMatchObject([
+      { path: "", base: { title: "Sync" }, mine: { title: "Lunch" }, theirs: null },
+    ]);
+    expect(first.snapshot.conflicts).toEqual(second.snapshot.conflicts);
+    second.resolve(second.snapshot.conflicts[0]?.id ?? "", "mine");
+    await until(ben, (now) => now.view?.title === "Lunch");
+  });
 
   test("a test that an edit makes in a following tab holds in the leading one, or nothing of it is done", async () => {
     const { two, first, second } = await pair(people, { value: { title: "Sync", tags: ["a"] } });

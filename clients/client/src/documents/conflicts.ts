@@ -1,4 +1,4 @@
-/** Conflicts as the application sees them, from the server's reports and from offline merges. */
+/** Conflicts as the application sees them, from the server's reports and from merges here. */
 
 import type { Conflict, Json, Patch, PatchOperation } from "../api.js";
 import {
@@ -160,9 +160,18 @@ function wanted({ base }: WireConflict, operation: PatchOperation | undefined): 
 }
 
 export function fromMerge(found: MergeConflict, version: number): Unresolved {
-  const told = { kind: "merged", path: found.path, version } as const;
-  const nobody = { userId: null, version, timestamp: null };
-  return { ...found, ...nobody, id: nextId(), kind: told.kind, omitted: [], told, place: "node" };
+  const { path } = found;
+  return {
+    ...found,
+    id: nextId(),
+    kind: "merged",
+    omitted: [],
+    userId: null,
+    version,
+    timestamp: null,
+    told: { kind: "merged", path, version },
+    place: "node",
+  };
 }
 
 /** The patch that writes a value over what is there, or where an item was removed. */

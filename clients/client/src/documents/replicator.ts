@@ -12,6 +12,7 @@ import {
   GapError,
   isSame,
   lower,
+  type Merged,
   merge,
   type Operations,
   type Outgoing,
@@ -281,7 +282,16 @@ export class Replicator {
   }
 
   receive(version: number, patch: Patch, author: string): void {
-    this.#by(author, () => (this.replica as Replica).receive(version, patch));
+    this.#carry(author, (replica) => replica.receive(version, patch));
+  }
+
+  /** A change past what waits, which is told where others deleted what it was written in. */
+  #carry(author: string | null, receive: (replica: Replica) => void): void {
+    const replica = this.replica as Replica;
+    const { document, view } = replica;
+    const { buffer } = replica.toJSON();
+    this.#by(author, () => receive(replica));
+    if (buffer.length && replica.view === null) this.#tell(merge(document, view, null), replica.version);
   }
 
   /** The answer to the submission `seq`. One to a resend doesn't say what was committed: `GapError`, if it isn't known. */
@@ -321,7 +331,7 @@ export class Replicator {
   /** False where too much is pending to be carried past what differs. */
   #isCarried(replica: Replica, state: Json, version: number): boolean {
     try {
-      this.#by(null, () => replica.reload(state, version));
+      this.#carry(null, () => replica.reload(state, version));
       return true;
     } catch (error) {
       if (error instanceof PatchError) return false;
@@ -346,9 +356,13 @@ export class Replicator {
 
   /** Another history, or a base that is gone: the three states are all there is. */
   #merge({ document, view }: Pick<Replica, "document" | "view">, theirs: Json, version: number): void {
-    const { patch, conflicts } = merge(document, view, theirs, this.strategies);
-    if (this.succeed(theirs, version, patch).isSettled) this.#settle();
-    if (conflicts.length) this.events.onConflicts(conflicts.map((one) => fromMerge(one, version)));
+    const merged = merge(document, view, theirs, this.strategies);
+    if (this.succeed(theirs, version, merged.patch).isSettled) this.#settle();
+    this.#tell(merged, version);
+  }
+
+  #tell({ conflicts }: Merged, version: number): void {
+    this.events.onConflicts(conflicts.map((one) => fromMerge(one, version)));
   }
 
   /** A view that came otherwise than by edits. */

@@ -7,9 +7,10 @@
  */
 
 import type { Cursor, DocumentStatus, Json, Patch, Resolution } from "../api.js";
+import { fromMerge } from "../documents/conflicts.js";
 import type { Document } from "../documents/document.js";
 import type { Refusal } from "../documents/replicator.js";
-import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
+import { apply, emit, lower, merge, type Operations, rebase } from "../kernel/index.js";
 import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
 import type { Standing } from "./notes.js";
@@ -157,7 +158,8 @@ export class TabRoom {
 
   #commit(tab: string, id: string, patch: Patch, since: Change[]): void {
     const { view, replicator } = this.document.state;
-    const lowered = lower(since[0]?.before ?? view, patch, replicator.strategies);
+    const base = since[0]?.before ?? view;
+    const lowered = lower(base, patch, replicator.strategies);
     const operations = rebase(
       lowered,
       since.map((change) => change.operations),
@@ -167,12 +169,22 @@ export class TabRoom {
     this.#acting = { tab, id };
     try {
       if (merged.length) this.document.edit(merged, false);
+      else if (view === null) this.#lose(base, apply(base, lowered));
       this.document.wire.outbox.request(false); // the tab has waited for more typing already
       // A change that others left nothing of takes its version all the same, as the server has it.
       if (this.#acting) this.#onView(view, [], null);
     } finally {
       this.#acting = null;
     }
+  }
+
+  /** What a tab made in a document that was deleted meanwhile is told in all of them. */
+  #lose(base: Json, mine: Json): void {
+    const { state } = this.document;
+    const { version } = state.confirmed;
+    state.onConflicts(merge(base, mine, null).conflicts.map((one) => fromMerge(one, version)));
+    void state.store();
+    state.refresh();
   }
 
   /** What a tab handed over can be among it, and whoever waits there for it to be saved. */

@@ -2,6 +2,7 @@
 
 import type { Json, Patch, Strategies } from "@collab/client";
 import { describe, expect, test } from "vitest";
+import type { Unresolved } from "../../src/documents/conflicts.js";
 import { type Refusal, Replicator, type SavedReplicator } from "../../src/documents/replicator.js";
 import { GapError } from "../../src/kernel/index.js";
 import type { Change } from "../../src/wire.js";
@@ -17,10 +18,15 @@ const RECORD: SavedReplicator = {
 const write = (text: string): Patch => [{ op: "text", path: "/text", value: [text] }];
 
 /** Ann's client, as its record has it. */
-function restored(record = RECORD, strategies: Strategies = {}, refused: Refusal[] = []): Replicator {
+function restored(
+  record = RECORD,
+  strategies: Strategies = {},
+  refused: Refusal[] = [],
+  told: Unresolved[] = [],
+): Replicator {
   const events = {
     onView: () => {},
-    onConflicts: () => {},
+    onConflicts: (found: readonly Unresolved[]) => void told.push(...found),
     onRefused: (error: Refusal) => void refused.push(error),
   };
   const replicator = new Replicator(() => "ann", strategies, events);
@@ -165,5 +171,50 @@ describe("an array that only grows", () => {
     expect(view(replicator)).toEqual({ tags: ["a", "b"], title: "Mine" });
     expect(refused).toMatchObject([{ code: "INVALID_OPERATION" }]);
     expect(replicator.next()?.patch).toMatchObject([{ path: "/title" }]);
+  });
+});
+
+describe("what waits when others delete the document", () => {
+  const DELETION: Change = {
+    client_id: "ben",
+    user_id: "ben",
+    timestamp: 1,
+    version: 11,
+    operations: [{ op: "replace", path: "", value: null }],
+  };
+  const missed = { version: 11, epoch: 1 };
+  const asked = [{ kind: "merged", path: "", base: { text: "" }, mine: { text: "ab" }, theirs: null }];
+
+  /** Ann typed two letters, of which the first is in flight. */
+  function typing(told: Unresolved[]): Replicator {
+    const replicator = restored(RECORD, {}, [], told);
+    replicator.edit(write("a"));
+    replicator.next();
+    replicator.edit([{ op: "text", path: "/text", value: [1, "b"] }]);
+    return replicator;
+  }
+
+  test.each<[string, (replicator: Replicator) => void]>([
+    ["now", (replicator) => replicator.receive(11, DELETION.operations, "ben")],
+    ["while there was no connection", (it) => it.resume({ ...missed, changes: [DELETION] })],
+    ["long ago, so that the state alone is told", (it) => it.resume({ ...missed, state: null })],
+  ])("is told, with all that was there: %s", (_, happens) => {
+    const told: Unresolved[] = [];
+    const replicator = typing(told);
+    happens(replicator);
+    expect(view(replicator)).toBe(null);
+    expect(told).toMatchObject(asked);
+  });
+
+  test("isn't told where it came to nothing, or all of it is in flight: of that the server tells", () => {
+    const told: Unresolved[] = [];
+    const erased = restored(RECORD, {}, [], told);
+    erased.edit(write("a"));
+    erased.edit([{ op: "text", path: "/text", value: [{ d: 1 }] }]);
+    const flying = restored(RECORD, {}, [], told);
+    flying.edit(write("a"));
+    flying.next();
+    for (const one of [erased, flying]) one.receive(11, DELETION.operations, "ben");
+    expect(told).toEqual([]);
   });
 });

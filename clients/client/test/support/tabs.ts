@@ -55,6 +55,22 @@ export function cuttable() {
   return { wire, environment: { channel } };
 }
 
+/** A channel on which nothing that is said arrives while it `isHeld`. */
+export function holding() {
+  const wire = { isHeld: false, goOn: () => {} };
+  const channel = (name: string): Channel => {
+    const inner = broadcastChannel(name);
+    const said: Json[] = [];
+    wire.goOn = () => {
+      wire.isHeld = false;
+      for (const note of said.splice(0)) inner.post(note);
+    };
+    const { post } = inner;
+    return Object.assign(inner, { post: (note: Json) => (wire.isHeld ? void said.push(note) : post(note)) });
+  };
+  return { wire, environment: { channel } };
+}
+
 /** A channel of which what came over it can be told again. */
 export function retold() {
   const notes: { kind: string; key?: string }[] = [];
