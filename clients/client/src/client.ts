@@ -103,7 +103,7 @@ class GatewayClient implements Client, Peer {
 
   /** Two tabs that don't know of each other mustn't write to one store. */
   #withoutStore(cause: unknown): void {
-    const message = "A part of the client can't be loaded, so edits aren't stored here: load the page again.";
+    const message = "A part of the client can't be loaded, so edits aren't stored here: reload the page.";
     this.#tell({ code: "STORE_UNAVAILABLE", message, cause });
     this.#keeper.replaceStore(memoryStore());
   }

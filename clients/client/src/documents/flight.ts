@@ -19,7 +19,7 @@ export class Flight {
   /** It goes again although it has conflicts: the user said so. */
   isForced = false;
   /** The newest version that the user was asked about: what stands there has an answer. */
-  answeredUpTo = 0;
+  answeredUpTo = -1;
   /** It was sent on the present connection. */
   isSent = false;
   /** It never was, on any: what the server has under its `seq` is another. */
@@ -29,7 +29,7 @@ export class Flight {
   restore({ edits, flying, forcedUpTo }: SavedFlight): void {
     this.ground();
     this.isForced = forcedUpTo !== undefined;
-    this.answeredUpTo = forcedUpTo ?? 0;
+    this.answeredUpTo = forcedUpTo ?? -1;
     this.pending += edits;
     this.settled -= edits;
     this.flying = flying;
@@ -58,6 +58,6 @@ export class Flight {
   ground(): void {
     this.flying = 0;
     this.isAsking = this.isForced = this.isSent = this.isFresh = false;
-    this.answeredUpTo = 0;
+    this.answeredUpTo = -1;
   }
 }

@@ -291,7 +291,9 @@ export class Replicator {
     const { document, view } = replica;
     const { buffer } = replica.toJSON();
     this.#by(author, () => receive(replica));
-    if (buffer.length && replica.view === null) this.#tell(merge(document, view, null), replica.version);
+    if (!buffer.length || replica.view !== null) return;
+    this.flight.answeredUpTo = replica.version; // it is asked about here, with what is in flight
+    this.#tell(merge(document, view, null), replica.version);
   }
 
   /** The answer to the submission `seq`. One to a resend doesn't say what was committed: `GapError`, if it isn't known. */
@@ -305,7 +307,7 @@ export class Replicator {
     if (!isFlying) return;
     const { answeredUpTo } = this.flight;
     this.#settle();
-    const unanswered = conflicts.filter((one) => !answeredUpTo || (one.version ?? 0) > answeredUpTo);
+    const unanswered = conflicts.filter((one) => (one.version ?? 0) > answeredUpTo);
     if (!unanswered.length) return;
     const operations = lower(document, patch ?? submitted.patch, {}, null);
     const { buffer } = replica.toJSON();

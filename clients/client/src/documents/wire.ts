@@ -198,7 +198,7 @@ export class DocumentWire {
       return;
     }
     if (isTooLarge(next, link)) {
-      this.onRefused({ code: "TOO_LARGE", message: "It is too long for one message." });
+      this.onRefused({ code: "TOO_LARGE", message: "It is too long." });
       return;
     }
     state.replicator.flight.isSent = true;

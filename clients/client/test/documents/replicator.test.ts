@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { Unresolved } from "../../src/documents/conflicts.js";
 import { type Refusal, Replicator, type SavedReplicator } from "../../src/documents/replicator.js";
 import { GapError } from "../../src/kernel/index.js";
-import type { Change } from "../../src/wire.js";
+import type { Change, WireConflict } from "../../src/wire.js";
 
 const RECORD: SavedReplicator = {
   replica: { document: { text: "" }, version: 10, seqNext: 5, inFlight: null, buffer: [] },
@@ -204,6 +204,16 @@ describe("what waits when others delete the document", () => {
     happens(replicator);
     expect(view(replicator)).toBe(null);
     expect(told).toMatchObject(asked);
+  });
+
+  test("is told once, with what is in flight, of which the server tells as well", () => {
+    const told: Unresolved[] = [];
+    const replicator = typing(told);
+    replicator.receive(11, DELETION.operations, "ben");
+    const dropped: WireConflict = { index: 0, path: "/text", kind: "dropped", base: "", version: 11 };
+    replicator.acknowledge(5, { version: 12, operations: [], conflicts: [dropped] });
+    expect(told).toMatchObject(asked);
+    expect(told).toHaveLength(1);
   });
 
   test("isn't told where it came to nothing, or all of it is in flight: of that the server tells", () => {
