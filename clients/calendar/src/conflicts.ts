@@ -1,6 +1,14 @@
 /** An event's conflicts as people decide them: when it starts and ends is one question, where it was moved as a whole. */
 
-import type { Conflict, DocumentSnapshot, Json, Resolution, SharedDocument } from "@collab/client";
+import type {
+  Conflict,
+  DocumentSnapshot,
+  Json,
+  Resolution,
+  SharedDocument,
+  Strategies,
+} from "@collab/client";
+import { merge } from "@collab/client/kernel";
 import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
@@ -8,6 +16,9 @@ import { inPlainWords, TURNED } from "./words.js";
 type Snapshot = DocumentSnapshot<EventDocument>;
 type Event = EventDocument | null;
 type Side = "mine" | "theirs";
+
+/** Attendees are told apart by who they are, and descriptions merge. */
+const STRATEGIES: Strategies = { "/description": "text", "/attendees": { set: "user_id" } };
 
 /** Of a document what asks about its conflicts. */
 export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot" | "subscribe" | "resolve"> {
@@ -52,6 +63,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     const times = timesAmong(conflicts);
     if (times?.[0].id === id && typeof resolution === "string") this.#resolveTimes(times, resolution);
     else if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one, view);
+    else if (one && resolution === "mine" && canEdit && isBack(one, view)) this.#bringIn(one, view);
     else if (one && isTooLong(one, resolution))
       this.#object(id, `At most ${LINE_MAX} characters fit into ${labelOf(one.path)}.`);
     else this.document.resolve(id, resolution);
@@ -78,6 +90,14 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
       writing("/end_time", view?.end_time, one.theirs),
     ]);
     this.document.resolve(one.id, standing(one));
+  }
+
+  /** Into the event that is there again go one's own changes: what others wrote in it since stays. */
+  #bringIn({ id, base = null, mine = null }: Conflict, view: Event): void {
+    const { patch, conflicts } = merge(base, mine, view as unknown as Json, STRATEGIES);
+    this.document.edit(patch);
+    for (const { path, mine: own } of conflicts) if (own !== undefined) this.document.set(path, own);
+    this.document.resolve(id, "theirs");
   }
 
   #object(id: string, problem: string): void {
@@ -111,7 +131,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
     return joined(conflicts).map((one) => {
       const problem = this.#problems.get(one.id) ?? (one.problem && inPlainWords(one.problem));
-      const whole = isLeftBehind(one, view) ? this.#whole(one, view) : one;
+      const whole = isLeftBehind(one, view) ? this.#whole(one, view) : present(one, view);
       return problem ? { ...whole, problem } : whole;
     });
   }
@@ -159,6 +179,14 @@ function sides(start: Sides, end: Sides): Sides {
 /** Is their end before the start that the event was moved to? */
 const isLeftBehind = ({ path, theirs }: Conflict, view: Event): boolean =>
   path === "/end_time" && Date.parse(String(theirs)) < Date.parse(view?.start_time ?? "");
+
+/** Is the event there again whose deletion one is asked about? */
+const isBack = ({ path, theirs }: Conflict, view: Event): boolean =>
+  path === "" && theirs === null && view !== null;
+
+/** What the others have is by then the event as it is. */
+const present = (one: Conflict, view: Event): Conflict =>
+  isBack(one, view) ? { ...one, theirs: view as unknown as Json } : one;
 
 /** For its field, which is a line. */
 const isTooLong = ({ path }: Conflict, resolution: Resolution): boolean =>

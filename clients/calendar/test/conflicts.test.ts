@@ -198,3 +198,51 @@ test("a merged title is no longer than its field", async () => {
   expect(questions(conflicts)).toEqual([]);
   await until(bob.document, ({ view }) => view?.title === "C".repeat(500));
 });
+
+/** What Ann typed waits to be sent while Bob deletes the event; what is asked of her. */
+async function deletedWhileTyping() {
+  const { bob } = await together();
+  const client = people.client("ann", { typingIntervalMs: 3_600_000 });
+  const document = client.open<EventDocument>("event", bob.document.id);
+  await document.ready();
+  const conflicts = new Conflicts(document);
+  document.setText("/title", "Lunch w");
+  await document.saved();
+  document.setText("/title", "Lunch with Kim"); // goes with the next letter, an hour later
+  await bob.document.delete();
+  await until(conflicts, ({ conflicts }) => conflicts.length > 0);
+  const [question] = questions(conflicts) as readonly [Conflict];
+  return { bob, document, conflicts, question };
+}
+
+test("what was typed while somebody deleted the event brings it back", async () => {
+  const { bob, conflicts, question } = await deletedWhileTyping();
+  expect(question).toMatchObject({ path: "", mine: { title: "Lunch with Kim" }, theirs: null });
+  conflicts.resolve(question.id, "mine");
+  await until(bob.document, ({ view }) => view?.title === "Lunch with Kim");
+  expect(questions(conflicts)).toEqual([]);
+});
+
+test("where the event is there again what was typed goes into it, and nobody that was invited since is lost", async () => {
+  const { bob, document, conflicts, question } = await deletedWhileTyping();
+  bob.document.undo();
+  const dan = { user_id: "dan", response_status: "NEEDS_ACTION" } as const;
+  bob.document.set("/attendees", [dan]);
+  bob.document.set("/title", "Dinner");
+  await until(document, ({ view }) => view?.title === "Dinner");
+  expect(questions(conflicts)).toMatchObject([
+    { mine: { title: "Lunch with Kim" }, theirs: { title: "Dinner" } },
+  ]);
+  conflicts.resolve(question.id, "mine");
+  expect(questions(conflicts)).toEqual([]);
+  expect(document.snapshot.view).toEqual({ ...span(9), title: "Lunch with Kim", attendees: [dan] });
+});
+
+test("who wants the event as it is there again leaves it so", async () => {
+  const { bob, document, conflicts, question } = await deletedWhileTyping();
+  bob.document.undo();
+  await until(document, ({ view }) => view !== null);
+  const { view } = document.snapshot;
+  conflicts.resolve(question.id, "theirs");
+  expect(document.snapshot).toMatchObject({ view, conflicts: [] });
+});
