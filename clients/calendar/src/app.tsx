@@ -8,7 +8,7 @@ import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
 import { isStoreShared, ofThisBrowser, ofThisPage } from "./kept.js";
 import { useLeaving } from "./leaving.js";
-import { MonthPage } from "./month-page.js";
+import { MonthPage, type Visited } from "./month-page.js";
 import { Nothing } from "./nothing.js";
 import { Problems } from "./problems.js";
 import { monthBefore, THIS_MONTH, useRoute } from "./route.js";
@@ -93,6 +93,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   // On each page, so that the way back to a month shows it at once.
   const events = useEvents(user.id, IS_STORE_SHARED ? ofThisBrowser : ofThisPage);
   const mayLeave = useLeaving(IS_STORE_SHARED);
+  const [visited, visit] = useState<Visited | null>(null);
   return (
     <>
       <header className="bar">
@@ -109,7 +110,9 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
       </header>
       <main tabIndex={-1} aria-labelledby={HEADING}>
         {route.page === "event" && <EventPage id={route.id} key={route.id} />}
-        {route.page === "month" && <MonthPage month={route.month} events={events} />}
+        {route.page === "month" && (
+          <MonthPage month={route.month} events={events} visited={visited} visit={visit} />
+        )}
         {route.page === "nowhere" && <Nothing text="There is nothing at this address." />}
       </main>
       <Problems openId={route.page === "event" ? route.id : null} events={events} />

@@ -1,7 +1,7 @@
 /** A month and its events. */
 
 import { useClient } from "@collab/react";
-import { type ReactNode, useState } from "react";
+import type { ReactNode } from "react";
 import { dayIn, dayOf, weeksOf } from "./dates.js";
 import { Day } from "./day.js";
 import { appearances } from "./days.js";
@@ -15,18 +15,22 @@ import { useToday } from "./today.js";
 
 const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(undefined, { weekday: "short" }));
 
+/** A day, and the month that showed it: that may be the one before or after its own. */
+export interface Visited {
+  readonly month: string;
+  readonly day: string;
+}
+
 interface MonthPageProps {
   month: string;
   events: Events;
+  /** Where one was last, also before the event that one comes from. */
+  visited: Visited | null;
+  visit(day: Visited): void;
 }
 
-/** A day, and the month that showed it: that may be the one before or after its own. */
-interface Visited {
-  month: string;
-  day: string;
-}
-
-export function MonthPage({ month, events: { items, status, made } }: MonthPageProps): ReactNode {
+export function MonthPage({ month, events, visited, visit }: MonthPageProps): ReactNode {
+  const { items, status, made } = events;
   const client = useClient();
   const weeks = weeksOf(month);
   const byDay = appearances(items, weeks.flat());
@@ -38,6 +42,7 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
   const add = (day: Date) => {
     const id = createEvent(client, day);
     made(id);
+    visit({ month, day: dayOf(day) });
     location.hash = eventAddress(id);
   };
   const addOne = () => {
@@ -45,7 +50,6 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
     add(monthOf(now) === month ? now : dayIn(month, 1));
   };
   const today = useToday();
-  const [visited, setVisited] = useState<Visited | null>(null);
   const stop = tabStop(month, visited, today);
   const isEmpty = status === "loading" && !items.length;
   return (
@@ -93,7 +97,7 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
                   isToday={dayOf(day) === today}
                   isOutside={monthOf(day) !== month}
                   isTabStop={dayOf(day) === stop}
-                  visit={() => setVisited({ month, day: dayOf(day) })}
+                  visit={() => visit({ month, day: dayOf(day) })}
                   events={byDay.get(day) ?? []}
                   add={() => add(day)}
                 />
@@ -106,7 +110,7 @@ export function MonthPage({ month, events: { items, status, made } }: MonthPageP
   );
 }
 
-/** The day that the tab key leads to: where one was since the month is shown, else today, or the first of the month. */
+/** The day that the tab key leads to: where one was last in the month, else today, or the first of the month. */
 function tabStop(month: string, visited: Visited | null, today: string): string {
   if (visited?.month === month) return visited.day;
   return today.startsWith(month) ? today : `${month}-01`;
