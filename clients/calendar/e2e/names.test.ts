@@ -134,6 +134,15 @@ test("a name that turns what follows it turns itself alone", async () => {
   await change.waitFor();
   expect(await isAfter(change, "set the title to “Dinner”")).toBe(true);
   expect(await isAfter(ann.page.locator(".me"), "Sign out")).toBe(true);
+  const bob = await stage.arrive("Bob", event);
+  await bob.workOffline(true);
+  await bob.says("offline");
+  await bob.textbox("Title").fill("Supper");
+  await ann.textbox("Title").fill("Brunch");
+  await ann.says("saved");
+  await bob.workOffline(false);
+  await bob.conflict.waitFor();
+  expect(await isAfter(bob.conflict.locator("p"), " changed ")).toBe(true);
 });
 
 test("in the month a title begins with its first word, from wherever it is read; one of spaces is none", async () => {

@@ -81,7 +81,7 @@ function Question<T>({
     >
       {problem && <p role="alert">{problem}</p>}
       <p id={id}>
-        {userId === null ? "Somebody" : nameOf(userId)} changed <b>{labelOf(path)}</b> too
+        <b>{userId === null ? "Somebody" : nameOf(userId)}</b> changed <b>{labelOf(path)}</b> too
         {timestamp !== null && ` at ${new Date(timestamp).toLocaleTimeString()}`}.
       </p>
       <dl>
