@@ -91,19 +91,25 @@ class GatewayClient implements Client, Peer {
   async #start(name: string | undefined): Promise<void> {
     const { locks, channel } = this.#environment;
     if (name !== undefined && locks !== null && channel !== null) {
-      const part = await import("./tabs/tabs.js").catch((cause) => this.#withoutStore(cause));
-      if (this.#isClosed) return;
-      const events = this.#tabEvents();
-      if (part) this.#tabs = new part.Tabs(name, this.#environment, this.#keeper, this.#registry, events);
+      try {
+        const { Tabs } = await import("./tabs/tabs.js");
+        if (this.#isClosed) return;
+        const events = this.#tabEvents();
+        this.#tabs = new Tabs(name, this.#environment, this.#keeper, this.#registry, events);
+        return await this.#tabs.start();
+      } catch (cause) {
+        if (this.#isClosed) return;
+        this.#tabs = null;
+        this.#withoutStore(cause);
+      }
     }
-    if (this.#tabs) return this.#tabs.start();
     await this.#keeper.own(() => this.#adopt());
     if (this.#keeper.isOwner) await this.#lead();
   }
 
   /** Two tabs that don't know of each other mustn't write to one store. */
   #withoutStore(cause: unknown): void {
-    const message = "A part of the client can't be loaded, so edits aren't stored here: reload the page.";
+    const message = "Edits aren't stored here, for tabs can't share a store: reload the page.";
     this.#tell({ code: "STORE_UNAVAILABLE", message, cause });
     this.#keeper.replaceStore(memoryStore());
   }

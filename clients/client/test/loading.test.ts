@@ -1,6 +1,6 @@
 /** Parts of the client that are loaded when they are needed. */
 
-import { type Json, memoryStore } from "@collab/client";
+import { type Json, type Locks, memoryStore } from "@collab/client";
 import { afterEach, expect, test, vi } from "vitest";
 import { FakePlatform } from "./support/fake.js";
 import { problemsOf } from "./support/problems.js";
@@ -13,11 +13,15 @@ afterEach(() => {
   vi.resetModules();
 });
 
+/** A lock that another tab holds. */
+const held: Locks["acquire"] = (_, { signal }) =>
+  new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+
 /** A client in one of several tabs of a browser. */
-async function opened(platform: FakePlatform, values: Map<string, Json>) {
+async function opened(platform: FakePlatform, values: Map<string, Json>, acquire = held) {
   vi.resetModules();
   const { createClient } = await import("@collab/client");
-  const locks = { acquire: () => new Promise<never>(() => {}), steal: () => new Promise<never>(() => {}) };
+  const locks = { acquire, steal: () => new Promise<never>(() => {}) };
   const channel = () => ({ onmessage: null, post: () => {}, close: () => {} });
   const store = { ...memoryStore(values), name: "shared" };
   const environment = { ...platform.environment(), locks, channel };
@@ -26,13 +30,20 @@ async function opened(platform: FakePlatform, values: Map<string, Json>) {
   return { client, problems };
 }
 
-test("where the part for tabs can't be loaded, nothing shared is touched, edits go out, and the user is told", async () => {
-  vi.doMock("../src/tabs/tabs.js", () => {
-    throw NETWORK_ERROR;
-  });
+test.each<[string, (() => never) | null, Locks["acquire"]]>([
+  [
+    "the part for tabs can't be loaded",
+    () => {
+      throw NETWORK_ERROR;
+    },
+    held,
+  ],
+  ["the browser refuses locks", null, () => Promise.reject(new DOMException("Denied", "SecurityError"))],
+])("where %s, nothing shared is touched, edits go out, and the user is told", async (_, part, acquire) => {
+  if (part) vi.doMock("../src/tabs/tabs.js", part);
   const platform = new FakePlatform();
   const values = new Map<string, Json>();
-  const { client, problems } = await opened(platform, values);
+  const { client, problems } = await opened(platform, values, acquire);
   const document = client.open("event", "1");
   const early = client.open("event", "2");
   early.create({ title: "Early" });

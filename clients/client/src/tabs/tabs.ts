@@ -88,22 +88,28 @@ export class Tabs {
     return this.environment.foreground?.isOn() !== false;
   }
 
-  /** Resolves when it is clear who leads. */
+  /** Resolves when it is clear who leads; rejects, and is over, where the browser refuses locks. */
   start(): Promise<void> {
     const { isVisible } = this.events.wanted();
     if (!isVisible) this.#wished = { isVisible }; // in the other tabs as well
     this.#channel = (this.environment.channel ?? broadcastChannel)(this.name);
     this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
-    void this.#begin();
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#decided = resolve;
+      this.#begin().catch((cause) => {
+        reject(cause);
+        this.abandon();
+        this.close();
+      });
     });
   }
 
   /** A tab has its own lock before it says anything. */
   async #begin(): Promise<void> {
     this.#live = this.#lockOf(this.#tab);
-    await this.#live.catch(() => {}); // closed before it had it
+    await this.#live.catch((cause) => {
+      if (!this.#isClosed) throw cause;
+    });
     if (this.#isClosed) return this.#decided();
     this.#seek();
     this.#ask();
