@@ -1,5 +1,6 @@
 /** What goes wrong is told once, where it is read. */
 
+import type { BrowserContext } from "playwright-core";
 import { expect, test } from "vitest";
 import type { Person } from "./people.js";
 import { Stage } from "./stage.js";
@@ -68,6 +69,17 @@ test("where the gateway is away, the history says so in plain words, and is ther
   await alerts(ann).filter({ hasText: "No history now: The gateway can’t be reached." }).waitFor();
   await stage.gateway.run();
   await ann.page.getByRole("region", { name: "History" }).getByText("wrote the event").waitFor();
+});
+
+test("where the browser refuses the locks that tabs share a store by, that is told, and edits go out", async () => {
+  const refusing = (context: BrowserContext) =>
+    context.addInitScript(() => {
+      navigator.locks.request = () => Promise.reject(new DOMException("Denied", "SecurityError"));
+    });
+  const ann = await stage.arrive("Ann", undefined, refusing);
+  await alerts(ann).filter({ hasText: "Edits aren't stored here" }).waitFor();
+  const bob = await stage.arrive("Bob", await ann.newEvent("Lunch"));
+  await bob.sees("Title", "Lunch");
 });
 
 test("where the browser's store can't be read that is told in plain words", async () => {

@@ -25,6 +25,8 @@ const SILENCE_MS = 3_000;
 const QUIET_MS = 20_000;
 /** After its end, what a tab said last may come so late. */
 const LAST_WORDS_MS = 1_000;
+/** So long after it was made does a client tell that it works alone: somebody listens by then. */
+const HEARD_MS = 1_000;
 /** What only a tab that leads, or is about to, says. */
 const SIGNS_OF_LIFE: Note["kind"][] = ["leading", "reading", "tell", "standing"];
 
@@ -96,11 +98,12 @@ export class Tabs {
     this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
     return new Promise((resolve, reject) => {
       this.#decided = resolve;
-      this.#begin().catch((cause) => {
+      const end = (cause: unknown) => {
         reject(cause);
         this.abandon();
         this.close();
-      });
+      };
+      this.#begin().catch((cause) => this.environment.setTimeout(() => end(cause), HEARD_MS));
     });
   }
 
