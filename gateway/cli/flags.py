@@ -42,8 +42,12 @@ def flags_command(changes: tuple[str, ...], reset: bool, as_json: bool, port: Ad
 def _read(assignment: str) -> tuple[str, object]:
     name, equals, text = assignment.partition("=")
     known = {item.name: of(item) for item in fields_of(FeaturesSettings)}
-    if not equals or name not in known:
+    if name not in known:
         raise click.BadParameter(f"{assignment!r} is no flag: write NAME=VALUE{suggestion(name, known)}")
+    if not equals:
+        raise click.BadParameter(
+            f"{name} needs a value: write {name}=VALUE, or {name}= for that of the settings"
+        )
     return name, read(known[name], text, "text") if text else None
 
 

@@ -29,6 +29,19 @@ async def test_a_token_may_end_in_a_newline_and_one_that_cannot_be_sent_is_not_s
                 assert "no token" in done.err and operator not in done.err, done.err
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("rollout_percentage", "write rollout_percentage=VALUE, or rollout_percentage= for"),
+        ("rollout_percentge=5", 'did you mean "rollout_percentage"'),
+        ("nothing=1", "known are ab_test_percentage, "),
+    ],
+)
+async def test_a_change_that_is_none_of_a_flag_is_told_with_the_way_out(change, said):
+    done = await gateway("flags", change)
+    assert (done.status, said in done.err) == (2, True), done.err
+
+
 @pytest.mark.parametrize("address", ["10.0.0.7", "10.0.0.7:8788", "http://", "http://[::1", "http://a:b"])
 async def test_an_address_without_its_scheme_is_one_line_with_the_way_out(tmp_path, address):
     create = ("--data", str(tmp_path))
