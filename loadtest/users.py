@@ -36,7 +36,10 @@ def author_of(path: str) -> Author:
     """The function `edit` of a Python file; raises UsersError."""
     if not Path(path).is_file():
         raise UsersError(f"--users {path}: there is no such file")
-    found = runpy.run_path(path).get("edit")
+    try:
+        found = runpy.run_path(path).get("edit")
+    except SyntaxError as error:
+        raise UsersError(f"--users {path}: this isn't Python: {error}") from None
     if not callable(found):
         raise UsersError(f"--users {path}: it has no function edit(kind, index, document)")
     return cast(Author, found)

@@ -57,7 +57,10 @@ def _of_file(path: Path) -> Protocol:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UnknownProtocol(f"{path} isn't Python: {error}") from None
     found = getattr(module, "PROTOCOL", None)
     if not isinstance(found, Protocol):
         raise UnknownProtocol(

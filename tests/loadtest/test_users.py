@@ -50,7 +50,15 @@ async def test_what_queues_up_offline_is_theirs_too(tmp_path: Path) -> None:
     assert len(seen.read_text().splitlines()) == edits
 
 
-@pytest.mark.parametrize(("text", "said"), [(None, "no such file"), ("x = 1", "no function edit")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "no such file"),
+        ("x = 1", "no function edit"),
+        ("\0", "this isn't Python"),
+        ("def", "this isn't Python: .*line 1"),
+    ],
+)
 async def test_a_file_that_is_none_is_told_before_the_run(
     tmp_path: Path, text: str | None, said: str
 ) -> None:
