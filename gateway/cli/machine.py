@@ -170,7 +170,8 @@ def _disk(data: Path) -> Iterator[Finding]:
     try:
         fsync_ms = fsync_time_ms(place)
     except OSError as error:
-        remedy = f"make {place} writable, or choose another --data"
+        writable = f"make {place} writable, or " if place.is_dir() else ""
+        remedy = f"{writable}choose another --data"
         yield Finding("disk", "bad", f"can't write to {place}: {error.strerror}", remedy)
         return
     fast = fsync_ms <= FSYNC_GOOD_MS

@@ -229,7 +229,7 @@ def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, *
 def _trust(ca: str | None) -> ssl.SSLContext | None:
     if ca is None:
         return None
-    if not Path(ca).is_file():
+    if not Path(ca).exists():
         raise ConfigError(f"--ca {ca}: there is no such file")
     context = ssl.create_default_context()
     try:

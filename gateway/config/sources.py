@@ -101,8 +101,10 @@ def _from_file(path: Path) -> Iterator[tuple[str, _Setting]]:
     try:
         text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"can't read the configuration file {path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"can't read the configuration file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"can't read the configuration file {path}: it isn't UTF-8 ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     lines = _lines(text)

@@ -123,6 +123,7 @@ async def test_an_edit_that_fails_says_why_on_one_line(tmp_path):
         (["event:", CREATE], 2, "TYPE:ID"),
         (["event:42", CREATE, "--token", "nonsense"], 1, "token"),
         (["event:42", CREATE, "--ca", "missing.pem"], 2, "missing.pem"),
+        (["event:42", CREATE, "--ca", "."], 2, "it can't be read: Is a directory"),
         (["event:42", CREATE, "--url", "ws://127.0.0.1:9/realtime"], 3, "127.0.0.1:9"),
         (["event:42", CREATE, "--url", "http://127.0.0.1/"], 2, "ws://HOST:PORT/realtime"),
     ]

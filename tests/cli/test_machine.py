@@ -72,6 +72,13 @@ def test_a_directory_that_does_not_exist_yet_is_judged_by_its_parent(config, tmp
     assert not (tmp_path / "not").exists()
 
 
+def test_a_file_in_place_of_the_directory_is_not_to_be_made_writable(config, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    disk = found(config.with_(server={"data_dir": str(file)}))["disk"]
+    assert (disk.status, disk.remedy) == ("bad", "choose another --data")
+
+
 @pytest.mark.parametrize("section", ["redis", "postgres", "search", "authoriser"])
 @pytest.mark.parametrize(("mode", "left"), [(0o644, 0o640), (0o660, 0o640), (0o604, 0o600)])
 def test_a_password_that_others_read_is_bad_and_the_remedy_leaves_it_to_the_gateway(

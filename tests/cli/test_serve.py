@@ -93,9 +93,12 @@ async def test_a_second_signal_ends_it_at_once(tmp_path):
         (["--tls-cert", "cert.pem"], "tls_key"),
         (["--tls-cert", "no.pem", "--tls-key", "no.key"], "no.pem"),
         (["--host", "256.1.1.1"], "256.1.1.1"),
+        (["--data", "file"], "file is no directory; choose another"),
+        (["--data", "file/data"], "file/data is no directory; choose another"),
     ],
 )
 async def test_a_wrong_setting_is_one_line_with_the_way_out(tmp_path, words, hint):
+    (tmp_path / "file").touch()
     done = await gateway("serve", "--port", "0", "--admin-port", "0", *words, cwd=tmp_path)
     assert done.status == 2
     assert hint in done.err

@@ -206,12 +206,15 @@ def test_a_wrong_variable_is_refused_by_its_name(environ: dict[str, str], wanted
         load(environ=environ)
 
 
-def test_a_missing_or_unreadable_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="can't read the configuration file"):
-        load(tmp_path / "none.toml", environ={})
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="can't read the configuration file"):
-        load(tmp_path / "binary.toml", environ={})
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("none", "No such file or directory"), (".", "Is a directory"), ("binary", "it isn't UTF-8 ")],
+)
+def test_a_missing_or_unreadable_file_is_refused(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    file = tmp_path / name
+    with pytest.raises(ConfigError, match=re.escape(f"can't read the configuration file {file}: {why}")):
+        load(file, environ={})
 
 
 def test_a_section_checks_its_values_when_it_is_made() -> None:
