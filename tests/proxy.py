@@ -8,7 +8,7 @@ async with tcp_proxy(server.port) as proxy:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -21,7 +21,7 @@ class Proxy:
 
     `delay_s` holds back each chunk; `swallow_requests` and `swallow_replies` drop what goes that way, without
     ending anything: a network that loses packets for ever. From a request with `unanswered` in it on,
-    answers don't come.
+    answers don't come. `meanwhile` is awaited with each chunk before it goes on.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -31,6 +31,7 @@ class Proxy:
         self.swallow_requests = False
         self.swallow_replies = False
         self.unanswered = b""
+        self.meanwhile: Callable[[bytes], Awaitable[object]] | None = None
         self.connections = 0
         self._refusing = False
         self._scopes: set[trio.CancelScope] = set()
@@ -75,6 +76,8 @@ class Proxy:
             while data := await source.receive_some(CHUNK_BYTES):
                 if self.delay_s:
                     await trio.sleep(self.delay_s)
+                if self.meanwhile is not None:
+                    await self.meanwhile(data)
                 if not swallows():
                     self.swallow_replies |= bool(self.unanswered) and self.unanswered in data
                     await sink.send_all(data)

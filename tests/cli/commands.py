@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import PIPE
 from typing import IO, NamedTuple
@@ -154,6 +155,11 @@ def _end(children: Iterable[psutil.Process], log: Log) -> None:
         for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
+
+
+def instant(stamp_ms: int) -> str:
+    """An instant (Unix ms) as `--since` and `--until` take it."""
+    return datetime.fromtimestamp(stamp_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def http_of(url: str) -> str:

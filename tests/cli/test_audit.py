@@ -6,7 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 
-from tests.cli.commands import served
+from tests.cli.commands import instant, served
 
 CREATED = '[{"op": "add", "path": "/title", "value": "Lunch"}]'
 
@@ -55,3 +55,20 @@ async def test_what_operators_did_and_what_was_refused(tmp_path):
         await said("flags", "--reset")
         lost = await server.run("audit", "verify", "--against", str(tmp_path / "export"))
         assert (lost.status, "isn't the one that was exported" in lost.err) == (1, True)
+
+
+async def test_records_are_chosen_by_subject_and_time(tmp_path):
+    async with served(tmp_path / "data") as server:
+        for user in ("ann", "bob"):
+            await server.said("disconnect", user)
+        of_ann, of_bob = (await server.said("audit", "list")).splitlines()
+        told = (await server.said("audit", "list", "--json")).splitlines()
+        later = instant(json.loads(told[1])["stamp_ms"])
+
+        async def chosen(*words: str) -> list[str]:
+            return (await server.said("audit", "list", *words)).splitlines()
+
+        assert await chosen("--subject", "ann") == [of_ann]
+        assert await chosen("--subject", "nobody") == []
+        assert await chosen("--since", later) == [of_bob]
+        assert await chosen("--until", later) == [of_ann]

@@ -12,8 +12,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import jwt
+import pytest
 import trio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,8 +26,9 @@ from gateway.admission import create_secret
 from gateway.cli.client import GatewayAccess, submit
 from gateway.cli.edit import edit_command
 from gateway.ports.resources import Resource
-from tests.cli.commands import Running, arguments, environment, gateway, running, served
+from tests.cli.commands import Running, Server, arguments, environment, gateway, running, served
 from tests.clients.wire import wire
+from tests.proxy import tcp_proxy
 from tests.servers import free_port
 from tests.supervisor.test_supervisor import token
 
@@ -272,6 +275,39 @@ async def drawn(terminal: int, *words: str) -> None:
     with trio.fail_after(30):
         while not all(word.encode() in shown for word in words):
             shown += await trio.to_thread.run_sync(os.read, terminal, 4096)
+
+
+@pytest.mark.parametrize("refusing", [True, False])
+async def test_an_edit_that_another_was_faster_than_is_merged_or_refused_as_is_wished(tmp_path, refusing):
+    async with served(tmp_path) as server, tcp_proxy(urlsplit(server.url).port or 0) as proxy:
+        await server.said("edit", "--create", "event:42", CREATE)
+        faster = AnotherIsFaster(server)
+        proxy.meanwhile = faster.before
+        slow = f"ws://127.0.0.1:{proxy.port}/realtime"
+        words = ("edit", "event:42", replace("Dinner"), "--url", slow, *(["--refuse"] if refusing else []))
+        done = await gateway(*words, "--data", str(tmp_path))
+        seen = json.loads(await server.said("watch", "event:42", "--once"))
+        if refusing:
+            assert (done.status, seen["version"], seen["document"]) == (1, 2, {"title": "Supper"})
+            assert "(CONFLICT)" in done.err and "Traceback" not in done.err
+        else:
+            assert (done.status, seen["version"], seen["document"]) == (0, 3, {"title": "Dinner"})
+            told, conflict = done.out.splitlines()
+            assert told == "event:42 is at version 3"
+            assert json.loads(conflict.removeprefix("conflict: "))["theirs"] == "Supper"
+
+
+class AnotherIsFaster:
+    """Edits, once, when somebody has been told a version and hasn't edited it yet."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._edited = False
+
+    async def before(self, chunk: bytes) -> None:
+        if b"SUBSCRIBE_ACK" in chunk and not self._edited:
+            self._edited = True
+            await self._server.said("edit", "event:42", replace("Supper"))
 
 
 async def test_an_edit_whose_answer_was_lost_is_committed_once(tmp_path):

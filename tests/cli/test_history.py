@@ -12,7 +12,7 @@ from gateway.hub import retention
 from gateway.log.backup_file import write_backup
 from gateway.log.sqlite import backup
 from gateway.ports import Record, Snapshot
-from tests.cli.commands import gateway, served
+from tests.cli.commands import gateway, instant, served
 from tests.http.node import Served
 from tests.http.node import served as node_served
 from tests.waiting import until_equal
@@ -72,6 +72,25 @@ async def test_who_changed_what_and_the_way_back(tmp_path):
         assert (refused.status, "ends at version 5" in refused.err) == (1, True)
         wrong = await server.run("history", "event:42", "--blame", "--user", "ann")
         assert (wrong.status, "--user choose changes" in wrong.err) == (2, True)
+
+
+async def test_changes_are_chosen_by_their_time(tmp_path):
+    async with served(tmp_path / "data") as server:
+        for words in (("--create", CREATED), (RETITLED,)):
+            await server.said("edit", "event:42", *words)
+        first, second = (await server.said("history", "event:42")).splitlines()
+        told = (await server.said("history", "event:42", "--json")).splitlines()
+        begun, changed = (instant(json.loads(change)["timestamp"]) for change in told)
+
+        async def chosen(*words: str) -> list[str]:
+            return (await server.said("history", "event:42", *words)).splitlines()
+
+        assert await chosen("--since", begun) == [first, second]
+        assert await chosen("--since", changed) == [second]
+        assert await chosen("--until", changed) == [first]
+        assert await chosen("--since", begun, "--until", begun) == []
+        wrong = await server.run("history", "event:42", "--since", "yesterday")
+        assert (wrong.status, "an instant such as 2030-01-31T09:00:00Z" in wrong.err) == (1, True)
 
 
 async def test_a_long_history_is_read_from_its_newest_end_and_down_to_what_is_kept(tmp_path, monkeypatch):

@@ -163,6 +163,19 @@ async def test_in_a_terminal_it_shows_how_to_connect(tmp_path):
     assert "new WebSocket(" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [((), 200), (("--no-demo",), 404), (("--host", "0.0.0.0"), 404), (("--host", "0.0.0.0", "--demo"), 200)],
+)
+async def test_the_demo_is_there_on_loopback_or_where_it_is_asked_for(tmp_path, words, status):
+    async with served(tmp_path, *words) as server, httpx.AsyncClient() as client:
+        assert (await client.get(f"{server.http}/")).status_code == status
+        assert await server.stop() == 0
+        told = await server.command.errors()
+        assert ("Demo: anyone who reaches this port gets a token" in told) == (status == 200)
+        assert (f"the demo calendar: open {server.http}/ in two tabs" in told) == (status == 200)
+
+
 async def test_python_m_gateway_shows_its_help_and_version():
     shown = await gateway("--help")
     assert shown.status == 0
