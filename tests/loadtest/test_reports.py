@@ -172,6 +172,12 @@ def test_a_run_without_anything_measured_still_makes_a_page() -> None:
     assert "Too few connections" in render(made)
 
 
+def test_no_column_of_the_page_is_wider_than_a_phone() -> None:
+    """One that wants more than the 312 pixels between the margins of a small one gives way."""
+    columns = [int(pixels) for pixels in re.findall(r"minmax\((\d+)px", render(report()))]
+    assert columns and max(columns) <= 312
+
+
 if CHROMIUM:  # where a browser is installed
 
     def test_a_browser_shows_the_page(tmp_path: Path) -> None:
