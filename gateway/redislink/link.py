@@ -97,6 +97,7 @@ class Link:
         self.generation = 0
         self.last_error = "not connected yet"
         self.down_since: float | None = trio.current_time()
+        self._up_since = 0.0
         self._outage = outage or out_of_reach(address)
         self._config = config
         self._on_change = on_change
@@ -155,17 +156,19 @@ class Link:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, serve and connect again until cancelled; started at once, up or not (see `wait_up`)."""
         task_status.started()
-        delay_s = self._config.reconnect_delay_min_ms / 1000
+        least_s = self._config.reconnect_delay_min_ms / 1000
+        most_s = self._config.reconnect_delay_max_ms / 1000
+        delay_s = least_s
         while True:
-            generation = self.generation
             try:
                 await self._session()
             finally:
+                held_s = trio.current_time() - self._up_since if self.up else 0.0
                 self._fail()
-            if self.generation != generation:
-                delay_s = self._config.reconnect_delay_min_ms / 1000
+            if held_s > most_s:  # a server that lets us in and hangs up at once is no better than none
+                delay_s = least_s
             await trio.sleep(delay_s * random.uniform(0.75, 1.25))
-            delay_s = min(2 * delay_s, self._config.reconnect_delay_max_ms / 1000)
+            delay_s = min(2 * delay_s, most_s)
 
     async def _session(self) -> None:
         """One connection, from connect to its end. Whatever ends it is told in `last_error`."""
@@ -196,6 +199,7 @@ class Link:
 
     def _ready(self) -> None:
         self.generation += 1
+        self._up_since = trio.current_time()
         self._outage.over(self)
         self._set_up(True)
 

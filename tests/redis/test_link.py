@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import hiredis
 import pytest
 import trio
+from trio.testing import MockClock
 
 from gateway.config import RedisSettings
 from gateway.redislink.address import parse
@@ -90,6 +92,28 @@ async def test_it_connects_again_after_the_server_was_killed(caplog: pytest.LogC
             assert changes == [True, False, True]
             assert link.generation == 2
             nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_lets_in_and_hangs_up_is_asked_more_and_more_slowly(
+    autojump_clock: MockClock,
+) -> None:
+    asked_s: list[float] = []
+
+    async def hang_up(stream: trio.SocketStream) -> None:
+        asked_s.append(trio.current_time())
+        await stream.receive_some()
+        await stream.send_all(b"%1\r\n+server\r\n+redis\r\n")
+        await stream.aclose()
+
+    autojump_clock.autojump_threshold = 0.05  # for the network
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
+        link = Link(parse(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}"), CONFIG)
+        await nursery.start(link.run)
+        await until(lambda: len(asked_s) > 8)
+        nursery.cancel_scope.cancel()
+    assert link.generation >= 8
+    assert asked_s[8] - asked_s[7] > 0.7  # seconds, where the longest pause is one
 
 
 async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() -> None:
