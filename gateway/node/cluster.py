@@ -36,6 +36,7 @@ from gateway.redislink.keys import FLAGS_KEY, REVOCATIONS_KEY
 from gateway.redislink.link import pack
 from gateway.redislink.memory import MemoryWatch
 from gateway.redislink.shards import Call, Shards
+from gateway.runtime.logs import ONCE_A_NODE
 from gateway.runtime.metrics import Counters
 from gateway.wire.checksum import damage
 
@@ -140,6 +141,7 @@ class ClusterBackend:
                 "no archive (--postgres): history is what Redis keeps, about the last %d changes of a "
                 "resource (redis.history_versions); no resource ever leaves Redis",
                 self._history_versions,
+                extra=ONCE_A_NODE,
             )
             return
         await nursery.start(self._archiver.run)
@@ -214,4 +216,5 @@ class ClusterBackend:
                 "redis %s has no maxmemory: it grows until its machine has no memory left. Set one below "
                 "that, with maxmemory-policy noeviction",
                 name,
+                extra=ONCE_A_NODE,
             )

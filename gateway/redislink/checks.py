@@ -17,6 +17,7 @@ from gateway.errors import ConfigError
 from gateway.redislink.address import Address
 from gateway.redislink.admin import client, text
 from gateway.redislink.keys import tag
+from gateway.runtime.logs import ONCE_A_NODE
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def check(address: Address, config: RedisSettings, cluster: bool) -> None:
             'redis %s keeps nothing on its disk (appendonly no, save ""): a restart of it loses every change '
             "that isn't archived. Set `appendonly yes`, with durability = fsync also `appendfsync always`",
             address.name,
+            extra=ONCE_A_NODE,
         )
 
 

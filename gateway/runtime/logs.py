@@ -7,10 +7,13 @@ request) is in every line that is logged on its behalf. Tokens never are, whoeve
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, TextIO
 
 import orjson
@@ -30,10 +33,15 @@ HIDDEN = "[hidden]"
 _configured = ("INFO", "console", "")
 # Shown in their own places.
 _OWN = ("timestamp", "level", "logger", "event", "exception", "node")
+# A line's `extra` where all processes of a node would say the same, and once is enough.
+ONCE_A_NODE = {"once_a_node": True}
 
 
-def configure(level: str, form: str, node: str = "", stream: TextIO | None = None) -> None:
-    """Log what is at least `level` (its name) in this form, on standard error; `node` is in each line."""
+def configure(level: str, form: str, node: str = "", stream: TextIO | None = None, folder: str = "") -> None:
+    """Log what is at least `level` (its name) in this form, on standard error; `node` is in each line.
+
+    `folder` is one that all processes of the node share, as long as it runs; "": there is but this one.
+    """
     global _configured
     _configured = (level, form, node)
     shared: list[Processor] = [
@@ -55,6 +63,7 @@ def configure(level: str, form: str, node: str = "", stream: TextIO | None = Non
     )
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(_Repeated(folder))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each address, with the secret in its query
 
@@ -72,6 +81,25 @@ def bind(**fields: str) -> None:
 def about(request: str | None) -> dict[str, str]:
     """A line's `extra` that names the message which it is about, where that has an id."""
     return {} if request is None else {"request": request}
+
+
+class _Repeated:
+    """Keeps out what was told `ONCE_A_NODE`."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.__dict__.pop("once_a_node", False) or not self._folder:
+            return True
+        mark = Path(self._folder, f"told-{sha256(record.getMessage().encode()).hexdigest()}")
+        try:
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return False
+        except OSError:  # rather twice than never
+            pass
+        return True
 
 
 def _stamp(logger: Any, name: str, event: Event) -> Event:

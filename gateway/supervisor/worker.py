@@ -154,7 +154,7 @@ async def _main(descriptor: int) -> int:
         name, level = setup.header["name"], setup.header["log_level"]
         # from our own parent, through a socket nobody else has
         config, place = pickle.loads(setup.body)
-        logs.configure(level, config.server.log_format, name)
+        logs.configure(level, config.server.log_format, name, folder=place.folder)
         try:
             await Worker(channel, config, place).run()
         except Exception as error:

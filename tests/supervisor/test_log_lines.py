@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import httpx
 
@@ -10,7 +11,7 @@ from gateway.log.search.embedded import INDEX
 from tests.cli.commands import START_TIMEOUT_S, served
 from tests.clients.wire import wire
 from tests.servers import redis_server
-from tests.supervisor.test_supervisor import token
+from tests.supervisor.test_supervisor import WORKERS, token
 from tests.waiting import until
 
 CONTENT = "the-words-of-a-person"
@@ -35,6 +36,18 @@ async def test_every_line_of_a_node_and_its_workers_is_an_object_and_holds_no_se
     said = json.dumps(lines)
     for secret in (bearer, bearer.split(".")[1], CONTENT):
         assert secret not in said
+
+
+async def test_what_is_to_be_mended_at_a_redis_server_is_told_once_a_node_whatever_its_workers(tmp_path):
+    with redis_server() as redis:
+        async with served(tmp_path, *WORKERS, "--redis", redis.url) as server:
+            await server.command.log.told("has no maxmemory")
+            server.command.process.send_signal(signal.SIGHUP)
+            await server.command.log.told("all workers are new")
+            assert await server.stop() == 0
+            said = await server.command.errors()
+    for told in ("keeps nothing on its disk", "has no maxmemory", "no archive (--postgres)"):
+        assert said.count(told) == 1
 
 
 async def test_the_process_that_indexes_for_a_lone_node_logs_as_the_node_does(tmp_path):
