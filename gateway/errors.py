@@ -14,6 +14,7 @@ GatewayError
     │   ├── LogDamaged    what is stored isn't what was written
     │   ├── ArchiveAway   the archive behind the log can't be reached
     │   ├── IndexLost     an index that is made from the log was discarded
+    │   ├── IndexDamaged  an index of searches that another one has to replace
     │   └── StoreAway     Redis or PostgreSQL is away at the start
     ├── LogLocked         another node uses the data directory
     └── ArchiveMismatch   the archive holds another change at the same place
@@ -124,6 +125,13 @@ class ArchiveAway(LogUnavailable):
 
 class IndexLost(LogUnavailable):
     """An index that is made from the log was damaged, or of another history: the next use makes a new one."""
+
+
+class IndexDamaged(LogUnavailable):
+    """The index of searches isn't what was written. Only another one in its place mends that."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; `gateway reindex` makes it anew", "none")
 
 
 class StoreAway(LogUnavailable):

@@ -17,8 +17,8 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 def discard(database: Path) -> None:
     """Remove a database with its log of writes, which would be taken for that of the next one of its name."""
+    discard_writes(database)  # first: whoever is ended in between leaves what the next one finds by its name
     database.unlink(missing_ok=True)
-    discard_writes(database)
 
 
 def discard_writes(database: Path) -> None:

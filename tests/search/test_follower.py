@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from gateway.log.database_files import discard
 from gateway.log.search.embedded import INDEX, SqliteSearch
-from gateway.log.search.follower import LogSource, Teller, build
+from gateway.log.search.follower import FRESH, LogSource, Teller, build, follow
 from gateway.log.search.indexer import Indexer, LoggedDocument
 from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
 
 NAME = "event:1"
+# Of a database; the first one says what it is.
+PAGE = 4096
 
 
 class Edits:
@@ -114,6 +118,52 @@ async def test_a_damaged_resource_keeps_no_other_out_of_the_index(tmp_path: Path
     assert not [one for one in found if one.id in ("text", "wrong")]
     await index.aclose()
     await log.aclose()
+
+
+class Impatient(Teller):
+    """Notes when the follower had to wait; `enough` is set once it had to so often."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.waited_s: list[float] = []
+        self.enough = trio.Event()
+        self._times = times
+
+    def waits(self, trouble: str) -> None:
+        self.waited_s.append(trio.current_time())
+        if len(self.waited_s) == self._times:
+            self.enough.set()
+
+
+async def test_an_index_that_stays_damaged_is_looked_at_ever_more_seldom(
+    tmp_path: Path, autojump_clock: MockClock
+):
+    log = SqliteLog(tmp_path)
+    await log.aclose()
+    await build(tmp_path)
+    sound = (tmp_path / INDEX).read_bytes()
+    (tmp_path / INDEX).write_bytes(sound[:PAGE] + b"\x55" * (len(sound) - PAGE))
+    teller = Impatient(10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow, tmp_path, teller)
+        await teller.enough.wait()
+        nursery.cancel_scope.cancel()
+    pauses = [round(after - before) for before, after in pairwise(teller.waited_s)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_database_keeps_its_name_as_long_as_its_log_of_writes_is_there(tmp_path: Path):
+    """Else it would be left, with texts in it, and nobody would look for it: only for the database."""
+    database = tmp_path / FRESH
+    database.touch()
+    stuck = tmp_path / f"{FRESH}-wal"
+    stuck.mkdir()
+    with pytest.raises(OSError):
+        discard(database)
+    assert database.exists()
+    stuck.rmdir()
+    discard(database)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_what_is_told_goes_on_from_one_indexer_to_the_next(

@@ -124,16 +124,16 @@ def following(data: Path, stops: bool = False) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def telling(data: Path, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """A follower that logs to `logged`; gives a wait until it failed some times. It is there to the end."""
+async def telling(data: Path, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """A follower that logs to `logged`; gives a wait until it failed so often. It is there to the end."""
     told, logged = tmp_path / "told", tmp_path / "logged"
 
     def failures() -> int:
         lines = told.read_bytes().rpartition(b"\n")[0].splitlines()
         return int(orjson.loads(lines[-1])["failures"]) if lines else 0
 
-    async def tries_again() -> None:
-        await until(lambda: failures() > 5, "it tries again and again", PATIENCE_S)
+    async def tries_again(times: int = 6) -> None:
+        await until(lambda: failures() >= times, "it tries again and again", PATIENCE_S)
 
     with told.open("wb", buffering=0) as out, logged.open("wb", buffering=0) as errors:
         async with running(*following(data), stdout=out, stderr=errors) as follower:
@@ -211,7 +211,7 @@ async def test_a_directory_that_vanished_is_told_once_and_followed_when_it_is_ba
     assert "Traceback" not in logged.read_text()
 
 
-async def test_an_index_that_cannot_be_written_is_told_once_and_followed_when_another_is_there(
+async def test_an_index_that_is_damaged_is_told_once_with_the_way_out_and_followed_once_it_is_made_anew(
     data: Path, tmp_path: Path
 ) -> None:
     logged, index = tmp_path / "logged", data / INDEX
@@ -219,9 +219,11 @@ async def test_an_index_that_cannot_be_written_is_told_once_and_followed_when_an
     sound = index.read_bytes()
     index.write_bytes(sound[:PAGE] + b"\x55" * (len(sound) - PAGE))
     async with telling(data, tmp_path) as tries_again:
-        await tries_again()
+        await tries_again(3)  # ever more slowly
         assert count(logged, "the index of searches waits: ") == 1
-        discard(index)
+        assert count(logged, "malformed; `gateway reindex` makes it anew") == 1
+        made = await gateway("reindex", "--data", str(data))
+        assert made.status == 0
         await until_made(data)
         await until_over(logged)
 

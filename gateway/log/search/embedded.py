@@ -28,7 +28,8 @@ from typing import Any, TypeVar
 import orjson
 import trio
 
-from gateway.errors import LogUnavailable
+from gateway.errors import IndexDamaged, LogUnavailable
+from gateway.log.database_files import is_damage
 from gateway.log.database_thread import made_ready
 from gateway.log.pool import Pool
 from gateway.log.serial import Serial
@@ -208,7 +209,7 @@ class SqliteSearch:
             self._writer = None
 
     async def write(self, work: Callable[[SearchWriter], T]) -> T:
-        """Do this with the writer, in its thread; raises LogUnavailable."""
+        """Do this with the writer, in its thread; raises LogUnavailable, IndexDamaged among it."""
 
         def guarded() -> T:
             try:
@@ -217,7 +218,7 @@ class SqliteSearch:
                 return work(self._writer)
             except sqlite3.Error as error:
                 self._close()
-                raise LogUnavailable(f"{self._path}: {error}", "unknown") from error
+                raise _unavailable(f"{self._path}: {error}", "unknown", error) from error
 
         return await self._writing.run(guarded)
 
@@ -234,7 +235,12 @@ class SqliteSearch:
                 self._readers, self._file = self._made_readers(), file
             return await self._readers.run(bounded)
         except (OSError, sqlite3.Error) as error:
-            raise LogUnavailable(f"the index of searches: {error}", "none") from error
+            raise _unavailable(f"the index of searches: {error}", "none", error) from error
+
+
+def _unavailable(told: str, outcome: str, error: Exception) -> LogUnavailable:
+    damaged = isinstance(error, sqlite3.Error) and is_damage(error)
+    return IndexDamaged(told) if damaged else LogUnavailable(told, outcome)
 
 
 class SearchWriter:

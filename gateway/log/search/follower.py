@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.errors import LogDamaged, LogLocked, LogTrimmed, LogUnavailable
+from gateway.errors import IndexDamaged, LogDamaged, LogLocked, LogTrimmed, LogUnavailable
 from gateway.log.database_files import discard, discard_writes
 from gateway.log.lag import Lag
 from gateway.log.search.embedded import FORMAT_VERSION, INDEX, SqliteSearch, format_of
@@ -47,6 +47,8 @@ logger = logging.getLogger("gateway.log.search.follower")
 
 TELL_INTERVAL_S = 0.5
 RETRY_S = 1.0
+# An index that is damaged stays so until another one is in its place.
+DAMAGED_RETRY_MAX_S = 60.0
 NICENESS = 5
 STDIN, STDOUT = 0, 1
 # Who notices what fails beside its indexers' turns.
@@ -224,6 +226,7 @@ async def follow(data_dir: Path, teller: Teller) -> None:
     outage = index_waits()
     locked = Outage(logger, "another process makes the index of searches", logging.INFO)
     making = False
+    damaged, damaged_s = 0, RETRY_S
     while True:
         try:
             if format_of(path) != FORMAT_VERSION:
@@ -239,9 +242,26 @@ async def follow(data_dir: Path, teller: Teller) -> None:
             await trio.sleep(RETRY_S)
         except OtherHistory:
             path.unlink(missing_ok=True)
+        except IndexDamaged as error:
+            _note_waiting(error, outage, teller)
+            found = _file(path)
+            damaged_s = min(2 * damaged_s, DAMAGED_RETRY_MAX_S) if found == damaged else RETRY_S
+            damaged = found
+            await _until_another(path, found, damaged_s)
         except (LogUnavailable, OSError) as error:
-            outage.lasts(str(error), FOLLOWER)
-            teller.waits(str(error))
+            _note_waiting(error, outage, teller)
+            await trio.sleep(RETRY_S)
+
+
+def _note_waiting(error: Exception, outage: Outage, teller: Teller) -> None:
+    outage.lasts(str(error), FOLLOWER)
+    teller.waits(str(error))
+
+
+async def _until_another(path: Path, file: int, most_s: float) -> None:
+    """Wait until another file than this is there, but no longer than that."""
+    with trio.move_on_after(most_s):
+        while _file(path) == file:  # noqa: ASYNC110  (a file tells nobody)
             await trio.sleep(RETRY_S)
 
 

@@ -17,7 +17,7 @@ import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import LogDamaged, LogError, PatchError
+from gateway.errors import IndexDamaged, LogDamaged, LogError, PatchError
 from gateway.hub.index_rules import HIDDEN
 from gateway.log.lag import Lag
 from gateway.ports.search import Erasure, IndexEntry, SearchIndex
@@ -145,14 +145,15 @@ class Indexer:
                 await self._release()
 
     async def turn(self) -> float:
-        """One step; how long to wait before the next one, in seconds."""
+        """One step; how long to wait before the next one, in seconds. Raises what needs another index:
+        OtherHistory, IndexDamaged."""
         try:
             has_more = await self.step()
+        except (OtherHistory, IndexDamaged):
+            raise
         except LogError as error:
             self._outage.lasts(str(error))
             return self._failed(str(error))
-        except OtherHistory:
-            raise
         except Exception as error:
             logger.exception("bug in the indexer")
             return self._failed(repr(error))
