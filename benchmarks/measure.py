@@ -16,11 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
+from loadtest.processes import orphans_killed
 
 OUT = Path(os.environ.get("BENCHMARKS_OUT", "out/benchmarks"))
 RECEIVE_BYTES = 1 << 18
@@ -66,20 +66,11 @@ def end(process: subprocess.Popen[str], patience_s: float = 10.0) -> None:
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
-        _killed(process)
+        with orphans_killed(process.pid):
+            process.kill()
+            process.wait()
     for pipe in filter(None, (process.stdin, process.stdout)):
         pipe.close()
-
-
-def _killed(process: subprocess.Popen[str]) -> None:
-    """With its children: those of a killed process go on writing until they see that it is gone."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    for child in children:
-        with suppress(psutil.NoSuchProcess):
-            child.kill()
-    psutil.wait_procs(children)
 
 
 def cpu_s(pid: int) -> float:

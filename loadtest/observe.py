@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from loadtest.processes import family
+
 SOCKET_SLABS = ("TCP", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq")
 STEPS = ("receive", "admit", "transform", "commit", "fan_out", "flush")
 STEP_METRIC = "gateway_step_seconds"
@@ -48,15 +50,6 @@ def scrape(admin_url: str) -> dict[str, float]:
             return parse_metrics(answer.read().decode())
     except (OSError, ValueError, http.client.HTTPException):
         return {}
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    """A process and all below it (the workers of a supervisor)."""
-    try:
-        first = psutil.Process(pid)
-        return [first, *first.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _workers(pid: int) -> int:
@@ -158,7 +151,7 @@ class Observer:
     def _used(pids: Sequence[int], last_cpu_s: dict[int, float]) -> tuple[float, int]:
         """(CPU seconds, those of the dead included; resident bytes) of some processes and all below them."""
         resident = 0
-        for process in (one for pid in pids for one in _family(pid)):
+        for process in (one for pid in pids for one in family(pid)):
             try:
                 times = process.cpu_times()
                 last_cpu_s[process.pid] = times.user + times.system
@@ -172,7 +165,7 @@ class Observer:
         cpu_s, resident = self._used(pids, self._server_cpu_s)
         found: dict[str, Any] = {"cpu_s": cpu_s, "rss_bytes": resident or None}
         if full:
-            pss = [_pss_bytes(process.pid) for pid in pids for process in _family(pid)]
+            pss = [_pss_bytes(process.pid) for pid in pids for process in family(pid)]
             sockets = socket_memory(self._port)
             found["pss_bytes"] = sum(filter(None, pss)) or None
             found["sockets"], found["kernel_socket_bytes"] = sockets or (None, None)

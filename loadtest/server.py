@@ -15,6 +15,8 @@ from typing import Any
 
 import trio
 
+from loadtest.processes import orphans_killed
+
 GATEWAY = (sys.executable, "-m", "gateway", "serve")
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
@@ -105,16 +107,19 @@ class EmbeddedServer:
 
 
 async def end(process: trio.Process, how: signal.Signals, patience_s: float) -> None:
-    """End a process and wait, whatever is cancelled; one that doesn't heed the signal in time is killed."""
+    """End a process and wait, whatever is cancelled; one that doesn't heed the signal in time is killed, with
+    those below it."""
     if process.poll() is not None:
         return
-    process.send_signal(how)
     with trio.CancelScope(shield=True):
-        with trio.move_on_after(patience_s):
-            await process.wait()
+        if how != signal.SIGKILL:
+            process.send_signal(how)
+            with trio.move_on_after(patience_s):
+                await process.wait()
         if process.poll() is None:
-            process.kill()
-            await process.wait()
+            with orphans_killed(process.pid):
+                process.kill()
+                await process.wait()
 
 
 def _port(url: str) -> str:

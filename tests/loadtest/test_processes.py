@@ -1,0 +1,43 @@
+"""What is below a process that is killed ends with it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+import psutil
+import pytest
+import trio
+
+from loadtest.processes import family
+from loadtest.server import end
+
+# It heeds no SIGTERM, nor does its child, which sees no end of it.
+STUBBORN = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if sys.argv[1:]:
+    subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+    print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_nobody_below_a_killed_process_is_left(how: signal.Signals) -> None:
+    command = [sys.executable, "-c", STUBBORN, STUBBORN]
+    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    async with process.stdout:
+        assert await process.stdout.receive_some() == b"begun\n"
+    [first, child] = family(process.pid)
+    assert first.pid == process.pid
+    try:
+        await end(process, how, 0.1)
+        assert process.returncode == -signal.SIGKILL
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
