@@ -122,7 +122,8 @@ class Store(Protocol):
     async def store(self, transfer: Transfer) -> None:
         """Store all or nothing; what is there already is passed over.
 
-        Raises ArchiveMismatch where another change is stored at a version, ArchiveAway otherwise.
+        Raises ArchiveMismatch where another change is stored at a version, ArchiveAway where the archive
+        can't be reached, LogUnavailable otherwise.
         """
         ...
 

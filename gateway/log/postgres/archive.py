@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.config import PostgresSettings
 from gateway.config.passwords import password_of
-from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogTrimmed
+from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogTrimmed, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
 from gateway.log.postgres import statements as sql
@@ -33,6 +33,13 @@ STATEMENT_TIMEOUT_S = 60
 UNANSWERED_TIMEOUT_MS = 10_000
 ANY_VERSION = (1 << 63) - 1
 MIGRATION_LOCK = 0x67617465  # an arbitrary number that only migrations use
+# Why it can be read, and not written, with the way out.
+UNWRITABLE: Mapping[type[psycopg.Error], str] = {
+    psycopg.errors.ReadOnlySqlTransaction: (
+        "name the primary in postgres.dsn, or end its default_transaction_read_only"
+    ),
+    psycopg.errors.DiskFull: "make room on its disk",
+}
 
 T = TypeVar("T")
 Rows = Sequence[Mapping[str, Any]]
@@ -319,7 +326,8 @@ class _Storing:
 
 
 class PostgresArchive:
-    """The archive behind `dsn`. Methods raise ArchiveAway when it can't be reached."""
+    """The archive behind `dsn`. Methods raise ArchiveAway when it can't be reached, LogUnavailable when it
+    takes no writes."""
 
     def __init__(self, dsn: str) -> None:
         self._pool: Pool[Connection[Any]] = Pool(lambda: connect(dsn), CONNECTIONS_MAX)
@@ -392,6 +400,9 @@ class PostgresArchive:
             return await self._pool.run(work)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise ArchiveMismatch(f"PostgreSQL refuses what is to be archived: {_text(error)}") from error
+        except tuple(UNWRITABLE) as error:
+            told = f"PostgreSQL takes no writes: {_text(error)} ({UNWRITABLE[type(error)]})"
+            raise LogUnavailable(told, outcome) from error
         except psycopg.Error as error:
             raise ArchiveAway(f"the archive can't be reached: {_text(error)}", outcome) from error
 

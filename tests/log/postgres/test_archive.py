@@ -10,8 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 import trio
+from psycopg.conninfo import conninfo_to_dict
 
-from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
+from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.postgres.archive import MIGRATION_LOCK, PostgresArchive, migrate, migrations
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
@@ -325,6 +326,30 @@ async def test_an_archive_that_dies_is_unavailable_and_used_again_when_it_is_bac
         await opened.store(Transfer(changes=[first, change(record(2), nonce="b")]))
         assert await versions(opened) == [1, 2]
         await opened.aclose()
+
+
+async def test_an_archive_that_takes_no_writes_is_read_and_says_the_way_out() -> None:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        opened = PostgresArchive(dsn)
+        await opened.store(Transfer(changes=[change(record(1), nonce="a")]))
+        await opened.aclose()
+        name = conninfo_to_dict(dsn)["dbname"]
+        full = """
+            CREATE FUNCTION gateway.is_full() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+            CREATE TRIGGER is_full BEFORE INSERT ON gateway.change EXECUTE FUNCTION gateway.is_full();
+        """
+        read_only = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
+        for broken, way_out in ((full, "make room on its disk"), (read_only, "name the primary")):
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute(broken)
+            opened = PostgresArchive(dsn)
+            with pytest.raises(LogUnavailable, match=way_out) as raised:
+                await opened.store(Transfer(changes=[change(record(2), nonce="b")]))
+            assert not isinstance(raised.value, ArchiveAway), "it can be reached"
+            assert await versions(opened) == [1]
+            await opened.aclose()
 
 
 def test_who_gives_no_password_or_a_wrong_one_is_told_where_it_goes() -> None:
