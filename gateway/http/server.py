@@ -84,6 +84,7 @@ class _Received:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app if scope["http_version"].startswith("1.") else _other_version
         names = {name for name, _ in scope["headers"]}
         left = REST_BYTES_MAX if names & {b"content-length", b"transfer-encoding"} else 0
 
@@ -100,7 +101,16 @@ class _Received:
                         await received()
             await send(message)
 
-        await self._app(scope, received, answer)
+        await app(scope, received, answer)
+
+
+async def _other_version(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application of requests that say another version of HTTP."""
+    detail = f"HTTP/{scope['http_version']} is not spoken here: send HTTP/1.1."
+    told = response(Problem(505, detail, code="INVALID_MESSAGE"))
+    told.headers["connection"] = "close"
+    secure(told.headers)
+    await told(scope, receive, send)
 
 
 class _Connection(TCPServer):

@@ -129,7 +129,7 @@ def decide(
 
 
 def parse(head: bytes, remote: str) -> Handshake | Rejection:
-    """Read a request's head; a Rejection where it isn't HTTP/1.1 at all."""
+    """Read a request's head; a Rejection where it isn't HTTP/1 at all."""
     collector = _Collector()
     parser = httptools.HttpRequestParser(collector)
     try:
@@ -138,13 +138,15 @@ def parse(head: bytes, remote: str) -> Handshake | Rejection:
         pass
     except httptools.HttpParserError as error:
         return bad_request(f"not an HTTP request: {error}")
-    headers = collector.headers
+    headers, version = collector.headers, parser.get_http_version()
+    if not version.startswith("1."):
+        return Rejection(505, f"HTTP/{version} is not spoken here: send HTTP/1.1", {})
     if collector.repeated is not None:
         return bad_request(f"the header {collector.repeated} is there more than once")
     method = parser.get_method().decode("latin-1")
     request = UpgradeRequest(collector.target.decode("latin-1"), headers, remote, method=method)
     key = headers.get("sec-websocket-key", "")
-    return Handshake(request, key, _problem(method, parser.get_http_version(), headers, key))
+    return Handshake(request, key, _problem(method, version, headers, key))
 
 
 class _Collector:
@@ -194,6 +196,8 @@ def _problem(method: str, version: str, headers: Mapping[str, str], key: str) ->
         return bad_request("the header Connection doesn't say Upgrade")
     if "host" not in headers:
         return bad_request("the header Host is missing")
+    if headers.get("content-length", "0").strip("0") or "transfer-encoding" in headers:
+        return bad_request("a WebSocket is opened without a body")
     if headers.get("sec-websocket-version") != "13":
         return _upgrade_required("the WebSocket version must be 13")
     if not _is_key(key):

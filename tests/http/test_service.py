@@ -495,7 +495,21 @@ async def test_http2_is_not_spoken(tmp_path, transport):
         known = await node.dial()
         await known.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
         with trio.fail_after(10):
-            assert (await known.stream.receive_some()).startswith(b"HTTP/1.1 404")
+            assert (await known.stream.receive_some()).startswith(b"HTTP/1.1 505")
+
+
+async def test_a_request_that_says_another_version_is_told_which_one_is_spoken(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        other = one.replace(b"1.1", b"2.0")
+        for port, sent in ((node.port, other), (node.port, one + other), (node.admin_port, other)):
+            with trio.fail_after(10):
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+                async with stream:
+                    await stream.send_all(sent)
+                    told = b"".join([part async for part in stream])
+            assert told.count(b"HTTP/1.1 505 ") == 1 and b"send HTTP/1.1" in told.partition(b" 505 ")[2]
+            assert told.count(b"HTTP/1.1 200 ") == sent.count(one)
 
 
 async def test_beyond_its_bound_a_connection_is_refused_and_the_others_go_on(tmp_path, transport):
