@@ -22,6 +22,7 @@ from gateway.admission.tokens import (
     USER_ID_LENGTH_MAX,
     claims_of,
     is_claim_text,
+    is_token_id,
     token_id_of,
 )
 from gateway.config.access import LEEWAY_MAX_S
@@ -143,7 +144,7 @@ def wanted(body: Any, now_s: float, asked_by: str) -> Revocation:
         return Revocation(
             "token", token_id, now_s, expires_at=expires_at or ends_s, reason=reason, revoked_by=asked_by
         )
-    if not value or not is_claim_text(value, TOKEN_ID_LENGTH_MAX):
+    if not is_token_id(value) or (named == ["user_id"] and not is_claim_text(value, USER_ID_LENGTH_MAX)):
         raise Problem(400, f"{named[0]} must be a text of at most {TOKEN_ID_LENGTH_MAX} characters.")
     kind = _kind(named[0], of_grant)
     revocation = Revocation(kind, value, now_s, expires_at=expires_at, reason=reason, revoked_by=asked_by)

@@ -294,7 +294,7 @@ def token_id_of(claims: Mapping[str, Any], token: str) -> str:
     Not of the signature, which may be written in several ways.
     """
     given = claims.get("jti")
-    if isinstance(given, str) and 0 < len(given) <= TOKEN_ID_LENGTH_MAX:
+    if is_token_id(given):
         return given
     signed = token.rpartition(".")[0]
     return "blake2b:" + hashlib.blake2b(signed.encode(), digest_size=16).hexdigest()
@@ -337,8 +337,13 @@ def _text_claim(claims: Mapping[str, Any], name: str, length_max: int) -> str:
 
 
 def is_claim_text(value: object, length_max: int) -> TypeGuard[str]:
-    """Whether a user's id, a token's or a name may be so: what a token may hold can be revoked, too."""
+    """Whether a user's id or a name may be so: what a token may hold can be revoked, too."""
     return isinstance(value, str) and len(value) <= length_max and not _UNFIT.search(value)
+
+
+def is_token_id(value: object) -> TypeGuard[str]:
+    """Whether a token with this jti is named by it: whatever its issuer took, control characters too."""
+    return isinstance(value, str) and 0 < len(value) <= TOKEN_ID_LENGTH_MAX
 
 
 def _segments_of(claim: object) -> tuple[str, ...]:

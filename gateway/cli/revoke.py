@@ -93,4 +93,5 @@ def _line(one: Mapping[str, Any]) -> str:
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one["issued_until"]))
     left = f", leaves {one['role'] or 'nothing'}" if one["kind"] == "grant" else ""
     reason = f": {one['reason']}" if one["reason"] else ""
-    return f"{one['id']}  (since {since} UTC, by {one['revoked_by']}{left}){reason}"
+    named = one["id"] if one["id"].isprintable() else json.dumps(one["id"])
+    return f"{named}  (since {since} UTC, by {one['revoked_by']}{left}){reason}"

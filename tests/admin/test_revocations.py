@@ -9,6 +9,7 @@ import pytest
 from gateway.admin.revocations import wanted
 from gateway.admission import TokenVerifier
 from gateway.errors import Refusal
+from gateway.http.problems import Problem
 from gateway.node.revocations import NodeRevocations
 from tests.admission.keys import NOW_S, config_for, token
 from tests.doubles.values import MemoryValues
@@ -30,3 +31,19 @@ async def test_a_revoked_token_is_revoked_for_as_long_as_any_leeway_would_accept
         verifier.verify(leaked, clock_s)
     clock_s = NOW_S + 1300
     assert [one.subject for one in revocations.in_force] == ["bob"]
+
+
+async def test_a_token_is_revoked_by_whatever_its_issuer_took_for_its_jti(tmp_path: Path) -> None:
+    verifier = TokenVerifier(config_for(tmp_path))
+    revocations = NodeRevocations(MemoryValues(), 10, verifier.take_revocations, lambda: NOW_S)
+    leaked = token(jti="\x00a\x1b[2J\u2028b")
+    verifier.verify(leaked, NOW_S)
+    await revocations.add(wanted({"token_id": "\x00a\x1b[2J\u2028b"}, NOW_S, "ops"))
+    with pytest.raises(Refusal, match="revoked"):
+        verifier.verify(leaked, NOW_S)
+
+
+@pytest.mark.parametrize("value", ["", "x" * 257, 7, None])
+def test_what_is_no_jti_is_none_to_revoke(value: object) -> None:
+    with pytest.raises(Problem, match="at most 256"):
+        wanted({"token_id": value}, NOW_S, "ops")

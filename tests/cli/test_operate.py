@@ -158,3 +158,11 @@ async def test_a_token_that_ends_before_the_steps_is_refused_before_anything_cha
             done = await gateway("rollout", "5", "50", *reach, *words, "--hold", hold)
             assert (done.status, said in done.err) == (status, True), done.err
         assert "rollout_percentage = 100" in (await gateway("flags", *reach)).out
+
+
+async def test_a_jti_with_control_characters_is_shown_so_that_a_terminal_does_not_obey_it(tmp_path):
+    async with served(tmp_path) as server:
+        reach = ("--admin", server.admin, "--data", str(tmp_path))
+        done = await gateway("revoke", "--id", "a\x1b[2Jb", *reach)
+        assert done.out.startswith(r'"token a\u001b[2Jb"  (since '), done
+        assert (await gateway("revoke", "--undo", "token a\x1b[2Jb", *reach)).out == "nothing is revoked\n"
