@@ -73,6 +73,7 @@ class Client:
     """A WebSocket over a blocking socket, authenticated. Raises Refused, or ConnectionError at the end."""
 
     def __init__(self, port: int, user: str, role: str = "editor") -> None:
+        self.user = user
         self.name = f"{user}-client"
         self.socket = socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -217,6 +218,24 @@ def _rooms(client: Client, resource_id: str) -> Iterator[bytes]:
         )
 
 
+def _many(client: Client, resource_id: str) -> Iterator[bytes]:
+    for turn in itertools.count():
+        names = ({"resource": "event", "resource_id": f"{resource_id}-{turn}-{n}"} for n in range(1000))
+        yield client.encoded("SUBSCRIBE", "x", {"resources": [*names]})
+
+
+def _renewals(client: Client, resource_id: str) -> Iterator[bytes]:
+    return itertools.repeat(client.encoded("AUTH", "x", {"token": token(client.user, "viewer")}))
+
+
+def _cursors(client: Client, resource_id: str) -> Iterator[bytes]:
+    for turn in itertools.count():
+        cursor = {"field": "description", "position": turn % 900_000, "anchor": 0, "version": 1}
+        yield client.encoded(
+            "PRESENCE_UPDATE", "x", {"resource": "event", "resource_id": resource_id, "cursor": cursor}
+        )
+
+
 # name -> the document, the attacker's role, and what it sends
 SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] = {
     "texts": (LONG, "editor", _edits(TYPED)),
@@ -235,7 +254,10 @@ SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] 
         "viewer",
         _asking(("PRESENCE_UPDATE", {"visible": False}), ("PRESENCE_UPDATE", {"visible": True})),
     ),
+    "cursors": (LONG, "editor", _cursors),
     "rooms": ({"title": "T"}, "viewer", _rooms),
+    "many": ({"title": "T"}, "viewer", _many),
+    "renewals": ({"title": "T"}, "viewer", _renewals),
     "pings": ({"title": "T"}, "viewer", _asking(("PING", {}))),
     "nonsense": ({"title": "T"}, "viewer", _asking(("NO", {"x": [0] * 100_000}), ("PING", {}))),
 }
@@ -254,23 +276,27 @@ def _begun() -> None:
 def _over_http(port: int, user: str, resource_id: str) -> None:
     for turn in itertools.count():
         rows = PUT["rows"] if turn % 2 else PUT["rows"][::-1]
-        _attacked(put(port, resource_id, user, {**PUT, "rows": rows}))
+        _attacked(put(port, resource_id, user, {**PUT, "rows": rows}), ANSWERS)
 
 
-def _travel(port: int, user: str, resource_id: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"Authorization": f"Bearer {token(user)}"}
-    for turn in itertools.count():
-        place = f"/v1/resources/event/{resource_id}?version={1 + turn % VERSIONS}"
-        connection.request("GET", place, headers=headers)
-        answer = connection.getresponse()
-        answer.read()
-        _attacked(answer.status)
+def _reads(*places: str, signed_in: bool = True) -> Callable[[int, str, str], None]:
+    """Ask for these places by turns, `{id}` is the attacker's event."""
+
+    def reads(port: int, user: str, resource_id: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        headers = {"Authorization": f"Bearer {token(user)}"} if signed_in else {}
+        for place in itertools.cycle(places):
+            connection.request("GET", place.format(id=resource_id), headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            _attacked(answer.status, ANSWERS if signed_in else STRANGERS_ANSWERS)
+
+    return reads
 
 
-def _attacked(status: int) -> None:
+def _attacked(status: int, answers: Sequence[int]) -> None:
     """Raises Refused where a request asked for nothing: that is no attack."""
-    if status not in ANSWERS:
+    if status not in answers:
         raise Refused(f"an attacker's request was answered with {status}")
     _begun()
 
@@ -286,21 +312,30 @@ def _stranger(port: int, user: str, resource_id: str) -> None:
 
 HTTP: Mapping[str, Callable[[int, str, str], None]] = {
     "puts": _over_http,
-    "travel": _travel,
+    "travel": _reads(*(f"/v1/resources/event/{{id}}?version={version + 1}" for version in range(VERSIONS))),
+    "history": _reads("/v1/resources/event/{id}/history?describe=true"),
+    "blame": _reads("/v1/resources/event/{id}/blame"),
+    "searches": _reads("/v1/search?q=xxx", "/v1/search?q=none%20at%20all&count=true"),
     "strangers": _stranger,
+    "visitors": _reads("/", "/openapi.json", "/nothing", "/v1/resources/event/{id}", signed_in=False),
 }
 ANSWERS = (200, 201, 429, 503)
+STRANGERS_ANSWERS = (*ANSWERS, 401, 404)
+# Those that read what the event was before.
+BACK = ("travel", "history", "blame")
 ATTACKS = (*SOCKET, *HTTP)
 
 
 def document_of(name: str) -> Any:
     """What each attacker has a room for."""
-    return SOCKET[name][0] if name in SOCKET else {"puts": PUT, "travel": LONG}.get(name)
+    if name in SOCKET:
+        return SOCKET[name][0]
+    return {"puts": PUT, **dict.fromkeys(("searches", *BACK), LONG)}.get(name)
 
 
 def made(name: str, port: int, resource_id: str, user: str) -> None:
     """The attacker's document, with a history where it goes back to that."""
-    for version in range(1, 1 + (VERSIONS if name == "travel" else 1)):
+    for version in range(1, 1 + (VERSIONS if name in BACK else 1)):
         status = put(port, resource_id, user, {**document_of(name), "title": f"{version}"})
         if status not in (200, 201):
             raise Refused(f"an attacker's document was refused with {status}")

@@ -45,7 +45,7 @@ def test_accept_and_memory_measure_a_whole_node() -> None:
     assert 0 <= found["idle_cpu_share"] < 1
 
 
-@pytest.mark.parametrize("name", ["undo", "puts", "travel", "strangers"])
+@pytest.mark.parametrize("name", ["undo", "cursors", "puts", "travel", "strangers", "visitors"])
 def test_an_honest_client_is_measured_beside_attackers(name: str) -> None:
     found = attack.measured(name, "fast", 1, 0.3)
     for when in ("rest", "attack"):
