@@ -18,6 +18,7 @@ export default defineConfig({
     passWithNoTests: true,
     maxWorkers: 2,
     // A machine that stands still for a while is no failure: tests wait for events, and this ends only what hangs.
-    testTimeout: 30_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

@@ -6,7 +6,8 @@ export default defineConfig({
   test: {
     include: ["calendar/e2e/**/*.test.ts"],
     globalSetup: ["calendar/e2e/browser.ts"],
-    testTimeout: 90_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     maxWorkers: 2,
   },
 });

@@ -152,7 +152,7 @@ const isAt = ({ page }: Person, element: string) =>
 
 test("where what had the focus is gone, the page that took its place has it", async () => {
   const [ann, bob, event] = await stage.together("Lunch");
-  const atMain = () => expect.poll(() => isAt(ann, "main"), { timeout: 20_000 }).toBe(true);
+  const atMain = () => expect.poll(() => isAt(ann, "main"), { timeout: 100_000 }).toBe(true);
   await ann.textbox("Location").focus();
   bob.page.once("dialog", (dialog) => void dialog.accept());
   await bob.button("Delete").click();
@@ -175,7 +175,7 @@ test("where what had the focus is gone, the page that took its place has it", as
 test("the tab is named after what it shows, and another page begins at its beginning", async () => {
   const [ann, bob] = await stage.together("Lunch");
   const isAtMain = () => isAt(ann, "main");
-  const titled = (title: RegExp) => expect.poll(() => ann.page.title(), { timeout: 20_000 }).toMatch(title);
+  const titled = (title: RegExp) => expect.poll(() => ann.page.title(), { timeout: 100_000 }).toMatch(title);
   await titled(/^Lunch – Calendar$/);
   await bob.textbox("Title").fill("Brunch");
   await titled(/^Brunch – Calendar$/);

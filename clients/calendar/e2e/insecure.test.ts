@@ -68,7 +68,7 @@ test.runIf(host)("who leaves with edits that end with the tab is asked before", 
   await ann.button("Sign out").click();
   expect(asked.splice(0)).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
   await ann.page.close({ runBeforeUnload: true });
-  await expect.poll(() => asked.length, { timeout: 20_000 }).toBe(1);
+  await expect.poll(() => asked.length, { timeout: 100_000 }).toBe(1);
   await ann.workOffline(false);
   await ann.says("online, saved");
   expect(ann.page.url()).toBe(event);

@@ -58,7 +58,7 @@ test("an event made offline is in the month, after a reload too, and once when e
   await ann.page.reload();
   await event(bob, "Walk").waitFor();
   await ann.says("online, saved");
-  await expect.poll(() => event(ann, "Walk").count(), { timeout: 20_000 }).toBe(1);
+  await expect.poll(() => event(ann, "Walk").count(), { timeout: 100_000 }).toBe(1);
   await bob.page.getByRole("link", { name: /Walk/ }).click();
   await bob.textbox("Title").fill("Run");
   await event(ann, "Run").waitFor();

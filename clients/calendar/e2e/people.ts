@@ -3,7 +3,7 @@
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { browserPath } from "./browser.js";
 
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 100_000;
 const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -48,6 +48,7 @@ export class Person {
   }
 
   static async #in(context: BrowserContext, url: string, name: string): Promise<Person> {
+    context.setDefaultTimeout(PATIENCE_MS);
     const page = await context.newPage();
     const errors: string[] = [];
     page.on("pageerror", (error) => errors.push(String(error)));

@@ -16,7 +16,7 @@ export class Stage {
   constructor(settings: Record<string, string | number | boolean> = {}) {
     beforeAll(async () => {
       this.#browser = await openBrowser();
-    }, 120_000);
+    });
     afterAll(async () => {
       await this.#browser?.close();
     });
@@ -27,14 +27,14 @@ export class Stage {
     beforeEach(async () => {
       // The default rate, for people.
       this.#gateway = await Gateway.start({ "limits.operations_per_minute": 100, ...settings });
-    }, 60_000);
+    });
     afterEach(async () => {
       const people = this.everybody.splice(0);
       const errors = people.flatMap((person) => person.errors);
       for (const person of people) await person.leave();
       await this.#gateway.close();
       expect(errors).toEqual([]);
-    }, 60_000);
+    });
   }
 
   get gateway(): Gateway {

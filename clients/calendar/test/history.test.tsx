@@ -2,12 +2,14 @@
 
 import "../../react/test/support/screen.js";
 import type { SharedDocument } from "@collab/client";
-import { act, cleanup, renderHook, waitFor } from "@testing-library/react";
+import { act, cleanup, configure, renderHook, waitFor } from "@testing-library/react";
 import { afterEach, expect, test } from "vitest";
 import { People } from "../../client/test/support/people.js";
 import type { EventDocument } from "../src/event.js";
 import { useEventAt } from "../src/history.js";
 import { eventAt } from "../src/past.js";
+
+configure({ asyncUtilTimeout: 100_000 });
 
 const people = new People();
 

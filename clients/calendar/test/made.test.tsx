@@ -3,12 +3,14 @@
 
 import { createClient, memoryStore } from "@collab/client";
 import { GatewayProvider } from "@collab/react";
-import { act, cleanup, renderHook, waitFor } from "@testing-library/react";
+import { act, cleanup, configure, renderHook, waitFor } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { afterEach, expect, test } from "vitest";
 import { createEvent } from "../src/event.js";
 import { useEvents } from "../src/events.js";
 import { ofThisBrowser } from "../src/kept.js";
+
+configure({ asyncUtilTimeout: 100_000 });
 
 const store = memoryStore();
 

@@ -32,24 +32,24 @@ test("two forms show the same, a caret stays where it is, and people are named",
   const [ann, ben] = [people.client("ann"), people.client("ben")];
   const ends = [shareForm(anns, ann, id), shareForm(bens, ben, id)];
   for (const made of [anns, bens]) {
-    await vi.waitFor(() => expect(field(made, "title").disabled).toBe(false), 10_000);
+    await vi.waitFor(() => expect(field(made, "title").disabled).toBe(false), 100_000);
   }
   type(anns, "description", "Bring cake.");
-  await vi.waitFor(() => expect(field(bens, "description").value).toBe("Bring cake."), 10_000);
-  await vi.waitFor(() => expect(bens.querySelector("[data-people]")?.textContent).toBe("ann"), 10_000);
+  await vi.waitFor(() => expect(field(bens, "description").value).toBe("Bring cake."), 100_000);
+  await vi.waitFor(() => expect(bens.querySelector("[data-people]")?.textContent).toBe("ann"), 100_000);
 
   field(bens, "description").focus();
   field(bens, "description").setSelectionRange("Bring ".length, "Bring cake".length);
   const other = ann.open<{ description: string }>("event", id);
   other.setText("/description", "Please bring cake.");
-  await vi.waitFor(() => expect(field(bens, "description").value).toBe("Please bring cake."), 10_000);
+  await vi.waitFor(() => expect(field(bens, "description").value).toBe("Please bring cake."), 100_000);
   expect(field(bens, "description").selectionStart).toBe("Please bring ".length);
   expect(field(bens, "description").selectionEnd).toBe("Please bring cake".length);
-  await vi.waitFor(() => expect(bens.querySelector("[role=status]")?.textContent).toBe("saved"), 10_000);
+  await vi.waitFor(() => expect(bens.querySelector("[role=status]")?.textContent).toBe("saved"), 100_000);
   other.edit({ op: "replace", path: "", value: null });
-  await vi.waitFor(() => expect(field(bens, "title").disabled).toBe(true), 10_000);
+  await vi.waitFor(() => expect(field(bens, "title").disabled).toBe(true), 100_000);
   other.create({ description: "" });
-  await vi.waitFor(() => expect(field(bens, "title").disabled).toBe(false), 10_000);
+  await vi.waitFor(() => expect(field(bens, "title").disabled).toBe(false), 100_000);
   for (const end of ends) end();
 
   const errors: unknown[] = [];
@@ -60,7 +60,7 @@ test("two forms show the same, a caret stays where it is, and people are named",
   type(bens, "description", "Over.");
   expect(errors).toEqual([]);
   expect(field(bens, "title").value).toBe("");
-}, 30_000);
+});
 
 test("a viewer's form of an event that isn't there shows nothing, and makes none", async () => {
   const viewer = people.client("vic", {}, { grants: { "event:*": "viewer" } });

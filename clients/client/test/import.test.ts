@@ -62,7 +62,7 @@ test("on a platform without any of them a client keeps edits, and says what it m
   const document = client.open<{ title: string }>("event", "1");
   document.create({ title: "New" });
   await document.stored();
-  await vi.waitFor(() => expect(client.connection.snapshot.state).toBe("reconnecting"), 20_000);
+  await vi.waitFor(() => expect(client.connection.snapshot.state).toBe("reconnecting"), 100_000);
   expect(document.snapshot).toMatchObject({ view: { title: "New" }, pending: 1, isStored: true });
   await client.close();
 });

@@ -302,7 +302,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await first.saved();
     expect(leaders.size).toBe(3); // that the same tab leads again is seen by those that missed who led meanwhile
     channel.close();
-  }, 30_000);
+  });
 
   test("a tab that only reads notices that the leading one was put to sleep", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
@@ -330,7 +330,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     foreground.turn(false);
     const two = origin.tab({ environment: hasty(0.05) });
     const second = await opened(two, ben.id);
-    await vi.waitFor(() => expect(said).toContain("PING"), 20_000);
+    await vi.waitFor(() => expect(said).toContain("PING"), 100_000);
     endIdle();
     await until(second, (now) => !now.isLive);
     await until(two.connection, (now) => now.state === "online");
@@ -415,7 +415,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const two = tab(true);
     const second = await opened(two.client, ben.id);
     one.foreground.turn(false);
-    await until(two.client.connection, (now) => now.state === "online", 10_000);
+    await until(two.client.connection, (now) => now.state === "online");
     await until(second, (now) => now.isLive);
     ben.set("/title", "Seen");
     await until(second, (now) => now.view?.title === "Seen");
@@ -451,11 +451,11 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const two = tab(true, "two");
     const second = await opened(two.client, ben.id);
     one.foreground.turn(false);
-    await vi.waitFor(() => expect(leads).toContain("two"), 20_000);
+    await vi.waitFor(() => expect(leads).toContain("two"), 100_000);
     expect(leads).toEqual(["one", "two"]);
     await until(second, (now) => now.isLive && now.pending === 0);
     await two.client.close();
-    await vi.waitFor(() => expect(leads).toHaveLength(3), 20_000);
+    await vi.waitFor(() => expect(leads).toHaveLength(3), 100_000);
   });
 
   test("a tab in the background whose store is full keeps the lead until there is room", async () => {
@@ -537,7 +537,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     one.connect();
     await saved;
     await until(ben, (now) => now.view?.description === "hello world");
-  }, 30_000);
+  });
 
   test("of what a tab had when it lost the lead, what it could not store is added to what it had stored", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
@@ -564,7 +564,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await first.saved();
     await until(ben, (now) => now.view?.description === "hello world");
     expect(first.snapshot).toMatchObject({ view: ben.snapshot.view, pending: 0 });
-  }, 30_000);
+  });
 
   test("a write that is under way when a tab loses the lead counts as stored when it is done", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
@@ -590,7 +590,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     first.set("/title", "Awake");
     await until(second, (now) => now.view?.title === "Awake");
     expect(second.snapshot).toMatchObject({ view: { description: "hello world" }, conflicts: [] });
-  }, 30_000);
+  });
 
   test("an edit that comes to a leading tab while it closes is the next one's", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
@@ -842,7 +842,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     third.resolve(conflict?.id ?? "", "mine");
     await until(ben, (now) => now.view?.title === "From the third tab");
     expect(third.snapshot.conflicts).toEqual([]);
-  }, 30_000);
+  });
 
   test("what a following tab was handing over while the document was deleted is told", async () => {
     const { wire, environment } = holding();
@@ -1010,7 +1010,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(now.conflicts).toMatchObject([
       { id: conflicts[0]?.id, mine: at(11), problem: expect.any(String) },
     ]);
-  }, 30_000);
+  });
 
   test("conflicts are the same object, in each tab, until something in them is another", async () => {
     const { ben, one, two, first, second } = await pair(people);
@@ -1256,7 +1256,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await one.close();
     await isReading;
     foreground.tell(); // and it asks whether anybody leads
-    await vi.waitFor(() => expect(heardOf("reading")).toBeDefined(), 20_000);
+    await vi.waitFor(() => expect(heardOf("reading")).toBeDefined(), 100_000);
     goOn();
     third.set("/title", "Led");
     await third.saved();

@@ -16,7 +16,7 @@ const clients: Client[] = [];
 
 beforeAll(async () => {
   gateway = await Gateway.start();
-}, 60_000);
+});
 afterAll(() => gateway.close());
 afterEach(async () => {
   await Promise.all(clients.splice(0).map((client) => client.close()));

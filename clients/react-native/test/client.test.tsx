@@ -1,4 +1,4 @@
-import { act, fireEvent, render, screen } from "@testing-library/react-native";
+import { act, configure, fireEvent, render, screen } from "@testing-library/react-native";
 import { AppState, Text, TextInput } from "react-native";
 import { FakePlatform } from "../../client/test/support/fake.js";
 import {
@@ -18,7 +18,8 @@ interface Event {
 
 const MINUTE_MS = 60_000;
 
-jest.setTimeout(MINUTE_MS); // the first to render loads React Native
+jest.setTimeout(2 * MINUTE_MS); // the first to render loads React Native
+configure({ asyncUtilTimeout: MINUTE_MS });
 const seen = { version: 3, epoch: 1 };
 
 /** The app's state, as the system would change it. */

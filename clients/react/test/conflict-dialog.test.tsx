@@ -12,7 +12,7 @@ import { until } from "../../client/test/support/until.js";
 const people = new People();
 
 afterEach(cleanup);
-configure({ asyncUtilTimeout: 10_000 });
+configure({ asyncUtilTimeout: 100_000 });
 
 type Path = "/title" | "/start_time";
 

@@ -10,7 +10,7 @@ import { People } from "../../client/test/support/people.js";
 const people = new People();
 
 afterEach(cleanup);
-configure({ asyncUtilTimeout: 10_000 });
+configure({ asyncUtilTimeout: 100_000 });
 
 test("a caret stands in the text, a selection is marked, and what is shown is the text", async () => {
   const { document: ann } = await people.event("ann", { description: "Bring cake." });

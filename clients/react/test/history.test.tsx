@@ -12,7 +12,7 @@ const people = new People();
 const ALONE = { locks: null, channel: null, tab: null };
 
 afterEach(cleanup);
-configure({ asyncUtilTimeout: 8_000 });
+configure({ asyncUtilTimeout: 100_000 });
 
 /** HTTP as it is, whose answers come when the test lets them. */
 class Line {
@@ -62,7 +62,7 @@ function Panel({ limit = 2, ...others }: HistoryPanelProps<Event>) {
   return <HistoryPanel {...others} limit={limit} describe={describe} />;
 }
 
-const shows = (...versions: number[]) => waitFor(() => expect(shown()).toEqual(versions), { timeout: 8_000 });
+const shows = (...versions: number[]) => waitFor(() => expect(shown()).toEqual(versions));
 const older = () => screen.getByRole("button", { name: "Older changes" });
 
 test("older changes come once, however often they are asked for, and stay when there are new ones", async () => {

@@ -393,7 +393,7 @@ test("the badge shows each change at once, and has it read out when it stays", a
   expect(shown.textContent).not.toBe(before);
   expect(shown.getAttribute("aria-live")).toBe("off");
   expect(told?.textContent).toBe(before);
-  await waitFor(() => expect(told?.textContent).toBe(shown.textContent), { timeout: 10_000 });
+  await waitFor(() => expect(told?.textContent).toBe(shown.textContent), { timeout: 100_000 });
 });
 
 test("what becomes of conflicts can be said anew, and the document stays", async () => {

@@ -200,9 +200,9 @@ test("a record that is read late stays though the server has told the document b
   platform.socket.tell("SUBSCRIBE_ACK", { ...told, role: "editor", state: { title: "Theirs" } });
   expect(document.snapshot).toMatchObject({ isLive: true, version: 7 });
   goOn();
-  await vi.waitFor(() => expect(document.snapshot.pending).toBe(1), 20_000);
+  await vi.waitFor(() => expect(document.snapshot.pending).toBe(1), 100_000);
   expect(document.snapshot.version).toBeLessThan(7);
-  await vi.waitFor(() => expect(subscribed()).toBe(2), 20_000);
+  await vi.waitFor(() => expect(subscribed()).toBe(2), 100_000);
   await client.close();
 });
 
@@ -241,7 +241,7 @@ describe("unsent edits in a record that can't be read", () => {
     trouble.isOn = false;
     await vi.advanceTimersByTimeAsync(RETRY_MS);
     platform.socket.admit();
-    await vi.waitFor(() => expect(subscribed(platform)).toBe(1), 20_000);
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(1), 100_000);
     expect(document.snapshot.view).toEqual({ title: "Unsent", location: "Room 1" });
     await document.stored();
     expect(values.get("queue/event:1")).toBe(1);
@@ -264,7 +264,7 @@ describe("unsent edits in a record that can't be read", () => {
     expect(subscribed(platform)).toBe(1);
     isReadable = true;
     await vi.advanceTimersByTimeAsync(RETRY_MS);
-    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 20_000);
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 100_000);
     expect(document.snapshot).toMatchObject({ view: { title: "Unsent" }, pending: 1 });
     await client.close();
   });
@@ -285,7 +285,7 @@ describe("unsent edits in a record that can't be read", () => {
     expect(document.snapshot.view).toEqual({ title: "Theirs, mine" });
     platform.socket.tell("OP_ACK", { ...ID, id: "op-1", version: 8 });
     await settle();
-    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 20_000);
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 100_000);
     expect(document.snapshot.pending).toBe(1);
     await client.close();
   });

@@ -222,7 +222,7 @@ test.each([
   await store.write(new Map([["a", 1]]));
   const closed = database as unknown as IDBDatabase;
   close(closed);
-  await vi.waitFor(() => expect(() => closed.transaction("records")).toThrow(), 20_000);
+  await vi.waitFor(() => expect(() => closed.transaction("records")).toThrow(), 100_000);
   await store.write(new Map([["a", 2]]));
   expect(await store.read("a")).toBe(2);
   await store.close();

@@ -64,7 +64,7 @@ test("a record that makes no sense is set aside, and the document comes from the
   await document.ready();
   expect(document.snapshot.view).toEqual({ title: "Sync" });
   expect(problems.map((problem) => problem.code)).toEqual(["STORE_CORRUPT"]);
-  await vi.waitFor(() => expect(values.has(`corrupt/event:${ann.id}`)).toBe(true), 20_000);
+  await vi.waitFor(() => expect(values.has(`corrupt/event:${ann.id}`)).toBe(true), 100_000);
 });
 
 test("without a userId what is stored is there before the server says who is here", async () => {

@@ -25,7 +25,7 @@ export class People {
   constructor(settings: Settings = {}) {
     beforeAll(async () => {
       this.gateway = await Gateway.start(settings);
-    }, 60_000);
+    });
     afterAll(() => this.gateway.close());
     afterEach(async () => {
       await Promise.all(this.#clients.splice(0).map((client) => client.close()));

@@ -2,7 +2,7 @@
 
 import type { Client, Readable } from "@collab/client";
 
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 100_000;
 
 /** Resolves when the condition holds; it is looked at after each change of `source`. */
 export function until<S>(
