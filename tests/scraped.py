@@ -8,7 +8,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 class Samples:
@@ -40,14 +40,14 @@ def read(text: str) -> Samples:
 
 async def scraped(admin_url: str) -> Samples:
     """Scrape an admin port."""
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         answer = await client.get(f"{admin_url}/metrics")
     assert answer.status_code == 200
     return read(answer.text)
 
 
 async def until_scraped(
-    admin_url: str, name: str, holds: Callable[[float], bool] = bool, within_s: float = 30.0, **labels: str
+    admin_url: str, name: str, holds: Callable[[float], bool] = bool, **labels: str
 ) -> Samples:
     """Scrape until this holds of a sample's value, by itself until it is there; returns that scrape."""
 
@@ -55,4 +55,4 @@ async def until_scraped(
         samples = await scraped(admin_url)
         return samples if holds(samples.value(name, **labels)) else None
 
-    return await until(found, f"{name} {labels or ''}", within_s, every_s=0.1)
+    return await until(found, f"{name} {labels or ''}", every_s=0.1)

@@ -30,8 +30,10 @@ import psutil
 import psycopg
 import redis
 
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 15.0
+from tests.waiting import PATIENCE_S
+
+START_TIMEOUT_S = PATIENCE_S
+STOP_TIMEOUT_S = PATIENCE_S
 POSTGRES_OLDEST = (15,)
 REDIS_OLDEST = (7, 2)
 VALKEY_OLDEST = (8, 0)

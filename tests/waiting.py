@@ -10,15 +10,19 @@ import trio
 
 T = TypeVar("T")
 Asked = Callable[[], Awaitable[T] | T]
+# Ends what hangs, and decides nothing: what takes a second takes a minute where the machine is busy.
+PATIENCE_S = 300.0
 
 
-async def until(holds: Asked[T | None], what: str = "", within_s: float = 30.0, every_s: float = 0.01) -> T:
+async def until(
+    holds: Asked[T | None], what: str = "", within_s: float = PATIENCE_S, every_s: float = 0.01
+) -> T:
     """The first true answer of a function, plain or async; fails, with `what`, when none comes in time."""
     answer: T = await _first(holds, bool, what, within_s, every_s)
     return answer
 
 
-async def until_equal(read: Asked[T], wanted: T, within_s: float = 30.0, every_s: float = 0.01) -> None:
+async def until_equal(read: Asked[T], wanted: T, within_s: float = PATIENCE_S, every_s: float = 0.01) -> None:
     """Wait until a function, plain or async, gives this; fails with what it gave at last."""
     await _first(read, lambda found: found == wanted, repr(wanted), within_s, every_s)
 

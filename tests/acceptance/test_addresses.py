@@ -16,7 +16,7 @@ from tests.admission.test_addresses import version_2
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import wire
 from tests.scraped import scraped
-from tests.waiting import until_equal
+from tests.waiting import PATIENCE_S, until_equal
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["fast", "portable"])
 TOKENS = "gateway_authentications_total"
@@ -44,7 +44,7 @@ async def _answered(
     head = f"{UPGRADE}Authorization: Bearer {bearer}\r\n"
     head += f"X-Forwarded-For: {forwarded}\r\n" if forwarded else ""
     whole = begin + f"{head}\r\n".encode()
-    with trio.move_on_after(10):
+    with trio.move_on_after(PATIENCE_S):
         for piece in (whole[:20], whole[20:]) if slowly else (whole,):
             await stream.send_all(piece)
             await trio.sleep(0.05 if slowly else 0)
@@ -92,7 +92,7 @@ async def test_a_thousand_bad_tokens_of_one_address_are_slowed_and_others_are_no
         assert await status(node, good, "6.6.6.6") == 429
         assert await status(node, good, "7.7.7.7") == 101
         assert await status(node, good, "6.6.6.6, 7.7.7.7") == 101
-        async with httpx.AsyncClient(base_url=node.http) as client:
+        async with httpx.AsyncClient(base_url=node.http, timeout=PATIENCE_S) as client:
             place = "/v1/resources/event/42"
             slowed = await client.get(
                 place, headers={"Authorization": f"Bearer {good}", "X-Forwarded-For": "6.6.6.6"}
@@ -107,7 +107,7 @@ async def test_a_thousand_bad_tokens_of_one_address_are_slowed_and_others_are_no
 async def test_bad_tokens_over_http_count_too(tmp_path: Path) -> None:
     limits = {"limits__failed_authentications_burst": 5, "limits__failed_authentications_per_minute": 1}
     with gateway(tmp_path, **limits) as node:
-        async with httpx.AsyncClient(base_url=node.http) as client:
+        async with httpx.AsyncClient(base_url=node.http, timeout=PATIENCE_S) as client:
             found = [
                 (await client.get("/v1/resources/event", headers={"Authorization": "Bearer no"})).status_code
                 for _ in range(8)
@@ -124,7 +124,7 @@ async def test_bad_tokens_over_http_count_too(tmp_path: Path) -> None:
 async def test_who_showed_a_bad_token_over_http_is_in_the_audit_by_his_own_address(tmp_path: Path) -> None:
     with proxied(tmp_path, "portable") as node:
         base = node.http
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             for address in ("6.6.6.6", "2001:db8::6"):
                 guess = {"Authorization": "Bearer no", "X-Forwarded-For": address}
                 assert (await client.get(f"{base}/v1/resources/event", headers=guess)).status_code == 401

@@ -10,6 +10,7 @@ import pytest
 from tests.clients.desk import EVENT, created, op, replace, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway
 from tests.clients.wire import Refused, Wire
+from tests.waiting import PATIENCE_S
 
 TITLES = {"index": 0, "path": "/title", "base": EVENT["title"], "theirs": "ann's", "user_id": "ann"}
 
@@ -158,7 +159,7 @@ async def test_conflicts_are_counted_by_their_kind(node: Gateway) -> None:
         await submit(ann, resource, 1, replace("/title", "ann's"))
         await refused(bob, resource, 1, replace("/title", "bob's"))
         await submit(bob, resource, 1, replace("/title", "bob's"))
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         metrics = (await http.get(f"{node.admin_url}/metrics")).text
     counts = {
         line.split('"')[1]: float(line.split()[-1])

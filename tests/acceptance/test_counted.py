@@ -11,6 +11,7 @@ import pytest
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Refused, Wire, wire
 from tests.scraped import Samples, scraped, until_scraped
+from tests.waiting import PATIENCE_S
 
 EDIT = {"op": "add", "path": "/title", "value": "Lunch"}
 BAD_PATCH = {"op": "remove", "path": "/nowhere"}
@@ -66,7 +67,7 @@ async def test_each_refused_edit_is_counted_by_its_code_wherever_it_was_refused(
 async def test_writes_that_are_refused_over_http_are_counted_once(node):
     before = await scraped(node.admin_url)
     place = f"{node.url.replace('ws', 'http', 1).removesuffix('/realtime')}/v1/resources/event/h1"
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         editor = {"Authorization": f"Bearer {node.token()}"}
         viewer = {"Authorization": f"Bearer {node.token(grants={'event:*': 'viewer'})}"}
         assert (await client.put(place, headers=viewer, json={})).status_code == 403

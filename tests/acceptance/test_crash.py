@@ -142,7 +142,7 @@ async def test_kill_9_again_and_again_under_attack_loses_nothing_acknowledged(tm
             for number in range(3):
                 nursery.start_soon(attack, node, number)
             more = "40 edits more"
-            await until(lambda: sum(len(writer.acknowledged) for writer in writers) > before + 40, more, 60)
+            await until(lambda: sum(len(writer.acknowledged) for writer in writers) > before + 40, more)
             node.kill()
 
     for round_ in range(3):

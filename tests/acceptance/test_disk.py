@@ -18,7 +18,7 @@ from tests.cli.commands import gateway as command
 from tests.clients.desk import created, op, replace, signed_in, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Refused, Wire
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 PLACE_BYTES = 8 << 20
 
@@ -94,7 +94,10 @@ async def is_ready(client: httpx.AsyncClient) -> bool:
 async def test_a_full_disk_is_told_everywhere_and_loses_nothing(place) -> None:
     data, fill = place
     with gateway(data) as node:
-        async with httpx.AsyncClient(base_url=node.admin_url) as admin, signed_in(node) as ann:
+        async with (
+            httpx.AsyncClient(base_url=node.admin_url, timeout=PATIENCE_S) as admin,
+            signed_in(node) as ann,
+        ):
             resource_name = await created(ann)
             head = (await submit(ann, resource_name, 1, replace("/title", "before")))["version"]
             assert (await ready(admin))[0] == 200

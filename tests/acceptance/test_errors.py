@@ -15,6 +15,7 @@ import trio
 from tests.clients.desk import EVENT, created, fresh, named, op, replace, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Closed, Refused, Wire, wire
+from tests.waiting import PATIENCE_S
 
 ATTENDEE = {"user_id": "u", "response_status": "MAYBE"}
 
@@ -232,7 +233,7 @@ async def test_without_a_good_token_nobody_comes_in(node: Gateway) -> None:
 async def test_no_auth_in_time_closes_with_4401(tmp_path: Path) -> None:
     with gateway(tmp_path, timeouts__auth_timeout_s=3) as own:
         async with signed_in(own) as opened, wire(own.url) as silent:
-            assert await silent.closed(30) == 4401
+            assert await silent.closed() == 4401
             await trio.sleep(0.5)
             await opened.ask("PING")  # who came before it
 
@@ -326,7 +327,7 @@ async def test_who_does_not_heed_the_rate_limit_is_closed_with_4429(tmp_path: Pa
     with gateway(tmp_path, **settings) as own:
         async with signed_in(own) as opened:
             resource = await created(opened)
-            with trio.fail_after(10), suppress(Closed):
+            with trio.fail_after(PATIENCE_S), suppress(Closed):
                 while True:
                     await opened.send("OP", op(opened, resource, 1, replace("/title", "x"), seq=1))
                     await trio.sleep(0.02)
@@ -367,7 +368,7 @@ async def test_silence_closes_with_4408_and_a_ping_keeps_open(tmp_path: Path) ->
     with gateway(tmp_path, timeouts__idle_timeout_s=5, timeouts__ping_interval_s=0.2) as own:
         async with signed_in(own) as silent, signed_in(own, "bob") as viewer, trio.open_nursery() as nursery:
             nursery.start_soon(keep_alive, viewer)
-            assert await silent.closed(30) == 4408  # although it answers the server's pings
+            assert await silent.closed() == 4408  # although it answers the server's pings
             await trio.sleep(0.5)
             await viewer.ask("PING")
             nursery.cancel_scope.cancel()

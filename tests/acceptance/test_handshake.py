@@ -15,7 +15,7 @@ from tests.clients.desk import signed_in
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.transports import TRANSPORTS
 from tests.transport.wire import RawClient, request
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 @asynccontextmanager
@@ -33,7 +33,7 @@ async def status_of(node: Gateway, sent: bytes) -> tuple[int, bytes]:
     """The HTTP status that a handshake gets, and the whole head."""
     async with dialled(node) as client:
         await client.send(sent)
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             head = await client.head()
         return int(head.split()[1]), head
 
@@ -76,7 +76,7 @@ async def close_of(node: Gateway, sent: bytes) -> tuple[int | None, bytes]:
     """
     async with dialled(node) as client:
         await client.send(sent)
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             head = (await client.head()).lower()
             assert head.startswith(b"http/1.1 101 ")
             assert f"sec-websocket-protocol: {SUBPROTOCOL}".encode() in head
@@ -112,5 +112,5 @@ async def test_a_handshake_may_take_its_time_but_not_forever(tmp_path: Path) -> 
             assert (await client.head()).startswith(b"HTTP/1.1 101 ")
         async with dialled(node) as client:
             await client.send(request()[:30])
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 assert b" 101 " not in await client.rest()

@@ -27,6 +27,7 @@ from tests.clients.measured import Held, MeasuredGateway, measured_gateway
 from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Refused, Wire
 from tests.transport.wire import TEXT, Gone, RawClient, frame, request
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.untraced
 
@@ -64,7 +65,7 @@ class Place:
     async def put(self, document: Any, kind: str = "event") -> str:
         """A resource with this document."""
         resource = fresh(kind)
-        async with httpx.AsyncClient(base_url=self.http, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=self.http, timeout=PATIENCE_S) as client:
             path = "/v1/resources/" + resource.replace(":", "/")
             answer = await client.put(path, json=document, headers=self.bearer())
         assert answer.status_code in (200, 201), answer.text
@@ -100,7 +101,7 @@ class Place:
 async def answered(opened: Wire, ident: str) -> int | None:
     """Wait for the answer, whatever it is; the version, where it was committed."""
     with suppress(Refused):
-        version: int = (await opened.answer_to("OP", ident, wait_s=60))["version"]
+        version: int = (await opened.answer_to("OP", ident))["version"]
         return version
     return None
 
@@ -137,12 +138,12 @@ async def containers(place: Place) -> None:
 
         async def refused() -> None:  # it isn't parsed, so the ERROR can't say to which message
             await opened.send("OP", op(opened, resource, 1, replace("/x", many)))
-            await opened.ask("PING", wait_s=60)
+            await opened.ask("PING")
 
         await place.measured(refused)
 
     async def put() -> None:
-        async with httpx.AsyncClient(base_url=place.http, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=place.http, timeout=PATIENCE_S) as client:
             path = "/v1/resources/" + fresh().replace(":", "/")
             body = b'{"x": [' + b",".join([b"[]"] * 300_000) + b"]}"
             answer = await client.put(path, content=body, headers=place.bearer())
@@ -250,7 +251,7 @@ async def sync(place: Place) -> None:
 
         async def attack() -> None:
             asked = {**named(resource), "last_version": 1, "max_changes": 1000}
-            answer = await opened.ask("SYNC_REQUEST", asked, wait_s=60)
+            answer = await opened.ask("SYNC_REQUEST", asked)
             assert len(json.dumps(answer)) < 2 * MIB
 
         await place.measured(attack)
@@ -335,7 +336,7 @@ async def viewer_floods(place: Place) -> None:
                 await opened.send("PRESENCE_UPDATE", {**named(resource), "visible": bool(n % 2)})
                 await opened.send("SUBSCRIBE", {"resource": "event", "resource_id": f"{resource[6:]}-{n}"})
             with suppress(Refused):
-                await opened.ask("PING", wait_s=60)
+                await opened.ask("PING")
 
     await place.measured(attack, TOGETHER_MS)
 
@@ -393,7 +394,7 @@ async def time_travel(place: Place) -> None:
             statuses.append(await status(ask))
 
         async with (
-            httpx.AsyncClient(base_url=place.http, timeout=60) as client,
+            httpx.AsyncClient(base_url=place.http, timeout=PATIENCE_S) as client,
             trio.open_nursery() as nursery,
         ):
             for version in range(1, 13):
@@ -413,7 +414,7 @@ async def puts(place: Place) -> None:
             assert await status(partial(client.put, path, json=document, headers=headers)) == 201
 
         async with (
-            httpx.AsyncClient(base_url=place.http, timeout=60) as client,
+            httpx.AsyncClient(base_url=place.http, timeout=PATIENCE_S) as client,
             trio.open_nursery() as nursery,
         ):
             for document in documents * 3:

@@ -18,6 +18,7 @@ from tests.clients.desk import created, replace, signed_in, state, submit, subsc
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.transports import TRANSPORTS
 from tests.transport.wire import CLOSE, PING, PONG, TEXT, Gone, RawClient, frame
+from tests.waiting import PATIENCE_S
 
 MESSAGES = {name: 100_000 if name == TRANSPORTS[-1] else 10_000 for name in TRANSPORTS}
 CONNECTIONS = 4
@@ -111,7 +112,7 @@ class Attacker:
             with contextlib.suppress(Gone):
                 await client.send(hostile.data)
 
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send)
                 while True:

@@ -13,6 +13,7 @@ from tests.cli.commands import gateway as command
 from tests.clients.desk import created, signed_in
 from tests.clients.gateway import gateway
 from tests.clients.wire import wire
+from tests.waiting import PATIENCE_S
 
 
 def mode(path: Path) -> int:
@@ -53,7 +54,7 @@ async def test_doctor_sees_a_secret_that_others_can_read(tmp_path: Path) -> None
 async def test_pages_carry_headers_and_large_integers_are_refused_over_http(tmp_path: Path) -> None:
     with gateway(tmp_path) as node:
         headers = {"Authorization": f"Bearer {node.token()}"}
-        async with httpx.AsyncClient(base_url=node.admin_url, headers=headers) as client:
+        async with httpx.AsyncClient(base_url=node.admin_url, headers=headers, timeout=PATIENCE_S) as client:
             for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/nothing"):
                 answer = await client.get(path)
                 assert answer.headers["X-Content-Type-Options"] == "nosniff", path
@@ -74,7 +75,7 @@ async def test_close_codes_that_mean_nothing_here_are_counted_together(tmp_path:
         for code in (1000, 3000, 3999, 4999):
             async with wire(node.url) as opened:
                 await opened.ws.aclose(code)
-        async with httpx.AsyncClient(base_url=node.admin_url) as client:
+        async with httpx.AsyncClient(base_url=node.admin_url, timeout=PATIENCE_S) as client:
             text = (await client.get("/metrics")).text
         lines = [line for line in text.splitlines() if line.startswith("websocket_connections_closed")]
         counted = {line.split('"')[1]: float(line.split()[-1]) for line in lines if '"' in line}

@@ -15,6 +15,7 @@ from tests.clients.desk import created, named, op, replace, signed_in, submit, s
 from tests.clients.gateway import gateway
 from tests.clients.wire import Refused, Wire, wire
 from tests.servers import redis_server
+from tests.waiting import PATIENCE_S
 
 RATE = 100
 BURST = 10
@@ -53,7 +54,9 @@ async def test_a_patch_costs_by_its_operations(tmp_path: Path) -> None:
                 assert (again["version"], again["duplicate"]) == (ack["version"], True)
             assert await refused(ann, resource, replace("/title", "x"))
         token, (kind, _, ident) = node.token("ann"), resource.partition(":")
-        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
+        async with httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_S
+        ) as client:
             url = f"{node.admin_url}/v1/resources/{kind}/{ident}"
             answer = await client.put(url, json={"title": "by HTTP"})
         assert answer.status_code == 429  # the same allowance

@@ -81,7 +81,7 @@ async def test_sighup_takes_limits_and_timeouts_in_a_single_process(tmp_path: Pa
                 await opened.ask("PING")
             await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "2"})
             async with wire(server.url, bearer) as idle:
-                assert await idle.closed(30) == 4408
+                assert await idle.closed() == 4408
         assert await server.stop() == 0
         log = await server.command.errors()
         assert "limits.subscriptions_max has changed, and is in force" in log
@@ -103,7 +103,7 @@ async def test_what_a_roll_cannot_take_is_said_and_no_worker_counts_as_lost(tmp_
             workers = psutil.Process(server.command.process.pid).children()
             file.write_text('[server]\nhost = "127.0.0.2"\n')
             server.command.process.send_signal(signal.SIGHUP)
-            await until(lambda: not any(worker.is_running() for worker in workers), "a roll", 60)
+            await until(lambda: not any(worker.is_running() for worker in workers), "a roll")
             await trio.sleep(1)
             assert await server.stop() == 0
             log = await server.command.errors()

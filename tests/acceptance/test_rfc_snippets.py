@@ -13,6 +13,7 @@ from websockets.trio.client import connect
 from tests.clients.gateway import gateway
 from tests.clients.thin import PlainClient
 from tests.clients.wire import Wire, wire
+from tests.waiting import PATIENCE_S
 
 EVENT = {"title": "Kick-off", "attendees": [], "start_time": "2025-12-15T13:00:00Z"}
 
@@ -27,7 +28,7 @@ async def create(opened: Wire, resource_id: str, value: Any = EVENT) -> None:
 
 async def test_the_onopen_sequence_of_2_2_works_with_nothing_awaited(tmp_path: Path) -> None:
     with gateway(tmp_path) as node:
-        async with connect(node.url, proxy=None) as ws:
+        async with connect(node.url, proxy=None, open_timeout=PATIENCE_S) as ws:
             jwt_token, client_id, event_id = node.token("user_123"), str(uuid.uuid4()), "42"
             await ws.send(
                 json.dumps(
@@ -40,7 +41,7 @@ async def test_the_onopen_sequence_of_2_2_works_with_nothing_awaited(tmp_path: P
             await ws.send(
                 json.dumps({"type": "SUBSCRIBE", "payload": {"resource": "event", "resource_id": event_id}})
             )
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 messages = [json.loads(await ws.recv()) for _ in range(3)]
             types = [message["type"] for message in messages]
             assert types[:2] == ["AUTH_ACK", "SUBSCRIBE_ACK"]
@@ -128,7 +129,7 @@ async def test_the_k6_script_of_8_3_with_the_token_in_the_header(tmp_path: Path)
         async with wire(node.url, bearer=token) as opened:
             await create(opened, "load")
         headers = {"Authorization": f"Bearer {token}"}
-        async with connect(node.url, additional_headers=headers, proxy=None) as ws:
+        async with connect(node.url, additional_headers=headers, proxy=None, open_timeout=PATIENCE_S) as ws:
             await ws.send('{"type": "SUBSCRIBE", "payload": {"resource": "event", "resource_id": "load"}}')
             operation = {"op": "replace", "path": "/title", "value": "from k6"}
             payload = {
@@ -140,7 +141,7 @@ async def test_the_k6_script_of_8_3_with_the_token_in_the_header(tmp_path: Path)
             }
             await ws.send(json.dumps({"type": "OP", "payload": payload}))
             received: list[dict[str, Any]] = []
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 while not received or received[-1]["type"] != "OP_ACK":
                     data = await ws.recv()
                     assert len(data) > 0

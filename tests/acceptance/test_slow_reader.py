@@ -17,6 +17,7 @@ from tests.clients.patching import apply
 from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Wire
 from tests.transport.wire import RawClient
+from tests.waiting import PATIENCE_S
 
 OUTBOX_BYTES_MAX = 64 * 1024
 SETTINGS = {
@@ -57,7 +58,7 @@ class Reader:
         await self.client.send_text(json.dumps({"type": kind, "id": id, "payload": payload}))
 
     async def read_until(self, version: int) -> None:
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while self.version < version:
                 await self.read_one()
 
@@ -170,7 +171,7 @@ async def test_its_own_acknowledgements_and_who_is_there_are_not_lost(tmp_path: 
             overwrote = (1, "/title", "overwrote", "ann")
             assert reader.conflicts == {ident: [overwrote] if ident != sent[0] else [] for ident in sent}
             assert reader.document == (await state(author, resource))[1]
-            with trio.fail_after(60):
+            with trio.fail_after(PATIENCE_S):
                 while reader.people != {"ann", "slow"}:
                     await reader.read_one()
             await reader.client.aclose()
@@ -184,12 +185,12 @@ async def test_a_reader_without_progress_is_closed_with_4429(tmp_path: Path, tra
             resource = await created(author)
             reader = await Reader.subscribed(node, resource, "slow")
             version = 1
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 while not author.of_type("PRESENCE_LEAVE"):
                     await edit(author, resource, version, 20)
                     version += 20
             await reader.client.aclose()
             assert (await subscribe(author, resource))["version"] == version
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             metrics = (await http.get(f"{node.admin_url}/metrics")).text
         assert 'websocket_connections_closed_total{code="4429"} 1' in metrics

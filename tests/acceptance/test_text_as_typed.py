@@ -13,6 +13,7 @@ import pytest
 from tests.acceptance.texts import LINKS, SETTINGS, TYPED, WAYS, check, variants
 from tests.clients.desk import created, named, replace, signed_in, state, submit
 from tests.clients.gateway import Gateway, gateway
+from tests.waiting import PATIENCE_S
 
 VARIANTS = 10_000
 BY_KEY = 250
@@ -56,6 +57,6 @@ async def test_a_text_survives_the_admin_port(serving: Gateway) -> None:
     token = serving.token("ann", {"event:*": "editor"})
     document = {"title": TYPED[0], "description": "\n".join(TYPED)}
     url = f"{serving.admin_url}/v1/resources/event/by-http"
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_S) as client:
         assert (await client.put(url, json=document)).status_code == 201
         assert (await client.get(url)).json()["document"] == document

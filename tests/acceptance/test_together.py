@@ -17,7 +17,7 @@ from tests.clients.gateway import Gateway, gateway
 from tests.clients.thin import Follower, PlainClient, ThinEditor
 from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Wire, wire
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 EVENT = {
     "title": "Planning",
@@ -188,7 +188,7 @@ async def act(editor: Editor, rng: random.Random) -> None:
 
 async def settle(editors: Sequence[Editor]) -> None:
     """Send what each editor holds back until all is acknowledged, and everyone has seen everything."""
-    with trio.fail_after(15):
+    with trio.fail_after(PATIENCE_S):
         while (
             not all(editor.settled for editor in editors) or len({editor.version for editor in editors}) > 1
         ):

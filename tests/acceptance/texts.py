@@ -23,6 +23,7 @@ import trio
 from tests.clients.desk import created, fresh, signed_in, state, submit
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.transports import TRANSPORTS
+from tests.waiting import PATIENCE_S
 
 TYPED = (
     "see <https://x.y/?a=1&b=2>",
@@ -97,7 +98,7 @@ async def over_http(node: Gateway, batch: Sequence[str], way: str) -> Any:
     headers = {"Authorization": f"Bearer {node.token()}"}
     url = f"{node.url.replace('ws', 'http', 1).removesuffix('/realtime')}/v1/resources/event/"
     url += fresh().partition(":")[2] + "-http"
-    async with httpx.AsyncClient(headers=headers, timeout=60) as client:
+    async with httpx.AsyncClient(headers=headers, timeout=PATIENCE_S) as client:
         notes = {str(place): text for place, text in enumerate(batch)} if way == "whole" else {}
         made = await client.put(url, json={"title": "Texts", "notes": notes})
         assert made.status_code == 201, made.text

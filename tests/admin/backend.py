@@ -26,6 +26,7 @@ from gateway.ports.resources import Resource
 from gateway.ports.search import Scope, Wanted
 from gateway.runtime.metrics import Counters
 from tests.doubles.log import MemoryLog
+from tests.waiting import PATIENCE_S
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 DOCUMENT_BYTES_MAX = 4096
@@ -197,6 +198,8 @@ async def backend():
     async with trio.open_nursery() as nursery:
         host, port = await nursery.start(serve, app, bind("127.0.0.1", 0), stop.wait)
         headers = {"Authorization": f"Bearer {token('event:*=admin')}"}
-        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://{host}:{port}", headers=headers, timeout=PATIENCE_S
+        ) as client:
             yield Backend(resources, state, client)
         stop.set()

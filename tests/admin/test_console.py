@@ -20,6 +20,7 @@ from tests.clients.wire import Wire, wire
 from tests.missing import skip_or_fail
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, token
+from tests.waiting import PATIENCE_S
 
 PACE = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
 
@@ -131,7 +132,10 @@ async def pings_on(opened: Wire) -> None:
 
 
 async def test_a_node_that_ends_lets_go_of_the_room_that_is_traced(tmp_path: Path) -> None:
-    async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.admin) as client:
+    async with (
+        served(tmp_path) as server,
+        httpx.AsyncClient(base_url=server.admin, timeout=PATIENCE_S) as client,
+    ):
         operator = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}
         wanted = {"resource": "event:1", "for_s": 60}
         assert (await client.post("/v1/trace", json=wanted, headers=operator)).is_success
@@ -156,7 +160,10 @@ async def test_a_command_with_the_secret_of_another_gateway_is_told_where_it_cam
 
 
 async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) -> None:
-    async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.admin) as client:
+    async with (
+        served(tmp_path) as server,
+        httpx.AsyncClient(base_url=server.admin, timeout=PATIENCE_S) as client,
+    ):
         for path in ("/v1/node", "/v1/sessions", "/v1/trace"):
             assert (await client.get(path)).status_code == 401
         editor = {"Authorization": f"Bearer {await token(server)}"}
@@ -178,7 +185,10 @@ async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) ->
 
 
 async def test_a_trace_with_a_parameter_that_it_does_not_take_does_nothing(tmp_path: Path) -> None:
-    async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.admin) as client:
+    async with (
+        served(tmp_path) as server,
+        httpx.AsyncClient(base_url=server.admin, timeout=PATIENCE_S) as client,
+    ):
         operator = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}
         wanted = {"user_id": "ann"}
         refused = await client.post("/v1/trace?after=1", json=wanted, headers=operator)
@@ -199,7 +209,7 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
     pictures = Path(os.environ.get("CONSOLE_PICTURES", tmp_path))
     async with lively(tmp_path / "data") as server:
         address = (await run(server, "console")).out.strip()
-        with trio.fail_after(120):
+        with trio.fail_after(PATIENCE_S):
             done = await trio.run_process(
                 [*command, address, str(pictures), "ann", "event:42"],
                 cwd=nodejs.CLIENTS,

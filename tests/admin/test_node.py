@@ -19,6 +19,7 @@ from gateway.node import Node
 from gateway.ports.resources import Resource
 from tests.http import node as service
 from tests.transport.wire import RawClient
+from tests.waiting import PATIENCE_S
 
 EVENT = "/v1/resources/event/42"
 
@@ -53,14 +54,16 @@ async def served(data: Path) -> AsyncIterator[Served]:
         addresses = await nursery.start(node.run)
         (host, port), (_, admin_port) = addresses.websocket[0], addresses.admin[0]
         headers = {"Authorization": f"Bearer {issue(secret, 'ann', {'*': 'admin'}, 60, time.time())}"}
-        async with httpx.AsyncClient(base_url=f"http://{host}:{admin_port}", headers=headers) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://{host}:{admin_port}", headers=headers, timeout=PATIENCE_S
+        ) as client:
             yield Served(node, f"ws://{host}:{port}/realtime", client, secret)
         node.drain()
 
 
 async def seen_at(view: View, link: GatewayLink, version: int) -> None:
     """Read until the view has reached a version."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         while view.version != version:
             view.receive(await link.receive())
 
@@ -207,7 +210,7 @@ async def test_an_operator_who_is_revoked_while_the_body_comes_changes_nothing(t
         admin = f"http://127.0.0.1:{node.admin_port}"
         assert (await node.client.post(f"{admin}/v1/revocations", json={"user_id": "bob"})).status_code == 201
         await bare.send(content[-1:])
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             assert (await bare.head()).split()[1] == b"401"
         found = (await node.client.get(f"{admin}/v1/revocations")).json()["revocations"]
         assert {one["subject"] for one in found} == {"bob"}

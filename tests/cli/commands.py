@@ -18,11 +18,11 @@ import psutil
 import trio
 
 from gateway.admission import create_secret
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).parent.parent.parent
-START_TIMEOUT_S = 60
-COMMAND_TIMEOUT_S = 60
+START_TIMEOUT_S = PATIENCE_S
+COMMAND_TIMEOUT_S = PATIENCE_S
 CHILDREN_TIMEOUT_S = 20
 
 

@@ -32,7 +32,7 @@ from tests.log.test_damage import LETTER, become_format_1, changed, filled_log
 from tests.scraped import scraped, until_scraped
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 RESOURCES = [f"r{number}" for number in range(8)]
 NO_RATES = (
@@ -52,7 +52,7 @@ class Writers:
 
     async def write(self, name: str) -> None:
         """Until it is over; no request is cut off."""
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             while not self.over:
                 number = self.acknowledged[name] + 1
                 place = f"{self._base}/v1/resources/event/{name}"
@@ -101,7 +101,7 @@ async def checked_after_restore(
     server: Server, bearer: str, before: dict[str, int], after: dict[str, int], epochs: dict[str, int]
 ) -> None:
     """What was acknowledged before is there; clients of the old life are brought to what there is."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         for name in RESOURCES:
             found = await subscribed(server, bearer, name, version=after[name], epoch=epochs[name])
             assert before[name] <= found["version"] <= after[name]
@@ -190,7 +190,10 @@ async def test_a_lone_gateway_moves_into_a_cluster_with_history_and_epochs(tmp_p
         cluster = ("--redis", shared.url, "--postgres", dsn)
         await done("migrate", "--postgres", dsn)
         assert "8 resources imported" in await done("import", str(data), *cluster)
-        async with served(data, *NO_RATES, *cluster) as server, httpx.AsyncClient() as client:
+        async with (
+            served(data, *NO_RATES, *cluster) as server,
+            httpx.AsyncClient(timeout=PATIENCE_S) as client,
+        ):
             for name, version in written.items():
                 seen = {"version": version - 1, "epoch": known[name]["epoch"]}
                 resumed = await subscribed(server, bearer, name, **seen)

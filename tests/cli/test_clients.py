@@ -31,6 +31,7 @@ from tests.clients.wire import wire
 from tests.proxy import tcp_proxy
 from tests.servers import free_port
 from tests.supervisor.test_supervisor import token
+from tests.waiting import PATIENCE_S
 
 CREATE = '{"op": "add", "path": "/title", "value": "Lunch"}'
 
@@ -272,7 +273,7 @@ async def test_watch_in_a_terminal_draws_the_document_and_who_is_there(tmp_path)
 async def drawn(terminal: int, *words: str) -> None:
     """Wait until all of these were drawn."""
     shown = b""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         while not all(word.encode() in shown for word in words):
             shown += await trio.to_thread.run_sync(os.read, terminal, 4096)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from tests.cli.commands import START_TIMEOUT_S, Log, served
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 TALK = "import sys\nfor number in range(5000): print('said', number, 'x' * 100, file=sys.stderr)"
 
@@ -18,7 +18,7 @@ def test_a_process_that_says_more_than_a_pipe_holds_ends_though_nobody_asks() ->
     process = subprocess.Popen([sys.executable, "-c", TALK], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     log = Log(process.stderr)
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE_S) == 0
     log.ended()
     assert len(log.lines) == 5000
 

@@ -18,7 +18,7 @@ async def found(server: Server, *words: str, count: int) -> list[str]:
         lines = done.out.splitlines()
         return lines if done.status == 0 and len(lines) == count else None
 
-    return await until(so_many, f"{count} lines", within_s=60, every_s=0.1)
+    return await until(so_many, f"{count} lines", every_s=0.1)
 
 
 async def test_what_was_written_is_found_and_found_in_a_new_index_too(tmp_path):

@@ -16,6 +16,7 @@ from gateway.cli.client import GatewayAccess, GatewayLink, View, connected
 from gateway.errors import Unreachable
 from gateway.ports.resources import Resource
 from tests.cli.commands import arguments, environment, gateway, running, served
+from tests.waiting import PATIENCE_S
 
 GRANT = ("--grant", "event:*=editor")
 
@@ -32,7 +33,7 @@ async def heard(link: GatewayLink, kind: str) -> None:
 
 
 async def test_it_says_on_one_line_where_it_listens_and_is_ready_then(tmp_path):
-    async with served(tmp_path) as server, httpx.AsyncClient() as client:
+    async with served(tmp_path) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
         assert (await client.get(f"{server.admin}/readyz")).json()["status"] == "ready"
         assert server.url.startswith("ws://127.0.0.1:")
 
@@ -63,7 +64,7 @@ async def test_sigterm_tells_clients_to_go_elsewhere_and_ends_with_status_0(tmp_
 
 async def test_a_node_serves_and_drains_though_nobody_hears_that(tmp_path):
     async with served(tmp_path, NOTIFY_SOCKET=str(tmp_path / "stale")) as server:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             assert (await client.get(f"{server.admin}/readyz")).json()["status"] == "ready"
         assert await server.stop() == 0
         errors = await server.command.errors()
@@ -132,11 +133,11 @@ async def test_settings_come_from_file_environment_and_options(tmp_path):
     file = tmp_path / "gateway.toml"
     file.write_text('[server]\nnode = "from-file"\nadmin_port = 1\n')
     words = ("--config", str(file))
-    async with served(tmp_path, *words) as server, httpx.AsyncClient() as client:
+    async with served(tmp_path, *words) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
         assert (await client.get(f"{server.admin}/healthz")).json()["node"] == "from-file"
     async with (
         served(tmp_path, *words, GATEWAY_SERVER_NODE="from-env") as server,
-        httpx.AsyncClient() as client,
+        httpx.AsyncClient(timeout=PATIENCE_S) as client,
     ):
         assert (await client.get(f"{server.admin}/healthz")).json()["node"] == "from-env"
 
@@ -150,7 +151,7 @@ async def test_in_a_terminal_it_shows_how_to_connect(tmp_path):
     os.close(secondary)
     shown = b""
     try:
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             while b"Health, metrics" not in shown:
                 shown += await trio.to_thread.run_sync(os.read, primary, 4096)
     finally:

@@ -17,8 +17,8 @@ import jwt
 import psutil
 
 from tests.cli import commands
+from tests.waiting import PATIENCE_S
 
-START_TIMEOUT_S = 30.0
 READY = re.compile(r"ready ws=(\S+) admin=(\S+) pid=(\d+)")
 
 
@@ -55,7 +55,7 @@ class Gateway:
         self.secret = (data / "jwt-secret").read_bytes().strip()
 
     def _ready(self, stream: IO[str]) -> tuple[str, str]:
-        timer = threading.Timer(START_TIMEOUT_S, self._process.kill)
+        timer = threading.Timer(PATIENCE_S, self._process.kill)
         timer.start()
         try:
             for line in stream:
@@ -97,12 +97,12 @@ class Gateway:
     def kill(self) -> None:
         """kill -9."""
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(PATIENCE_S)
 
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 
-    def wait(self, timeout_s: float = 20) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """The exit status."""
         return self._process.wait(timeout_s)
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import PATIENCE_S
+
 
 class Webhook:
     """Answers each question by `roles` (`USER TYPE:ID` to role), else by `otherwise`.
@@ -77,7 +79,7 @@ class Webhook:
         return self.visible.get(f"{asked['user_id']} {asked['resource_type']}")
 
     def wait(self) -> None:
-        self._changed.wait(60)
+        self._changed.wait(PATIENCE_S)
 
 
 class _Handler(BaseHTTPRequestHandler):

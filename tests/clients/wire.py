@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection, connect
 
 from tests.docs.contract import check_received
+from tests.waiting import PATIENCE_S
 
 Message = dict[str, Any]
 Payload = dict[str, Any]
@@ -32,7 +33,6 @@ ANSWERS = {
     "REDO": "OP_ACK",
     "PING": "PONG",
 }
-WAIT_S = 30.0
 
 
 class Refused(Exception):
@@ -109,7 +109,7 @@ class Wire:
         except ConnectionClosed:
             raise Closed(self.ws.close_code, self.ws.close_reason) from None
 
-    async def take_where(self, wanted: Callable[[Message], bool], wait_s: float = WAIT_S) -> Message:
+    async def take_where(self, wanted: Callable[[Message], bool], wait_s: float = PATIENCE_S) -> Message:
         """Take the first waiting message that is wanted out of the inbox, whatever waits before it."""
         with trio.move_on_after(wait_s):
             while True:
@@ -122,7 +122,7 @@ class Wire:
                 await self._news.wait()
         raise AssertionError(f"nothing like it came; waiting: {list(self.inbox)[:20]}")
 
-    async def take(self, kind: str, wait_s: float = WAIT_S, **members: Any) -> Payload:
+    async def take(self, kind: str, wait_s: float = PATIENCE_S, **members: Any) -> Payload:
         """Take the next message of a type whose payload has these members; returns the payload."""
 
         def wanted(message: Message) -> bool:
@@ -134,7 +134,7 @@ class Wire:
         taken: Payload = (await self.take_where(wanted, wait_s))["payload"]
         return taken
 
-    async def answer_to(self, kind: str, ident: str, wait_s: float = WAIT_S) -> Payload:
+    async def answer_to(self, kind: str, ident: str, wait_s: float = PATIENCE_S) -> Payload:
         """The answer to what was sent with this id; raises Refused where it is an ERROR."""
 
         def wanted(message: Message) -> bool:
@@ -155,13 +155,13 @@ class Wire:
         self,
         kind: str,
         payload: Mapping[str, Any] | None = None,
-        wait_s: float = WAIT_S,
+        wait_s: float = PATIENCE_S,
         id: str | None = None,
     ) -> Payload:
         """Send, and wait for the answer."""
         return await self.answer_to(kind, await self.send(kind, payload, id), wait_s)
 
-    async def closed(self, wait_s: float = WAIT_S) -> int:
+    async def closed(self, wait_s: float = PATIENCE_S) -> int:
         """Wait for the end; returns the close code."""
         with trio.fail_after(wait_s):
             while self.close_code is None:
@@ -179,14 +179,15 @@ async def wire(
 ) -> AsyncIterator[Wire]:
     """Connect, with a token in the header where one is given; `extended` offers the subprotocol.
 
-    The client doesn't ping: it would give up a server that a busy machine keeps waiting.
+    The client doesn't ping, and has patience: it would give up a server that a busy machine keeps waiting.
     """
     if bearer is not None:
         options["additional_headers"] = {"Authorization": f"Bearer {bearer}"}
     if extended:
         options["subprotocols"] = ["collab.v1"]
-    kept = {"proxy": None, "max_size": None, "max_queue": None, "compression": None, "ping_interval": None}
-    options = {**kept, **options}
+    kept = {"proxy": None, "max_size": None, "max_queue": None, "compression": None}
+    patient = {"open_timeout": PATIENCE_S, "ping_interval": None}
+    options = {**kept, **patient, **options}
     async with connect(url, **options) as ws, trio.open_nursery() as nursery:
         opened = Wire(ws)
         nursery.start_soon(opened.read)

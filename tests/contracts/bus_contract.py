@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import trio
 
 from gateway.ports import Bus
+from tests.waiting import PATIENCE_S
 
 ROOM = "event:42"
 
@@ -32,7 +33,7 @@ class Inbox:
 
     async def until(self, number: int) -> None:
         """Wait for so many messages."""
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             while len(self.messages) < number:
                 self._arrived = trio.Event()
                 await self._arrived.wait()

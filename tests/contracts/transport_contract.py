@@ -44,11 +44,10 @@ from tests.transport.wire import (
     frame,
     request,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 TOPIC = "event:42"
 MESSAGE_BYTES_MAX = 4096
-TEST_TIMEOUT_S = 30
 
 
 class Room:
@@ -194,7 +193,7 @@ class Core:
 
     async def until_left(self, count: int) -> None:
         """Wait until so many clients were told that they are closed."""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while sum(client.closes for client in self.clients) < count:
                 await self.left.wait()
 
@@ -208,7 +207,7 @@ async def call(client: ClientConnection, **command: Any) -> None:
 
 
 async def answer(client: ClientConnection) -> Any:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         return json.loads(await client.recv())
 
 
@@ -218,7 +217,7 @@ async def ask(client: ClientConnection, **command: Any) -> Any:
 
 
 async def raw_answer(client: RawClient) -> Any:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         return json.loads(await client.receive_message())
 
 
@@ -228,7 +227,7 @@ async def raw_ask(client: RawClient, **command: Any) -> Any:
 
 
 async def code_of(client: RawClient) -> int | None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         return await client.close_code()
 
 
@@ -253,7 +252,8 @@ class Served:
             await self.transport.serve(self.core, task_status=task_status)
 
     def connect(self, **options: Any) -> connect:
-        return connect(f"ws://127.0.0.1:{self.port}/realtime", proxy=None, max_queue=None, **options)
+        patient = {"proxy": None, "max_queue": None, "open_timeout": PATIENCE_S}
+        return connect(f"ws://127.0.0.1:{self.port}/realtime", **patient, **options)
 
     async def dial(self) -> RawClient:
         """A bare socket; closed at the end of the test."""
@@ -303,7 +303,6 @@ class TransportHarness:
         config = Config().with_(**defaults)
         counters = Counters()
         async with trio.open_nursery() as nursery:
-            nursery.cancel_scope.deadline = trio.current_time() + TEST_TIMEOUT_S
             served = Served(self.make(config, counters), counters)
             [(_, served.port)] = await nursery.start(served.serve)
             try:
@@ -393,6 +392,7 @@ class Messages(TransportHarness):
         async with self.serving() as served, served.connect() as client:
             await call(client, do="wait")
             await call(client, do="echo", text="later")
+            await until(lambda: served.core.clients[0].received)
             await trio.sleep(0.05)
             assert len(served.core.clients[0].received) == 1
             served.core.gate.set()
@@ -490,7 +490,7 @@ class Upgrades(TransportHarness):
         async with self.serving() as served:
             client = await served.dial()
             await client.send(sent)
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_S):
                 answered = await client.rest()
             assert answered.startswith(b"HTTP/1.1 %d " % status)
             assert served.core.clients == []
@@ -517,7 +517,7 @@ class Upgrades(TransportHarness):
                 await drip.send(request()[:40])
             async with served.connect() as client:
                 await ask(client, do="echo", text="")
-                with trio.fail_after(30):
+                with trio.fail_after(PATIENCE_S):
                     for drip in drips:
                         assert b"101" not in await drip.rest()
                 assert (await ask(client, do="echo", text="here"))["text"] == "here"
@@ -545,7 +545,7 @@ class Upgrades(TransportHarness):
                 await trio.sleep(0.2)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 for client in clients:
                     assert (await client.head()).startswith(b"HTTP/1.1 101 ")
 
@@ -618,7 +618,7 @@ class Endings(TransportHarness):
         async with self.serving() as served:
             client = await served.open()
             await client.send_text('{"do": "wait"}')
-            await trio.sleep(0.02)
+            await until(lambda: served.core.clients[0].received)
             client.reset()
             await trio.sleep(0.02)
             served.core.gate.set()
@@ -628,7 +628,7 @@ class Endings(TransportHarness):
         async with self.serving(timeouts=PATIENT) as served:
             clients = [await served.open() for _ in range(10)]
             served.scope.cancel()
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 for client in clients:
                     await client.rest()
             assert sum(client.closes for client in served.core.clients) == 10
@@ -706,7 +706,7 @@ class HostilePeers(TransportHarness):
         async with self.serving() as served:
             client = await served.open()
             await client.send(frame(TEXT, b"", fin=False))
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 try:
                     while True:
                         await client.send(frame(CONTINUATION, b"", fin=False) * 500)
@@ -719,7 +719,7 @@ class HostilePeers(TransportHarness):
         sections["timeouts"] = {"stall_timeout_s": 0.3, "close_timeout_s": 0.3}
         async with self.serving(**sections) as served:
             client = await served.open(receive_bytes=4096)
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 try:
                     while True:
                         await client.send(frame(PING, b"x" * 125) * 50)
@@ -735,7 +735,7 @@ class SlowReaders(TransportHarness):
         async with self.serving(**slow_sockets()) as served, served.connect() as author:
             slow = await served.join_slowly()
             await ask(author, do="join")
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 for version in range(1, 401):
                     await call(author, do="commit", pad=500)
                     assert await answer(author) == {"type": "ack", "version": version}
@@ -808,7 +808,7 @@ class SlowReaders(TransportHarness):
             assert served.counters.presence_dropped > 0
             before = served.counters.presence_dropped
             await call(author, do="commit", count=10)
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while (await answer(author))["type"] != "ack":
                     pass
             seen = await self.catch_up(slow, 10)
@@ -825,7 +825,7 @@ class SlowReaders(TransportHarness):
         async with self.serving(**sections) as served, served.connect() as author:
             slow = await served.join_slowly()
             await ask(author, do="join")
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while not served.counters.slow_closes:
                     await ask(author, do="commit", pad=1000)
             assert await code_of(slow) == 4429
@@ -839,7 +839,7 @@ class SlowReaders(TransportHarness):
         async with self.serving(**sections) as served, served.connect() as author:
             slow = await served.join_slowly()
             await ask(author, do="join")
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while not served.core.clients[0].closes + served.core.clients[1].closes:
                     await ask(author, do="commit", pad=1000)
             assert [client.connection.remote for client in served.core.clients if client.closes] == [

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from tests.debian import program
 from tests.servers import free_port
+from tests.waiting import PATIENCE_S
 
 CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "haproxy.cfg"
 TLS_CONFIGURATION = CONFIGURATION.with_name("haproxy-tls.cfg")
-START_TIMEOUT_S = 30.0
 
 
 class Place(NamedTuple):
@@ -62,11 +62,11 @@ def haproxy(nodes: Sequence[Place], certificate: Path | None = None) -> Iterator
             yield Balancer(f"{scheme}://127.0.0.1:{port}/realtime", process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(START_TIMEOUT_S)
+            process.wait(PATIENCE_S)
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -13,8 +13,7 @@ from tests.clients.wire import wire
 from tests.deploy import haproxy
 from tests.deploy.haproxy import Place
 from tests.servers import free_port, redis_server
-
-NOTICED_WITHIN_S = 30.0
+from tests.waiting import PATIENCE_S
 
 
 class Cluster:
@@ -69,7 +68,7 @@ class Cluster:
     async def until_used(self, *names: str) -> None:
         """Wait until new clients have got to each of these nodes."""
         wanted = set(names)
-        with trio.fail_after(NOTICED_WITHIN_S):
+        with trio.fail_after(PATIENCE_S):
             while wanted:
                 wanted.discard(await self.landed())
                 await trio.sleep(0.05)

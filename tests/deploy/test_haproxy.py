@@ -14,7 +14,7 @@ from tests.debian import program
 from tests.deploy.haproxy import CONFIGURATION
 from tests.deploy.nodes import cluster
 from tests.supervisor.crowd import crowd
-from tests.waiting import until, until_equal
+from tests.waiting import PATIENCE_S, until, until_equal
 
 
 def test_haproxy_accepts_the_configuration_as_it_is_shipped():
@@ -76,7 +76,7 @@ async def test_a_full_node_s_clients_are_sent_to_the_other_until_both_are_full(t
                 await trio.sleep_forever()
 
         async with trio.open_nursery() as nursery:
-            with trio.move_on_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while len(held) < 6:
                     await nursery.start(hold)
             assert sorted(held) == ["node1"] * 3 + ["node2"] * 3
@@ -114,7 +114,7 @@ async def silent_client(url: str) -> trio.SocketStream:
 
 async def test_readyz_is_what_the_configuration_asks_for(tmp_path):
     assert "GET /readyz" in CONFIGURATION.read_text()
-    async with served(tmp_path) as server, httpx.AsyncClient() as client:
+    async with served(tmp_path) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
         assert (await client.get(f"{server.admin}/readyz")).status_code == 200
         silent = await silent_client(server.url)  # the drain waits for it
         server.command.process.terminate()

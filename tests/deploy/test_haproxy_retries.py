@@ -20,6 +20,7 @@ from tests.certificates import self_signed
 from tests.cli.commands import http_of
 from tests.deploy import haproxy
 from tests.deploy.haproxy import Place
+from tests.waiting import PATIENCE_S
 
 READY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -80,7 +81,9 @@ async def balanced(answer: bytes, secured: Path | None) -> AsyncIterator[tuple[F
             for _ in range(2)
         ]
         with haproxy.haproxy(places, certificate) as balancer:
-            async with httpx.AsyncClient(base_url=http_of(balancer.url), verify=trusted) as client:
+            async with httpx.AsyncClient(
+                base_url=http_of(balancer.url), verify=trusted, timeout=PATIENCE_S
+            ) as client:
                 yield failing, client
         nursery.cancel_scope.cancel()
 
@@ -104,7 +107,7 @@ async def test_a_handshake_by_http_2_may_be_asked_of_another_node(tmp_path):
         assert port is not None
         context = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
         context.set_alpn_protocols(["h2"])
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             opened = await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=context)
             async with opened:
                 spoken = _Spoken(opened)

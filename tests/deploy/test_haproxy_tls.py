@@ -22,7 +22,7 @@ from tests.deploy.nodes import cluster as without_tls
 from tests.docs.markdown import blocks
 from tests.docs.test_commands import printed_by, programs
 from tests.servers import free_port
-from tests.waiting import until_equal
+from tests.waiting import PATIENCE_S, until_equal
 
 PAGE = ROOT / "docs" / "how-to" / "tls.md"
 RESOURCES = [f"event:{n}" for n in range(12)]
@@ -96,6 +96,7 @@ async def test_http_2_by_tls_meets_where_websockets_of_the_resource_do(
             verify=ssl.create_default_context(cafile=str(certificate[1])),  # it offers HTTP/2 in it
             base_url=found.http_url,
             headers={"Authorization": f"Bearer {found.nodes.token}"},
+            timeout=PATIENCE_S,
         ) as client,
     ):
         path = "/v1/resources/event/1"
@@ -115,13 +116,13 @@ async def test_http_2_by_tls_meets_where_websockets_of_the_resource_do(
 
 async def test_plain_text_and_old_tls_are_refused(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     async with secured(tmp_path, certificate) as found:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             with pytest.raises(httpx.TransportError):
                 await client.get(found.http_url.replace("https", "http", 1))
         old = ssl.create_default_context(cafile=str(certificate[1]))
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
-        async with httpx.AsyncClient(verify=old) as client:
+        async with httpx.AsyncClient(verify=old, timeout=PATIENCE_S) as client:
             with pytest.raises(httpx.TransportError):
                 await client.get(found.http_url)
 

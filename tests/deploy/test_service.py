@@ -15,6 +15,7 @@ from gateway.runtime.interpreter import DESCRIPTORS_RESERVED
 from tests.cli.commands import gateway, served
 from tests.debian import program
 from tests.missing import Missing, skip_or_fail
+from tests.waiting import PATIENCE_S
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UNIT, SETTINGS = DEPLOY / "gateway.service", DEPLOY / "gateway.toml"
@@ -81,7 +82,7 @@ async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(tmp_path):
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(address)
-        systemd.settimeout(10)
+        systemd.settimeout(PATIENCE_S)
         async with served(tmp_path / "data", NOTIFY_SOCKET=address) as server:
             assert systemd.recv(100) == b"READY=1"
             assert await server.stop(signal.SIGTERM) == 0

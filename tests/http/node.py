@@ -16,6 +16,7 @@ from gateway.cli.client import GatewayAccess, GatewayLink, connected
 from gateway.config import Config
 from gateway.node import Node
 from tests.transport.wire import RawClient
+from tests.waiting import PATIENCE_S
 
 # Longer than any run.
 TOKEN_S = 86_400
@@ -79,7 +80,7 @@ async def served(data: Path, transport: str, **sections: Mapping[str, Any]) -> A
         host, port = addresses.websocket[0]
         headers = {"Authorization": f"Bearer {issue(secret, 'ann', {'*': 'admin'}, TOKEN_S, time.time())}"}
         base = f"http://{host}:{port}"
-        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=PATIENCE_S) as client:
             serving = Served(node, port, client, secret)
             serving.admin_port = addresses.admin[0][1]
             try:

@@ -25,6 +25,7 @@ import jsonschema_rs
 import trio
 
 from tests.http.node import served
+from tests.waiting import PATIENCE_S
 
 IDS = ("1", "2", "a.b~c:d@e-f_g")
 TEXTS = (
@@ -231,7 +232,7 @@ async def fuzz(data: Path, requests: int, seed: int) -> Counter[str]:
         bearer = node.client.headers["authorization"]
         admin = f"http://127.0.0.1:{node.admin_port}"
         headers = {"Authorization": bearer}
-        async with httpx.AsyncClient(base_url=admin, headers=headers, timeout=60) as operator:
+        async with httpx.AsyncClient(base_url=admin, headers=headers, timeout=PATIENCE_S) as operator:
             found: Counter[str] = Counter()
             for client in (node.client, operator):
                 fuzzer = Fuzzer((await client.get("/openapi.json")).json(), rng)

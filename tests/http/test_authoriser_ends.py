@@ -15,6 +15,7 @@ from gateway.admission import create_secret, issue
 from gateway.config import Config
 from gateway.node import Node
 from tests.clients.webhook import Webhook, webhook
+from tests.waiting import PATIENCE_S
 
 
 def connections(hook: Webhook) -> int:
@@ -34,7 +35,9 @@ async def test_connections_to_the_authoriser_end_with_the_node(tmp_path: Path, d
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(node.run)
             url = f"http://127.0.0.1:{addresses.websocket[0][1]}/v1/resources/event/1"
-            async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
+            async with httpx.AsyncClient(
+                headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_S
+            ) as client:
                 assert (await client.get(url)).status_code == 404
             assert connections(hook) > 0
             if drains:

@@ -20,7 +20,6 @@ from tests.waiting import until_equal
 EVENT = "/v1/resources/event/"
 SECRET = "Unheard-of"
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'gateway' ORDER BY tablename"
-PATIENCE_S = 30
 CHANGES = {"CHILD_CHANGED": set.add, "CHILD_REMOVED": set.discard}
 
 
@@ -82,7 +81,7 @@ async def until_listed(node: Served, calendar: str, *names: str) -> None:
         found = await node.client.get("/v1/resources/event", params={"calendar_id": calendar})
         return [item["resource_id"] for item in found.json().get("items", ())]
 
-    await until_equal(listed, list(names), PATIENCE_S, every_s=0.05)
+    await until_equal(listed, list(names), every_s=0.05)
 
 
 async def test_a_purged_event_leaves_all_workers_and_all_stores(tmp_path: Path) -> None:
@@ -106,7 +105,7 @@ async def purged(one: Served, two: Served, stores: Stores) -> None:
         assert (await two.client.delete(admin, params={"purge": "true"})).is_success
         for opened in (here, there):
             assert (await opened.take("CHILD_REMOVED"))["item"]["resource_id"] == "1"
-        await until_equal(partial(stores.having, SECRET), [], PATIENCE_S, every_s=0.1)
+        await until_equal(partial(stores.having, SECRET), [], every_s=0.1)
         again = {"title": "Retro", "calendar_id": "work"}
         assert (await one.client.put(EVENT + "2", json=again)).is_success
         for opened in (here, there):
@@ -145,7 +144,7 @@ async def test_a_damaged_event_leaves_all_stores_too(tmp_path: Path) -> None:
                 assert found.status_code == 503 and "damaged" in found.text
             admin = f"http://127.0.0.1:{two.admin_port}{EVENT}1"
             assert (await two.client.delete(admin, params={"purge": "true"})).is_success
-            await until_equal(partial(stores.having, SECRET), [], PATIENCE_S, every_s=0.1)
+            await until_equal(partial(stores.having, SECRET), [], every_s=0.1)
             assert stores.having("Unhaard") == []
             for node in (one, two):
                 assert (await node.client.get(f"{EVENT}1")).status_code == 404

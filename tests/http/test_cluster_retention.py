@@ -40,7 +40,7 @@ from tests.http.test_retention import (
 from tests.http.test_search import until_found
 from tests.search.server import shared_search_server
 from tests.servers import redis_server, shared_postgres
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 KEPT = {"changes": {"event": "4"}}
 LIMITS = {"reads_per_minute": 0, "user_cpu_share": 1}
@@ -106,7 +106,7 @@ async def test_what_broke_off_before_or_after_the_archive_is_done_by_the_next_lo
             await written(one, EVENT, 10)
         monkeypatch.setattr(postgres_retention, "retain", breaking)
         async with served(tmp_path / "two", "portable", **where, retention=KEPT) as two:
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 await broke.wait()
             for version in range(1, 11):
                 answer = (await two.client.get(EVENT, params={"version": version})).json()

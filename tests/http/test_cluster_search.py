@@ -12,7 +12,7 @@ from tests.http.node import Served
 from tests.http.test_search import until_found
 from tests.search.faults import MODES, Faults
 from tests.search.server import shared_search_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 EVENT = "/v1/resources/event/42"
 NUMBERS = count(1)
@@ -46,7 +46,7 @@ async def test_what_one_node_takes_the_other_finds_names_and_records(tmp_path):
         assert await until_found(two, 0, q="会議") == []
         assert (await two.client.get(f"{EVENT}/versions")).json()["versions"] == []
         other = f"http://127.0.0.1:{two.admin_port}/v1/audit"
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             records = (await two.client.get(other)).json()["records"]
         assert [record["act"] for record in records] == ["purge", "restore"]
 
@@ -83,4 +83,4 @@ def failures(*nodes: Served) -> int:
 
 async def more_failures(failed: int, *nodes: Served) -> None:
     """Until it failed more often."""
-    await until(lambda: failures(*nodes) > failed, within_s=60)
+    await until(lambda: failures(*nodes) > failed)

@@ -14,7 +14,7 @@ from gateway.ports import Batch, Committed, Record, Snapshot
 from gateway.ports.retention import Excess
 from tests.http.node import Served, served
 from tests.http.test_search import until_found
-from tests.waiting import until, until_equal
+from tests.waiting import PATIENCE_S, until, until_equal
 
 EVENT = "/v1/resources/event/42"
 CHANGE = "UPDATE change SET {} WHERE version = {} AND resource = (SELECT id FROM resource WHERE name = '{}')"
@@ -125,7 +125,7 @@ async def test_two_purges_of_what_is_damaged_leave_what_the_log_has(
         async def status() -> int:
             return (await node.client.get(EVENT)).status_code
 
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             await second_asked.wait()
         await until(written, "the first one is done")
         assert await status() == 200

@@ -14,6 +14,7 @@ from gateway.http import lists
 from gateway.ports import Question
 from gateway.sessions import children
 from tests.http.node import TRANSPORTS, Served, served
+from tests.waiting import PATIENCE_S
 
 LIST = "/v1/resources/event"
 
@@ -65,7 +66,7 @@ async def test_a_list_goes_on_where_the_children_told_over_a_websocket_end(tmp_p
     monkeypatch.setattr(children, "ITEMS_MAX", 1)
     wanted = {"resource": "calendar", "resource_id": "7", "children": True}
     async with served(tmp_path, "fast") as node, node.linked() as link:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await link.send("SUBSCRIBE", wanted)
             assert (await received(link, "CHILDREN"))["items"] == []
             for day in (2, 1, 3):

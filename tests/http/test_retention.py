@@ -25,7 +25,7 @@ from gateway.ports.retention import Excess, PastSubmission, RetentionRule
 from tests.http.node import Served, served
 from tests.http.test_search import until_found
 from tests.log.formats import BACK_TO_2, BACK_TO_3, BACK_TO_4
-from tests.waiting import until_equal
+from tests.waiting import PATIENCE_S, until_equal
 
 EVENT = "/v1/resources/event/42"
 CALENDAR = "/v1/resources/calendar/42"
@@ -51,7 +51,7 @@ async def gone(node: Served, url: str, upto: int) -> None:
         version: int = history["changes"][0]["version"]
         return version
 
-    await until_equal(first, upto + 1, within_s=60, every_s=0.05)
+    await until_equal(first, upto + 1, every_s=0.05)
 
 
 async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
@@ -199,7 +199,7 @@ ANSWERS = ("SUBSCRIBE_ACK", "OP_ACK", "UNDO_ACK", "ERROR")
 async def asked(link: GatewayLink, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
     """The answer to a message."""
     await link.send(kind, payload, "asked")
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         while (message := await link.receive())["type"] not in ANSWERS:
             pass
     return message

@@ -15,7 +15,7 @@ from gateway.log.sqlite.log import DATABASE
 from gateway.node import searching
 from gateway.runtime.metrics import Counters
 from tests.http.node import Served, served
-from tests.waiting import until, until_equal
+from tests.waiting import PATIENCE_S, until, until_equal
 
 EVENT = "/v1/resources/event/42"
 
@@ -47,7 +47,7 @@ async def until_found(node: Served, count: int, **query: Any) -> list[dict[str, 
         found[:] = answer.json()["items"] if answer.status_code == 200 else ()
         return answer.status_code == 200 and len(found) == count
 
-    await until(so_many, f"{count} are found", within_s=60, every_s=0.05)
+    await until(so_many, f"{count} are found", every_s=0.05)
     return found
 
 
@@ -141,7 +141,7 @@ async def test_what_was_written_before_is_found_after_a_restart(tmp_path):
 
 async def until_told(node: Served, wanted: bool = True) -> None:
     """Wait until the node says that searches don't find what is new, or no longer."""
-    await until_equal(lambda: any("what is new" in text for text in node.node.problems), wanted, within_s=60)
+    await until_equal(lambda: any("what is new" in text for text in node.node.problems), wanted)
 
 
 async def test_an_index_that_cannot_be_written_is_told_until_it_can(tmp_path):
@@ -172,7 +172,7 @@ async def test_one_that_can_not_be_made_lags_more_and_more(tmp_path):
     counters, process = Counters(), searching.IndexProcess(str(tmp_path))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.run)
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while counters.search_lag_seconds < 2:
                 process.measure(counters)
                 await trio.sleep(0.05)

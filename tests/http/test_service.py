@@ -18,7 +18,7 @@ from gateway.node import request_charges
 from gateway.ports.log import Opening
 from gateway.ports.resources import Resource
 from tests.http.node import TRANSPORTS, served
-from tests.waiting import until, until_equal
+from tests.waiting import PATIENCE_S, until, until_equal
 
 EVENT = "/v1/resources/event/42"
 EDITS = f"{EVENT}/operations"
@@ -43,7 +43,7 @@ async def test_what_http_writes_the_socket_sees_and_the_other_way_round(tmp_path
         answer = await node.client.post(EDITS, json=retitled("Lunch", 1))
         assert answer.status_code == 200
         assert answer.json()["version"] == 2
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while view.version != 2:
                 view.receive(await link.receive())
         assert view.document == {"title": "Lunch"}
@@ -157,7 +157,7 @@ async def test_who_is_refused_before_the_whole_request_came_is_told_that_the_con
             f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
             f"Authorization: Bearer {token}\r\n\r\n".encode()
         )
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             head = (await bare.head()).lower()
         assert (head.split()[1], b"\r\nconnection: close\r\n" in head) == (b"403", True)
         for _ in range(20):  # its body is another packet than its headers
@@ -177,7 +177,7 @@ async def test_a_body_that_does_not_arrive_can_be_sent_again_and_is_no_refusal(
             f"Authorization: Bearer {token}\r\n\r\n".encode()
         )
         received = b""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while piece := await bare.stream.receive_some():
                 received += piece
         head, _, body = received.partition(b"\r\n\r\n")
@@ -290,7 +290,7 @@ async def test_an_edit_over_http_leaves_the_socket_of_its_client_open(tmp_path, 
         view = View(Resource("event", "42"))
         await link.subscribe(view, visible=True)
         assert (await node.client.post(EDITS, json=retitled("Lunch", 1))).status_code == 200
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while view.version != 2:
                 view.receive(await link.receive())
 
@@ -460,7 +460,7 @@ async def test_a_kept_connection_answers_one_request_after_the_other_pipelined_o
         one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         await bare.send(one * 2 + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         received = b""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while piece := await bare.stream.receive_some():
                 received += piece
         assert received.count(b"HTTP/1.1 200") == 3
@@ -471,7 +471,7 @@ async def test_a_request_that_can_not_be_read_is_told_so_by_a_problem(tmp_path, 
         chunks = b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n"
         lengths = b"Host: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}"
         for port, rest in ((node.port, chunks), (node.admin_port, chunks), (node.admin_port, lengths)):
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 stream = await trio.open_tcp_stream("127.0.0.1", port)
                 async with stream:
                     await stream.send_all(f"PUT {EVENT} HTTP/1.1\r\n".encode() + rest)
@@ -490,11 +490,11 @@ async def test_http2_is_not_spoken(tmp_path, transport):
             b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\n"
             b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
         )
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             assert (await bare.stream.receive_some()).startswith(b"HTTP/1.1 200")
         known = await node.dial()
         await known.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             assert (await known.stream.receive_some()).startswith(b"HTTP/1.1 505")
 
 
@@ -503,7 +503,7 @@ async def test_a_request_that_says_another_version_is_told_which_one_is_spoken(t
         one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         other = one.replace(b"1.1", b"2.0")
         for port, sent in ((node.port, other), (node.port, one + other), (node.admin_port, other)):
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 stream = await trio.open_tcp_stream("127.0.0.1", port)
                 async with stream:
                     await stream.send_all(sent)
@@ -594,7 +594,7 @@ async def test_who_is_revoked_while_the_body_comes_writes_nothing(
         admin = f"http://127.0.0.1:{node.admin_port}/v1/revocations"
         assert (await node.client.post(admin, json={"user_id": "bob", **revoked})).status_code == 201
         await bare.send(content[-1:])
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             status = (await bare.head()).split()[1]
         assert status == (b"403" if revoked else b"401")
         assert (await node.client.get(EVENT)).json()["version"] == 2
@@ -656,14 +656,14 @@ async def test_bodies_of_all_requests_together_are_bounded(tmp_path, transport):
         head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nContent-Length: 45002\r\n"
         await bare.send(f"{head}Authorization: Bearer {node.token({'*': 'editor'})}\r\n\r\n{half}".encode())
         other, document = "/v1/resources/event/43", {"title": "Launch", "description": half}
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while (refused := await node.client.put(other, json=document)).is_success:
                 pass  # until the half is there
         assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
         assert int(refused.headers["retry-after"]) > 0
         assert (await node.client.put(other, json={"title": "Launch"})).is_success, "a small one fits in"
         bare.stream.socket.close()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not (await node.client.put(other, json=document)).is_success:
                 pass  # until it is gone
 
@@ -677,7 +677,7 @@ async def test_a_body_that_nobody_reads_ends_the_wait_for_news(tmp_path, transpo
         head = f"GET {EVENT}?since=1&wait=30 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
         head += f"Authorization: Bearer {node.token({'*': 'viewer'})}\r\n\r\n"
         await bare.send(head.encode() + 2 * (b"%x\r\n%b\r\n" % (chunk, b"x" * chunk)))
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             assert (await bare.head()).split()[1] == b"304"
         assert (await node.client.put(EVENT, json={"title": "x" * 30_000})).is_success
 

@@ -180,7 +180,7 @@ async def test_a_room_that_is_wanted_while_it_is_evicted_opens_again(autojump_cl
             await leave(resource)
 
         worker.bus.unsubscribe = slow
-        await until(lambda: worker.hub.get(RESOURCE) is None, every_s=0.1)
+        await until(lambda: worker.hub.get(RESOURCE) is None, within_s=30, every_s=0.1)
         again = await worker.hub.open(RESOURCE)
         assert again is not room
         other = await found.worker()

@@ -22,12 +22,13 @@ from click.testing import CliRunner
 from loadtest.agents import remote, serve
 from loadtest.agents.address import Address, AgentError, Agents, address_of, addresses_of, read_secret
 from loadtest.agents.channel import FIRST_BYTES_MAX, MAGIC, ChannelError, meet
-from loadtest.agents.remote import MS, Comparison, RemoteGenerator, best
+from loadtest.agents.remote import MS, UNCERTAINTY_MS_MAX, Comparison, RemoteGenerator, best
 from loadtest.cli import main
 from loadtest.coordinator import run
 from loadtest.options import Action, Options, Progress, RunError
 from loadtest.scenario import Scenario, parse
 from tests.loadtest.test_convictions import Drill
+from tests.waiting import PATIENCE_S
 
 REFERENCE = Path(__file__).with_name("reference.py")
 SECRET = secrets.token_hex(32).encode()
@@ -75,7 +76,7 @@ def agent(folder: Path, secret: bytes = SECRET) -> Iterator[tuple[Address, subpr
         yield address_of(found[1]), process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -109,7 +110,8 @@ async def test_three_agents_say_what_one_process_says(three: Any) -> None:
     assert timed[0] == pytest.approx(timed[1], rel=0.05)
     assert together["connections"]["peak"] == alone["connections"]["peak"] == 24
     assert [one["address"] for one in together["generator"]["agents"]] == [str(one) for one in addresses]
-    assert all(0 < one["clock_uncertainty_ms"] < 50 for one in together["generator"]["agents"])
+    uncertain_ms = [one["clock_uncertainty_ms"] for one in together["generator"]["agents"]]
+    assert all(0 < one <= UNCERTAINTY_MS_MAX for one in uncertain_ms)
     assert (alone["generator"]["agents"], alone["generator"]["processes"]) == ([], 1)
 
 

@@ -25,6 +25,7 @@ from loadtest.engine import (
     pure,
 )
 from loadtest.histogram import Latencies
+from tests.waiting import PATIENCE_S
 
 ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 NAMES = ["pure"] + (["compiled"] if speedups.load("loadgen") else [])
@@ -51,7 +52,7 @@ class Bench:
     def connect(self, slot: int) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        theirs.settimeout(2)
+        theirs.settimeout(PATIENCE_S)
         self.owned += [ours, theirs]
         self.ends[slot] = theirs
         self.engine.attach(slot, ours.fileno(), b"GET / HTTP/1.1\r\n\r\n")

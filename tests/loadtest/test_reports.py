@@ -27,6 +27,7 @@ from loadtest.report.page import render
 from loadtest.report.terminal import print_report, sparkline, view
 from loadtest.scenario import parse
 from tests.loadtest.reports import RATE, interval, report, sample, scenario_data
+from tests.waiting import PATIENCE_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -186,7 +187,7 @@ if CHROMIUM:  # where a browser is installed
         profile = f"--user-data-dir={tmp_path}/profile"
         command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", profile, "--dump-dom"]
         shown = subprocess.run(
-            [*command, page.as_uri()], capture_output=True, text=True, timeout=60, check=True
+            [*command, page.as_uri()], capture_output=True, text=True, timeout=PATIENCE_S, check=True
         )
         assert shown.stdout.count("<svg") == 6
         assert "3 x gaps" in shown.stdout

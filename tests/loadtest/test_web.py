@@ -19,7 +19,7 @@ from loadtest.options import Control, Options, Progress
 from loadtest.scenario import Scenario, parse
 from loadtest.web.server import WebError, address_of, serving
 from loadtest.web.state import State
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 REFERENCE = Path(__file__).with_name("reference.py")
 STEER = {"X-Loadtest": "1"}
@@ -41,7 +41,7 @@ def scenario(duration_s: float) -> Scenario:
 
 def ask(url: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
     """(status, body) of a GET, or of a POST where there is something to send."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
     try:
         sent = None if body is None else json.dumps(body)
         connection.request("GET" if body is None else "POST", path, sent, headers or {})
@@ -70,7 +70,7 @@ async def until_shown(url: str, holds: Callable[[dict[str, Any]], bool]) -> dict
         state = await get(url)
         return state if holds(state) else None
 
-    return await until(found, within_s=60, every_s=0.1)
+    return await until(found, every_s=0.1)
 
 
 async def watched(made: Scenario, watch: Callable[[str], Any]) -> tuple[dict[str, Any], State]:

@@ -89,7 +89,7 @@ async def test_what_was_committed_though_the_answer_was_lost_is_written_once() -
                 async def both() -> bool:
                     return len(await PostgresAudit(direct).find(ALL)) >= 2
 
-                await until(both, "both are committed", within_s=60)
+                await until(both, "both are committed")
                 proxy.unanswered = b""
                 proxy.cut()
                 proxy.heal()

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from gateway.log.serial import Serial
+from tests.waiting import PATIENCE_S
 
 
 async def test_work_is_done_in_its_order_in_one_thread() -> None:
@@ -39,7 +40,7 @@ async def test_work_whose_caller_is_cancelled_is_done_all_the_same() -> None:
     serial, may_end, done = Serial("test"), threading.Event(), []
 
     def slow() -> None:
-        may_end.wait(10)
+        may_end.wait(PATIENCE_S)
         done.append("slow")
 
     with trio.move_on_after(0.05) as scope:

@@ -16,7 +16,7 @@ import yaml
 
 from tests.debian import program
 from tests.servers import ServerProcess, check_http, free_port
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 RULES = Path(__file__).parent.parent.parent / "deploy" / "alerts.yml"
 # Of the shipped rules' times: a fault is seen in seconds then.
@@ -30,7 +30,6 @@ SMALLER = {
     "gateway_backup_age_seconds > 129600": "gateway_backup_age_seconds > 3",
     "gateway_redis_replica_lag_bytes) > 67108864": "gateway_redis_replica_lag_bytes) > 1048576",
 }
-FIRES_WITHIN_S = 40.0
 
 
 def hurried(rules: str, window: str = WINDOW, lasts: str = LASTS) -> str:
@@ -68,7 +67,7 @@ class Prometheus:
             found = await self.value(expression)
             return [found] if found > bound else []
 
-        [found] = await until(above, f"{expression} > {bound}", FIRES_WITHIN_S, every_s=0.2)
+        [found] = await until(above, f"{expression} > {bound}", PATIENCE_S, every_s=0.2)
         return found
 
     async def firing(self) -> set[str]:
@@ -78,7 +77,7 @@ class Prometheus:
     async def until_fired(self, *names: str) -> None:
         """Wait until each of these alerts has fired at some time of the last minute."""
         wanted = set(names)
-        with trio.move_on_after(FIRES_WITHIN_S):
+        with trio.move_on_after(PATIENCE_S):
             while wanted:
                 recent = await self.query('count_over_time(ALERTS{alertstate="firing"}[1m]) > 0')
                 wanted -= {sample["metric"]["alertname"] for sample in recent}
@@ -107,7 +106,7 @@ async def prometheus(targets: Sequence[str], rules: str) -> AsyncIterator[Promet
         server = ServerProcess(command, directory, port, partial(check_http, f"{url}/-/ready"))
         await trio.to_thread.run_sync(server.start)
         try:
-            async with httpx.AsyncClient(timeout=60) as client:
+            async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
                 yield Prometheus(url, client)
         finally:
             with trio.CancelScope(shield=True):

@@ -5,12 +5,14 @@ Each has servers of its own, for none of them goes away by itself.
 
 from __future__ import annotations
 
+import operator
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -25,10 +27,10 @@ from tests.cli.commands import ROOT, Server, gateway, served
 from tests.clients.wire import Wire, wire
 from tests.monitoring import traffic
 from tests.monitoring.prometheus import RULES, Prometheus, hurried, prometheus
-from tests.scraped import until_scraped
+from tests.scraped import scraped, until_scraped
 from tests.servers import free_port, postgres_server, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 NAMED = {"resource_type": "event", "resource_id": "1"}
 
@@ -133,9 +135,10 @@ async def test_changes_that_are_lost_for_good_are_told(tmp_path: Path) -> None:
             async with watching(one, two) as found, traffic.looking(one, bearer, "1", "a") as author:
                 await written(author, 1, "a")
                 older = {key: direct.dump(key) for key in direct.scan_iter("{p*")}
-                for number in range(2, 5):
-                    await written(author, number, "a")
-                await trio.sleep(3)  # idle: its window is given up
+                numbers = count(2)
+                while not (await scraped(one.admin)).value("gateway_window_bytes"):
+                    await written(author, next(numbers), "a")
+                await until_scraped(one.admin, "gateway_window_bytes", operator.not_)  # idle: it is given up
                 for key, value in older.items():
                     direct.restore(key, 0, value, replace=True)
                 async with traffic.looking(two, bearer, "1", "b") as other:
@@ -213,7 +216,7 @@ async def test_an_index_that_stands_still_is_told(tmp_path: Path) -> None:
         await found.until_above("gateway_search_changes_total", 0)
         headers = {"Authorization": f"Bearer {bearer}"}
         place = f"{node.http}/v1/search"
-        async with httpx.AsyncClient(headers=headers) as client:
+        async with httpx.AsyncClient(headers=headers, timeout=PATIENCE_S) as client:
             assert (await client.get(place, params={"q": "edit"})).status_code == 200
         await found.until_above("gateway_search_seconds_count", 0)
         indexers = await until(partial(followers, node), "an indexer", every_s=0.2)
@@ -251,7 +254,7 @@ async def test_stored_data_that_somebody_changed_are_told(tmp_path: Path) -> Non
                 direct.xadd(changes, {**fields, b"b": fields[b"b"].replace(b"edit 1", b"exit 1")}, ident)
             headers = {"Authorization": f"Bearer {bearer}"}
             old = {"version": 2}
-            async with httpx.AsyncClient(base_url=node.admin, headers=headers, timeout=30) as client:
+            async with httpx.AsyncClient(base_url=node.admin, headers=headers, timeout=PATIENCE_S) as client:
 
                 async def refused() -> bool:
                     return not (await client.get("/v1/resources/event/1", params=old)).is_success

@@ -16,6 +16,7 @@ from tests.monitoring import traffic
 from tests.monitoring.prometheus import RULES, Prometheus, hurried, prometheus
 from tests.servers import RedisServer, redis_server
 from tests.supervisor.test_supervisor import token, workers
+from tests.waiting import PATIENCE_S
 
 MAXMEMORY = 64 << 20
 QUICK = ("--hold", "4", "--look", "0.2")
@@ -111,7 +112,7 @@ async def test_a_prometheus_without_the_triggers_is_refused_before_anything_chan
     async with watched(tmp_path, "groups: []") as found:
         done = await rollout(found, "100")
         assert (done.status, "load deploy/alerts.yml there" in done.err) == (1, True)
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             assert (await client.get(f"{found.prometheus.url}/-/ready")).status_code == 200
         away = await gateway(
             "rollout", "50", "--prometheus", "http://127.0.0.1:9", "--admin", found.node.admin

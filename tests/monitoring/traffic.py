@@ -18,6 +18,7 @@ from tests.clients.wire import Closed, Payload, Refused, Wire, wire
 from tests.monitoring.cluster import Cluster
 from tests.supervisor.crowd import crowd
 from tests.transport.wire import RawClient
+from tests.waiting import PATIENCE_S
 
 CREATE = {"op": "add", "path": "", "value": {"title": "a", "tags": []}}
 GONE = (OSError, Refused, Closed, InvalidHandshake, ConnectionClosed, AssertionError)
@@ -62,7 +63,7 @@ async def an_ordinary_day(cluster: Cluster, edits: int, lasts_s: float = 0.0) ->
 async def over_http(cluster: Cluster, node: Server, bearer: str) -> None:
     """Written and read over the service port, by a connection that is kept until it was seen."""
     place = f"{node.http}/v1/resources/event/http-1"
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}, timeout=PATIENCE_S) as client:
         assert (await client.put(place, json={"title": "over HTTP"})).status_code in (200, 201)
         assert (await client.get(place)).status_code == 200
         instance = node.admin.removeprefix("http://")
@@ -244,13 +245,13 @@ async def large_messages(node: Server, bearer: str) -> None:
         for _ in range(6):
             note = {"op": "add", "path": "/description", "value": words}
             try:
-                version = (await author.ask("OP", op("large", version, note, "g"), wait_s=30))["version"]
+                version = (await author.ask("OP", op("large", version, note, "g")))["version"]
             except Refused:
                 return
 
 
 async def insist(node: Server, bearer: str, resource_id: str, client: str) -> None:
-    """Edit, ten times a second, whatever becomes of it."""
+    """Edit, ten times a second, whatever becomes of it; who isn't answered comes again."""
     while True:
         try:
             async with looking(node, bearer, resource_id, client) as author:
@@ -264,7 +265,7 @@ async def insist(node: Server, bearer: str, resource_id: str, client: str) -> No
                     named = {"resource_type": "event", "resource_id": resource_id}
                     await author.send("PRESENCE_UPDATE", {**named, "cursor": cursor})
                     with trio.move_on_after(0.1):
-                        await author.ask("OP", payload, wait_s=30)
+                        await author.ask("OP", payload)
                     await trio.sleep(0.1)
                     author.inbox.clear()
         except* GONE:
@@ -283,7 +284,7 @@ async def look_on(node: Server, bearer: str, resource_id: str, client: str) -> N
 
 async def until_committed(author: Wire, payload: Payload) -> None:
     """Try until it isn't refused any more; the version is taken as it is."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         while True:
             try:
                 await author.ask("OP", payload)

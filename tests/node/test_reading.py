@@ -10,6 +10,7 @@ import trio
 from gateway.log.sqlite.log import PACING
 from gateway.transport.fast.loop import BUSY_WINDOW_S
 from tests.http.node import served
+from tests.waiting import PATIENCE_S
 
 EVENTS = 30
 
@@ -30,7 +31,7 @@ async def test_where_many_are_edited_reading_waits_for_the_next_append(tmp_path)
 
         assert node.node.endpoint.edits_wait_s() == 0
         nursery.start_soon(look)
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             async with trio.open_nursery() as editors:
                 for number in range(EVENTS):
                     editors.start_soon(edit, number)
@@ -48,7 +49,7 @@ async def test_what_is_no_edit_waits_with_them_and_for_so_long_at_most(tmp_path)
             return math.inf
 
         node.node.endpoint.edits_wait_s = for_ever
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while not asked:  # a loop that has no time doesn't ask for how long it may wait
                 await trio.sleep(BUSY_WINDOW_S)
                 await link.send("PING", {})

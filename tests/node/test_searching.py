@@ -55,7 +55,7 @@ async def test_an_indexer_that_cannot_be_started_is_started_again(
             patch.setattr(sys, "executable", str(tmp_path / "missing"))
             nursery.start_soon(process.run)
             await until(lambda: "can't be started: " in caplog.text)
-        await until_equal(partial(format_of, tmp_path / INDEX), FORMAT_VERSION, within_s=60)
+        await until_equal(partial(format_of, tmp_path / INDEX), FORMAT_VERSION)
         await process.stop()
     process.measure(counters)
     assert counters.search_failures > 0

@@ -26,7 +26,7 @@ from tests.redis.test_redis_archive import Worker, worker
 from tests.redis.test_trimmed import client
 from tests.servers import postgres_server, redis_server, shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 RESOURCES = [f"event:{number}" for number in range(40)]
 QUICK = {"command_timeout_s": 0.3, "connect_timeout_s": 2.0}
@@ -44,7 +44,7 @@ async def test_a_server_that_is_away_stops_neither_archiving_nor_eviction_of_the
             gone = one if owners[0].port == one.port else two  # the one that has the first partition
             reached = {name for name in RESOURCES if owners[partition_of(name, 256)].port != gone.port}
             getattr(gone, away)()
-            with trio.fail_after(60):
+            with trio.fail_after(PATIENCE_S):
                 while set(await node.store.heads(RESOURCES)) != reached:
                     await node.archiver.step()
             assert str(gone.port) in node.outbox.trouble or "no reply in time" in node.outbox.trouble
@@ -60,14 +60,14 @@ async def test_a_server_that_is_away_stops_neither_archiving_nor_eviction_of_the
 
 async def _evicted(node: Worker, count: int) -> None:
     """Evict what is idle until so many resources went."""
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_S):
         while count:
             count -= await node.outbox.evict(-1000)
 
 
 async def _until_reached(node: Worker, address: Address) -> None:
     link = node.shards.server_at(address).others
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         await link.wait_up()
 
 
@@ -97,7 +97,7 @@ async def test_an_edit_of_what_redis_lost_is_refused_while_the_archive_is_away()
                 assert (refused["code"], refused["outcome"]) == ("UNAVAILABLE", "none")
             assert found.counters.batches < 10
             postgres.start()
-            with trio.fail_after(60):
+            with trio.fail_after(PATIENCE_S):
                 await ann.told("SYNC_RESPONSE")  # in a new epoch
             assert (await ann.edit(1, "on"))["version"] == 2
 
@@ -160,7 +160,7 @@ async def test_what_a_worker_has_open_is_not_evicted_and_keeps_nothing_else(
             assert await outbox.evict(-1000) == 0
             assert await outbox.evict(-1000) == 1
             await bus.unsubscribe(ROOM)
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while not await outbox.evict(-1000):
                     pass
             await store.aclose()

@@ -23,7 +23,7 @@ from tests.contracts.log_contract import committed, filled
 from tests.proxy import tcp_proxy
 from tests.redis.parts import fresh, running, settings
 from tests.servers import RedisServer, redis_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 class TestRedis(BusContract):
@@ -107,7 +107,7 @@ async def test_a_server_that_is_away_is_told_once_for_all_links_to_it(
 
 async def _until_heard(speaker: RedisBus, inbox: Inbox, resource: str) -> None:
     """Publish until it arrives: the speaker's own connection may still be away."""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while (resource, b"again") not in inbox.messages:
             speaker.publish(resource, b"again")
             await trio.sleep(0.02)

@@ -17,7 +17,7 @@ from tests.contracts.bus_contract import Inbox
 from tests.redis.parts import running
 from tests.redis.writers import busy, judge
 from tests.servers import RedisCluster, RedisServer, redis_cluster
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 RESOURCES = [f"event:{n}" for n in range(6)]
 FAILS_OVER_SOON = ("--cluster-node-timeout", "1000")
@@ -122,7 +122,7 @@ async def test_what_follows_a_moving_slot_waits_for_replicas_and_ends_at_its_dea
             assert [type(reply) for reply in replies] == [LinkError] * 10, "no replica has it"
             assert all(reply.sent for reply in replies)
             target.pause()
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 replies = await shards.calls(calls, channel="appends", timeout_s=1.0)
             target.resume()
             assert [type(reply) for reply in replies] == [LinkError] * 10
@@ -131,7 +131,7 @@ async def test_what_follows_a_moving_slot_waits_for_replicas_and_ends_at_its_dea
 async def _heard_again(speaker: RedisBus, inbox: Inbox) -> None:
     """Every resource's messages arrive, now from the slots' new owners."""
     wanted = set(RESOURCES)
-    with trio.fail_after(15):
+    with trio.fail_after(PATIENCE_S):
         while wanted:
             for resource in wanted:
                 speaker.publish(resource, b"there?")

@@ -21,7 +21,7 @@ from tests.proxy import Proxy, tcp_proxy
 from tests.redis.parts import running, settings
 from tests.redis.writers import busy, judge
 from tests.servers import RedisServer, redis_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 RESOURCES = [f"event:{n}" for n in range(4)]
@@ -159,7 +159,7 @@ async def test_a_server_that_has_been_gone_for_long_is_not_waited_for() -> None:
             await until(lambda: not link.up)
             assert link.down_since is not None
             link.down_since -= 61
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 (outcome,) = await log.append([Batch("event:1", opening.epoch, 0, "n", [record(1)])])
             assert isinstance(outcome, Failed)
             assert outcome.outcome == "none"

@@ -29,11 +29,10 @@ from tests.servers import shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG, RULES, Passport
 from tests.simulation.network import Group
 from tests.simulation.user import RESOURCE_ID, User
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 RESOURCE = f"event:{RESOURCE_ID}"
 EDITS_PER_S = 10.0
-PEACE_WITHIN_S = 60.0
 
 
 class Node:
@@ -106,7 +105,7 @@ class Editing:
     async def progress(self, edits: int) -> None:
         """Until so many more edits are acknowledged."""
         goal = self.acknowledged + edits
-        await until(lambda: self.acknowledged >= goal, f"{edits} more edits", PEACE_WITHIN_S)
+        await until(lambda: self.acknowledged >= goal, f"{edits} more edits")
 
     @property
     def acknowledged(self) -> int:
@@ -128,7 +127,7 @@ class Editing:
         """End the editing, and wait until all is said and everyone has it; the whole history."""
         for user in self.users:
             user.done = True
-        with trio.fail_after(PEACE_WITHIN_S):
+        with trio.fail_after(PATIENCE_S):
             while True:
                 await trio.sleep(0.1)
                 for user in self.users:

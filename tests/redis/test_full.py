@@ -16,7 +16,7 @@ from tests.cli.commands import Server, gateway, served
 from tests.scraped import until_scraped
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
 from tests.supervisor.test_supervisor import metrics, token
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 LIMIT_BYTES = 10 << 20
 TEXT = "x" * 40_000
@@ -28,7 +28,6 @@ SETTINGS = (
     "redis.archive_lease_s=1",
     "timeouts.room_idle_s=1",  # what nobody has open may leave Redis
 )
-MENDED_WITHIN_S = 60
 
 
 @asynccontextmanager
@@ -63,12 +62,12 @@ class Author:
         return answer.is_success
 
     async def until_refused(self, name: str) -> None:
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while await self.write(name):
                 pass
 
     async def until_acknowledged(self, name: str) -> None:
-        await until(partial(self.write, name), "it is written", MENDED_WITHIN_S, every_s=0.2)
+        await until(partial(self.write, name), "it is written", every_s=0.2)
 
     async def keep_trying(self, name: str, enough: trio.Event) -> None:
         while not enough.is_set():
@@ -87,7 +86,7 @@ class Author:
             assert answer.is_success or told["code"] == "UNAVAILABLE", answer.text
             return int(told["version"]) if answer.is_success else 0
 
-        return await until(taken_back, f"{name} is read", MENDED_WITHIN_S, every_s=0.2)
+        return await until(taken_back, f"{name} is read", every_s=0.2)
 
 
 def limits(server: RedisServer) -> redis.Redis:
@@ -100,7 +99,7 @@ async def full(
 ) -> AsyncIterator[tuple[Server, Author, RedisServer]]:
     settings = ("--maxmemory", str(LIMIT_BYTES), "--maxmemory-policy", "noeviction")
     with redis_server(*settings) as server:
-        async with node(data, server, dsn) as gate, httpx.AsyncClient() as client:
+        async with node(data, server, dsn) as gate, httpx.AsyncClient(timeout=PATIENCE_S) as client:
             author = Author(gate, client, await token(gate))
             yield gate, author, server
 
@@ -109,7 +108,10 @@ async def test_a_redis_that_ran_full_without_its_archive_is_well_again_with_it(
     tmp_path: Path,
 ) -> None:
     with postgres_server("fsync=off") as postgres, postgres.database() as dsn:
-        async with full(tmp_path, postgres, dsn) as (gate, author, _), httpx.AsyncClient() as client:
+        async with (
+            full(tmp_path, postgres, dsn) as (gate, author, _),
+            httpx.AsyncClient(timeout=PATIENCE_S) as client,
+        ):
             for name in ("1", "2", "3"):
                 assert await author.write(name)
             postgres.kill()
@@ -134,7 +136,7 @@ async def test_a_redis_that_ran_full_without_its_archive_is_well_again_with_it(
             async def ready() -> bool:
                 return (await readiness(client, gate))["status"] == "ready"
 
-            await until(ready, "the node is ready", MENDED_WITHIN_S, every_s=0.2)
+            await until(ready, "the node is ready", every_s=0.2)
             for name, version in author.acknowledged.items():
                 found = (await author.read(name)).json()
                 assert found["version"] == version

@@ -21,7 +21,7 @@ from tests.proxy import tcp_proxy
 from tests.redis.parts import fresh, running, settings
 from tests.redis.writers import Writer, judge
 from tests.servers import redis_server, shared_redis
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 @contextmanager
@@ -158,7 +158,7 @@ async def test_a_node_far_away_is_not_starved_by_one_nearby() -> None:
                 near = [Writer(RedisLog(near_shards, near_config), ROOM, f"near-{n}") for n in range(5)]
                 far = Writer(RedisLog(far_shards, far_config), ROOM, "far")
                 stop = trio.Event()
-                with trio.fail_after(30):
+                with trio.fail_after(PATIENCE_S):
                     async with trio.open_nursery() as nursery:
                         for writer in near:
                             writer.pace_s = 0.0

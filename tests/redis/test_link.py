@@ -15,7 +15,7 @@ from gateway.redislink.address import parse
 from gateway.redislink.errors import LinkBusy, LinkError
 from gateway.redislink.link import Link, pack
 from tests.servers import redis_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 CONFIG = RedisSettings()
 
@@ -23,7 +23,7 @@ CONFIG = RedisSettings()
 async def start(nursery: trio.Nursery, url: str, config: RedisSettings = CONFIG) -> Link:
     link = Link(parse(url), config)
     await nursery.start(link.run)
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         await link.wait_up()
     return link
 
@@ -83,7 +83,7 @@ async def test_it_connects_again_after_the_server_was_killed(caplog: pytest.LogC
             assert not raised.value.sent
             await until(lambda: "all attempts to connect" in link.last_error)
             await trio.to_thread.run_sync(server.start)
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 await link.wait_up()
             assert await link.execute("PING") == b"PONG"
             told = [line for line in caplog.messages if "is out of reach" in line]
@@ -127,7 +127,7 @@ async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() ->
             assert raised.value.sent
             assert 0.9 < trio.current_time() - began < 60
             server.resume()
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 await link.wait_up()
             assert await link.execute("PING") == b"PONG"
             nursery.cancel_scope.cancel()

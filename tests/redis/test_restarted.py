@@ -20,6 +20,7 @@ from tests.clients.wire import Refused, Wire, wire
 from tests.scraped import until_scraped
 from tests.servers import RedisServer, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
+from tests.waiting import PATIENCE_S
 
 OLD = ("Monday", "Tuesday", "Wednesday")
 NEW = ("one", "two", "three")
@@ -105,7 +106,9 @@ async def test_a_client_of_the_old_life_gets_what_the_new_one_has(tmp_path: Path
                 assert resumed["state"] == {"title": NEW[-1]}
             if archive == "ahead":
                 headers = {"Authorization": f"Bearer {await token(node, grant='event:*=admin')}"}
-                async with httpx.AsyncClient(base_url=node.admin, headers=headers) as operator:
+                async with httpx.AsyncClient(
+                    base_url=node.admin, headers=headers, timeout=PATIENCE_S
+                ) as operator:
                     for number, title in enumerate(OLD, 3):
                         past = await operator.get("/v1/resources/event/42", params={"version": number})
                         assert past.json()["document"] == {"title": title}, "acknowledged, and archived"
@@ -123,7 +126,7 @@ async def test_a_room_that_was_open_all_the_while_keeps_its_epoch(tmp_path: Path
             async with client(node) as (connected, _):
                 server.kill()
                 server.start()
-                with trio.fail_after(30):
+                with trio.fail_after(PATIENCE_S):
                     after = await _until_written(connected, before)
             assert after == before.version + 1
             async with client(node, version=before.version, epoch=before.epoch) as (_, resumed):
@@ -135,7 +138,7 @@ async def _until_written(connected: Wire, before: Head) -> int:
     while True:
         edit = {**NAMED, "version": before.version, "client_id": "x", "operation": replace("/title", "on")}
         try:
-            version: int = (await connected.ask("OP", edit, wait_s=30))["version"]
+            version: int = (await connected.ask("OP", edit))["version"]
             return version
         except Refused:
             await trio.sleep(0.2)

@@ -21,6 +21,7 @@ from tests.servers import shared_postgres
 from tests.simulation.cluster import CONFIG
 from tests.simulation.network import Link
 from tests.simulation.user import RESOURCE_ID
+from tests.waiting import PATIENCE_S
 
 EDITS = 24
 NAMED = {"resource_id": RESOURCE_ID, "resource_type": "event"}
@@ -87,7 +88,7 @@ async def trimmed() -> AsyncIterator[tuple[Node, Client, Client]]:
 
 async def until_trimmed(where: Node) -> None:
     """A snapshot is saved, and the history trimmed, beside the edits."""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while True:
             try:
                 await where.log.read(RESOURCE, 1, 1)
@@ -152,7 +153,7 @@ async def test_who_was_cut_off_while_more_came_than_is_kept_gets_the_state_and_e
                 await bob.edit(version, f"{version}")
             await until_trimmed(near)
             proxy.heal()
-            with trio.fail_after(60):
+            with trio.fail_after(PATIENCE_S):
                 told = await eve.told("SYNC_RESPONSE")
                 assert (told["current_version"], told["state"]) == (EDITS, {"title": f"{EDITS - 1}"})
                 assert (await eve.edit(EDITS, "on"))["version"] == EDITS + 1

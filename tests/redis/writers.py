@@ -24,7 +24,7 @@ from gateway.ports import (
     Reserved,
     Stale,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 Fault = Callable[[], Awaitable[object]]
 
@@ -108,7 +108,7 @@ async def busy(logs: Sequence[OpLog], resources: Sequence[str], fault: Fault) ->
         for resource in resources
     ]
     stop = trio.Event()
-    with trio.fail_after(90):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             for writer in writers:
                 nursery.start_soon(writer.run, stop)
@@ -124,7 +124,6 @@ async def _progress(writers: Sequence[Writer]) -> None:
     await until(
         lambda: all(len(writer.acknowledged) >= goal for writer, goal in goals.items()),
         f"{WARM_UP} more acknowledgements of each",
-        within_s=90,
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from tests.waiting import PATIENCE_S
+
 # Cut off; busy; its disk full; slower than anybody waits; half of a bulk put off.
 MODES = ("cut", "busy", "full", "slow", "partly")
 FULL = {"error": {"type": "cluster_block_exception", "reason": "disk usage exceeded flood-stage watermark"}}
@@ -80,7 +82,7 @@ class Faults:
         request = Request(self.upstream + handler.path, body or None, {"Content-Type": kind})
         request.method = handler.command
         try:
-            with urlopen(request, timeout=30) as answer:
+            with urlopen(request, timeout=PATIENCE_S) as answer:
                 return answer.status, answer.read()
         except HTTPError as error:
             return error.code, error.read()

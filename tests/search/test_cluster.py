@@ -33,11 +33,10 @@ from tests.search.contract import ids
 from tests.search.faults import MODES, Faults
 from tests.search.server import SearchServer, shared_search_server
 from tests.servers import shared_postgres
-from tests.waiting import until_equal
+from tests.waiting import PATIENCE_S, until_equal
 
 NUMBERS = count(1)
-PATIENCE_S = 60
-until = partial(waiting.until, within_s=PATIENCE_S, every_s=0.05)
+until = partial(waiting.until, every_s=0.05)
 
 
 class Cluster:
@@ -64,7 +63,7 @@ class Cluster:
             await self.index.refresh()
             return await self.index.count(Wanted(EVERYTHING, [query]), 1000)
 
-        await until_equal(counted, expected, PATIENCE_S, every_s=0.05)
+        await until_equal(counted, expected, every_s=0.05)
         return sorted(await ids(self.index, query))
 
 
@@ -283,7 +282,7 @@ async def test_another_index_takes_its_place_though_there_is_always_something_th
 
             for number in range(4):
                 nursery.start_soon(write, f"event:{number}")
-            with trio.fail_after(60):
+            with trio.fail_after(PATIENCE_S):
                 await reindexed(made.archive, made.rest, made.alias)
             nursery.cancel_scope.cancel()
         assert await generations(made.archive) == [Generation(2, FORMAT_VERSION, True)]

@@ -26,11 +26,10 @@ from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
 from tests.cli.commands import environment, gateway
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 EVENTS = 3000
 ENTRIES = 2 * EVENTS
-PATIENCE_S = 60
 # Of a database; the first one says what it is.
 PAGE = 4096
 # A maker that stands still with an index by half.
@@ -92,7 +91,7 @@ async def running(
 async def stopped_while_making(process: trio.Process, data: Path) -> None:
     """Wait until it stands still, with an index by half."""
     status = psutil.Process(process.pid).status
-    await until(lambda: status() == psutil.STATUS_STOPPED, "an index is being made", PATIENCE_S)
+    await until(lambda: status() == psutil.STATUS_STOPPED, "an index is being made")
     assert (data / FRESH).exists()
 
 
@@ -104,8 +103,8 @@ async def until_made(data: Path) -> None:
     async def has_all() -> bool:
         return await counted() >= ENTRIES
 
-    await until(lambda: (data / INDEX).exists() and not left(data), "an index", PATIENCE_S)
-    await until(has_all, f"{ENTRIES} entries", PATIENCE_S, every_s=0.05)
+    await until(lambda: (data / INDEX).exists() and not left(data), "an index")
+    await until(has_all, f"{ENTRIES} entries", every_s=0.05)
     assert await counted() == ENTRIES
     await index.aclose()
 
@@ -133,7 +132,7 @@ async def telling(data: Path, tmp_path: Path) -> AsyncIterator[Callable[..., Awa
         return int(orjson.loads(lines[-1])["failures"]) if lines else 0
 
     async def tries_again(times: int = 6) -> None:
-        await until(lambda: failures() >= times, "it tries again and again", PATIENCE_S)
+        await until(lambda: failures() >= times, "it tries again and again")
 
     with told.open("wb", buffering=0) as out, logged.open("wb", buffering=0) as errors:
         async with running(*following(data), stdout=out, stderr=errors) as follower:
@@ -143,7 +142,7 @@ async def telling(data: Path, tmp_path: Path) -> AsyncIterator[Callable[..., Awa
 
 async def until_over(logged: Path) -> None:
     """It is logged, once, that the index waits no longer."""
-    await until(lambda: count(logged, "the index of searches waits no longer"), "it goes on", PATIENCE_S)
+    await until(lambda: count(logged, "the index of searches waits no longer"), "it goes on")
     assert count(logged, "the index of searches waits no longer") == 1
 
 
@@ -172,12 +171,12 @@ async def test_a_follower_waits_for_who_makes_it_and_goes_on_with_that(data: Pat
             await stopped_while_making(maker, data)
             made = (data / FRESH).stat().st_ino
             async with running(*following(data), stderr=errors) as follower:
-                await until(lambda: "wait until that is done" in logged.read_text(), "it waits", PATIENCE_S)
+                await until(lambda: "wait until that is done" in logged.read_text(), "it waits")
                 await trio.sleep(2)  # it would have begun by now
                 maker.send_signal(signal.SIGCONT)
                 await until_made(data)
                 assert (data / INDEX).stat().st_ino == made
-                await until(lambda: "no longer" in logged.read_text(), "it goes on", PATIENCE_S)
+                await until(lambda: "no longer" in logged.read_text(), "it goes on")
                 assert follower.poll() is None
     assert count(logged, "another process makes the index of searches: ") == 1
     assert count(logged, "another process makes the index of searches no longer") == 1

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from gateway import ot
 from tests.clients.editor import Editor
 from tests.clients.wire import Closed, wire
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 RECONNECT_PAUSE_S = 0.1
 GONE = (OSError, EOFError, InvalidHandshake, ConnectionClosed, Closed, trio.TooSlowError)
@@ -77,12 +77,12 @@ class Crowd:
     def acknowledged(self) -> int:
         return sum(len(author.editor.acknowledged) for author in self.authors)
 
-    async def progress(self, edits: int, wait_s: float = 30.0) -> None:
+    async def progress(self, edits: int, wait_s: float = PATIENCE_S) -> None:
         """Wait until so many more edits are acknowledged."""
         wanted = self.acknowledged + edits
         await until(lambda: self.acknowledged >= wanted, f"{edits} more edits", wait_s)
 
-    async def everyone_moves_on(self, wait_s: float = 30.0) -> None:
+    async def everyone_moves_on(self, wait_s: float = PATIENCE_S) -> None:
         """Wait until each author has had two more edits acknowledged."""
         wanted = [len(author.editor.acknowledged) + 2 for author in self.authors]
 
@@ -96,7 +96,7 @@ class Crowd:
         """Write no more; wait until everything is answered and everyone has everything."""
         for author in self.authors:
             author.writing = False
-        await until(self._settled, "everyone is settled at the same version", 30)
+        await until(self._settled, "everyone is settled at the same version")
 
     def _settled(self) -> bool:
         heads: dict[str, set[int]] = {}

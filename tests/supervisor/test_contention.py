@@ -9,6 +9,7 @@ from tests.cli.commands import Server, served
 from tests.servers import redis_server
 from tests.supervisor.crowd import Author, Crowd
 from tests.supervisor.test_supervisor import metrics, token
+from tests.waiting import PATIENCE_S
 
 EDITORS = 10
 EDITS = 600
@@ -54,7 +55,7 @@ async def test_ten_editors_of_one_document_on_two_nodes_all_get_their_share(tmp_
 async def overwrite_each_other(one: Server, two: Server, bearer: str) -> None:
     """Two people set a title at two nodes, neither having seen the other's."""
     path = "/v1/resources/event/overwritten"
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}, timeout=PATIENCE_S) as client:
         made = await client.put(f"{one.http}{path}", json={"title": "First"})
         assert made.status_code == 201, made.text
         for node, title in ((one, "Ann's"), (two, "Bob's")):

@@ -17,6 +17,7 @@ from tests.clients.wire import Closed, Message, Wire, wire
 from tests.proxy import tcp_proxy
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, token
+from tests.waiting import PATIENCE_S
 
 
 @asynccontextmanager
@@ -32,7 +33,7 @@ async def test_drain_sends_clients_elsewhere_and_ends_the_node(tmp_path: Path, s
     async with node(tmp_path, several) as server:
         async with wire(server.url, await token(server)) as opened:
             await opened.take("AUTH_ACK")
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
                 headers = {"Authorization": f"Bearer {await token(server)}"}
                 assert (await client.post(f"{server.admin}/v1/drain", headers=headers)).status_code == 403
                 assert (await client.post(f"{server.admin}/v1/drain")).status_code == 401

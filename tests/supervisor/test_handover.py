@@ -25,7 +25,7 @@ from tests.cli.commands import Server
 from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Wire, wire
 from tests.supervisor.test_supervisor import metrics, node, on, restarted, token, workers
-from tests.waiting import until, until_equal
+from tests.waiting import PATIENCE_S, until, until_equal
 
 pytestmark = pytest.mark.skipif("fast" not in TRANSPORTS, reason="needs the fast transport")
 
@@ -245,7 +245,9 @@ async def test_who_comes_to_a_full_worker_is_let_in_by_the_other_until_both_are_
                         raise AssertionError("both are full")
                 assert refused.value.response.status_code == 503
                 assert int(refused.value.response.headers["Retry-After-Ms"]) >= 5000
-            async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
+            async with httpx.AsyncClient(
+                headers={"Authorization": f"Bearer {bearer}"}, timeout=PATIENCE_S
+            ) as client:
                 place = f"{server.http}/v1/resources/event/1"
                 assert (await client.get(place)).status_code == 404, "requests are answered"
 
@@ -278,7 +280,7 @@ async def test_a_client_on_its_way_to_a_worker_that_drains_is_sent_away_in_order
         home.suspend()
         assert port in clients_of(other)
         await ann.send("SUBSCRIBE", {"resource": "event", "resource_id": resource_of(0)})
-        await until(lambda: port not in clients_of(other), "she is on her way", 30)
+        await until(lambda: port not in clients_of(other), "she is on her way")
         home.send_signal(signal.SIGTERM)
         home.resume()
         assert (await ann.take("GOAWAY"))["reconnect_after_ms"] > 0

@@ -15,7 +15,7 @@ import trio
 from tests.cli.commands import Server, served
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import node, token, workers
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 CALLERS = 16
 EVENT = "/v1/resources/event/shared"
@@ -38,7 +38,7 @@ async def callers(server: Server) -> AsyncIterator[Sequence[httpx.AsyncClient]]:
     async with AsyncExitStack() as stack:
         found: list[httpx.AsyncClient] = []
         while len(found) < CALLERS or not all(held(server)):
-            client = httpx.AsyncClient(base_url=server.http, headers=headers, timeout=60)
+            client = httpx.AsyncClient(base_url=server.http, headers=headers, timeout=PATIENCE_S)
             found.append(await stack.enter_async_context(client))
             await client.get(EVENT)
         yield found
@@ -126,16 +126,18 @@ async def test_bodies_of_all_requests_to_the_admin_port_together_are_bounded(tmp
         address = urlsplit(server.admin)
         begun = await trio.open_tcp_stream(str(address.hostname), address.port or 80)
         await begun.send_all(f"{head}{half}".encode())
-        async with httpx.AsyncClient(base_url=server.admin, headers={"Authorization": bearer}) as client:
+        async with httpx.AsyncClient(
+            base_url=server.admin, headers={"Authorization": bearer}, timeout=PATIENCE_S
+        ) as client:
             document = {"title": "Launch", "description": half}
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 while (refused := await client.put(EVENT, json=document)).is_success:
                     pass  # until the half is there
             assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
             assert int(refused.headers["retry-after"]) > 0
             assert (await client.put(EVENT, json={"title": "Launch"})).is_success, "a small one fits in"
             await begun.aclose()
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 while not (await client.put(EVENT, json=document)).is_success:
                     pass  # until it is gone
 
@@ -151,6 +153,8 @@ async def test_bodies_that_began_before_a_roll_count_after_it(tmp_path):
         async with await trio.open_tcp_stream(str(address.hostname), address.port or 80) as begun:
             await begun.send_all(f"{head}{half}".encode())
             await server.command.log.told("all workers are new")
-            async with httpx.AsyncClient(base_url=server.admin, headers={"Authorization": bearer}) as client:
+            async with httpx.AsyncClient(
+                base_url=server.admin, headers={"Authorization": bearer}, timeout=PATIENCE_S
+            ) as client:
                 refused = await client.put(EVENT, json={"title": "Launch", "description": half})
         assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")

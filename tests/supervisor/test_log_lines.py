@@ -12,7 +12,7 @@ from tests.cli.commands import START_TIMEOUT_S, served
 from tests.clients.wire import wire
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, token
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 CONTENT = "the-words-of-a-person"
 
@@ -62,7 +62,7 @@ async def test_a_request_keeps_its_id_through_the_node_and_gets_one_where_it_has
     with redis_server() as redis:
         async with (
             served(tmp_path, "--workers", "2", "--redis", redis.url) as server,
-            httpx.AsyncClient() as client,
+            httpx.AsyncClient(timeout=PATIENCE_S) as client,
         ):
             place = f"{server.admin}/v1/resources/event/1"
             kept = await client.get(place, headers={"X-Request-ID": "from-the-proxy.7"})

@@ -20,10 +20,7 @@ from tests.clients.wire import Wire, wire
 from tests.servers import redis_server
 from tests.supervisor.test_flags import admitted, until_admitted
 from tests.supervisor.test_supervisor import WORKERS, metrics, token
-from tests.waiting import until
-
-# What the issue asks for is a second; a limit of the test, generous on a busy machine.
-IN_FORCE_WITHIN_S = 30.0
+from tests.waiting import PATIENCE_S, until
 
 
 async def run(server: Server, command: str, *words: str, signer: Server | None = None) -> Finished:
@@ -43,10 +40,9 @@ def made(server: Server, **claims: Any) -> str:
 
 async def revoked(opened: Wire) -> None:
     """The session ends because its token was revoked."""
-    with trio.fail_after(IN_FORCE_WITHIN_S):
-        error = await opened.take("ERROR")
-        assert (error["code"], "revoked" in error["message"]) == ("UNAUTHENTICATED", True)
-        assert await opened.closed() == 4401
+    error = await opened.take("ERROR")
+    assert (error["code"], "revoked" in error["message"]) == ("UNAUTHENTICATED", True)
+    assert await opened.closed() == 4401
 
 
 async def test_revocation_at_one_node_closes_sessions_of_the_other(tmp_path: Path) -> None:
@@ -82,7 +78,7 @@ async def test_revocation_at_one_node_closes_sessions_of_the_other(tmp_path: Pat
                 assert (await metrics(two))["gateway_sessions_revoked_total"] == 2
                 with redis_py.Redis("127.0.0.1", redis.port) as client:
                     client.delete(REVOCATIONS_KEY)  # lost: those who know put it back
-                    await until(lambda: client.hlen(REVOCATIONS_KEY), within_s=IN_FORCE_WITHIN_S)
+                    await until(lambda: client.hlen(REVOCATIONS_KEY))
         async with served(data[1], *words) as two:
             assert not await admitted(two, other)
 
@@ -125,7 +121,7 @@ async def test_whoever_may_come_in_can_be_revoked_and_disconnected(tmp_path: Pat
 
 
 async def test_less_is_granted_to_a_live_session_and_over_http(tmp_path: Path) -> None:
-    async with served(tmp_path) as server, httpx.AsyncClient() as client:
+    async with served(tmp_path) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
         bearer = made(server, grants={"event:*": "editor"})
         headers = {"Authorization": f"Bearer {bearer}"}
         place = f"{server.http}/v1/resources/event/42"
@@ -156,7 +152,7 @@ async def test_less_is_granted_to_a_live_session_and_over_http(tmp_path: Path) -
 
 
 async def test_a_long_poll_tells_nothing_to_whoever_was_revoked_meanwhile(tmp_path: Path) -> None:
-    async with served(tmp_path) as server, httpx.AsyncClient(timeout=60) as client:
+    async with served(tmp_path) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
         bearer, bob = made(server), await token(server, "bob", "event:*=editor")
         place = f"{server.http}/v1/resources/event/42"
         answers: list[httpx.Response] = []
@@ -183,7 +179,7 @@ async def test_a_user_is_disconnected_and_may_come_back(tmp_path: Path) -> None:
             await one.take("AUTH_ACK")
             await two.take("AUTH_ACK")
             await run(server, "disconnect", "ann")
-            assert await one.closed(IN_FORCE_WITHIN_S) == 4410
+            assert await one.closed() == 4410
             async with wire(server.url, bearer) as again:
                 await again.take("AUTH_ACK")
                 await trio.sleep(1)
@@ -191,7 +187,10 @@ async def test_a_user_is_disconnected_and_may_come_back(tmp_path: Path) -> None:
 
 
 async def test_only_an_operator_revokes_nonsense_is_refused_and_there_is_a_bound(tmp_path: Path) -> None:
-    async with served(tmp_path, "--set", "auth.revocations_max=2") as server, httpx.AsyncClient() as client:
+    async with (
+        served(tmp_path, "--set", "auth.revocations_max=2") as server,
+        httpx.AsyncClient(timeout=PATIENCE_S) as client,
+    ):
         place = f"{server.admin}/v1/revocations"
         looker = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=viewer')}"}
         assert (await client.get(place, headers=looker)).status_code == 200

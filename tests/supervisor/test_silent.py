@@ -19,7 +19,7 @@ from gateway.supervisor import Supervisor, child
 from tests.cli.commands import START_TIMEOUT_S
 from tests.scraped import scraped, until_scraped
 from tests.servers import redis_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 SILENT = "gateway_worker_silent_seconds"
 # More than the kernel keeps of what nobody reads.
@@ -51,7 +51,7 @@ async def silent(admin: str, number: int, least: float) -> None:
 async def test_a_worker_that_hangs_is_told_asked_nothing_and_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with supervised(tmp_path) as (supervisor, admin), httpx.AsyncClient() as client:
+    async with supervised(tmp_path) as (supervisor, admin), httpx.AsyncClient(timeout=PATIENCE_S) as client:
         victim, other = supervisor.serving()
         os.kill(victim.pid, signal.SIGSTOP)
         await silent(admin, victim.number, 5)
@@ -59,7 +59,7 @@ async def test_a_worker_that_hangs_is_told_asked_nothing_and_replaced(
         for _ in range(6):
             assert (await client.get(f"{admin}/readyz")).status_code == 200
         monkeypatch.setattr(child, "SILENT_MAX_S", 8.0)
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             await victim.ended.wait()
         await until(lambda: len(supervisor.serving()) == 2, "another worker", START_TIMEOUT_S)
         assert (victim.status, supervisor.restarts) == (-signal.SIGKILL, 1)
@@ -78,7 +78,7 @@ async def test_whoever_asks_a_worker_that_hangs_can_give_up_and_it_can_be_asked_
         kept = sum(len(frame.body) for frame in victim._unsent.values())
         assert kept == 0, "what nobody waits for is kept"
         os.kill(victim.pid, signal.SIGCONT)
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             answer = await victim.ask(ASKED)
         assert answer.header["status"] == 401
         assert not victim.ended.is_set()

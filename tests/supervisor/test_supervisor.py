@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -29,7 +30,7 @@ from tests.cli.commands import START_TIMEOUT_S, Server, gateway, served
 from tests.clients.wire import Wire, wire
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 WORKERS = ("--workers", "2", "--node", "n1", "--set", "limits.operations_per_minute=0")
 # Clients stay in the worker that they came to: for what is about several workers with one resource.
@@ -70,7 +71,7 @@ def kill(process: psutil.Process) -> None:
 
 async def metrics(server: Server) -> dict[str, float]:
     """The samples of the node, by name and labels' values."""
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         text = (await client.get(f"{server.admin}/metrics")).text
     return {
         "/".join([sample.name, *sample.labels.values()]): sample.value
@@ -139,7 +140,7 @@ async def test_one_admin_port_answers_for_the_node(tmp_path):
     async with (
         node(tmp_path, *SPREAD) as server,
         trio.open_nursery() as nursery,
-        httpx.AsyncClient() as client,
+        httpx.AsyncClient(timeout=PATIENCE_S) as client,
     ):
         bearer = await token(server)
         for worker in ("n1.0", "n1.1"):
@@ -190,7 +191,7 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path):
         assert "ended with status -9" in await server.command.errors()
 
 
-async def test_the_presence_of_a_killed_worker_is_gone_within_15_seconds(tmp_path):
+async def test_the_presence_of_a_killed_worker_goes(tmp_path):
     async with node(tmp_path, *SPREAD) as server, trio.open_nursery() as nursery:
         people = {}
         for user, worker in (("ann", "n1.0"), ("bob", "n1.1")):
@@ -205,7 +206,7 @@ async def test_the_presence_of_a_killed_worker_is_gone_within_15_seconds(tmp_pat
 
         await until(gone, "its connections are gone")
         [survivor] = people.keys() - gone()
-        left = await people[survivor].take("PRESENCE_LEAVE", wait_s=15)
+        left = await people[survivor].take("PRESENCE_LEAVE")
         assert [left["user_id"]] == gone()
         nursery.cancel_scope.cancel()
 
@@ -296,7 +297,10 @@ async def test_sighup_reads_the_settings_again_and_keeps_the_old_ones_when_they_
 async def test_the_admin_port_takes_as_much_as_the_settings_that_were_read_again_allow(tmp_path):
     file = tmp_path / "gateway.toml"
     file.write_text("[limits]\ndocument_bytes_max = 4096\n")
-    async with node(tmp_path, "--config", str(file)) as server, httpx.AsyncClient() as client:
+    async with (
+        node(tmp_path, "--config", str(file)) as server,
+        httpx.AsyncClient(timeout=PATIENCE_S) as client,
+    ):
         place = f"{server.admin}/v1/resources/event/42"
         headers = {"Authorization": f"Bearer {await token(server, grant='event:*=admin')}"}
         large = {"title": "Lunch", "description": "x" * 10_000}
@@ -319,7 +323,7 @@ async def test_what_an_operator_does_by_signals_is_in_the_audit_once(tmp_path):
             server.command.process.send_signal(signal.SIGHUP)
             await server.command.log.told("all workers are new")
             assert await server.stop() == 0
-        async with node(tmp_path, *words) as server, httpx.AsyncClient() as client:
+        async with node(tmp_path, *words) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
             operator = {"Authorization": f"Bearer {await token(server, grant='node:admin=viewer')}"}
             found = (await client.get(f"{server.admin}/v1/audit?actor=operator", headers=operator)).json()
     acts = [(record["act"], record["subject"], record["details"]) for record in found["records"]]
@@ -333,7 +337,7 @@ async def test_settings_that_only_the_first_worker_took_are_in_the_audit(tmp_pat
     with shared_postgres().database() as dsn:
         words = ("--config", str(file), "--postgres", dsn, "--set", "timeouts.drain_grace_s=0.1")
         assert (await gateway("migrate", "--postgres", dsn)).status == 0
-        async with node(tmp_path, *words) as server, httpx.AsyncClient() as client:
+        async with node(tmp_path, *words) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
             told, supervisor = server.command.log.told, psutil.Process(server.command.process.pid)
             usual = supervisor.rlimit(psutil.RLIMIT_NOFILE)
             await told("worker 0 is ready")
@@ -412,7 +416,7 @@ async def test_workers_end_with_their_supervisor(tmp_path):
         processes = workers(server)
         assert len(processes) == 2
         server.command.process.kill()
-        await until(lambda: not any(process.is_running() for process in processes), "all ended", 15)
+        await until(lambda: not any(process.is_running() for process in processes), "all ended")
 
 
 async def test_when_a_worker_dies_the_other_refuses_beyond_its_most_and_stays_well(tmp_path):
@@ -429,7 +433,7 @@ async def test_when_a_worker_dies_the_other_refuses_beyond_its_most_and_stays_we
                         await connected.take("AUTH_ACK")
                         held.append(connected)
                         task_status.started(True)
-                        await connected.closed(60)
+                        await connected.closed(math.inf)
                         held.remove(connected)
                 except InvalidStatus as error:
                     after_s = int(error.response.headers["Retry-After"])
@@ -455,10 +459,8 @@ async def test_when_a_worker_dies_the_other_refuses_beyond_its_most_and_stays_we
                 assert await connected.ask("PING") == {}
             os.kill(server.command.process.pid, signal.SIGCONT)
             await restarted(server)
-            more = 0
-            for _ in range(10):
-                more += await nursery.start(hold)
-            assert more, "the new worker takes nobody"
+            while not await nursery.start(hold):
+                pass  # the kernel chose the survivor, which is full
             assert survivor.is_running()
             nursery.cancel_scope.cancel()
 

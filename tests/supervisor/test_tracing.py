@@ -27,6 +27,7 @@ from tests.clients.desk import replace
 from tests.clients.wire import wire
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import token
+from tests.waiting import PATIENCE_S
 
 SECRET_TEXT = "what was written stays here"
 TOKEN_MARK = "eyJ"
@@ -56,7 +57,7 @@ class Collector:
 
     async def until(self, names: Sequence[str]) -> dict[str, tuple[str, Any]]:
         """The first whole trace with spans of these names."""
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             while True:
                 for _, root in self.spans:
                     found = {span.name: (node, span) for node, span in self.spans if _same(span, root)}

@@ -12,6 +12,7 @@ import trio
 
 from tests.cli.commands import READY, gateway, running
 from tests.servers import free_port, postgres_server, redis_server
+from tests.waiting import PATIENCE_S
 
 
 def serving(data: Path, *words: str) -> tuple[str, ...]:
@@ -34,7 +35,7 @@ async def test_a_gateway_that_starts_before_its_servers_serves_when_they_are_the
                 await trio.to_thread.run_sync(redis.start)
                 found = READY.fullmatch(await command.line())
                 assert found
-                async with httpx.AsyncClient() as client:
+                async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
                     assert (await client.get(f"{found[2]}/readyz")).json()["status"] == "ready"
 
 

@@ -11,6 +11,7 @@ from websockets.exceptions import InvalidStatus
 from tests.clients.wire import Wire, wire
 from tests.scraped import scraped, until_scraped
 from tests.supervisor.test_supervisor import SPREAD, node, on, token
+from tests.waiting import PATIENCE_S
 
 EDIT = {"op": "add", "path": "", "value": {"title": "Lunch"}}
 
@@ -78,7 +79,7 @@ async def test_a_node_is_ready_while_any_worker_has_room_and_full_when_none_has(
     async with (
         node(tmp_path, *SPREAD, "--set", "server.connections_max=1") as server,
         trio.open_nursery() as nursery,
-        httpx.AsyncClient() as client,
+        httpx.AsyncClient(timeout=PATIENCE_S) as client,
     ):
         bearer = await token(server)
         ready = f"{server.admin}/readyz"

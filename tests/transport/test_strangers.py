@@ -21,7 +21,7 @@ from gateway.transport.handshakes import Handshakes
 from gateway.transport.portable.transport import PortableTransport
 from tests.contracts.transport_contract import Client, TransportHarness, code_of, raw_answer
 from tests.transport.wire import PING, PONG, TEXT, Gone, RawClient, frame, request
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 ECHO = b'{"do": "echo", "text": "x"}'
 KIB = 1024
@@ -132,7 +132,7 @@ class Strangers(TransportHarness):
                 await client.send(request()[:20])
             await trio.sleep(0.05)
             refused = await served.dial()
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 assert await ended(refused)
             assert served.counters.connections_rejected["503"] == 1
             await held[0].send(request()[20:])

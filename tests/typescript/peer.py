@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tests import nodejs
 from tests.missing import skip_or_fail
+from tests.waiting import PATIENCE_S
 
 # Requests on their way at once: few enough that neither pipe fills up with nobody reading the other one.
 BATCH = 50
@@ -51,7 +52,7 @@ class Peer:
     ) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(timeout=60)
+        self._process.wait(PATIENCE_S)
         self._process.stdout.close()
 
 

@@ -25,6 +25,7 @@ from gateway.transport.listening import RenewedCertificate
 from gateway.transport.portable.transport import PortableTransport
 from tests.contracts.transport_contract import Core, TransportContract
 from tests.transport.wire import Gone, RawClient, request
+from tests.waiting import PATIENCE_S
 
 
 class TestPortableTransport(TransportContract):
@@ -74,13 +75,15 @@ async def test_it_serves_tls_and_drops_who_speaks_plainly(tmp_path: Path) -> Non
     trusted = ssl.create_default_context(cafile=str(cert))
     async with trio.open_nursery() as nursery:
         [(_, port)] = await nursery.start(transport.serve, core)
-        async with connect(f"wss://127.0.0.1:{port}/realtime", ssl=trusted, proxy=None) as client:
+        async with connect(
+            f"wss://127.0.0.1:{port}/realtime", ssl=trusted, proxy=None, open_timeout=PATIENCE_S
+        ) as client:
             text = "x" * 100_000  # more than one TLS record each way
             await client.send(json.dumps({"do": "echo", "text": text}))
             assert json.loads(await client.recv())["text"] == text
             plain = await RawClient.connect(port)
             await plain.send(request())
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_S):
                 assert b"101" not in await plain.rest()
             await plain.aclose()
             await client.send(json.dumps({"do": "close", "code": 4401, "reason": "bye"}))
@@ -100,12 +103,12 @@ async def test_a_certificate_that_was_replaced_serves_the_next_connection(tmp_pa
     async with trio.open_nursery() as nursery:
         [(_, port)] = await nursery.start(transport.serve, Core(transport))
         url = f"wss://127.0.0.1:{port}/realtime"
-        async with connect(url, ssl=old, proxy=None) as first:
+        async with connect(url, ssl=old, proxy=None, open_timeout=PATIENCE_S) as first:
             new_key.replace(key)  # not the certificate's any more
-            async with connect(url, ssl=old, proxy=None):
+            async with connect(url, ssl=old, proxy=None, open_timeout=PATIENCE_S):
                 pass
             new_cert.replace(cert)
-            async with connect(url, ssl=new, proxy=None):
+            async with connect(url, ssl=new, proxy=None, open_timeout=PATIENCE_S):
                 await first.send(json.dumps({"do": "echo", "text": "still here"}))
                 assert json.loads(await first.recv())["text"] == "still here"
         nursery.cancel_scope.cancel()
@@ -174,7 +177,7 @@ async def test_several_workers_share_a_port() -> None:
         second = PortableTransport(config.with_(server={"port": port}), Counters(), reuse_port=True)
         core = Core(second)
         await nursery.start(second.serve, core)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not core.clients:
                 client = await RawClient.open(port)
                 await client.aclose()
@@ -190,7 +193,9 @@ async def test_it_listens_on_every_address_of_its_host() -> None:
         assert {host for host, _ in bound} == hosts
         for host, port in bound:
             authority = f"[{host}]" if ":" in host else host
-            async with connect(f"ws://{authority}:{port}/realtime", proxy=None) as client:
+            async with connect(
+                f"ws://{authority}:{port}/realtime", proxy=None, open_timeout=PATIENCE_S
+            ) as client:
                 await client.send('{"do": "echo", "text": "here"}')
                 assert json.loads(await client.recv())["text"] == "here"
             assert core.requests[-1].remote.startswith(f"{authority}:")
