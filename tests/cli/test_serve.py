@@ -169,7 +169,7 @@ async def test_in_a_terminal_it_shows_how_to_connect(tmp_path):
     [((), 200), (("--no-demo",), 404), (("--host", "0.0.0.0"), 404), (("--host", "0.0.0.0", "--demo"), 200)],
 )
 async def test_the_demo_is_there_on_loopback_or_where_it_is_asked_for(tmp_path, words, status):
-    async with served(tmp_path, *words) as server, httpx.AsyncClient() as client:
+    async with served(tmp_path, *words) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
         assert (await client.get(f"{server.http}/")).status_code == status
         assert await server.stop() == 0
         told = await server.command.errors()

@@ -740,7 +740,7 @@ async def test_cpu_of_requests_that_nobody_signed_in_for_is_their_addresss(tmp_p
         visitors, now_s, answers = node.node.endpoint.visitors, node.node.hub.now_s(), []
 
         async def ask(path: str, **headers: str) -> None:
-            async with httpx.AsyncClient(base_url=node.client.base_url) as stranger:
+            async with httpx.AsyncClient(base_url=node.client.base_url, timeout=PATIENCE_S) as stranger:
                 told = await stranger.get(path, headers={"X-Forwarded-For": "6.6.6.6", **headers})
                 answers.append(told.status_code)
 
@@ -758,7 +758,7 @@ async def test_cpu_of_requests_that_nobody_signed_in_for_is_their_addresss(tmp_p
         answers.clear()
         nursery.start_soon(ask, "/nothing")
         nursery.start_soon(partial(ask, EVENT, Authorization="Bearer no"))
-        async with httpx.AsyncClient(base_url=node.client.base_url) as other:
+        async with httpx.AsyncClient(base_url=node.client.base_url, timeout=PATIENCE_S) as other:
             for _ in range(5):
                 assert (await other.get("/nothing")).status_code == 404
         assert (await node.client.get(EVENT)).status_code == 404
