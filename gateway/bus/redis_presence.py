@@ -32,6 +32,7 @@ from gateway.redislink.keys import LEFT, leases, partition_of
 from gateway.redislink.keys import presence as presence_key
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
+from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
 
@@ -109,37 +110,58 @@ class RedisPresence:
         Entries of lost nodes are left out too, and deleted.
         """
         found: dict[str, Sequence[Member]] = {}
-        doubtful: dict[str, Sequence[Member]] = {}
+        doubtful: dict[Address, list[str]] = defaultdict(list)
         replies = await self._shards.calls([self._entries_call(name) for name in resources])
+        slices = Slices(trio.current_time)
         for name, reply in zip(resources, replies, strict=True):
             if not _failed(reply):
-                members: Sequence[Member] = [_member(session, value) for session, value in reply.items()]
-                (doubtful if self._lost_of(name, members) else found)[name] = members
-        for name, members in doubtful.items():
-            with suppress(LogUnavailable):
-                found[name] = await self._without_lost(name, members)
+                found[name] = [_member(session, value) for session, value in reply.items()]
+                if self._lost_of(name, found[name]):
+                    doubtful[self._owner(name)].append(name)
+            await slices.pause()
+        if doubtful:
+            # A node takes its lease before it writes entries, so a look that comes after them is fair.
+            async with trio.open_nursery() as nursery:
+                for address in doubtful:
+                    nursery.start_soon(self._leave_out_lost, address, doubtful[address], found)
         return found
 
     def _entries_call(self, resource: str) -> Call:
         key = presence_key(resource, self._config.partitions)
         return Call(partition_of(resource, self._config.partitions), pack(("HGETALL", key)))
 
+    def _owner(self, resource: str) -> Address:
+        return self._shards.table.owners[partition_of(resource, self._config.partitions)]
+
     def _lost_of(self, resource: str, members: Sequence[Member]) -> list[Member]:
         """Those of lost nodes, as far as is known."""
-        address = self._shards.table.owners[partition_of(resource, self._config.partitions)]
+        address = self._owner(resource)
         return [member for member in members if not self._counts(address, member.node)]
 
-    async def _without_lost(self, resource: str, members: Sequence[Member]) -> Sequence[Member]:
-        """Raises LogUnavailable."""
+    async def _leave_out_lost(
+        self, address: Address, resources: Sequence[str], found: dict[str, Sequence[Member]]
+    ) -> None:
+        """Look at one server's leases, and take out of `found` whom they don't name; a resource whose server
+        doesn't answer goes altogether."""
+        try:
+            await self._look(address)
+        except LogUnavailable:
+            for name in resources:
+                del found[name]
+            return
+        drops: list[Call] = []
+        for name in resources:
+            lost = self._lost_of(name, found[name])
+            found[name] = [member for member in found[name] if member not in lost]
+            if lost:
+                drops.append(self._drop_call(name, lost))
+        await self._shards.calls(drops)  # entries that stay are left out again
+
+    def _drop_call(self, resource: str, lost: Sequence[Member]) -> Call:
+        key, name = presence_key(resource, self._config.partitions), self._shards.library.function("drop")
+        read = [part for member in lost for part in (member.session, _value(member.node, member.entry))]
         partition = partition_of(resource, self._config.partitions)
-        # A node takes its lease before it writes entries, so a look that comes after them is fair.
-        await self._look(self._shards.table.owners[partition])
-        lost = self._lost_of(resource, members)
-        if lost:
-            key, name = presence_key(resource, self._config.partitions), self._shards.library.function("drop")
-            read = [part for member in lost for part in (member.session, _value(member.node, member.entry))]
-            await self._shards.call(Call(partition, pack(("FCALL", name, 1, key, *read))))
-        return [member for member in members if member not in lost]
+        return Call(partition, pack(("FCALL", name, 1, key, *read)))
 
     def _counts(self, address: Address, node: str) -> bool:
         alive = self._alive.get(address)

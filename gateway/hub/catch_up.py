@@ -241,7 +241,7 @@ class CatchUp:
         """Go over to the log's head, past changes that are too many or not kept; False: try again."""
         known, continues = room.version, await _continues(self._log, room)
         if continues is False:
-            return await self._take_other_history(room)
+            return not room.appending and await self._take_other_history(room)
         fresh = (await replay.load(self._log, room.resource, self._config.log.seq_kept)).history
         if room.appending or fresh.epoch != room.epoch or fresh.version <= room.version:
             return False

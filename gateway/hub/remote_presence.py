@@ -180,12 +180,11 @@ class RemotePresence:
         members = await self._leases.members(list(rooms))
         slices = Slices(self._now_s)
         for name, room in rooms.items():
+            await slices.pause()  # never after the last one, which its caller may be about to open
             if name in members:
                 self._take_all(room, members[name], asked_s)
             else:
                 self.reconcile_soon(name)
-            if slices.over:
-                await slices.pause()
         return len(members) == len(rooms)
 
     def _take_all(self, room: Room, members: Sequence[Member], asked_s: float) -> None:

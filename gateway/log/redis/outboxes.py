@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -33,7 +34,7 @@ ASKED_AT_ONCE = 64
 # An append that comes meanwhile waits for so many calls of each worker's archive, and as many again while it
 # evicts.
 CALLS_AT_ONCE = 32
-# Resources of a partition that are told to be archived by one call, which takes as long as so many.
+# Resources of a partition that are told to be archived by one call, which counts as so many.
 HEADS_A_CALL = 8
 # So many have a command's time together.
 CALLS_A_DEADLINE = 1000
@@ -164,17 +165,23 @@ class RedisOutbox:
 
         Those aren't held any more, and stay as they are: whoever takes their entries tells it again.
         """
-        told = [
-            (partition, part)
-            for partition, mark in marks.items()
-            for part in _parts(mark.heads, HEADS_A_CALL)
-        ]
-        replies = await self._each(
-            (self._codec.archived(partition, heads, self._history(partition)) for partition, heads in told),
-            at_once=CALLS_AT_ONCE // HEADS_A_CALL,
-        )
+        by_size: dict[int, list[tuple[int, list[tuple[str, int, int]]]]] = defaultdict(list)
+        for partition, mark in marks.items():
+            for heads in _parts(mark.heads, HEADS_A_CALL):
+                by_size[len(heads)].append((partition, heads))
+        told: list[int] = []
+        replies: list[Reply] = []
+        for size, calls in by_size.items():
+            told += [partition for partition, _ in calls]
+            replies += await self._each(
+                (
+                    self._codec.archived(partition, heads, self._history(partition))
+                    for partition, heads in calls
+                ),
+                each_as=size,
+            )
         self.trouble = _trouble(replies) or self.trouble
-        failed = {partition for (partition, _), reply in zip(told, replies, strict=True) if _failed(reply)}
+        failed = {partition for partition, reply in zip(told, replies, strict=True) if _failed(reply)}
         for partition in failed:
             self._held.pop(partition, None)
         return failed
@@ -268,8 +275,8 @@ class RedisOutbox:
         names = (keys.tag(partition), keys.outbox(partition))
         return Call(partition, pack((command, self._codec.function(function), len(names), *names, *args)))
 
-    async def _each(self, calls: Iterable[Call], at_once: int = CALLS_AT_ONCE) -> list[Reply]:
-        """The replies to calls, with the error where there is none."""
+    async def _each(self, calls: Iterable[Call], each_as: int = 1) -> list[Reply]:
+        """The replies to calls, with the error where there is none. Each counts as so many."""
         asked: list[Call] = []
         slices = Slices(trio.current_time)
         for call in calls:  # each is made when it is asked for
@@ -277,9 +284,10 @@ class RedisOutbox:
             if slices.over:
                 await slices.pause()
         replies: list[Reply] = []
-        for first in range(0, len(asked), CALLS_A_DEADLINE):
-            part = asked[first : first + CALLS_A_DEADLINE]
-            replies += await self._shards.calls(part, at_once=at_once)
+        a_deadline = CALLS_A_DEADLINE // each_as
+        for first in range(0, len(asked), a_deadline):
+            part = asked[first : first + a_deadline]
+            replies += await self._shards.calls(part, at_once=CALLS_AT_ONCE // each_as)
         return replies
 
 
