@@ -1,7 +1,8 @@
 """Events that a calendar's index has to be compared with, by calendar.
 
 They are compared gently, one after the other. One that takes long, for its server is slow or away, holds up
-no other: beside it the next ones go on, up to a bound.
+none of those that wait already: beside it they go on, up to a bound. Then come those that were added meanwhile,
+and those whose log was away.
 """
 
 from __future__ import annotations
