@@ -1,7 +1,7 @@
 """Events that a calendar's index has to be compared with, by calendar.
 
 They are compared gently, one after the other. One that takes long, for its server is slow or away, holds up
-none of those that wait already: beside it they go on, up to a bound. Then come those that were added meanwhile,
+none of those that wait already: beside it they go on, up to a bound. Then come those that were added since,
 and those whose log was away.
 """
 
