@@ -274,8 +274,7 @@ class LimitsSettings(Section):
     )
     user_cpu_share: float = tunable(
         0.05,
-        "CPU of a worker for one user's messages, and for one address's HTTP requests without a token, over "
-        "time; then they wait. 1: no limit",
+        "CPU of a worker for one user's messages, over time; then they wait. 1: no limit",
         least=0.001,
         most=1,
         live=True,

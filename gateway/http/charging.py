@@ -14,8 +14,6 @@ REQUEST_S = 0.0005
 
 # Where `requests.identity_of` says who asks.
 USER = "gateway.user_id"
-# Where `Visited` says who pays, in seconds, where nobody signed in.
-STRANGER = "gateway.stranger"
 
 
 class Charged:
@@ -45,8 +43,6 @@ class Charged:
         try:
             await Metered(answer(), trio.current_time, held)
         finally:
-            user_id, stranger = scope.get(USER), scope.get(STRANGER)
+            user_id = scope.get(USER)
             if user_id is not None:
                 self._resources.spend_cpu(user_id, busy_s)
-            elif stranger is not None:
-                stranger(busy_s)

@@ -1,17 +1,14 @@
-"""Whose address a request counts for, and that an address with many bad tokens, or much else that nobody
-signed in for, waits."""
+"""Whose address a request counts for, and that an address with many bad tokens waits."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.admission.addresses import host_of
-from gateway.http.charging import STRANGER
 from gateway.http.problems import Problem, response
 from gateway.sessions.visitors import Visitors
 
@@ -19,9 +16,8 @@ UNAUTHORIZED = 401
 
 
 class Visited:
-    """An application whose requests with bad tokens are counted; those without a token, and those of an
-    address whose tokens aren't looked at, take turns where they are much. The client of a request is who a
-    proxy says that it is: `client_of(peer, X-Forwarded-For)`."""
+    """An application whose requests with bad tokens are counted; `client_of(peer, X-Forwarded-For)`. The
+    client of a request with a token is who a proxy says that it is."""
 
     def __init__(self, app: ASGIApp, visitors: Visitors, client_of: Callable[[str, str | None], str]) -> None:
         self._app = app
@@ -30,7 +26,7 @@ class Visited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        if scope.get("client") is None:
+        if "authorization" not in headers or scope.get("client") is None:
             await self._app(scope, receive, send)
             return
         host, port = scope["client"]
@@ -38,14 +34,8 @@ class Visited:
         forwarded = ",".join(headers.getlist("x-forwarded-for")) or None
         remote = self._client_of(peer, forwarded)
         scope["client"] = (host_of(remote), int(remote.rpartition(":")[2]))
-        scope[STRANGER] = partial(self._visitors.spend_cpu, remote)
-        if "authorization" not in headers:
-            await self._visitors.turn(remote)
-            await self._app(scope, receive, send)
-            return
         slowed = self._visitors.slowed(remote)
         if slowed is not None:
-            await self._visitors.turn(remote)
             wait = {"Retry-After": str(math.ceil(slowed.wait_s))}
             problem = Problem(429, f"{slowed.text}; wait.", headers=wait, code="RATE_LIMITED")
             await response(problem)(scope, receive, send)

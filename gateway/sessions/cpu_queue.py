@@ -8,28 +8,14 @@ that comes over HTTP takes a turn, whoever sends it.
 
 from __future__ import annotations
 
-import math
-
 import trio
 
-from gateway.config import LimitsSettings
 from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
 
 # A turn is so much work at least: many small messages are handled in one. Then the loop is everybody else's
 # for so many times as long: who comes meanwhile hardly notices.
 TURN_S = 0.001
 TURN_PAUSES = 8.0
-# Who used so much CPU beyond his share is over it: more than a message of the dearest kind, than a month of
-# events that are opened, or than the machine takes away.
-CPU_MUCH_S = 0.05
-
-
-def cpu_of(limits: LimitsSettings) -> tuple[float, float, float]:
-    """What a user may take of a core: so much a second (0: no limit), at once, and when he is over it."""
-    share = limits.user_cpu_share
-    if share == 1:
-        return 0.0, limits.user_cpu_burst_s, math.inf
-    return share, limits.user_cpu_burst_s, CPU_MUCH_S
 
 
 class CpuQueue:

@@ -15,7 +15,7 @@ from gateway.admission import (
     Shares,
     origin_allowed,
 )
-from gateway.config import Config, FeaturesSettings
+from gateway.config import Config, FeaturesSettings, LimitsSettings
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
 from gateway.ports import (
@@ -35,7 +35,6 @@ from gateway.runtime.timeslice import Slices
 from gateway.sessions import authentication, claims, handlers, single
 from gateway.sessions.accepting import AcceptPace
 from gateway.sessions.context import SessionContext
-from gateway.sessions.cpu_queue import cpu_of
 from gateway.sessions.handoff import HandOver, SessionState, stays
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.registry import Registry
@@ -51,6 +50,9 @@ SWEEP_INTERVAL_S = 0.25
 FULL_RETRY_AFTER_S = 5
 # So many readers of one resource keep the worker busy that it is at home in: more stay where they are.
 CROWD = 100
+# Who used so much CPU beyond his share is over it: more than a message of the dearest kind, than a month of
+# events that are opened, or than the machine takes away.
+CPU_MUCH_S = 0.05
 
 
 def _try_later(text: str, wait_ms: int = FULL_RETRY_AFTER_S * 1000) -> Refused:
@@ -80,6 +82,14 @@ def _subprotocol(request: UpgradeRequest) -> str | None:
     """The one that is spoken, where the client offers it."""
     offered = request.headers.get("sec-websocket-protocol", "").split(",")
     return SUBPROTOCOL if SUBPROTOCOL in (name.strip() for name in offered) else None
+
+
+def cpu_of(limits: LimitsSettings) -> tuple[float, float, float]:
+    """What a user may take of a core: so much a second (0: no limit), at once, and when he is over it."""
+    share = limits.user_cpu_share
+    if share == 1:
+        return 0.0, limits.user_cpu_burst_s, math.inf
+    return share, limits.user_cpu_burst_s, CPU_MUCH_S
 
 
 class Endpoint:

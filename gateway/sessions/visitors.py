@@ -1,5 +1,4 @@
-"""How many connections an address and a user have in this worker; how often an address showed a bad token,
-and how much CPU its requests took for which nobody signed in."""
+"""How many connections an address and a user have in this worker; how often an address showed a bad token."""
 
 from __future__ import annotations
 
@@ -12,7 +11,6 @@ from gateway.admission import Shares
 from gateway.admission.addresses import neighbourhood_of
 from gateway.config import LimitsSettings
 from gateway.ports import HttpService
-from gateway.sessions.cpu_queue import CpuQueue, cpu_of
 from gateway.sessions.seldom import Seldom
 
 logger = logging.getLogger(__name__)
@@ -35,8 +33,6 @@ class Visitors:
         self._connections: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
         self._failures = Shares(0, 1)
-        self.cpu = Shares(0, 1)
-        self.turns = CpuQueue()
         self._seldom = Seldom(now_s)
         self._limits = limits
         self.reload()
@@ -45,7 +41,6 @@ class Visitors:
         """The limits have changed."""
         per_s = self._limits.failed_authentications_per_minute / 60
         self._failures.set(per_s, self._limits.failed_authentications_burst)
-        self.cpu.set(*cpu_of(self._limits))
 
     def too_many(self, remote: str) -> TooMany | None:
         """Why a connection from there isn't taken now."""
@@ -76,17 +71,6 @@ class Visitors:
                 "it in server.proxies",
                 address,
             )
-
-    async def turn(self, remote: str) -> None:
-        """Wait, where strangers from there took more CPU than a user may, for a turn among all such."""
-        address = neighbourhood_of(remote)
-        if self.cpu.over(address, self._now_s()):
-            await self.turns.enter()
-            self.cpu.linger(address, self._now_s())
-
-    def spend_cpu(self, remote: str, seconds: float) -> None:
-        """A request of a stranger from there took so much."""
-        self.cpu.spend(neighbourhood_of(remote), seconds, self._now_s())
 
     def too_many_of(self, user_id: str) -> bool:
         """Whether a user has as many connections as are allowed."""

@@ -730,43 +730,6 @@ async def test_cpu_of_requests_is_their_users(tmp_path, transport):
         assert (await node.client.get(path)).status_code == 200
 
 
-async def test_cpu_of_requests_that_nobody_signed_in_for_is_their_addresss(tmp_path, transport):
-    """Who used much takes turns with others like him; users, and other addresses, wait for nobody."""
-    server = {"proxies": ("127.0.0.1",)}
-    async with (
-        served(tmp_path, transport, limits=SHARED, server=server) as node,
-        trio.open_nursery() as nursery,
-    ):
-        visitors, now_s, answers = node.node.endpoint.visitors, node.node.hub.now_s(), []
-
-        async def ask(path: str, **headers: str) -> None:
-            async with httpx.AsyncClient(base_url=node.client.base_url, timeout=PATIENCE_S) as stranger:
-                told = await stranger.get(path, headers={"X-Forwarded-For": "6.6.6.6", **headers})
-                answers.append(told.status_code)
-
-        for path, headers in (("/nothing", {}), (EVENT, {"Authorization": "Bearer no"})):
-            owed_s = visitors.cpu.owed("6.6.6.6", now_s)
-            await ask(path, **headers)
-            await until(lambda owed_s=owed_s: visitors.cpu.owed("6.6.6.6", now_s) > owed_s)
-        assert (await node.client.get(EVENT, headers={"X-Forwarded-For": "7.7.7.7"})).status_code == 404
-        assert visitors.cpu.owed("7.7.7.7", now_s) == 0
-        for _ in range(101):
-            visitors.failed("6.6.6.6:1")
-        visitors.spend_cpu("6.6.6.6:1", 1.0)
-        for _ in range(2):
-            visitors.turns.spent(PAUSE_MAX_S / BEYOND_PAUSES)
-        answers.clear()
-        nursery.start_soon(ask, "/nothing")
-        nursery.start_soon(partial(ask, EVENT, Authorization="Bearer no"))
-        async with httpx.AsyncClient(base_url=node.client.base_url, timeout=PATIENCE_S) as other:
-            for _ in range(5):
-                assert (await other.get("/nothing")).status_code == 404
-        assert (await node.client.get(EVENT)).status_code == 404
-        assert answers == []
-        await until(lambda: len(answers) == 2)
-        assert sorted(answers) == [404, 429]
-
-
 async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, transport, monkeypatch):
     monkeypatch.setattr(request_charges, "TURN_WAIT_MAX_S", 30.0)
     large = {"title": "a", "description": "x" * request_charges.LARGE_BYTES}

@@ -15,7 +15,8 @@ from gateway.hub.heavy import BEYOND_PAUSES
 from gateway.sessions import session as sessions
 from gateway.sessions.account import BYTE_S, MESSAGE_S
 from gateway.sessions.charges import spend_bytes
-from gateway.sessions.cpu_queue import CPU_MUCH_S, TURN_PAUSES, TURN_S
+from gateway.sessions.cpu_queue import TURN_PAUSES, TURN_S
+from gateway.sessions.endpoint import CPU_MUCH_S
 from gateway.sessions.metered import Metered
 from tests.held import Held
 from tests.rooms.parts import CONFIG
