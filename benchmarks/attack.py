@@ -401,6 +401,11 @@ class Honest:
         for client in self._clients:
             client.close()
 
+    def stay(self) -> None:
+        """Each of them says that it is there, and answers the node's own pings."""
+        for client in self._clients:
+            client.ask("PING", f"p{next(self._numbers)}")
+
     def measured(self, seconds: float) -> Json:
         """Milliseconds of pings and edits from when they were due, and the most memory that the node had."""
         pings: list[float] = []
@@ -464,7 +469,7 @@ def documents_mb(name: str, count: int) -> float:
 
 @contextmanager
 def attackers(name: str, port: int, count: int, nice: int, honest: Honest) -> Iterator[None]:
-    """So many processes that attack; meanwhile `honest` goes on, for nobody is silent for a minute."""
+    """So many processes that attack. `honest` stays until they do: who is silent for a minute is closed."""
     command = [sys.executable, "-m", "benchmarks.attack", "--attack", name, "--port", str(port), "--number"]
     processes = [
         subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, preexec_fn=lambda: os.nice(nice))
@@ -492,7 +497,7 @@ def _await_begun(name: str, process: subprocess.Popen[bytes], honest: Honest) ->
     while not select.select([process.stdout], [], [], 1.0)[0]:
         if time.perf_counter() > end_s:
             raise RuntimeError(f"an attacker of {name} doesn't get to attack")
-        honest.measured(0)
+        honest.stay()
     if process.stdout.readline().strip() != BEGUN.encode():
         raise RuntimeError(f"an attacker of {name} ended before it attacked")
 
