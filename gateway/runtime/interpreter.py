@@ -1,4 +1,4 @@
-"""How a node treats its machine and its interpreter: descriptors, garbage collector, thread switching.
+"""How a node treats its machine and its interpreter: descriptors, collector, thread switching, freed memory.
 
 `runtime` is entered once by a node; `doctor` reads the same facts to tell the operator what to change.
 """
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import trio
 
 from gateway.runtime.histogram import Histogram
+from gateway.runtime.memory import give_back_large_blocks
 from gateway.runtime.metrics import Counters
 
 # Descriptors that aren't client sockets: log, listeners, admin connections, Redis, imports.
@@ -149,8 +150,9 @@ class Runtime:
 def runtime(counters: Counters) -> Iterator[Runtime]:
     """Set the collector's thresholds and the switch interval, and measure the collector's pauses.
 
-    Everything is as before when the block ends.
+    Everything is as before when the block ends, but that large blocks of memory are given back for good.
     """
+    give_back_large_blocks()
     thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
     pauses = _Pauses(counters.gc_pause_seconds)
     gc.set_threshold(*GC_THRESHOLDS)
