@@ -35,6 +35,7 @@ from gateway.http.requests import (
     target_of,
     whole_number,
 )
+from gateway.hub.replay import Pages
 from gateway.rooms.refusals import other_history
 from gateway.runtime.timeslice import Slices, turns
 from gateway.wire import messages
@@ -96,17 +97,19 @@ class AuthorshipRoutes:
     async def _followed(self, target: Target, begun: Revision, revision: Revision) -> Blame:
         """The blame of a revision, from its changes; raises PatchError where they aren't of its history."""
         blame, after = Blame(orjson.loads(begun.document)), begun.version
-        slices = Slices(trio.current_time, turns())
+        slices, pages = Slices(trio.current_time, turns()), Pages()
         while after < revision.version:
-            most = min(PAGE, revision.version - after)
+            most = min(pages.records, revision.version - after, PAGE - (after - begun.version) % PAGE)
             bodies = await self._resources.history(target.resource, after, most)
             if not bodies:
                 raise erased()
             for body in bodies:
                 for _ in blame.tell(PastChange.of(orjson.loads(body))):
                     await slices.pause()
+            pages.read(len(bodies), sum(map(len, bodies)))
             after += len(bodies)
-            self._resources.charge_read(target.identity.user_id, PAGE_READS)
+            if (after - begun.version) % PAGE == 0 or after == revision.version:
+                self._resources.charge_read(target.identity.user_id, PAGE_READS)
         if (await self._resources.read(target.resource, None)).epoch != revision.epoch:
             raise erased()
         return blame

@@ -17,6 +17,7 @@ from gateway.history.words import summary
 from gateway.http.port import Resources, Revision
 from gateway.http.problems import Problem
 from gateway.http.requests import Target, flag, instant_ms, known_parameters, user_id, whole_number
+from gateway.hub.replay import Pages
 from gateway.runtime.timeslice import Slices, turns
 
 HISTORY_DEFAULT = 100
@@ -171,14 +172,17 @@ async def page_of(
     size_bytes = scanned = 0
     version = page.first
     telling = await Telling.before(resources, target, version) if page.describe else None
-    slices = Slices(trio.current_time, turns())
+    slices, pages = Slices(trio.current_time, turns()), Pages()
     while len(found) < page.limit and size_bytes < HISTORY_BYTES_MAX and scanned < SCANNED_MAX:
-        most = HISTORY_PAGE if page.filtered else min(HISTORY_PAGE, page.limit - len(found))
+        most = min(pages.records, HISTORY_PAGE)
+        if not page.filtered:
+            most = min(most, page.limit - len(found))
         if page.before is not None:
             most = min(most, page.before - version)
         if most <= 0:
             return found, None
         bodies = await resources.history(target.resource, version - 1, most)
+        pages.read(len(bodies), sum(map(len, bodies)))
         for body in bodies:
             if len(found) == page.limit or size_bytes >= HISTORY_BYTES_MAX:
                 break

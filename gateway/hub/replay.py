@@ -24,6 +24,17 @@ PAGE_BYTES = 4 << 20
 FIRST_PAGE_RECORDS = 16
 
 
+class Pages:
+    """How many `records` the next page may have, by the size of those before."""
+
+    def __init__(self) -> None:
+        self.records = FIRST_PAGE_RECORDS
+
+    def read(self, count: int, size: int) -> None:
+        """A page of `count` changes had so many bytes."""
+        self.records = max(1, min(PAGE_RECORDS, 4 * self.records, PAGE_BYTES * count // max(1, size)))
+
+
 class Loaded(NamedTuple):
     """What the log has now: its answer, and the history that this makes."""
 
@@ -65,9 +76,9 @@ async def _made_ms(log: OpLog, resource: str, version: int) -> int:
 
 async def records_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncGenerator[Record, None]:
     """The changes `after + 1 ... upto`, as far as the log has them; raises LogUnavailable."""
-    page = FIRST_PAGE_RECORDS
+    pages = Pages()
     while after < upto:
-        records = await log.read(resource, after, min(page, upto - after))
+        records = await log.read(resource, after, min(pages.records, upto - after))
         size = 0
         for record in records:
             size += len(record.body)
@@ -75,7 +86,7 @@ async def records_after(log: OpLog, resource: str, after: int, upto: int) -> Asy
         if not records:
             return
         after = records[-1].version
-        page = max(1, min(PAGE_RECORDS, 4 * page, PAGE_BYTES * len(records) // max(1, size)))
+        pages.read(len(records), size)
 
 
 def _replayed(resource: str, document: Any, record: Record) -> Entry:

@@ -190,3 +190,25 @@ async def test_a_restore_that_cannot_be_says_why(tmp_path, transport):
         viewer = node.bearer("eve", event="viewer")
         assert (await refused({"version": 1}, **viewer))[0] == 403
         assert (await node.client.get(EVENT)).json()["version"] == 3
+
+
+async def test_large_changes_are_read_a_few_at_a_time(tmp_path, transport):
+    """By blame and by a history: who asks for many at once must not take the node's memory."""
+    async with served(tmp_path, transport) as node:
+        for version in range(1, 41):
+            event = {**LUNCH, "description": f"{version:02}" * 200_000}
+            (await node.client.put(EVENT, json=event)).raise_for_status()
+        log, read_bytes = node.node.hub.log, list[int]()
+        read = log.read
+
+        async def watched(*wanted):
+            records = await read(*wanted)
+            read_bytes.append(sum(len(record.body) for record in records))
+            return records
+
+        log.read = watched
+        for asked in ("blame", "history?user_id=nobody"):
+            read_bytes.clear()
+            (await node.client.get(f"{EVENT}/{asked}")).raise_for_status()
+            assert sum(read_bytes) >= 40 * 400_000
+            assert max(read_bytes) <= 16 * 500_000
