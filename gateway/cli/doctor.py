@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 
 import click
 from rich.console import Console
@@ -35,9 +37,19 @@ def doctor_command(context: click.Context, as_json: bool, config: Config) -> Non
     found = list(findings(config))
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in found], indent=2))
-    else:
+    elif sys.stdout.isatty():
         Console().print(_table(found))
+    else:
+        click.echo("\n".join(_lines(found)))
     context.exit(1 if any(finding.status == "bad" for finding in found) else 0)
+
+
+def _lines(found: list[Finding]) -> Iterator[str]:
+    """Of any length: in a pipe nothing is folded, so that a path or a command can be copied."""
+    for finding in found:
+        yield f"{finding.status:<4}  {finding.name}: {finding.found}"
+        if finding.remedy:
+            yield f"      {finding.remedy}"
 
 
 def _table(found: list[Finding]) -> Table:

@@ -195,6 +195,11 @@ async def test_doctor_and_config_speak_json(tmp_path):
     assert (descriptors["status"] == "bad") == ("1,000,256" in descriptors["remedy"])
     assert {"python", "listen backlog", "port range", "collector", "free space", "disk"} <= set(found)
 
+    piped = await gateway("doctor", *words, COLUMNS="80")
+    lines = piped.out.splitlines()
+    assert f"bad   descriptors: {descriptors['found']}" in lines
+    assert f"      {descriptors['remedy']}" in lines and len(descriptors["remedy"]) > 80
+
     away = await gateway("doctor", "--json", "--redis", "redis://127.0.0.1:1")
     assert away.status == 1 and "127.0.0.1:1/0 can't be reached" in away.out, away
 
