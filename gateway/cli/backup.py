@@ -53,6 +53,8 @@ def backup_command(file: Path, replace: bool, keep: int | None, config: Config) 
 
 
 def _back_up_by_the_clock(config: Config, folder: Path, replace: bool, keep: int) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file: with --keep, name the directory that its backups are in")
     begun_ms = unix_ms()
     target = backup_series.file_of(folder, begun_ms)
     with suppress(GatewayError):  # what is wrong is told below

@@ -491,6 +491,11 @@ async def test_a_directory_takes_a_backup_with_a_name_or_by_the_clock(tmp_path: 
     missing = await gateway("backup", str(tmp_path / "backups"), "--keep", "2", "--data", str(data))
     assert missing.status == 2
     assert f"there is no directory {tmp_path / 'backups'}: make it" in missing.err
+    file = tmp_path / "monday.sqlite3"
+    file.touch()
+    taken = await gateway("backup", str(file), "--keep", "2", "--data", str(data))
+    assert taken.status == 2
+    assert f"{file} is a file: with --keep, name the directory" in taken.err
 
 
 async def test_nodes_of_a_cluster_tell_how_old_its_backup_is_and_a_restore_leaves_that(
