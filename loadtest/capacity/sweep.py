@@ -175,5 +175,6 @@ def stored_points(stored: Mapping[str, Any]) -> list[Point]:
         for point in points:
             itemgetter(*MEMBERS)(point)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"neither a calibration nor a run's report: {error!r}") from None
+        why = f"it has no {error}" if isinstance(error, KeyError) else "what it has is of another form"
+        raise ValueError(f"neither a calibration nor a run's report: {why}") from None
     return points

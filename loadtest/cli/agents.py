@@ -33,6 +33,9 @@ def agent_command(listen: str, secret_file: Path) -> None:
     """
     try:
         address, secret = address_of(listen), read_secret(secret_file)
+    except AgentError as error:
+        raise click.UsageError(str(error)) from None
+    try:
         trio.run(_serve, address, Agent(secret, console.print))
     except AgentError as error:
         raise click.ClickException(str(error)) from None

@@ -240,6 +240,7 @@ def test_a_report_for_which_there_is_no_space_leaves_the_one_that_was_there(tmp_
         '{"points": [1]}',
         '{"points": [{}]}',
         '{"server": 1}',
+        '{"hello": 1}',
         "{",
     ],
 )
@@ -252,6 +253,7 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, command: list[str], t
     result = call(name, *([points, *check, wrong] if check else [wrong]), *options)
     assert result.exit_code == 2
     assert "no model can be made of this: " in result.output.replace("\n", " ")
+    assert "Error(" not in result.output
 
 
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
