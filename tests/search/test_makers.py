@@ -109,6 +109,19 @@ async def until_made(data: Path) -> None:
     await index.aclose()
 
 
+async def test_a_follower_goes_on_while_its_node_drains_and_ends_with_it(data: Path) -> None:
+    async with running(*following(data)) as follower:
+        await until(lambda: (data / INDEX).exists() and not left(data), "an index")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            follower.send_signal(number)
+        await until_made(data)
+        assert follower.poll() is None
+        assert follower.stdin is not None
+        await follower.stdin.aclose()
+        with trio.fail_after(PATIENCE_S):
+            assert await follower.wait() == 0
+
+
 def left(data: Path) -> list[str]:
     return [path.name for path in data.glob(f"{FRESH}*")]
 

@@ -6,6 +6,7 @@ import json
 import signal
 
 import httpx
+import psutil
 
 from gateway.log.search.embedded import INDEX
 from tests.cli.commands import START_TIMEOUT_S, served
@@ -56,6 +57,17 @@ async def test_the_process_that_indexes_for_a_lone_node_logs_as_the_node_does(tm
         assert await server.stop() == 0
         lines = [json.loads(line) for line in (await server.command.errors()).splitlines()]
     assert "gateway.log.search.follower" in {line["logger"] for line in lines}
+
+
+async def test_an_end_that_every_process_of_a_node_is_told_is_no_error(tmp_path):
+    # Who is connected makes the drain take a moment.
+    async with served(tmp_path) as server, wire(server.url, await token(server)):
+        await until((tmp_path / INDEX).exists, within_s=START_TIMEOUT_S)
+        for child in psutil.Process(server.command.process.pid).children(recursive=True):
+            child.terminate()
+        assert await server.stop() == 0
+        said = await server.command.errors()
+    assert "ERROR" not in said and "started again" not in said, said
 
 
 async def test_a_request_keeps_its_id_through_the_node_and_gets_one_where_it_has_none(tmp_path):

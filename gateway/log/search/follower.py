@@ -1,8 +1,9 @@
 """The indexer of a lone node: a process beside it, which reads the node's log and writes the index.
 
 So an edit costs the node nothing more. `python -m gateway.log.search.follower DATA LEVEL FORM NODE` follows
-until its standard input ends, tells how it goes by lines of JSON, and logs as its node does. An index of
-another format, or of another history, is made anew beside the old one, which answers until then.
+until its standard input ends, whatever signals reach it, so what a drain commits is indexed too. It tells how
+it goes by lines of JSON, and logs as its node does. An index of another format, or of another history, is
+made anew beside the old one, which answers until then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,6 +53,8 @@ RETRY_S = 1.0
 DAMAGED_RETRY_MAX_S = 60.0
 NICENESS = 5
 STDIN, STDOUT = 0, 1
+# They reach the whole group or control group of a node that is to end, or to be renewed.
+OF_THE_NODE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Who notices what fails beside its indexers' turns.
 FOLLOWER = "follower"
 # The index that is being made.
@@ -345,6 +349,8 @@ async def serve(data_dir: Path) -> None:
 
 def main() -> None:
     """The process."""
+    for number in OF_THE_NODE:
+        signal.signal(number, signal.SIG_IGN)
     data_dir, level, form, node = sys.argv[1:]
     logs.configure(level, form, node)
     with contextlib.suppress(OSError):
