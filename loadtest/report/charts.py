@@ -13,6 +13,7 @@ from html import escape
 
 WIDTH, HEIGHT = 620, 270
 LEFT, RIGHT, TOP, BOTTOM = 58, 24, 34, 40
+LINE = 14  # of text, with its margin
 
 Point = tuple[float, float]
 
@@ -144,6 +145,19 @@ def _shades(chart: Chart, x: _Axis) -> list[str]:
     ]
 
 
+def _marks(chart: Chart, y: _Axis) -> list[str]:
+    """Each line with its name above it, or below where a band's name or another mark's is in the way."""
+    parts = []
+    taken: float = TOP + (LINE if chart.bands else 0)
+    for at, name in sorted((y.at(value), name) for name, value in chart.lines):
+        above = at - 4
+        text_y = above if above - LINE >= taken else max(at, taken) + LINE
+        taken = text_y
+        parts.append(f'<line class="mark" x1="{LEFT}" y1="{at:.1f}" x2="{WIDTH - RIGHT}" y2="{at:.1f}"/>')
+        parts.append(f'<text class="mark" x="{WIDTH - RIGHT - 4}" y="{text_y:.1f}">{escape(name)}</text>')
+    return parts
+
+
 def _head(chart: Chart) -> list[str]:
     """Title and legend: side by side, or one below the other where they are too long for that."""
     widths = [7.2 * len(series.name) + 26 for series in chart.series]
@@ -168,10 +182,7 @@ def svg(chart: Chart) -> str:
     parts += _bands(chart, x)
     parts += _shades(chart, x)
     parts += _grid(chart, x, y)
-    for name, value in chart.lines:
-        at = y.at(value)
-        parts.append(f'<line class="mark" x1="{LEFT}" y1="{at:.1f}" x2="{WIDTH - RIGHT}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="mark" x="{WIDTH - RIGHT - 4}" y="{at - 4:.1f}">{escape(name)}</text>')
+    parts += _marks(chart, y)
     for number, series in enumerate(chart.series):
         dash = " dashed" if series.dashed else ""
         parts.append(f'<path class="s{number}{dash}" d="{_path(series.points, x, y)}"/>')

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -203,6 +204,17 @@ def test_a_chart_keeps_its_points_inside_the_picture() -> None:
     assert all(58 <= x <= 596 for x in numbers[::2])
     assert all(34 <= y <= 230 for y in numbers[1::2])
     assert numbers[1] > numbers[3] > numbers[5]
+
+
+@pytest.mark.parametrize("marks", [(100, 200), (600, 700), (900, 1000), (1000, 1000), (2, 650)])
+def test_the_name_of_a_target_covers_neither_that_of_a_stage_nor_another(marks: tuple[float, ...]) -> None:
+    line = Series("one", [(0, 1), (10, 900)])
+    lines = [(f"target {number}", mark) for number, mark in enumerate(marks)]
+    chart = Chart("t", [line], "x", figures.number, bands=[("hold", 0, 10)], lines=lines, y_log=True)
+    found = re.findall(r'<text class="(?:band-name|mark)" x="[\d.]+" y="([\d.]+)"', svg(chart))
+    heights = sorted(map(float, found))
+    assert len(heights) == 3
+    assert all(lower - upper >= 12 for upper, lower in pairwise(heights))
 
 
 def test_a_legend_that_is_too_long_stands_below_the_title() -> None:
