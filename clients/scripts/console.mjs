@@ -1,15 +1,16 @@
 /**
  * Looks at a gateway's console in a real Chromium, as tests/admin/test_console.py asks: wide, on a phone, dark.
  *
- * node scripts/console.mjs URL FOLDER USER RESOURCE: signs in by the address, takes pictures into FOLDER, finds and
- * traces USER, revokes somebody, thinks better of a drain, signs out, is thrown out, and prints what it saw as JSON.
+ * node scripts/console.mjs URL FOLDER USER RESOURCE LOOKS: signs in by the address, takes pictures into FOLDER, finds and
+ * traces USER, revokes somebody, thinks better of a drain, signs in with the token LOOKS, which may only look, signs out, is thrown
+ * out, and prints what it saw as JSON.
  */
 
 import path from "node:path";
 import chromium from "@sparticuz/chromium";
 import { chromium as launcher } from "playwright-core";
 
-const [url, folder, user, resource] = process.argv.slice(2);
+const [url, folder, user, resource, looks] = process.argv.slice(2);
 const token = new URL(url).hash.slice(1);
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
 const executablePath = process.env.CHROMIUM ?? (await chromium.executablePath());
@@ -29,6 +30,31 @@ async function opened(options, address = url) {
 const text = (page, id) => page.locator(`#${id}`).innerText();
 const overflow = (page) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+
+/** The words in `place` that are on more than one line. */
+const broken = (page, place) =>
+  page.locator(place).evaluate((element) => {
+    const found = [];
+    const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      for (const word of texts.currentNode.data.matchAll(/\S+/g)) {
+        const range = document.createRange();
+        range.setStart(texts.currentNode, word.index);
+        range.setEnd(texts.currentNode, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) found.push(word[0]);
+      }
+    }
+    return found;
+  });
+
+/** How many lines "Sign out" takes beside the name of a node that is too long for a phone. */
+const linesOfLeave = (page) =>
+  page.evaluate(() => {
+    document.querySelector("#name").textContent = "gateway-eu-central-1a-7.example.com";
+    const range = document.createRange();
+    range.selectNodeContents(document.querySelector("#leave"));
+    return range.getClientRects().length;
+  });
 
 async function revoke(page, name, reason) {
   await page.fill("#revoke-user", name);
@@ -87,6 +113,18 @@ async function thrownOut(page) {
   return text(page, "signin-error");
 }
 
+/** Whoever may only look signs in; gives the traces that were asked for, and how many acts are offered. */
+async function looker() {
+  const page = await opened({}, url.replace(/#.*/, ""));
+  const asked = [];
+  page.on("request", (request) => request.url().includes("/v1/trace") && asked.push(request.url()));
+  await page.fill("#token", looks);
+  await page.click("#signin-form button");
+  await page.locator("#acts td").first().waitFor();
+  await page.waitForResponse((response) => response.url().endsWith("/v1/node")); // the next round
+  return { asked, acts: await page.locator(".operator:visible").count() };
+}
+
 try {
   const seen = { errors };
   const page = await opened({ viewport: { width: 1360, height: 900 }, colorScheme: "light" });
@@ -107,16 +145,19 @@ try {
   seen.revocations = await text(page, "revocations");
   await page.locator("#acts").getByText("trace.start").first().waitFor();
   seen.acts = await text(page, "acts");
+  seen.broken = await broken(page, "#acts");
   seen.markup = await page.locator("#revocations img").count();
   seen.escaped = await escaped(page);
   await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: path.join(folder, "console-wide.png"), fullPage: true });
   seen.traced = await traced(page, token);
-  const phone = await opened({ viewport: { width: 390, height: 844 }, isMobile: true, colorScheme: "light" });
+  const phone = await opened({ viewport: { width: 360, height: 800 }, isMobile: true, colorScheme: "light" });
   await phone.locator("#busiest").getByText(resource).waitFor();
   seen.phoneOverflow = await overflow(phone);
   await phone.waitForTimeout(5_000);
+  seen.brokenOnPhone = await broken(phone, "#acts");
   await phone.screenshot({ path: path.join(folder, "console-phone.png"), fullPage: true });
+  seen.linesOfLeave = await linesOfLeave(phone);
   const dark = await opened({ viewport: { width: 1360, height: 900 }, colorScheme: "dark" });
   await dark.locator("#busiest").getByText(resource).waitFor();
   await dark.waitForTimeout(5_000); // the charts have something to show
@@ -127,6 +168,7 @@ try {
   await stranger.locator("#signin-form button").click();
   await stranger.locator("#signin-error").getByText("token").waitFor();
   seen.refused = await text(stranger, "signin-error");
+  seen.looker = await looker();
   seen.signedOut = await signedOut(stranger, token);
   seen.thrownOut = await thrownOut(page);
   console.log(JSON.stringify(seen));

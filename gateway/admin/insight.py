@@ -1,7 +1,8 @@
 """A node looked into: GET /v1/node and /v1/sessions; GET, POST and DELETE of /v1/trace.
 
 Each answers with what every worker of the node says: `workers`. To look takes a token that grants
-`node:admin=viewer`; tracing shows who does what, so it takes `admin`.
+`node:admin=viewer`; tracing shows who does what, so it takes `admin`. `asker_role` of /v1/node says which the
+asker has.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.admin.operators import operator_of, operators_body, viewer_of
+from gateway.admin.operators import NODE, operator_of, operators_body, viewer_of
 from gateway.admission.tokens import USER_ID_LENGTH_MAX, is_claim_text
 from gateway.http.problems import Problem
 from gateway.http.requests import (
@@ -86,10 +87,10 @@ class InsightRoutes:
         ]
 
     async def node(self, request: Request) -> Response:
-        """Numbers, and who stands out."""
-        viewer_of(self._context, request)
+        """Numbers, who stands out, and what the asker may be here."""
+        role = viewer_of(self._context, request).role(NODE)
         known_parameters(request, ())
-        return json_response({"workers": [self._view.state()]})
+        return json_response({"workers": [{**self._view.state(), "asker_role": role}]})
 
     async def sessions(self, request: Request) -> Response:
         """Who is connected."""

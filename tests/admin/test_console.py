@@ -170,9 +170,11 @@ async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) ->
         looker = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=viewer')}"}
         assert (await client.get("/v1/node", headers=editor)).status_code == 403
         [state] = (await client.get("/v1/node", headers=looker)).json()["workers"]
-        assert (state["connections"], state["draining"]) == (0, False)
+        assert (state["connections"], state["draining"], state["asker_role"]) == (0, False, "viewer")
         assert (await client.get("/v1/trace", headers=looker)).status_code == 403
         operator = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}
+        [state] = (await client.get("/v1/node", headers=operator)).json()["workers"]
+        assert state["asker_role"] == "admin"
         both = {"user_id": "a", "resource": "event:1"}
         for wrong in ({}, both, {"resource": "event"}, {"user_id": 3}, FORGED):
             assert (await client.post("/v1/trace", json=wrong, headers=operator)).status_code == 400
@@ -209,9 +211,10 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
     pictures = Path(os.environ.get("CONSOLE_PICTURES", tmp_path))
     async with lively(tmp_path / "data") as server:
         address = (await run(server, "console")).out.strip()
+        looks = await token(server, "looker", "node:admin=viewer")
         with trio.fail_after(PATIENCE_S):
             done = await trio.run_process(
-                [*command, address, str(pictures), "ann", "event:42"],
+                [*command, address, str(pictures), "ann", "event:42", looks],
                 cwd=nodejs.CLIENTS,
                 env=nodejs.environment(),
                 capture_stdout=True,
@@ -223,6 +226,12 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
         assert seen["errors"] == [] or all("401" in error for error in seen["errors"]), seen["errors"]
         assert "#" not in seen["address"]  # the token isn't left in the address
         assert (seen["state"], seen["phoneOverflow"], seen["markup"]) == ("live", 0, 0)
+        assert (seen["broken"], seen["brokenOnPhone"], seen["linesOfLeave"]) == ([], [], 1)
+        assert seen["looker"] == {"asked": [], "acts": 0}
+        headers = {"Authorization": f"Bearer {looks}"}
+        async with httpx.AsyncClient(base_url=server.admin, headers=headers, timeout=PATIENCE_S) as client:
+            acts = (await client.get("/v1/audit")).json()["records"]
+        assert acts and "looker" not in {act["actor"] for act in acts}
         assert "Connections" in seen["tiles"] and "n1.0" in seen["workers"] and "n1.1" in seen["workers"]
         assert "event:42" in seen["watched"] and "disk free" in seen["archive"]
         assert "OP user_id=ann" in seen["events"]
