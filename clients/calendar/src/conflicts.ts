@@ -8,7 +8,7 @@ import type {
   SharedDocument,
   Strategies,
 } from "@collab/client";
-import { merge } from "@collab/client/kernel";
+import { apply, difference, emit, lower, merge } from "@collab/client/kernel";
 import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
@@ -92,11 +92,10 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     this.document.resolve(one.id, standing(one));
   }
 
-  /** Into the event that is there again go one's own changes: what others wrote in it since stays. */
+  /** Into the event that is there again go one's own changes, as one edit: what others wrote in it since stays. */
   #bringIn({ id, base = null, mine = null }: Conflict, view: Event): void {
-    const { patch, conflicts } = merge(base, mine, view as unknown as Json, STRATEGIES);
-    this.document.edit(patch);
-    for (const { path, mine: own } of conflicts) if (own !== undefined) this.document.set(path, own);
+    const now = view as unknown as Json;
+    this.document.edit(emit(now, difference(now, broughtIn(base, mine, now))));
     this.document.resolve(id, "theirs");
   }
 
@@ -150,7 +149,8 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
 type Times = readonly [start: Conflict, end: Conflict];
 type Sides = { readonly [side in Side | "base"]: Json | undefined };
 
-const isOfTime = ({ path }: Conflict): boolean => path === "/start_time" || path === "/end_time";
+const isOfTime = ({ path }: Pick<Conflict, "path">): boolean =>
+  path === "/start_time" || path === "/end_time";
 
 /** The newest of each; null where not both times are in conflict. */
 function timesAmong(conflicts: readonly Conflict[]): Times | null {
@@ -178,7 +178,19 @@ function sides(start: Sides, end: Sides): Sides {
 
 /** Is their end before the start that the event was moved to? */
 const isLeftBehind = ({ path, theirs }: Conflict, view: Event): boolean =>
-  path === "/end_time" && Date.parse(String(theirs)) < Date.parse(view?.start_time ?? "");
+  path === "/end_time" && isBefore(theirs, view?.start_time);
+
+const isBefore = (one: unknown, other: unknown): boolean =>
+  Date.parse(String(one)) < Date.parse(String(other));
+
+/** The event as it is now with one's own changes: of what both changed, mine. One time alone may not fit the other. */
+function broughtIn(base: Json, mine: Json, now: Json): Json {
+  const { patch, conflicts } = merge(base, now, mine, STRATEGIES);
+  const merged = apply(mine, lower(mine, patch, STRATEGIES)) as EventDocument;
+  const { start_time, end_time } = mine as EventDocument;
+  const isMine = conflicts.some(isOfTime) || isBefore(merged.end_time, merged.start_time);
+  return { ...merged, ...(isMine && { start_time, end_time }) } as unknown as Json;
+}
 
 /** Is the event there again whose deletion one is asked about? */
 const isBack = ({ path, theirs }: Conflict, view: Event): boolean =>

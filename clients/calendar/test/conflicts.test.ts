@@ -1,8 +1,9 @@
 /** An event's conflicts as people decide them, on a real gateway. */
 
-import type { Conflict, SharedDocument } from "@collab/client";
+import { type Conflict, memoryStore, type SharedDocument } from "@collab/client";
 import { expect, test } from "vitest";
 import { People } from "../../client/test/support/people.js";
+import { gatedWrites } from "../../client/test/support/tabs.js";
 import { goOffline, until } from "../../client/test/support/until.js";
 import { Conflicts } from "../src/conflicts.js";
 import type { EventDocument } from "../src/event.js";
@@ -199,24 +200,31 @@ test("a merged title is no longer than its field", async () => {
   await until(bob.document, ({ view }) => view?.title === "C".repeat(500));
 });
 
-/** What Ann typed waits to be sent while Bob deletes the event; what is asked of her. */
-async function deletedWhileTyping() {
+const typing = (event: SharedDocument<EventDocument>) => {
+  event.setText("/title", "Lunch w");
+  event.setText("/title", "Lunch with Kim");
+};
+
+/** Bob deletes the event while Ann's first edit is on its way, and the others wait for it; what is asked of her. */
+async function deletedWhile(hers: (event: SharedDocument<EventDocument>) => void) {
   const { bob } = await together();
-  const client = people.client("ann", { typingIntervalMs: 3_600_000 });
+  bob.document.set("/location", "Room 1");
+  await bob.document.saved();
+  const { slow, goOn } = gatedWrites(`doc/event:${bob.document.id}`, '"flying":1');
+  const client = people.client("ann", { store: slow(memoryStore()) });
   const document = client.open<EventDocument>("event", bob.document.id);
   await document.ready();
   const conflicts = new Conflicts(document);
-  document.setText("/title", "Lunch w");
-  await document.saved();
-  document.setText("/title", "Lunch with Kim"); // goes with the next letter, an hour later
+  hers(document);
   await bob.document.delete();
   await until(conflicts, ({ conflicts }) => conflicts.length > 0);
+  goOn();
   const [question] = questions(conflicts) as readonly [Conflict];
   return { bob, document, conflicts, question };
 }
 
 test("what was typed while somebody deleted the event brings it back", async () => {
-  const { bob, conflicts, question } = await deletedWhileTyping();
+  const { bob, conflicts, question } = await deletedWhile(typing);
   expect(question).toMatchObject({ path: "", mine: { title: "Lunch with Kim" }, theirs: null });
   conflicts.resolve(question.id, "mine");
   await until(bob.document, ({ view }) => view?.title === "Lunch with Kim");
@@ -224,7 +232,7 @@ test("what was typed while somebody deleted the event brings it back", async () 
 });
 
 test("where the event is there again what was typed goes into it, and nobody that was invited since is lost", async () => {
-  const { bob, document, conflicts, question } = await deletedWhileTyping();
+  const { bob, document, conflicts, question } = await deletedWhile(typing);
   bob.document.undo();
   const dan = { user_id: "dan", response_status: "NEEDS_ACTION" } as const;
   bob.document.set("/attendees", [dan]);
@@ -235,11 +243,61 @@ test("where the event is there again what was typed goes into it, and nobody tha
   ]);
   conflicts.resolve(question.id, "mine");
   expect(questions(conflicts)).toEqual([]);
-  expect(document.snapshot.view).toEqual({ ...span(9), title: "Lunch with Kim", attendees: [dan] });
+  expect(document.snapshot.view).toEqual({
+    ...span(9),
+    title: "Lunch with Kim",
+    location: "Room 1",
+    attendees: [dan],
+  });
 });
 
+test("what goes into the event that is there again is one edit, with what was removed, and can be undone", async () => {
+  const { bob, document, conflicts, question } = await deletedWhile((event) => {
+    typing(event);
+    event.remove("/location");
+  });
+  bob.document.undo();
+  bob.document.set("/location", "Room 2");
+  bob.document.set("/title", "Dinner");
+  await until(document, ({ view }) => view?.title === "Dinner");
+  conflicts.resolve(question.id, "mine");
+  expect(document.snapshot.view).toEqual({ ...span(9), title: "Lunch with Kim" });
+  document.undo();
+  expect(document.snapshot.view).toEqual({ ...span(9), title: "Dinner", location: "Room 2" });
+});
+
+const past9 = (minutes: number) => at(9).replace("00:00Z", `${minutes}:00Z`);
+
+test.each([
+  ["both moved the start of", at(8), span(6, 7), span(8, 10)],
+  [
+    "one moved the start and others the end of",
+    past9(45),
+    { start_time: at(9), end_time: past9(30) },
+    { start_time: past9(45), end_time: at(10) },
+  ],
+])(
+  "an event doesn't end before it starts, where it is there again: %s it",
+  async (_, start, theirs, mine) => {
+    const { bob, document, conflicts, question } = await deletedWhile((event) => {
+      event.set("/title", "Lunch with Kim");
+      event.edit([{ op: "replace", path: "/start_time", value: start }]);
+    });
+    bob.document.undo();
+    bob.document.edit([
+      { op: "replace", path: "/start_time", value: theirs.start_time },
+      { op: "replace", path: "/end_time", value: theirs.end_time },
+      { op: "replace", path: "/location", value: "Room 2" },
+    ]);
+    await until(document, ({ view }) => view?.location === "Room 2");
+    conflicts.resolve(question.id, "mine");
+    await document.saved();
+    expect(document.snapshot.view).toEqual({ ...mine, title: "Lunch with Kim", location: "Room 2" });
+  },
+);
+
 test("who wants the event as it is there again leaves it so", async () => {
-  const { bob, document, conflicts, question } = await deletedWhileTyping();
+  const { bob, document, conflicts, question } = await deletedWhile(typing);
   bob.document.undo();
   await until(document, ({ view }) => view !== null);
   const { view } = document.snapshot;
