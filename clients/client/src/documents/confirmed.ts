@@ -12,25 +12,21 @@ export interface Step {
 const REMEMBERED = 32;
 
 export class Confirmed {
-  #states: { version: number; document: Json; author: string | null }[] = [];
+  #states: (Step & { version: number })[] = [];
 
-  add(version: number, document: Json, author: string | null): void {
+  add(version: number, after: Json, author: string | null): void {
     const last = this.#states.at(-1);
     if (last?.version === version) return;
     // Going back, or on by more than one, is another history as far as steps are concerned.
     if (last && version < last.version) this.#states = [];
-    this.#states.push({ version, document, author: last?.version === version - 1 ? author : null });
+    const by = last?.version === version - 1 ? author : null;
+    this.#states.push({ version, before: last?.after ?? null, after, author: by });
     if (this.#states.length > REMEMBERED) this.#states.shift();
   }
 
   /** The changes from a version to the newest; none where the version isn't remembered. */
   since(version: number): Step[] {
     const from = this.#states.findIndex((state) => state.version === version);
-    if (from < 0) return [];
-    return this.#states.slice(from + 1).map(({ document, author }, at) => ({
-      before: (this.#states[from + at] as { document: Json }).document,
-      after: document,
-      author,
-    }));
+    return from < 0 ? [] : this.#states.slice(from + 1);
   }
 }

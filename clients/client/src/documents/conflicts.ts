@@ -62,7 +62,7 @@ function carried(
   place: Unresolved["place"],
   changes: Operations[],
 ): Pick<Unresolved, "path" | "place"> {
-  const stand: Operation = place === "gap" ? ["ins", path, null] : ["tst", path, null];
+  const stand: Operation = [place === "gap" ? "ins" : "tst", path, null];
   const [moved] = rebase([stand], changes);
   const isLost = place === "lost" || (!moved?.[1] && path.some(isIndex));
   return { path: formatPointer(moved?.[1] ?? path), place: isLost ? "lost" : place };
