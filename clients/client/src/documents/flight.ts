@@ -4,8 +4,8 @@
 export interface SavedFlight {
   edits: number;
   flying: number;
-  /** The user said that what is in flight goes over the conflicts up to this version. */
-  forcedUpTo?: number;
+  isForced?: boolean;
+  answeredUpTo?: number;
 }
 
 export class Flight {
@@ -26,10 +26,10 @@ export class Flight {
   isFresh = false;
 
   /** What a record has comes before what is here, for which somebody may be waiting. */
-  restore({ edits, flying, forcedUpTo }: SavedFlight): void {
+  restore({ edits, flying, isForced = false, answeredUpTo = -1 }: SavedFlight): void {
     this.ground();
-    this.isForced = forcedUpTo !== undefined;
-    this.answeredUpTo = forcedUpTo ?? -1;
+    this.isForced = isForced;
+    this.answeredUpTo = answeredUpTo;
     this.pending += edits;
     this.settled -= edits;
     this.flying = flying;
@@ -50,8 +50,8 @@ export class Flight {
   }
 
   save(): SavedFlight {
-    const { pending: edits, flying, isForced, answeredUpTo } = this;
-    return { edits, flying, ...(isForced && { forcedUpTo: answeredUpTo }) };
+    const { pending: edits, flying, isAsking, isForced, answeredUpTo } = this;
+    return { edits, flying, isForced, answeredUpTo: isAsking ? -1 : answeredUpTo }; // without an answer it is asked again
   }
 
   /** What was in flight waits again. */

@@ -59,12 +59,25 @@ function asked(found: WireConflict[], head: number | undefined, replicator: Repl
   const replica = replicator.replica as Replica;
   const { document, version, buffer } = replica.toJSON();
   const { edits, submission } = refusedOf(replicator);
-  replicator.flight.isAsking = true;
-  replicator.flight.answeredUpTo = Math.max(...found.map((one) => one.version ?? 0));
-  const told = { patch: submission.patch, reported: found };
-  const about = { ...told, document, version: head ?? version, operations: edits.flat(), buffer };
-  const all = found.map((one) => fromWire(one, version, about, replica.view));
-  replicator.events.onConflicts(all.map((one) => ({ ...one, kind: "refused" })));
+  const { flight } = replicator;
+  const newest = Math.max(...found.map((one) => one.version ?? 0));
+  if (newest <= flight.answeredUpTo) {
+    replicator.withdraw(); // it is asked about with what waited
+    return { next: "again" };
+  }
+  flight.isAsking = true;
+  flight.answeredUpTo = newest;
+  const about = {
+    ...submission,
+    reported: found,
+    document,
+    version: head ?? version,
+    operations: edits.flat(),
+    buffer,
+  };
+  replicator.events.onConflicts(
+    found.map((one) => ({ ...fromWire(one, version, about, replica.view), kind: "refused" })),
+  );
   return { next: "asked" };
 }
 

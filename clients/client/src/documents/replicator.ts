@@ -77,7 +77,6 @@ export class Replicator {
   restore(saved: SavedReplicator): void {
     this.replace(saved.replica);
     this.epoch = saved.clientId === this.clientId() ? saved.epoch : NO_EPOCH;
-    this.#before = null;
     this.flight.restore(saved);
   }
 
@@ -113,7 +112,6 @@ export class Replicator {
     const next = new Replica(document, version, { strategies: this.strategies, seqNext });
     write(next, patch);
     this.flight.ground();
-    this.#before = null;
     this.show(old.view, this.#follow(next).view);
     this.#tellRefused();
     return next;
@@ -121,6 +119,7 @@ export class Replicator {
 
   #follow(replica: Replica): Replica {
     this.replica = replica;
+    this.#before = null;
     replica.onView = (before, operations, after) => {
       this.events.onView(before, operations, after, this.#author ?? null);
     };
@@ -229,11 +228,12 @@ export class Replicator {
   /** What was missed. `GapError`: ask again without a version. */
   resume(missing: Missing): void {
     const { replica } = this;
-    const { state, changes, version, epoch } = missing;
+    const { state, changes, version, epoch, seq_last: seqLast = 0 } = missing;
     const goesOn = replica && epoch === this.epoch;
     if (state === undefined && !(goesOn && changes)) throw new GapError(); // of what isn't known
     if (goesOn) {
-      this.#sendAtBase(replica);
+      // What was edited offline goes as one patch against the base that its author saw.
+      if (!replica.inFlight && !replica.isSettled) this.#promote();
       if (changes) for (const change of changes) this.#receive(change);
       else this.#reload(replica, missing);
     } else if (replica?.document === (state as Json) && !replica.inFlight) {
@@ -241,22 +241,13 @@ export class Replicator {
     } else if (replica) this.#merge(replica, state as Json, version);
     else this.#start(state as Json, version);
     this.epoch = epoch;
-    this.#skip(missing.seq_last ?? 0);
+    // A `seq` that the server knows is taken, whoever forgot it.
+    if (!this.replica?.inFlight || this.#isUnsent(seqLast)) this.renumber(seqLast + 1);
   }
 
   #start(state: Json, version: number): void {
-    const next = this.#follow(new Replica(state, version, { strategies: this.strategies }));
-    this.show(null, next.view);
-  }
-
-  /** What was edited offline goes as one patch against the base that its author saw. */
-  #sendAtBase(replica: Replica): void {
-    if (!replica.inFlight && !replica.isSettled) this.#promote();
-  }
-
-  /** A `seq` that the server knows is taken, whoever forgot it. */
-  #skip(seqLast: number): void {
-    if (!this.replica?.inFlight || this.#isUnsent(seqLast)) this.renumber(seqLast + 1);
+    this.#follow(new Replica(state, version, { strategies: this.strategies }));
+    this.show(null, state);
   }
 
   /** What is in flight or is next takes another `seq`: its own belongs to another (a store was lost). */
@@ -282,17 +273,18 @@ export class Replicator {
   }
 
   receive(version: number, patch: Patch, author: string): void {
-    this.#carry(author, (replica) => replica.receive(version, patch));
+    this.#carry(author, () => this.replica?.receive(version, patch));
   }
 
   /** A change past what waits, which is told where others deleted what it was written in. */
-  #carry(author: string | null, receive: (replica: Replica) => void): void {
+  #carry(author: string | null, receive: () => void): void {
     const replica = this.replica as Replica;
     const { document, view } = replica;
     const { buffer } = replica.toJSON();
-    this.#by(author, () => receive(replica));
+    this.#by(author, receive);
     if (!buffer.length || replica.view !== null) return;
     this.flight.answeredUpTo = replica.version; // it is asked about here, with what is in flight
+    this.decide(false); // and no more alone
     this.#tell(merge(document, view, null), replica.version);
   }
 
@@ -311,8 +303,7 @@ export class Replicator {
     if (!unanswered.length) return;
     const operations = lower(document, patch ?? submitted.patch, {}, null);
     const { buffer } = replica.toJSON();
-    const told = { patch: submitted.patch, reported: conflicts };
-    const about = { ...told, document, version: version - 1, operations, buffer };
+    const about = { ...submitted, reported: conflicts, document, version: version - 1, operations, buffer };
     this.events.onConflicts(unanswered.map((one) => fromWire(one, version, about, replica.view)));
   }
 
@@ -345,15 +336,16 @@ export class Replicator {
   rebase(): boolean {
     const replica = this.replica as Replica;
     const before = this.#before;
+    if (!before) return false;
     this.#before = null; // another time a state has to come
-    if (before?.after === replica.view) {
-      this.#merge(before, replica.document, replica.version);
-    } else if (before) {
+    const isTold = this.flight.answeredUpTo >= replica.version; // with what waited
+    if (before.after === replica.view && !isTold) this.#merge(before, replica.document, replica.version);
+    else {
       replica.resubmit();
       this.#tellRefused();
       if (replica.isSettled) this.#settle();
     }
-    return before !== null;
+    return true;
   }
 
   /** Another history, or a base that is gone: the three states are all there is. */

@@ -145,12 +145,15 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   refresh(): void {
     const before = this.cell.snapshot;
-    if (!this.replicator.flight.pending) this.#asked = undefined;
+    const { flight } = this.replicator;
+    if (!flight.pending) this.#asked = undefined;
+    // What is asked about no more is refused again when it is sent again.
+    if (!flight.isAsking) this.conflicts = this.conflicts.filter(({ kind }) => kind !== "refused");
     const { conflicts, ...rest } = this.#snapshot();
     const isSame = equal(conflicts as unknown as Json, before.conflicts as unknown as Json);
     this.cell.update(isSame ? rest : { conflicts, ...rest });
     const { pending, isStored } = this.cell.snapshot;
-    const reached = pending ? this.replicator.flight.settled : EVERYTHING;
+    const reached = pending ? flight.settled : EVERYTHING;
     this.saved.reached(reached);
     this.resolved = this.resolved.filter(({ settledAt }) => settledAt > reached);
     if (pending || before.pending || isStored !== before.isStored) this.context.onChanged();
@@ -171,29 +174,18 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.conflicts = [...this.conflicts, ...found];
   }
 
-  /** What is asked about no more is refused again when it is sent again. */
-  dropAnswered(): void {
-    if (!this.replicator.flight.isAsking)
-      this.conflicts = this.conflicts.filter(({ kind }) => kind !== "refused");
-  }
-
   onRefused(error: Refusal, operations: Patch): void {
     const { code, message, index = null } = error;
     this.saved.reject(new EditError(code, message, index));
-    this.#askAgain(message, operations);
+    // Where it wrote, a resolution that isn't in the view any more was in it: it is asked again.
+    const members = operations.map(memberOf);
+    const isBack = ({ conflict, value }: Resolved) =>
+      members.includes(memberOf(conflict)) && !equal(valueAt(this.view, conflict.path), value);
+    const back = this.resolved.filter(isBack).map(({ conflict }) => ({ ...conflict, problem: message }));
+    this.conflicts = [...back, ...this.conflicts];
+    this.resolved = this.resolved.filter((one) => !isBack(one));
     this.refused.tell(error, operations);
     this.tell("EDIT_REFUSED", error, operations);
-  }
-
-  /** Of what was refused: where it wrote, a resolution that isn't in the view any more was in it. */
-  #askAgain(problem: string, refused: Patch): void {
-    const members = refused.map(memberOf);
-    const back = this.resolved.filter(
-      ({ conflict, value }) =>
-        members.includes(memberOf(conflict)) && !equal(valueAt(this.view, conflict.path), value),
-    );
-    this.conflicts = [...back.map(({ conflict }) => ({ ...conflict, problem })), ...this.conflicts];
-    this.resolved = this.resolved.filter((one) => !back.includes(one));
   }
 
   tell(code: ProblemCode, error: Refusal, operations?: Patch): void {
@@ -333,7 +325,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.stored = this.view;
       this.conflicts = saved.conflicts;
       this.resolved = shifted(saved.resolved ?? [], this.replicator.flight.settled);
-      this.dropAnswered();
       this.role = saved.role;
       this.#asked = saved.onConflict;
       upon?.();

@@ -113,7 +113,10 @@ export class DocumentWire {
     else if (type === "OP_BROADCAST") {
       state.replicator.receive(told.version, told.operations ?? [told.operation], told.client_id);
       state.storeSoon();
-    } else if (type === "OP_ACK") this.#onAcknowledged(told);
+    } else if (type === "OP_ACK") {
+      state.replicator.acknowledge(Number(told.id.slice("op-".length)), told);
+      void state.store();
+    }
   }
 
   #onSubscribed(missing: Missing, role: Role): void {
@@ -132,7 +135,6 @@ export class DocumentWire {
   resume(missing: Missing): void {
     this.needsState = false;
     this.state.replicator.resume(missing);
-    this.state.dropAnswered();
     this.state.becomeReady();
     void this.state.store();
   }
@@ -148,11 +150,6 @@ export class DocumentWire {
     const isAsked = isPending && (!missing.acks || missing.version - replica.version <= CHANGES_MAX);
     if (isAsked) this.#subscribeAgain(false);
     else this.resume(missing);
-  }
-
-  #onAcknowledged(told: Told): void {
-    this.state.replicator.acknowledge(Number(told.id.slice("op-".length)), told);
-    void this.state.store();
   }
 
   #onRole(role: Role | null): void {

@@ -206,14 +206,30 @@ describe("what waits when others delete the document", () => {
     expect(told).toMatchObject(asked);
   });
 
-  test("is told once, with what is in flight, of which the server tells as well", () => {
+  test.each([
+    ["", (replicator: Replicator) => replicator],
+    [
+      ", also where the page is loaded anew meanwhile",
+      (before: Replicator, told: Unresolved[]) => restored(before.save() as SavedReplicator, {}, [], told),
+    ],
+  ])("is told once, with what is in flight, of which the server tells as well%s", (_, goingOn) => {
     const told: Unresolved[] = [];
     const replicator = typing(told);
     replicator.receive(11, DELETION.operations, "ben");
     const dropped: WireConflict = { index: 0, path: "/text", kind: "dropped", base: "", version: 11 };
-    replicator.acknowledge(5, { version: 12, operations: [], conflicts: [dropped] });
+    goingOn(replicator, told).acknowledge(5, { version: 12, operations: [], conflicts: [dropped] });
     expect(told).toMatchObject(asked);
     expect(told).toHaveLength(1);
+  });
+
+  test("is told once where a state was told of it, and the base of what is in flight is too old", () => {
+    const told: Unresolved[] = [];
+    const replicator = typing(told);
+    replicator.resume({ ...missed, state: null });
+    expect(replicator.rebase()).toBe(true);
+    expect(replicator.next()).toBe(null);
+    expect(told).toHaveLength(1);
+    expect(replicator.flight.pending).toBe(0);
   });
 
   test("isn't told where it came to nothing, or all of it is in flight: of that the server tells", () => {

@@ -1132,3 +1132,49 @@ test("over HTTP the same edits go out, and the same answers come", async () => {
     pending: 0,
   });
 });
+
+describe("asked, what waits and what is in flight when others delete the document is one question", () => {
+  const conflicts = [{ index: 0, path: "/title", kind: "dropped", base: "Sync", version: 6 }];
+  const deleted = () => {
+    const operations = [{ op: "replace", path: "", value: null }];
+    tell("OP_BROADCAST", { client_id: "b", version: 6, operations });
+  };
+  const refused = () => tell("ERROR", { code: "CONFLICT", message: "", ref: "op-1", version: 6, conflicts });
+
+  test.each([
+    ["is told before the server refuses", [deleted, refused]],
+    ["takes the place of what the server refused before", [refused, deleted]],
+  ])("that %s", async (_, happens) => {
+    await start({ title: "Sync" }, { onConflict: "ask" });
+    document.set("/title", "Lunch");
+    document.set("/location", "Room 1");
+    await settle();
+    for (const told of happens) told();
+    await settle();
+    const mine = { title: "Lunch", location: "Room 1" };
+    expect(document.snapshot).toMatchObject({ view: null, pending: 0, conflicts: [{ path: "", mine }] });
+    expect(document.snapshot.conflicts).toHaveLength(1);
+    expect(ops()).toHaveLength(1);
+  });
+});
+
+test("what the user is asked about when the page is loaded anew is asked again", async () => {
+  const store = memoryStore();
+  const conflicts = [{ index: 0, path: "/title", kind: "overwrote", base: "Sync", theirs: "B", version: 6 }];
+  const refuse = async () => {
+    await settle();
+    tell("ERROR", { code: "CONFLICT", message: "", ref: "op-1", version: 6, conflicts });
+    await settle();
+  };
+  await start({ title: "Sync" }, { onConflict: "ask" }, store);
+  document.set("/title", "Lunch");
+  await refuse();
+  await client.close();
+  await start({ title: "Sync" }, { onConflict: "ask" }, store);
+  await refuse();
+  expect(document.snapshot).toMatchObject({
+    view: { title: "Lunch" },
+    pending: 1,
+    conflicts: [{ kind: "refused" }],
+  });
+});
