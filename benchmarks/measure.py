@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from loadtest.processes import orphans_killed
+from loadtest.processes import orphans_killed, until_ended
 
 OUT = Path(os.environ.get("BENCHMARKS_OUT", "out/benchmarks"))
 RECEIVE_BYTES = 1 << 18
@@ -66,9 +66,11 @@ def end(process: subprocess.Popen[str], patience_s: float = 10.0) -> None:
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
-        with orphans_killed(process.pid):
+        with orphans_killed(process.pid) as orphans:
             process.kill()
             process.wait()
+        for pause_s in until_ended(orphans):
+            time.sleep(pause_s)
     for pipe in filter(None, (process.stdin, process.stdout)):
         pipe.close()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from loadtest.processes import orphans_killed
+from loadtest.processes import orphans_killed, until_ended
 
 GATEWAY = (sys.executable, "-m", "gateway", "serve")
 READY_TIMEOUT_S = 30.0
@@ -117,9 +117,11 @@ async def end(process: trio.Process, how: signal.Signals, patience_s: float) -> 
             with trio.move_on_after(patience_s):
                 await process.wait()
         if process.poll() is None:
-            with orphans_killed(process.pid):
+            with orphans_killed(process.pid) as orphans:
                 process.kill()
                 await process.wait()
+            for pause_s in until_ended(orphans):
+                await trio.sleep(pause_s)
 
 
 def _port(url: str) -> str:

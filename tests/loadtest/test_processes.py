@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import psutil
 import pytest
 import trio
 
-from loadtest.processes import family
+from loadtest.processes import TIMEOUT_S, family, has_ended, until_ended
 from loadtest.server import end
 
 # It heeds no SIGTERM, nor does its child, which sees no end of it.
@@ -37,7 +38,23 @@ async def test_nobody_below_a_killed_process_is_left(how: signal.Signals) -> Non
     try:
         await end(process, how, 0.1)
         assert process.returncode == -signal.SIGKILL
-        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+        assert has_ended(child)
     finally:
         with suppress(psutil.NoSuchProcess):
             child.kill()
+
+
+def test_who_has_ended_is_not_waited_for_though_nobody_took_note_of_it() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    try:
+        process = psutil.Process(ended.pid)
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert process.status() == psutil.STATUS_ZOMBIE
+        assert list(until_ended([process])) == []
+    finally:
+        ended.wait()
+    assert list(until_ended([process])) == []
+
+
+def test_who_does_not_end_is_waited_for_a_bounded_time() -> None:
+    assert sum(until_ended([psutil.Process()])) == pytest.approx(TIMEOUT_S)
