@@ -14,8 +14,17 @@ import trio
 from trio.testing import MockClock
 
 from gateway.log.database_files import discard
-from gateway.log.search.embedded import INDEX, SqliteSearch
-from gateway.log.search.follower import FRESH, LogSource, Teller, build, follow
+from gateway.log.search.embedded import INDEX, STANDS, SqliteSearch
+from gateway.log.search.follower import (
+    DAMAGED_RETRY_MAX_S,
+    FRESH,
+    RETRY_S,
+    LeftAlone,
+    LogSource,
+    Teller,
+    build,
+    follow,
+)
 from gateway.log.search.indexer import Indexer, LoggedDocument
 from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record
@@ -126,8 +135,12 @@ class Impatient(Teller):
     def __init__(self, times: int) -> None:
         super().__init__()
         self.waited_s: list[float] = []
+        self.troubles: list[str] = []
         self.enough = trio.Event()
         self._times = times
+
+    def __call__(self, indexer: Indexer) -> None:
+        self.troubles.append(indexer.numbers.trouble)
 
     def waits(self, trouble: str) -> None:
         self.waited_s.append(trio.current_time())
@@ -150,6 +163,53 @@ async def test_an_index_that_stays_damaged_is_looked_at_ever_more_seldom(
         nursery.cancel_scope.cancel()
     pauses = [round(after - before) for before, after in pairwise(teller.waited_s)]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def indexed_version(data: Path) -> int:
+    with closing(sqlite3.connect(data / INDEX)) as index:
+        (version,) = index.execute("SELECT max(version) FROM entry").fetchone()
+        return int(version)
+
+
+async def test_an_index_that_only_tidying_finds_damaged_still_takes_what_is_new(
+    tmp_path: Path, autojump_clock: MockClock
+):
+    log = SqliteLog(tmp_path)
+    edits = Edits(log, (await log.open(NAME)).epoch)
+    for _ in range(3):
+        await edits.append(1)
+        await newest(tmp_path, indexed=True)
+    with closing(sqlite3.connect(tmp_path / INDEX)) as index, index:
+        segments = index.execute("UPDATE entry_text_data SET block = randomblob(9) WHERE id > 10")
+        assert segments.rowcount > 2
+        index.execute("INSERT INTO untidy VALUES (?, '')", (STANDS,))
+    teller = Impatient(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow, tmp_path, teller)
+        for _ in range(3):
+            await edits.append(1)
+            while indexed_version(tmp_path) < edits.version:  # noqa: ASYNC110  (a file tells nobody)
+                await trio.sleep(RETRY_S)
+        nursery.cancel_scope.cancel()
+    assert teller.waited_s == []
+    assert teller.troubles
+    assert all("malformed" in trouble for trouble in teller.troubles)
+    await log.aclose()
+
+
+async def test_a_damaged_index_that_was_gone_on_with_is_looked_at_often_again(
+    tmp_path: Path, autojump_clock: MockClock
+):
+    (tmp_path / INDEX).touch()
+    damage = LeftAlone(tmp_path / INDEX)
+    began_s = trio.current_time()
+    for _ in range(8):
+        await damage.pause()
+    assert trio.current_time() - began_s > DAMAGED_RETRY_MAX_S
+    damage.over()
+    began_s = trio.current_time()
+    await damage.pause()
+    assert trio.current_time() - began_s == pytest.approx(RETRY_S)
 
 
 def test_a_database_keeps_its_name_as_long_as_its_log_of_writes_is_there(tmp_path: Path):

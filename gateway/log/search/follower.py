@@ -230,7 +230,7 @@ async def follow(data_dir: Path, teller: Teller) -> None:
     outage = index_waits()
     locked = Outage(logger, "another process makes the index of searches", logging.INFO)
     making = False
-    damaged, damaged_s = 0, RETRY_S
+    damage = LeftAlone(path)
     while True:
         try:
             if format_of(path) != FORMAT_VERSION:
@@ -240,7 +240,7 @@ async def follow(data_dir: Path, teller: Teller) -> None:
                 await build(data_dir, teller)
             making = False
             locked.over()
-            await _follow_one(data_dir, path, teller, outage)
+            await _follow_one(data_dir, path, teller, outage, damage)
         except LogLocked as error:
             locked.lasts(str(error))
             await trio.sleep(RETRY_S)
@@ -248,10 +248,7 @@ async def follow(data_dir: Path, teller: Teller) -> None:
             path.unlink(missing_ok=True)
         except IndexDamaged as error:
             _note_waiting(error, outage, teller)
-            found = _file(path)
-            damaged_s = min(2 * damaged_s, DAMAGED_RETRY_MAX_S) if found == damaged else RETRY_S
-            damaged = found
-            await _until_another(path, found, damaged_s)
+            await damage.pause()
         except (LogUnavailable, OSError) as error:
             _note_waiting(error, outage, teller)
             await trio.sleep(RETRY_S)
@@ -262,14 +259,29 @@ def _note_waiting(error: Exception, outage: Outage, teller: Teller) -> None:
     teller.waits(str(error))
 
 
-async def _until_another(path: Path, file: int, most_s: float) -> None:
-    """Wait until another file than this is there, but no longer than that."""
-    with trio.move_on_after(most_s):
-        while _file(path) == file:  # noqa: ASYNC110  (a file tells nobody)
-            await trio.sleep(RETRY_S)
+class LeftAlone:
+    """An index at `path` that can't be gone on with: it is left alone ever longer, until another is there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = 0
+        self._most_s = RETRY_S
+
+    async def pause(self) -> None:
+        """Wait until another file is there, but not for too long."""
+        found = _file(self._path)
+        self._most_s = min(2 * self._most_s, DAMAGED_RETRY_MAX_S) if found == self._file else RETRY_S
+        self._file = found
+        with trio.move_on_after(self._most_s):
+            while _file(self._path) == found:  # noqa: ASYNC110  (a file tells nobody)
+                await trio.sleep(RETRY_S)
+
+    def over(self) -> None:
+        """It was gone on with."""
+        self._file = 0
 
 
-async def _follow_one(data_dir: Path, path: Path, told: Callable[[Indexer], None], outage: Outage) -> None:
+async def _follow_one(data_dir: Path, path: Path, told: Teller, outage: Outage, damage: LeftAlone) -> None:
     """Follow with the database that is there, until another one is."""
     file, index = _file(path), SqliteSearch(path)
     async with _indexing(data_dir, index, outage) as indexer:
@@ -277,10 +289,23 @@ async def _follow_one(data_dir: Path, path: Path, told: Callable[[Indexer], None
             if _file(data_dir / FRESH):
                 _remove_forsaken(data_dir)
             pause_s = await indexer.turn()
+            damage.over()
+            is_untidy = await _tidied(index, indexer, outage)
             told(indexer)
-            is_untidy = await index.tidy()
-            outage.over(FOLLOWER)
             await trio.sleep(0 if is_untidy else pause_s)
+
+
+async def _tidied(index: SqliteSearch, indexer: Indexer, outage: Outage) -> bool:
+    """Tidy a little; whether there is more to do. What is damaged there keeps no change out of the index."""
+    try:
+        is_untidy = await index.tidy()
+    except IndexDamaged as error:
+        outage.lasts(str(error), FOLLOWER)
+        indexer.numbers.failures += 1
+        indexer.numbers.trouble = str(error)
+        return False
+    outage.over(FOLLOWER)
+    return is_untidy
 
 
 def _file(path: Path) -> int:
