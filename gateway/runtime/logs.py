@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -33,8 +34,9 @@ HIDDEN = "[hidden]"
 _configured = ("INFO", "console", "")
 # Shown in their own places.
 _OWN = ("timestamp", "level", "logger", "event", "exception", "node")
-# A line's `extra` where all processes of a node would say the same, and once is enough.
+# A line's `extra` where all processes of a node would say the same, and once a day is enough.
 ONCE_A_NODE = {"once_a_node": True}
+_DAY_S = 86400.0
 
 
 def configure(level: str, form: str, node: str = "", stream: TextIO | None = None, folder: str = "") -> None:
@@ -84,7 +86,7 @@ def about(request: str | None) -> dict[str, str]:
 
 
 class _Repeated:
-    """Keeps out what was told `ONCE_A_NODE`."""
+    """Keeps out what was told `ONCE_A_NODE`, for a day: it may have been mended, and be so again."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -96,10 +98,19 @@ class _Repeated:
         try:
             os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         except FileExistsError:
-            return False
+            return _marked_long_ago(mark, record.created)
         except OSError:  # rather twice than never
             pass
         return True
+
+
+def _marked_long_ago(mark: Path, now_s: float) -> bool:
+    """Whether a mark is older than a day; then it is one of now."""
+    with suppress(OSError):
+        if now_s - mark.stat().st_mtime < _DAY_S:
+            return False
+        mark.touch()
+    return True
 
 
 def _stamp(logger: Any, name: str, event: Event) -> Event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from functools import partial
 
@@ -44,6 +45,22 @@ def test_a_line_for_programs_is_an_object(stream):
     line = json.loads(stream.getvalue())
     assert line.pop("timestamp")
     assert line == {"event": "ready", "level": "info", "logger": "gateway.node", "node": "n1.0", "port": 8787}
+
+
+def test_what_is_told_once_a_node_is_told_again_a_day_later(stream, tmp_path):
+    logs.configure("INFO", "console", "n1.0", stream, str(tmp_path))
+
+    def warn_thrice() -> int:
+        for _ in range(3):
+            logging.getLogger("gateway.node").warning("it keeps nothing", extra=logs.ONCE_A_NODE)
+        return stream.getvalue().count("it keeps nothing")
+
+    assert warn_thrice() == 1
+    [mark] = tmp_path.iterdir()
+    told_s = mark.stat().st_mtime
+    for ago_s, times in ((80_000, 1), (90_000, 2)):
+        os.utime(mark, (told_s - ago_s, told_s - ago_s))
+        assert warn_thrice() == times
 
 
 def test_an_exception_is_one_line_for_programs_and_readable_for_people(stream):
