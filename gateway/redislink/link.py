@@ -35,6 +35,8 @@ pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
 _RECEIVE_BYTES = 256 * 1024
 _NOTHING = object()
+# A server that lets us in and hangs up at once is no better than none.
+_SOUND_S = 1.0
 
 
 class LoginRefused(Exception):
@@ -165,7 +167,7 @@ class Link:
             finally:
                 held_s = trio.current_time() - self._up_since if self.up else 0.0
                 self._fail()
-            if held_s > most_s:  # a server that lets us in and hangs up at once is no better than none
+            if held_s > min(most_s, _SOUND_S):
                 delay_s = least_s
             await trio.sleep(delay_s * random.uniform(0.75, 1.25))
             delay_s = min(2 * delay_s, most_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 
 import hiredis
@@ -94,26 +95,42 @@ async def test_it_connects_again_after_the_server_was_killed(caplog: pytest.LogC
             nursery.cancel_scope.cancel()
 
 
+async def asked_s(clock: MockClock, config: RedisSettings, held_s: Sequence[float]) -> list[float]:
+    """When a link connects to a server that lets it in and hangs up after so long, and when once more."""
+    asked: list[float] = []
+
+    async def hang_up(stream: trio.SocketStream) -> None:
+        asked.append(trio.current_time())
+        await stream.receive_some()
+        await stream.send_all(b"%1\r\n+server\r\n+redis\r\n")
+        await trio.sleep(held_s[min(len(asked), len(held_s)) - 1])
+        await stream.aclose()
+
+    clock.autojump_threshold = 0.05  # for the network
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
+        link = Link(parse(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}"), config)
+        await nursery.start(link.run)
+        await until(lambda: len(asked) > len(held_s))
+        nursery.cancel_scope.cancel()
+    assert link.generation >= len(held_s)
+    return asked
+
+
 async def test_a_server_that_lets_in_and_hangs_up_is_asked_more_and_more_slowly(
     autojump_clock: MockClock,
 ) -> None:
-    asked_s: list[float] = []
+    asked = await asked_s(autojump_clock, CONFIG, [0] * 8)
+    assert asked[8] - asked[7] > 0.7  # seconds, where the longest pause is one
 
-    async def hang_up(stream: trio.SocketStream) -> None:
-        asked_s.append(trio.current_time())
-        await stream.receive_some()
-        await stream.send_all(b"%1\r\n+server\r\n+redis\r\n")
-        await stream.aclose()
 
-    autojump_clock.autojump_threshold = 0.05  # for the network
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
-        link = Link(parse(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}"), CONFIG)
-        await nursery.start(link.run)
-        await until(lambda: len(asked_s) > 8)
-        nursery.cancel_scope.cancel()
-    assert link.generation >= 8
-    assert asked_s[8] - asked_s[7] > 0.7  # seconds, where the longest pause is one
+async def test_a_server_that_was_sound_for_seconds_is_asked_at_once_however_long_the_longest_pause_is(
+    autojump_clock: MockClock,
+) -> None:
+    config = RedisSettings(reconnect_delay_max_ms=60_000)
+    asked = await asked_s(autojump_clock, config, [*[0] * 8, 5])
+    assert asked[8] - asked[7] > 1.5
+    assert 5 <= asked[9] - asked[8] < 6
 
 
 async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() -> None:
