@@ -27,7 +27,7 @@ WATCH_INTERVAL_S = 5.0
 
 
 class EmbeddedBackend:
-    """SQLite, and nobody else to tell. Raises LogLocked, LogUnavailable as `SqliteLog`."""
+    """SQLite, and nobody else to tell. Raises what `SqliteLog` does."""
 
     leases: Leases | None = None
     rates: RateStore | None = None

@@ -19,6 +19,8 @@ from tests.cli.commands import arguments, environment, gateway, running, served
 from tests.waiting import PATIENCE_S
 
 GRANT = ("--grant", "event:*=editor")
+# No key, but no secret is made either.
+KEYS = ("--set", "auth.jwks_file=keys.json")
 
 
 async def token(data, *grants: str) -> str:
@@ -96,10 +98,13 @@ async def test_a_second_signal_ends_it_at_once(tmp_path):
         (["--host", "256.1.1.1"], "256.1.1.1"),
         (["--data", "file"], "file is no directory; choose another"),
         (["--data", "file/data"], "file/data is no directory; choose another"),
+        (["--data", "file", *KEYS], "gateway: file is no directory; choose another"),
+        (["--data", "file/data", *KEYS], "gateway: file is no directory; choose another"),
     ],
 )
 async def test_a_wrong_setting_is_one_line_with_the_way_out(tmp_path, words, hint):
     (tmp_path / "file").touch()
+    (tmp_path / "keys.json").write_text('{"keys": []}')
     done = await gateway("serve", "--port", "0", "--admin-port", "0", *words, cwd=tmp_path)
     assert done.status == 2
     assert hint in done.err

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import trio
 
-from gateway.errors import LogLocked, LogUnavailable
+from gateway.errors import ConfigError, LogLocked, LogUnavailable
 from gateway.log.database_files import flush
 from gateway.log.serial import Serial
 from gateway.log.sqlite import submissions
@@ -97,19 +97,25 @@ class DirectoryLock:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, for its owner alone, that is still there after a power cut."""
+    """Make a directory, for its owner alone, that is still there after a power cut.
+
+    Raises ConfigError where something else has its name.
+    """
     if path.is_dir():
         return
     make_directory(path.parent)
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"{path} is no directory; choose another --data") from None
     flush(path.parent)
 
 
 class SqliteLog:
     """The port `OpLog` over the directory `data_dir`, which is made where there is none.
 
-    Raises LogLocked where another node uses the directory, LogUnavailable where the database can't be used
-    (damaged, of a later gateway, or the directory can't be written).
+    Raises LogLocked where another node uses the directory, ConfigError where it is a file, LogUnavailable
+    where the database can't be used (damaged, of a later gateway, or the directory can't be written).
     """
 
     def __init__(self, data_dir: str | os.PathLike[str]) -> None:
