@@ -80,8 +80,10 @@ class GatewayClient implements Client, Peer {
     this.#keeper.changed.add(() => this.#onStore());
     this.#server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
-    const { isVisible } = this.#wanted;
-    this.connection = new Cell<Connection>({ ...this.#server.state.snapshot, isVisible });
+    this.connection = new Cell<Connection>({
+      ...this.#server.state.snapshot,
+      isVisible: this.#wanted.isVisible,
+    });
     this.sync.subscribe(() => this.#tabs?.tellLeading());
     this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
     this.#started = this.#start(store.name);
@@ -99,19 +101,13 @@ class GatewayClient implements Client, Peer {
         return await this.#tabs.start();
       } catch (cause) {
         if (this.#isClosed) return;
+        // Two tabs that don't know of each other mustn't write to one store.
+        this.#keeper.forgo(cause, this.#tabs ? "" : ": reload the page");
         this.#tabs = null;
-        this.#withoutStore(cause);
       }
     }
     await this.#keeper.own(() => this.#adopt());
-    if (this.#keeper.isOwner) await this.#lead();
-  }
-
-  /** Two tabs that don't know of each other mustn't write to one store. */
-  #withoutStore(cause: unknown): void {
-    const message = "Edits aren't stored here, for tabs can't share a store: reload the page.";
-    this.#tell({ code: "STORE_UNAVAILABLE", message, cause });
-    this.#keeper.replaceStore(memoryStore());
+    await this.#lead();
   }
 
   #tabEvents(): TabEvents {
@@ -142,7 +138,7 @@ class GatewayClient implements Client, Peer {
 
   #store(): Store {
     if (this.options.store) return this.options.store;
-    if (typeof globalThis.indexedDB === "undefined") return memoryStore();
+    if (!globalThis.indexedDB) return memoryStore();
     const name = `collab ${this.options.url} ${this.options.userId ?? ""}`;
     return deferredStore(name, async () => (await import("./indexeddb.js")).indexedDbStore(name));
   }
@@ -220,7 +216,6 @@ class GatewayClient implements Client, Peer {
     if (owner === null || userId === null || owner === userId) return false;
     const message = `Store and token are of two users, ${owner} and ${userId}: use a store for each.`;
     this.#tell({ code: "STORE_OTHER_USER", message });
-    this.#tabs?.abandon();
     this.#tabs?.close();
     this.#tabs = this.#leading = null;
     for (const { state } of this.#registry.documents) state.leading = null;

@@ -1,9 +1,11 @@
 /** Parts of the client that are loaded when they are needed. */
 
-import { type Json, type Locks, memoryStore } from "@collab/client";
+import { type Environment, type Json, type Locks, memoryStore } from "@collab/client";
 import { afterEach, expect, test, vi } from "vitest";
 import { FakePlatform } from "./support/fake.js";
 import { problemsOf } from "./support/problems.js";
+
+type Given = Pick<Partial<Environment>, "locks" | "channel">;
 
 const NETWORK_ERROR = new TypeError("Failed to fetch dynamically imported module");
 
@@ -16,51 +18,55 @@ afterEach(() => {
 /** A lock that another tab holds. */
 const held: Locks["acquire"] = (_, { signal }) =>
   new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+/** A lock that is free. */
+const free: Locks["acquire"] = async () => () => {};
+const steal = () => new Promise<never>(() => {});
+const channel = () => ({ onmessage: null, post: () => {}, close: () => {} });
 
 /** A client in one of several tabs of a browser. */
-async function opened(platform: FakePlatform, values: Map<string, Json>, acquire = held) {
+async function opened(platform: FakePlatform, values = new Map<string, Json>(), given: Given = {}) {
   vi.resetModules();
   const { createClient } = await import("@collab/client");
-  const locks = { acquire, steal: () => new Promise<never>(() => {}) };
-  const channel = () => ({ onmessage: null, post: () => {}, close: () => {} });
   const store = { ...memoryStore(values), name: "shared" };
-  const environment = { ...platform.environment(), locks, channel };
-  const client = createClient({ url: "ws://gateway/realtime", getToken: () => "token", store, environment });
-  const problems = problemsOf(client);
-  return { client, problems };
+  const environment = { ...platform.environment(), locks: { acquire: held, steal }, channel, ...given };
+  return createClient({ url: "ws://gateway/realtime", getToken: () => "token", store, environment });
 }
 
-test.each<[string, (() => never) | null, Locks["acquire"]]>([
-  [
-    "the part for tabs can't be loaded",
-    () => {
-      throw NETWORK_ERROR;
-    },
-    held,
-  ],
-  ["the browser refuses locks", null, () => Promise.reject(new DOMException("Denied", "SecurityError"))],
-])("where %s, nothing shared is touched, edits go out, and the user is told", async (_, part, acquire) => {
-  if (part) vi.doMock("../src/tabs/tabs.js", part);
-  const platform = new FakePlatform();
-  const values = new Map<string, Json>();
-  const { client, problems } = await opened(platform, values, acquire);
-  const document = client.open("event", "1");
-  const early = client.open("event", "2");
-  early.create({ title: "Early" });
-  await vi.waitFor(() => expect(platform.sockets).toHaveLength(1), 100_000);
-  await vi.waitFor(() => expect(early.snapshot.isStored).toBe(true), 100_000);
-  platform.socket.admit();
-  await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined(), 100_000);
-  const state = { title: "Sync" };
-  const acknowledged = { resource: "event", resource_id: "1", version: 1, epoch: 1, role: "editor", state };
-  platform.socket.tell("SUBSCRIBE_ACK", acknowledged);
-  await document.ready();
-  document.set("/title", "Mine");
-  await vi.waitFor(() => expect(platform.socket.last("OP")).toBeDefined(), 100_000);
-  expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]);
-  expect([...values]).toEqual([]);
-  await client.close();
-});
+const failing = (error: Error) => () => {
+  throw error;
+};
+const DENIED = new DOMException("Denied", "SecurityError");
+
+test.each<[string, (() => never) | null, Given]>([
+  ["the part for tabs can't be loaded", failing(NETWORK_ERROR), {}],
+  ["the browser refuses locks", null, { locks: { acquire: () => Promise.reject(DENIED), steal } }],
+  ["the browser refuses the channel", null, { locks: { acquire: free, steal }, channel: failing(DENIED) }],
+])(
+  "where %s, nothing shared is touched, edits go out, and who listens soon is told",
+  async (_, part, given) => {
+    if (part) vi.doMock("../src/tabs/tabs.js", part);
+    const platform = new FakePlatform();
+    const values = new Map<string, Json>();
+    const client = await opened(platform, values, given);
+    const document = client.open("event", "1");
+    const early = client.open("event", "2");
+    early.create({ title: "Early" });
+    await vi.waitFor(() => expect(platform.sockets).toHaveLength(1), 100_000);
+    const problems = problemsOf(client);
+    await vi.waitFor(() => expect(early.snapshot.isStored).toBe(true), 100_000);
+    platform.socket.admit();
+    await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined(), 100_000);
+    const state = { title: "Sync" };
+    const acknowledged = { resource: "event", resource_id: "1", version: 1, epoch: 1, role: "editor", state };
+    platform.socket.tell("SUBSCRIBE_ACK", acknowledged);
+    await document.ready();
+    document.set("/title", "Mine");
+    await vi.waitFor(() => expect(platform.socket.last("OP")).toBeDefined(), 100_000);
+    await vi.waitFor(() => expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]), 100_000);
+    expect([...values]).toEqual([]);
+    await client.close();
+  },
+);
 
 test("where what was kept can't be brought together with what was made before, it is set aside, and edits go on", async () => {
   const values = new Map<string, Json>();
@@ -103,7 +109,7 @@ test("a part that failed to load is loaded at the next try", async () => {
   });
   const platform = new FakePlatform();
   platform.answer = () => ({ status: 200, body: { items: [] } });
-  const { client } = await opened(platform, new Map());
+  const client = await opened(platform);
   await expect(client.list("event")).rejects.toThrow();
   vi.doUnmock("../src/http.js");
   vi.resetModules();

@@ -614,6 +614,34 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben, (now) => now.view?.title === "Late");
   });
 
+  test("a tab that is refused its lock works alone, also if it could have heard the leading one before", async () => {
+    const origin = new Origin(people);
+    const { ben, one, first } = await pair(people, { origin });
+    const { isReached: isAsking, goOn: refuse, pass } = gate();
+    const acquire: Locks["acquire"] = async () => {
+      await pass();
+      throw new DOMException("Denied", "SecurityError");
+    };
+    const alone = origin.tab({ environment: { locks: { ...locksOf(), acquire } } });
+    const problems = problemsOf(alone);
+    const third = alone.open<Event>("event", ben.id);
+    await isAsking;
+    const heardOf = new BroadcastChannel(origin.name);
+    const isTold = new Promise<void>((resolve) => {
+      heardOf.onmessage = (event) => (event as MessageEvent).data.kind === "leading" && resolve();
+    });
+    await goOffline(one);
+    first.set("/location", "Room 1");
+    await isTold;
+    heardOf.close();
+    refuse();
+    await third.ready();
+    third.set("/title", "Alone");
+    await third.saved();
+    await until(ben, (now) => now.view?.title === "Alone");
+    await vi.waitFor(() => expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]), 100_000);
+  });
+
   test("a document that was kept is there offline, opened before it is known who leads", async () => {
     const origin = new Origin(people);
     const first = origin.tab({ connect: false });

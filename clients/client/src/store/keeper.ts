@@ -4,8 +4,11 @@ import type { Environment, Json, Problem, Store } from "../api.js";
 import { Listeners } from "../cell.js";
 import { StoreCorruptError, StoreFullError } from "../errors.js";
 import { Timer } from "../timer.js";
+import { memoryStore } from "./memory.js";
 
 const RETRY_MS = 30_000;
+/** So long after it was made does a client tell that it has no store: somebody listens by then. */
+const HEARD_MS = 1_000;
 
 /** Who waits for what is saved under a key, or for all that is being written. */
 interface Waiting {
@@ -19,7 +22,6 @@ export class Keeper {
   #isWriting = false;
   /** False in a tab that follows another: nothing is read or written, and nothing counts as stored by it. */
   isOwner = false;
-  #isLeft = false;
   #reading = 0; // one lead may end, and another begin, while it still reads
   #isFailing = false;
   #isLeaderFailing = false;
@@ -47,7 +49,7 @@ export class Keeper {
 
   /** Did the owner's last write fail, or is the store sealed or another user's? Then edits are in memory only. */
   get isFailing(): boolean {
-    return this.#isLeft || this.isSealed || (this.isOwner ? this.#isFailing : this.#isLeaderFailing);
+    return this.isSealed || (this.isOwner ? this.#isFailing : this.#isLeaderFailing);
   }
 
   /** The tab that has the store tells of it. */
@@ -60,20 +62,22 @@ export class Keeper {
   /** The store is another user's: it is left alone. */
   leave(): void {
     this.isOwner = false;
-    this.#isLeft = true;
+    this.#isLeaderFailing = true;
     this.changed.tell();
   }
 
-  /** Before anything was read or written. */
-  replaceStore(store: Store): void {
-    this.store = store;
+  /** Before anything was read or written: the store is left alone, and edits are in memory only, as its user is told. */
+  forgo(cause: unknown, wayOut: string): void {
+    this.store = memoryStore();
+    this.#readTimer.set(HEARD_MS, () =>
+      this.#tell(cause, `Edits aren't stored here, for tabs can't share a store${wayOut}.`),
+    );
   }
 
   /** The store is this tab's from now on; nothing is written over what is `read` of the tab before. */
   async own(read: () => Promise<void>): Promise<void> {
     this.#dirty.clear(); // what it could not write when it had the store before is another tab's by now
     this.#answer(false);
-    this.#isLeft = false;
     this.isOwner = true;
     this.#reading++;
     try {
@@ -162,8 +166,7 @@ export class Keeper {
 
   /** Writes what there is, and nothing after that: the store is the next client's. */
   async close(): Promise<void> {
-    if (this.#dirty.size && !this.#isWriting) await this.#write();
-    else if (this.#isWriting) await this.#written();
+    await (this.#isWriting ? this.#written() : this.#write());
     this.isOwner = false;
     this.#timer.end();
     this.#readTimer.end();

@@ -25,8 +25,6 @@ const SILENCE_MS = 3_000;
 const QUIET_MS = 20_000;
 /** After its end, what a tab said last may come so late. */
 const LAST_WORDS_MS = 1_000;
-/** So long after it was made does a client tell that it works alone: somebody listens by then. */
-const HEARD_MS = 1_000;
 /** What only a tab that leads, or is about to, says. */
 const SIGNS_OF_LIFE: Note["kind"][] = ["leading", "reading", "tell", "standing"];
 
@@ -90,30 +88,28 @@ export class Tabs {
     return this.environment.foreground?.isOn() !== false;
   }
 
-  /** Resolves when it is clear who leads; rejects, and is over, where the browser refuses locks. */
+  /** Resolves when it is clear who leads; rejects, and is over, where the browser refuses locks or the channel. */
   start(): Promise<void> {
     const { isVisible } = this.events.wanted();
     if (!isVisible) this.#wished = { isVisible }; // in the other tabs as well
-    this.#channel = (this.environment.channel ?? broadcastChannel)(this.name);
-    this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
     return new Promise((resolve, reject) => {
       this.#decided = resolve;
-      const end = (cause: unknown) => {
+      this.#begin().catch((cause) => {
         reject(cause);
-        this.abandon();
         this.close();
-      };
-      this.#begin().catch((cause) => this.environment.setTimeout(() => end(cause), HEARD_MS));
+      });
     });
   }
 
-  /** A tab has its own lock before it says anything. */
+  /** A tab has its own lock before it says or hears anything. */
   async #begin(): Promise<void> {
     this.#live = this.#lockOf(this.#tab);
     await this.#live.catch((cause) => {
       if (!this.#isClosed) throw cause;
     });
     if (this.#isClosed) return this.#decided();
+    this.#channel = (this.environment.channel ?? broadcastChannel)(this.name);
+    this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
     this.#seek();
     this.#ask();
     this.#unsubscribe = this.environment.foreground?.subscribe(() => this.isLeading || this.#ask());
@@ -276,10 +272,11 @@ export class Tabs {
     const { leader, meta, connection, sync, wanted, isFailing } = note;
     const isNew = leader !== this.#leader;
     this.events.onLeader(meta, connection, this.#insisting(wanted), sync);
+    if (this.#isClosed) return; // it is another user's
     this.keeper.follow(isFailing);
     // Its changes would come late, and somebody looks at this one.
     if (note.isSavingPower && this.#isSeen) this.#post({ kind: "yield", leader, tab: this.#tab });
-    if (!isNew || this.#isClosed) return;
+    if (!isNew) return;
     this.registry.onOffline();
     this.#leader = leader;
     this.#decided();
@@ -351,7 +348,9 @@ export class Tabs {
     if (this.#channel) this.#channel.onmessage = null;
   }
 
+  /** For good. */
   close(): void {
+    this.abandon();
     this.#channel?.close();
     this.#channel = null;
     this.#release?.();
