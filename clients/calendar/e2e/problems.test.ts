@@ -2,6 +2,7 @@
 
 import type { BrowserContext } from "playwright-core";
 import { expect, test } from "vitest";
+import { Edits } from "./held.js";
 import type { Person } from "./people.js";
 import { Stage } from "./stage.js";
 
@@ -71,15 +72,46 @@ test("where the gateway is away, the history says so in plain words, and is ther
   await ann.page.getByRole("region", { name: "History" }).getByText("wrote the event").waitFor();
 });
 
+/** As in a browser that refuses the locks that tabs share a store by. */
+const refuseLocks = (context: BrowserContext) =>
+  context.addInitScript(() => {
+    navigator.locks.request = () => Promise.reject(new DOMException("Denied", "SecurityError"));
+  });
+
 test("where the browser refuses the locks that tabs share a store by, that is told, and edits go out", async () => {
-  const refusing = (context: BrowserContext) =>
-    context.addInitScript(() => {
-      navigator.locks.request = () => Promise.reject(new DOMException("Denied", "SecurityError"));
-    });
-  const ann = await stage.arrive("Ann", undefined, refusing);
-  await alerts(ann).filter({ hasText: "Edits aren't stored here" }).waitFor();
+  const ann = await stage.arrive("Ann", undefined, refuseLocks);
+  await alerts(ann).filter({ hasText: "Edits aren't stored here, for tabs can't share a store. " }).waitFor();
   const bob = await stage.arrive("Bob", await ann.newEvent("Lunch"));
   await bob.sees("Title", "Lunch");
+  await ann.workOffline(true);
+  await ann.textbox("Location").fill("Room 7");
+  await ann.says("not saved: 1 edit in memory only");
+  const asked = ann.answers("dismiss");
+  await ann.button("Sign out").click();
+  expect(asked).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
+});
+
+test("where the browser refuses those locks, edits on their way are lost, too, whatever was done before", async () => {
+  const edits = new Edits();
+  const ann = await stage.arrive("Ann", undefined, async (context) => {
+    await refuseLocks(context);
+    await edits.prepare(context);
+  });
+  await alerts(ann).filter({ hasText: "Edits aren't stored here" }).waitFor();
+  await ann.newEvent("Lunch");
+  await toMonth(ann);
+  await ann.button("New event").waitFor();
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.workOffline(false);
+  await ann.says("saved");
+  edits.areHeld = true;
+  await ann.button("New event").click();
+  await ann.textbox("Title").fill("Dinner");
+  await ann.says("saving");
+  const asked = ann.answers("dismiss");
+  await ann.button("Sign out").click();
+  expect(asked).toEqual([expect.stringMatching(/lost when you leave/)]);
 });
 
 test("where the browser's store can't be read that is told in plain words", async () => {

@@ -13,14 +13,15 @@ function question({ pending, state }: Sync, isKept: boolean): string | null {
     : `${edits} sent yet. ${they} lost when you leave. Sign out?`;
 }
 
-/** Does the store fail? It tells of it, and is well again when all is in it. */
-function useFailing({ isStored }: Sync): boolean {
+/** Does the store fail? It tells of it, and is well again when it has taken edits. */
+function useFailing({ pending, isStored }: Sync): boolean {
   const client = useClient();
   const [isFailing, setFailing] = useState(false);
   useEffect(() => client.onProblem(({ code }) => code.startsWith("STORE_") && setFailing(true)), [client]);
+  const hasTaken = pending > 0 && isStored;
   useEffect(() => {
-    if (isStored) setFailing(false);
-  }, [isStored]);
+    if (hasTaken) setFailing(false);
+  }, [hasTaken]);
   return isFailing;
 }
 

@@ -53,7 +53,8 @@ test.each<[string, (() => never) | null, Given]>([
     early.create({ title: "Early" });
     await vi.waitFor(() => expect(platform.sockets).toHaveLength(1), 100_000);
     const problems = problemsOf(client);
-    await vi.waitFor(() => expect(early.snapshot.isStored).toBe(true), 100_000);
+    await expect(early.stored()).rejects.toMatchObject({ name: "StoreFullError" });
+    expect(client.sync.snapshot).toEqual({ state: "unsaved", pending: 1, isStored: false });
     platform.socket.admit();
     await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined(), 100_000);
     const state = { title: "Sync" };

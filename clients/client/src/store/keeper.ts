@@ -68,7 +68,8 @@ export class Keeper {
 
   /** Before anything was read or written: the store is left alone, and edits are in memory only, as its user is told. */
   forgo(cause: unknown, wayOut: string): void {
-    this.store = memoryStore();
+    this.store = { ...memoryStore(), write: () => Promise.reject() };
+    this.#isFailing = true;
     this.#readTimer.set(HEARD_MS, () =>
       this.#tell(cause, `Edits aren't stored here, for tabs can't share a store${wayOut}.`),
     );
