@@ -46,6 +46,7 @@ PENDING_BYTES_MAX = 64 << 20
 # Of a request that is answered before it came: what is waited for.
 REST_S = 1.0
 REST_BYTES_MAX = 64 * 1024
+BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 
 # Bugs of the application, and not that it runs.
 logger = logging.getLogger("gateway.http.server")
@@ -77,7 +78,8 @@ class _Http1(H11Protocol):
 class _Received:
     """An application that answers when the request has come, though it may not have read it.
 
-    Who is refused by his headers can go on with the connection then. For REST_S, and REST_BYTES_MAX.
+    Who is refused by his headers can go on with the connection then. Of a body that is longer, or comes more
+    slowly, the rest is thrown away: what nobody reads would hold up the connection's end.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -85,23 +87,47 @@ class _Received:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app if scope["http_version"].startswith("1.") else _other_version
-        names = {name for name, _ in scope["headers"]}
-        left = REST_BYTES_MAX if names & {b"content-length", b"transfer-encoding"} else 0
+        if BODY_HEADERS.isdisjoint(name for name, _ in scope["headers"]):
+            await app(scope, receive, send)
+            return
+        body = _Body(receive)
+        async with trio.open_nursery() as nursery:
 
-        async def received() -> Message:
-            nonlocal left
-            message = await receive()
-            left = left - len(message.get("body", b"")) if message.get("more_body", False) else 0
-            return message
+            async def answer(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    await body.come()
+                    nursery.start_soon(body.discard)
+                await send(message)
 
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                with trio.move_on_after(REST_S):
-                    while left > 0:
-                        await received()
-            await send(message)
+            await app(scope, body.receive, answer)
+            nursery.cancel_scope.cancel()
 
-        await app(scope, received, answer)
+
+class _Body:
+    """What comes of the body of a request."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._more = True
+        self._bytes = 0
+
+    async def receive(self) -> Message:
+        """The next message, for who reads it."""
+        message = await self._receive()
+        self._more = message.get("more_body", False)
+        self._bytes += len(message.get("body", b""))
+        return message
+
+    async def come(self) -> None:
+        """Wait for the rest, for REST_S and while all of it isn't more than REST_BYTES_MAX."""
+        with trio.move_on_after(REST_S):
+            while self._more and self._bytes < REST_BYTES_MAX:
+                await self.receive()
+
+    async def discard(self) -> None:
+        """Throw away the rest, until it ends or the connection does."""
+        while self._more:
+            await self.receive()
 
 
 async def _other_version(scope: Scope, receive: Receive, send: Send) -> None:

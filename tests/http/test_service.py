@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 import httpx
@@ -728,6 +729,25 @@ async def test_cpu_of_requests_is_their_users(tmp_path, transport):
         refused = await node.client.get(path, headers=bob)
         assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 60
         assert (await node.client.get(path)).status_code == 200
+
+
+async def test_who_is_refused_late_and_hangs_up_leaves_his_connection(tmp_path, transport):
+    """Though nobody read the body that he went on sending meanwhile."""
+    async with served(tmp_path, transport, limits=SHARED) as node, trio.open_nursery() as nursery:
+        node.node.endpoint.context.cpu.spend("bob", 10.0, node.node.hub.now_s())
+        bob, body = node.bearer("bob", event="editor")["Authorization"], b"x" * (3 << 20)
+        head = f"POST {EDITS} HTTP/1.1\r\nHost: x\r\nAuthorization: {bob}\r\nContent-Length: {len(body)}\r\n"
+        bare = await node.dial()
+
+        async def send() -> None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await bare.send(head.encode() + b"\r\n" + body)
+
+        nursery.start_soon(send)
+        with trio.fail_after(PATIENCE_S):
+            assert (await bare.head()).split()[1] == b"429"
+        await bare.stream.aclose()
+        await until(lambda: not node.node.metrics.http_connections)
 
 
 async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, transport, monkeypatch):
