@@ -17,12 +17,24 @@ from gateway.cli.token import duration_s
 PATH = "/v1/revocations"
 
 
+def as_listed(text: str) -> str:
+    """An id as the list has it: JSON, where it begins with a quote."""
+    if not text.startswith('"'):
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError as error:
+        raise click.BadParameter(f"what begins with a quote is read as JSON: {error}") from None
+
+
 @click.command("revoke", short_help="Take back tokens, on all nodes.")
 @click.argument("users", nargs=-1, metavar="[USER]...")
 @click.option(
     "--jwt", "tokens", multiple=True, metavar="JWT", help="This token; - reads it from standard input."
 )
-@click.option("--id", "token_ids", multiple=True, metavar="JTI", help="The token of this jti.")
+@click.option(
+    "--id", "token_ids", multiple=True, metavar="JTI", type=as_listed, help="The token of this jti."
+)
 @click.option(
     "--grant",
     metavar="PATTERN[=ROLE]",
@@ -32,7 +44,9 @@ PATH = "/v1/revocations"
     "--for", "kept_s", type=duration_s, metavar="TIME", help="In force so long (7d); else for good."
 )
 @click.option("--reason", default="", help="A word for who reads the list.")
-@click.option("--undo", multiple=True, metavar="ID", help="Take one back; the list has the ids.")
+@click.option(
+    "--undo", multiple=True, metavar="ID", type=as_listed, help="Take one back; the list has the ids."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @operating
 def revoke_command(
@@ -50,7 +64,8 @@ def revoke_command(
 
     Within a second on every node, and after a restart. Of users all tokens that were issued up to now; what
     they get afterwards is accepted, so have their issuer stop first. A token by itself is best read from
-    standard input: a command line is seen by others.
+    standard input: a command line is seen by others. JTI and ID may be JSON in double quotes, as the list has
+    those with control characters.
 
     \b
     gateway revoke                                        # the list

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain
 
 import pytest
 import trio
@@ -166,3 +167,16 @@ async def test_a_jti_with_control_characters_is_shown_so_that_a_terminal_does_no
         done = await gateway("revoke", "--id", "a\x1b[2Jb", *reach)
         assert done.out.startswith(r'"token a\u001b[2Jb"  (since '), done
         assert (await gateway("revoke", "--undo", "token a\x1b[2Jb", *reach)).out == "nothing is revoked\n"
+
+
+async def test_an_id_is_taken_as_it_is_listed(tmp_path):
+    async with served(tmp_path) as server:
+        reach = ("--admin", server.admin, "--data", str(tmp_path))
+        done = await gateway("revoke", "--id", r'"a\u001b[2Jb"', "--id", 'c"d', *reach)
+        listed = [line.partition("  (since ")[0] for line in done.out.splitlines()]
+        assert sorted(listed) == [r'"token a\u001b[2Jb"', 'token c"d']
+        undone = await gateway("revoke", *chain(*(("--undo", one) for one in listed)), *reach)
+        assert undone.out == "nothing is revoked\n", undone
+        for option in ("--id", "--undo"):
+            wrong = await gateway("revoke", option, '"a', *reach)
+            assert wrong.status == 2 and "is read as JSON" in wrong.err
