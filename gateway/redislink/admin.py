@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import redis
 import trio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gateway.config import RedisSettings
 from gateway.errors import ConfigError, LogUnavailable
@@ -38,11 +40,15 @@ async def in_thread(threads: trio.CapacityLimiter, work: Callable[P, T], *args: 
 
 @contextmanager
 def client(address: Address, config: RedisSettings) -> Iterator[redis.Redis]:
-    """A redis-py client of one server. Its errors become LogUnavailable, or ConfigError where that's due."""
+    """A redis-py client of one server. Its errors become LogUnavailable, or ConfigError where that's due.
+
+    It tries nothing again: callers do, and say meanwhile what they wait for.
+    """
     connection = redis.Redis(
         **address.client_options(),
         socket_connect_timeout=config.connect_timeout_s,
         socket_timeout=config.connect_timeout_s,
+        retry=Retry(NoBackoff(), 0),
     )
     try:
         yield connection

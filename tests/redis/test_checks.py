@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from contextlib import suppress
 from functools import partial
@@ -174,3 +175,18 @@ def certified(directory: Path) -> tuple[ssl.SSLContext, Path]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*made)
     return context, made.certificate
+
+
+def test_a_server_that_says_nothing_is_asked_once_a_try() -> None:
+    """Who waits for it tries again, and says so; redis-py's own tries took half a minute, unsaid."""
+    asked = 0
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = parse(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(LogUnavailable, match="can't be reached: Timeout"):
+            checks.gather(address, RedisSettings(connect_timeout_s=0.1))
+        silent.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                asked += 1
+    assert asked == 1
