@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import json
 import math
 import socket
@@ -45,13 +47,26 @@ def test_accept_and_memory_measure_a_whole_node() -> None:
     assert 0 <= found["idle_cpu_share"] < 1
 
 
-@pytest.mark.parametrize("name", ["undo", "cursors", "puts", "travel", "strangers", "visitors"])
+@pytest.mark.parametrize("name", ["undo", "cursors", "many", "renewals", *attack.HTTP])
 def test_an_honest_client_is_measured_beside_attackers(name: str) -> None:
     found = attack.measured(name, "fast", 1, 0.3)
     for when in ("rest", "attack"):
         assert 0 < found[when]["ping_ms"]["p50"] <= found[when]["ping_ms"]["max"]
         assert found[when]["edit_ms"]["p95"] > 0 and found[when]["rss_mb"] > 10
     assert "| undo |" in attack.table({"undo": found})
+
+
+def test_each_message_of_an_attack_by_many_rooms_opens_as_many_again() -> None:
+    with (
+        gateways.flooded("fast", attack.SETTINGS["many"]) as node,
+        closing(attack.Client(node.port, "many", "viewer")) as client,
+    ):
+        client.ask("SUBSCRIBE", resource="event", resource_id="many")
+        assert client.receive()["type"] == "PRESENCE_STATE"
+        for message in itertools.islice(attack.SOCKET["many"][2](client, "many"), 2):
+            client.socket.sendall(message)
+            kinds = collections.Counter(client.receive()["type"] for _ in range(3 * 999))
+            assert kinds == dict.fromkeys(("SUBSCRIBE_ACK", "PRESENCE_STATE", "UNSUBSCRIBE_ACK"), 999)
 
 
 def test_the_document_of_each_attack_is_one_that_a_node_takes() -> None:
