@@ -138,6 +138,8 @@ def parse(head: bytes, remote: str) -> Handshake | Rejection:
         pass
     except httptools.HttpParserError as error:
         return bad_request(f"not an HTTP request: {error}")
+    if not collector.target:
+        return bad_request("not an HTTP request: it has no request line")
     headers, version = collector.headers, parser.get_http_version()
     if not version.startswith("1."):
         return Rejection(505, f"HTTP/{version} is not spoken here: send HTTP/1.1", {})

@@ -89,6 +89,8 @@ def test_the_rfc_example_is_accepted_with_the_rfc_answer() -> None:
         (head({**GOOD, "host": "twice"}), 400),
         (head({**GOOD, "Upgrade": "h2c"}), 426),
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
+        (b"\r\n\r\n", 400),
+        (b"\r\n\r\n\r\n", 400),
         (b"GET /realtime\r\n\r\n", 505),
         (b"PRI * HTTP/2.0\r\n\r\n", 505),
         (head(GOOD, "GET /realtime HTTP/2.0"), 505),
