@@ -128,6 +128,7 @@ async def test_changes_that_are_lost_for_good_are_told(tmp_path: Path) -> None:
         for setting in (
             "timeouts.room_idle_s=0.5",
             "redis.head_compare_s=60",
+            "limits.operations_per_minute=0",
         ):
             words += ["--set", setting]
         async with served(tmp_path, *words, "--node", "n1") as one, served(tmp_path, *words) as two:

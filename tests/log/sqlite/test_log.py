@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from gateway.errors import LogLocked, LogUnavailable
+from gateway.errors import ConfigError, LogLocked, LogUnavailable
 from gateway.log.sqlite import writer as sqlite_writer
 from gateway.log.sqlite.log import DATABASE, LOCK, DirectoryLock, SqliteLog
 from gateway.ports import Batch, ClientKey, Committed, Failed, OpLog, Record, Snapshot
@@ -266,7 +266,7 @@ async def test_a_database_of_a_later_gateway_is_left_alone(tmp_path: Path) -> No
 
 def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LogUnavailable, match=r"file/data"):
+    with pytest.raises(ConfigError, match=r"/file is no directory"):
         SqliteLog(tmp_path / "file" / "data")
 
 
