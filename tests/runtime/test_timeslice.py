@@ -6,19 +6,10 @@ import trio
 
 from gateway.runtime import timeslice
 from gateway.runtime.timeslice import SLICE_S, TURN_S, FairTurns, Slices
+from tests.clocks import Clock
 
 MANY = 10
 ROUNDS = 50
-
-
-class Clock:
-    """Time that passes by work alone."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 async def test_between_any_two_turns_everybody_else_runs() -> None:

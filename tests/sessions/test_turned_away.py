@@ -10,19 +10,10 @@ from gateway.ports import Admission, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
 from gateway.sessions import seldom, turned_away
 from gateway.sessions.turned_away import Refused, TurnedAway
+from tests.clocks import Clock
 from tests.rooms.parts import Reader
 
 REFUSED = Refused(Rejection(403, "not this Origin", {}), 4403, "origin")
-
-
-class Clock:
-    """A clock that stands."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def asked(origin: str | None) -> UpgradeRequest:

@@ -19,6 +19,7 @@ from gateway.transport.fast.loop import PASS_MAX_S, READ, Poller
 from gateway.transport.fast.transport import FastTransport
 from gateway.transport.handshakes import Handshakes
 from gateway.transport.portable.transport import PortableTransport
+from tests.clocks import Clock
 from tests.contracts.transport_contract import Client, TransportHarness, code_of, raw_answer
 from tests.transport.wire import PING, PONG, TEXT, Gone, RawClient, frame, request
 from tests.waiting import PATIENCE_S, until
@@ -200,16 +201,6 @@ def test_one_read_of_compressed_pings_is_a_bounded_piece_of_what_was_written() -
 def test_the_best_that_zlib_can_do_is_what_the_bound_counts_on() -> None:
     packed = zlib.compress(b"\0" * (1 << 24), 9)
     assert (1 << 24) / len(packed) < 1032
-
-
-class Clock:
-    """Each connection that is called takes four tenths of a pass."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def test_a_pass_ends_early_when_few_connections_are_much_work_and_the_rest_comes_next() -> None:

@@ -36,17 +36,8 @@ from gateway.transport.fast.loop import (
     Sweep,
     tick_s,
 )
+from tests.clocks import Clock
 from tests.waiting import until
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def run_load(load: Load, clock: Clock, busy: float, seconds: float) -> None:
