@@ -13,10 +13,11 @@ import httpx
 import pytest
 import trio
 
-from tests.clients.desk import created, op, replace, signed_in, subscribe
+from tests.clients.desk import created, op, signed_in, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.webhook import Webhook, webhook
 from tests.clients.wire import Refused, Wire
+from tests.operations import replace
 from tests.scraped import scraped
 from tests.waiting import PATIENCE_S, until, until_equal
 

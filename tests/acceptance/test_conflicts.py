@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.clients.desk import EVENT, created, op, replace, signed_in, state, submit, subscribe
+from tests.clients.desk import EVENT, created, op, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway
 from tests.clients.wire import Refused, Wire
+from tests.operations import replace
 from tests.waiting import PATIENCE_S
 
 TITLES = {"index": 0, "path": "/title", "base": EVENT["title"], "theirs": "ann's", "user_id": "ann"}

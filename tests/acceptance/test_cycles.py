@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from tests.acceptance.test_troubled_log import InProcess, served
-from tests.clients.desk import created, op, replace, signed_in, submit, subscribe
+from tests.clients.desk import created, op, signed_in, submit, subscribe
+from tests.operations import replace
 
 CONNECTIONS = 10
 

@@ -15,9 +15,10 @@ import pytest
 
 from gateway.log.sqlite.log import DATABASE, WATERMARK
 from tests.cli.commands import gateway as command
-from tests.clients.desk import created, op, replace, signed_in, submit, subscribe
+from tests.clients.desk import created, op, signed_in, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Refused, Wire
+from tests.operations import replace
 from tests.waiting import PATIENCE_S, until
 
 PLACE_BYTES = 8 << 20

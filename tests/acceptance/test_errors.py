@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
-from tests.clients.desk import EVENT, created, fresh, named, op, replace, signed_in, state, submit, subscribe
+from tests.clients.desk import EVENT, created, fresh, named, op, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Closed, Refused, Wire, wire
+from tests.operations import replace
 from tests.waiting import PATIENCE_S
 
 ATTENDEE = {"user_id": "u", "response_status": "MAYBE"}

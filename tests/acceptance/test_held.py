@@ -22,10 +22,11 @@ import httpx
 import pytest
 import trio
 
-from tests.clients.desk import fresh, named, op, replace, signed_in, submit, subscribe
+from tests.clients.desk import fresh, named, op, signed_in, submit, subscribe
 from tests.clients.measured import Held, MeasuredGateway, measured_gateway
 from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Refused, Wire
+from tests.operations import replace
 from tests.transport.wire import TEXT, Gone, RawClient, frame, request
 from tests.waiting import PATIENCE_S
 

@@ -14,9 +14,10 @@ import pytest
 import trio
 
 from tests.acceptance.hostile import REFUSALS, Generator, Hostile
-from tests.clients.desk import created, replace, signed_in, state, submit, subscribe
+from tests.clients.desk import created, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.transports import TRANSPORTS
+from tests.operations import replace
 from tests.transport.wire import CLOSE, PING, PONG, TEXT, Gone, RawClient, frame
 from tests.waiting import PATIENCE_S
 

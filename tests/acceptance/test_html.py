@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from tests.clients.desk import created, named, replace, signed_in, state, submit, subscribe
+from tests.clients.desk import created, named, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Refused
+from tests.operations import replace
 
 PAGE = {
     "properties": {

@@ -9,10 +9,11 @@ import httpx
 import pytest
 import trio
 
-from tests.clients.desk import EVENT, created, fresh, named, op, replace, signed_in, state, submit, subscribe
+from tests.clients.desk import EVENT, created, fresh, named, op, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.patching import apply
 from tests.clients.wire import Refused, Wire, wire
+from tests.operations import replace
 from tests.waiting import PATIENCE_S
 
 ADMIN = {"event:*": "admin"}

@@ -11,9 +11,10 @@ import trio
 
 from tests.cli.commands import Server, served
 from tests.cli.commands import gateway as command
-from tests.clients.desk import created, named, op, replace, signed_in, submit, subscribe
+from tests.clients.desk import created, named, op, signed_in, submit, subscribe
 from tests.clients.gateway import gateway
 from tests.clients.wire import Refused, Wire, wire
+from tests.operations import replace
 from tests.servers import redis_server
 from tests.waiting import PATIENCE_S
 

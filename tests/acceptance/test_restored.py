@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.desk import created, replace, signed_in, state, submit, subscribe
+from tests.clients.desk import created, signed_in, state, submit, subscribe
 from tests.clients.gateway import gateway
 from tests.clients.wire import Wire
+from tests.operations import replace
 
 RESOURCE = "event:restored"
 OLD = ("Monday", "Tuesday", "Wednesday")

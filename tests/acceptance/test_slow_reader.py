@@ -11,11 +11,12 @@ import httpx
 import pytest
 import trio
 
-from tests.clients.desk import created, named, replace, signed_in, state, submit, subscribe
+from tests.clients.desk import created, named, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.patching import apply
 from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Wire
+from tests.operations import replace
 from tests.transport.wire import RawClient
 from tests.waiting import PATIENCE_S
 

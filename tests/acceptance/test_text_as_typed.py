@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from tests.acceptance.texts import LINKS, SETTINGS, TYPED, WAYS, check, variants
-from tests.clients.desk import created, named, replace, signed_in, state, submit
+from tests.clients.desk import created, named, signed_in, state, submit
 from tests.clients.gateway import Gateway, gateway
+from tests.operations import replace
 from tests.waiting import PATIENCE_S
 
 VARIANTS = 10_000

@@ -16,10 +16,11 @@ from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.node import Node
 from gateway.ports import Batch, Failed, Opening, Outcome
-from tests.clients.desk import created, named, op, replace, signed_in, submit, subscribe
+from tests.clients.desk import created, named, op, signed_in, submit, subscribe
 from tests.clients.wire import Refused
 from tests.doubles.backend import MemoryBackend
 from tests.doubles.log import MemoryHistory, MemoryLog
+from tests.operations import replace
 from tests.waiting import until
 
 EVENT = {"title": "held", "tags": []}

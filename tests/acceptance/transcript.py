@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import trio
 
 from tests.cli.commands import ROOT
-from tests.clients.desk import created, fresh, op, replace, signed_in, state, subscribe
+from tests.clients.desk import created, fresh, op, signed_in, state, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Refused, Wire
+from tests.operations import replace
 
 PAGE = ROOT / "docs" / "reference" / "conflicts.md"
 ADMIN = {"event:*": "admin"}

@@ -15,9 +15,9 @@ import trio
 from gateway.admission import create_secret
 from tests import nodejs
 from tests.cli.commands import Finished, Server, gateway, running, served
-from tests.clients.desk import replace
 from tests.clients.wire import Wire, wire
 from tests.missing import skip_or_fail
+from tests.operations import replace
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, token
 from tests.waiting import PATIENCE_S

@@ -73,10 +73,6 @@ async def created(opened: Wire, resource: str | None = None, value: Any = EVENT)
     return resource
 
 
-def replace(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
 async def state(opened: Wire, resource: str) -> tuple[int, Any]:
     """The head: version and document."""
     answer = await opened.ask("SYNC_REQUEST", {**named(resource), "last_version": 0, "max_changes": 0})

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.history.difference import steps
 from gateway.history.words import MEMBERS_MAX, summary
+from tests.operations import replace
 
 LUNCH = {
     "title": "Lunch",
@@ -21,31 +22,27 @@ def told(*patch: dict[str, object], document: object = LUNCH, undoes: int | None
     return summary(steps(document, list(patch)), undoes)
 
 
-def replaced(path: str, value: object) -> dict[str, object]:
-    return {"op": "replace", "path": path, "value": value}
-
-
 @pytest.mark.parametrize(
     ("patch", "words"),
     [
         (
-            [replaced("/start_time", "2025-12-15T11:00:00Z"), replaced("/end_time", "2025-12-15T12:00:00Z")],
+            [replace("/start_time", "2025-12-15T11:00:00Z"), replace("/end_time", "2025-12-15T12:00:00Z")],
             "moved from 10:00 to 11:00",
         ),
         (
-            [replaced("/start_time", "2025-12-16T10:00:00Z"), replaced("/end_time", "2025-12-16T11:00:00Z")],
+            [replace("/start_time", "2025-12-16T10:00:00Z"), replace("/end_time", "2025-12-16T11:00:00Z")],
             "moved from 2025-12-15 10:00 to 2025-12-16 10:00",
         ),
         (
-            [replaced("/start_time", "2025-12-15T09:00:00Z"), replaced("/end_time", "2025-12-15T12:00:00Z")],
+            [replace("/start_time", "2025-12-15T09:00:00Z"), replace("/end_time", "2025-12-15T12:00:00Z")],
             "moved from 10:00-11:00 to 09:00-12:00",
         ),
-        ([replaced("/end_time", "2025-12-15T11:30:00Z")], "changed end time from 11:00 to 11:30"),
-        ([replaced("/title", "Dinner")], 'changed title from "Lunch" to "Dinner"'),
+        ([replace("/end_time", "2025-12-15T11:30:00Z")], "changed end time from 11:00 to 11:30"),
+        ([replace("/title", "Dinner")], 'changed title from "Lunch" to "Dinner"'),
         ([{"op": "add", "path": "/location", "value": "Room 4"}], 'set location to "Room 4"'),
         ([{"op": "remove", "path": "/title"}], 'removed title ("Lunch")'),
-        ([replaced("/all_day", True)], "changed all day from no to yes"),
-        ([replaced("/title", "")], 'changed title from "Lunch" to nothing'),
+        ([replace("/all_day", True)], "changed all day from no to yes"),
+        ([replace("/title", "")], 'changed title from "Lunch" to nothing'),
         (
             [{"op": "text", "path": "/description", "value": ["Please b", {"d": 1}]}],
             'edited description: "B" became "Please b"',
@@ -60,15 +57,15 @@ def replaced(path: str, value: object) -> dict[str, object]:
         ),
         ([{"op": "remove", "path": "/attendees/0"}], "removed ann@x.y from attendees"),
         (
-            [replaced("/attendees/1/status", "accepted")],
+            [replace("/attendees/1/status", "accepted")],
             'changed status of bob@x.y from "invited" to "accepted"',
         ),
         (
             [{"op": "move", "from": "/attendees/1", "path": "/attendees/0"}],
             "moved bob@x.y to place 1 of attendees",
         ),
-        ([replaced("", None)], "deleted it"),
-        ([replaced("", {**LUNCH, "title": "Tea"})], 'changed title from "Lunch" to "Tea"'),
+        ([replace("", None)], "deleted it"),
+        ([replace("", {**LUNCH, "title": "Tea"})], 'changed title from "Lunch" to "Tea"'),
     ],
 )
 def test_a_change_is_told(patch, words):
@@ -76,11 +73,11 @@ def test_a_change_is_told(patch, words):
 
 
 def test_a_first_change_created_it():
-    assert told(replaced("", LUNCH), document=None) == 'created "Lunch"'
+    assert told(replace("", LUNCH), document=None) == 'created "Lunch"'
 
 
 def test_what_takes_back_says_which():
-    assert told(replaced("/title", "Lunch"), document={"title": "Tea"}, undoes=3) == (
+    assert told(replace("/title", "Lunch"), document={"title": "Tea"}, undoes=3) == (
         'took back version 3: changed title from "Tea" to "Lunch"'
     )
 
@@ -93,16 +90,16 @@ def test_a_long_change_is_told_in_short():
 
 def test_a_wide_document_that_was_replaced_is_told_in_short():
     old, new = ({f"k{number}": number + more for number in range(MEMBERS_MAX)} for more in (0, 1))
-    assert told(replaced("", new), document=old) == "replaced it"
+    assert told(replace("", new), document=old) == "replaced it"
     half = dict(list(old.items())[: MEMBERS_MAX // 2])
-    assert told(replaced("", dict.fromkeys(half, -1)), document=half).endswith("and 991 more")
+    assert told(replace("", dict.fromkeys(half, -1)), document=half).endswith("and 991 more")
 
 
 def test_a_member_without_a_name_is_named():
-    assert told(replaced("/", 2), document={"": 1}) == 'changed "" from 1 to 2'
+    assert told(replace("/", 2), document={"": 1}) == 'changed "" from 1 to 2'
 
 
 def test_long_values_are_cropped_and_stay_on_one_line():
-    words = told(replaced("/title", "a\nb " * 100))
+    words = told(replace("/title", "a\nb " * 100))
     assert "\n" not in words
     assert len(words) < 120

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway import ot
 from gateway.errors import PatchError
+from tests.operations import add, move, replace
 from tests.ot import simulate
 
 IDS = "abcd"
@@ -27,18 +28,6 @@ def ids_of(document: Any) -> dict[str, list[str]]:
     for name in ("people", "seen"):
         ids[name] = [one["id"] for one in document[name] if type(one) is dict and one.get("id") is not None]
     return {name: sorted({repr(one) for one in found}) for name, found in ids.items()}
-
-
-def replace(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
-def move(source: str, path: str) -> dict[str, Any]:
-    return {"op": "move", "from": source, "path": path}
-
-
-def add(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "add", "path": path, "value": value}
 
 
 def item(random: Random) -> dict[str, Any]:

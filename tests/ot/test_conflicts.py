@@ -9,6 +9,7 @@ import pytest
 
 from gateway import ot
 from gateway.errors import PatchError
+from tests.operations import add, remove, replace
 from tests.ot import oracle
 
 EVENT = {
@@ -28,18 +29,6 @@ STRATEGIES: ot.Strategies = {
     ("tags",): ("set",),
     ("attendees",): ("set", "user_id"),
 }
-
-
-def replace(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
-def add(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "add", "path": path, "value": value}
-
-
-def remove(path: str) -> dict[str, Any]:
-    return {"op": "remove", "path": path}
 
 
 def reported(mine: ot.Patch, *theirs: ot.Patch, document: Any = EVENT) -> list[ot.Conflict]:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway import ot
 from gateway.errors import PatchError
+from tests.operations import replace
 from tests.ot import generate
 
 DOCUMENT: dict[str, Any] = {"a": [{"b": []}, {"b": [1]}], "s": "text", "n": 1, "m": {"x": {"y": [1, 2]}}}
@@ -62,10 +63,6 @@ def test_plain_takes_the_change_itself_where_it_is_one_standard_operation() -> N
     assert ot.plain(DOCUMENT, patch, ot.apply_patch(DOCUMENT, patch)) == patch
 
 
-def replaced(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
 def increased(path: str, by: int) -> dict[str, Any]:
     return {"op": "inc", "path": path, "value": by}
 
@@ -74,15 +71,15 @@ def increased(path: str, by: int) -> dict[str, Any]:
     ("patch", "expected"),
     [
         ([], []),
-        ([increased("/n", 2)], [replaced("/n", 3)]),
-        ([{"op": "text", "path": "/s", "value": ["A "]}], [replaced("/s", "A text")]),
+        ([increased("/n", 2)], [replace("/n", 3)]),
+        ([{"op": "text", "path": "/s", "value": ["A "]}], [replace("/s", "A text")]),
         (
             [increased("/m/x/y/0", 2), increased("/m/x/y/1", 2)],
-            [replaced("/m/x/y/0", 3), replaced("/m/x/y/1", 4)],
+            [replace("/m/x/y/0", 3), replace("/m/x/y/1", 4)],
         ),
-        ([{"op": "remove", "path": "/m/x/y/0"}, increased("/m/x/y/0", 1)], [replaced("/m/x/y", [3])]),
+        ([{"op": "remove", "path": "/m/x/y/0"}, increased("/m/x/y/0", 1)], [replace("/m/x/y", [3])]),
         ([increased("/n", 2), increased("/n", -2)], []),
-        ([increased("/m/x/y/0", 1)] * 17, [replaced("/m/x/y/0", 18)]),
+        ([increased("/m/x/y/0", 1)] * 17, [replace("/m/x/y/0", 18)]),
         ([increased("/n", 1), increased("/n", -1)] * 9, []),
     ],
 )
@@ -110,10 +107,10 @@ def test_plain_operations_of_large_places_are_few_bytes() -> None:
 
     front = {"op": "add", "path": "/l/0", "value": 7}
     assert told(*[front] * 40) == [front] * 40
-    assert told(*[increased("/s/0", 1), increased("/l/1", 1)]) == [replaced("/s/0", 1), replaced("/l/1", 2)]
-    assert told(front, increased("/l/0", 1)) == [front, replaced("/l/0", 8)]
+    assert told(*[increased("/s/0", 1), increased("/l/1", 1)]) == [replace("/s/0", 1), replace("/l/1", 2)]
+    assert told(front, increased("/l/0", 1)) == [front, replace("/l/0", 8)]
     sums = [increased(f"/s/{n % 9}", 1) for n in range(30)]
-    assert told(*sums) == [replaced("/s/" + str(n), n + (4 if n < 3 else 3)) for n in range(9)]
+    assert told(*sums) == [replace("/s/" + str(n), n + (4 if n < 3 else 3)) for n in range(9)]
     [whole] = told(*[{"op": "add", "path": "/s/0", "value": n} for n in range(40)])
     assert whole["path"] == "/s" and len(whole["value"]) == 49
     members = [{"op": "add", "path": f"/m{n}", "value": n} for n in range(40)]
@@ -121,7 +118,7 @@ def test_plain_operations_of_large_places_are_few_bytes() -> None:
     letters = [{"op": "text", "path": "/t", "value": [n, "y"]} for n in range(16)]
     assert [operation["path"] for operation in told(*letters)] == ["/t"]
     moved = {"op": "move", "from": "/l/0", "path": "/s/0"}
-    assert told(moved, increased("/s/0", 5)) == [moved, replaced("/s/0", 5)]
+    assert told(moved, increased("/s/0", 5)) == [moved, replace("/s/0", 5)]
 
 
 def test_plain_operations_copy_what_is_there_at_the_time() -> None:

@@ -9,15 +9,8 @@ import pytest
 
 from gateway import ot
 from gateway.errors import PatchError
+from tests.operations import add, replace
 from tests.ot import generate
-
-
-def replace(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
-def add(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "add", "path": path, "value": value}
 
 
 def replica(document: Any = None, **extra: Any) -> ot.Replica:

@@ -10,8 +10,9 @@ import pytest
 from gateway import ot
 from gateway.errors import PatchError
 from gateway.ot import api
+from tests.operations import add, move, replace, text
 from tests.ot import laws
-from tests.ot.sets import STRATEGIES, Sets, add, document_of, doubles, ids_of, move, patch_of, replace
+from tests.ot.sets import STRATEGIES, Sets, document_of, doubles, ids_of, patch_of
 
 DOCUMENT: dict[str, Any] = {
     "tags": ["a", "b", "c"],
@@ -25,10 +26,6 @@ FAILS: ot.Operation = ("tst", None, 0)
 
 def lowered(*patch: dict[str, Any]) -> list[ot.Operation]:
     return ot.lower(DOCUMENT, list(patch), STRATEGIES)
-
-
-def text(path: str, *components: Any) -> dict[str, Any]:
-    return {"op": "text", "path": path, "value": list(components)}
 
 
 def committed(mine: list[ot.Operation], theirs: list[ot.Operation]) -> tuple[ot.Operations, Any]:

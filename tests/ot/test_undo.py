@@ -9,6 +9,7 @@ import pytest
 from gateway import ot
 from gateway.errors import PatchError
 from gateway.ot import api
+from tests.operations import add, move, remove, replace, text
 
 
 class Author:
@@ -43,26 +44,6 @@ class Author:
         if entry is not None:
             self.commit(entry.operations, entry.label)
         return entry is not None
-
-
-def add(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "add", "path": path, "value": value}
-
-
-def replace(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
-def remove(path: str) -> dict[str, Any]:
-    return {"op": "remove", "path": path}
-
-
-def move(source: str, path: str) -> dict[str, Any]:
-    return {"op": "move", "from": source, "path": path}
-
-
-def text(path: str, *components: Any) -> dict[str, Any]:
-    return {"op": "text", "path": path, "value": list(components)}
 
 
 EVENT: dict[str, Any] = {"title": "T", "list": [1, 2, 3], "n": 5, "deep": {"x": {"y": 1}}, "notes": "hello"}

@@ -15,8 +15,8 @@ import redis
 import trio
 
 from tests.cli.commands import Server, gateway, served
-from tests.clients.desk import replace
 from tests.clients.wire import Refused, Wire, wire
+from tests.operations import replace
 from tests.scraped import until_scraped
 from tests.servers import RedisServer, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token

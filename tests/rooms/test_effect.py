@@ -9,6 +9,7 @@ import pytest
 
 from gateway import ot
 from gateway.ports import Committed
+from tests.operations import add, replace
 from tests.rooms.parts import Author, Table, record, titled
 
 DOCUMENT = {"title": "T", "description": "abc", "tags": ["there"], "reminders": ["there"]}
@@ -20,14 +21,6 @@ def room(*theirs: Patch) -> Table:
     records = [record(1, [{"op": "add", "path": "", "value": DOCUMENT}])]
     records += [record(version, patch, by="bob") for version, patch in enumerate(theirs, 2)]
     return Table(records=records)
-
-
-def replaced(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
-def added(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "add", "path": path, "value": value}
 
 
 def typed(*components: Any, **more: Any) -> dict[str, Any]:
@@ -51,11 +44,11 @@ def committed(table: Table) -> Patch:
 
 
 SAME = {
-    "the end of an array": [added("/tags/-", "mine")],
-    "a test": [{"op": "test", "path": "/title", "value": "T"}, replaced("/title", "mine")],
+    "the end of an array": [add("/tags/-", "mine")],
+    "a test": [{"op": "test", "path": "/title", "value": "T"}, replace("/title", "mine")],
     "a copy": [{"op": "copy", "from": "/title", "path": "/location"}],
-    "an added member that is there": [added("/title", "mine")],
-    "a whole text": [replaced("/description", "abcd")],
+    "an added member that is there": [add("/title", "mine")],
+    "a whole text": [replace("/description", "abcd")],
     "a text in UTF-16": [typed(3, "d", unit="utf16")],
     "a text in pieces": [typed(1, 2, "d")],
 }
@@ -65,7 +58,7 @@ SAME = {
 @pytest.mark.parametrize("extended", [True, False])
 @pytest.mark.parametrize("base", [1, 2])
 def test_what_was_sent_is_not_said_again_where_it_says_what_was_committed(patch, extended, base):
-    table = room([added("/color", "red")])
+    table = room([add("/color", "red")])
     assert told(table, patch, base, extended) is None
     assert committed(table) != patch
     literal = ot.apply_patch(table.room.history.document_at(2), patch)
@@ -73,20 +66,20 @@ def test_what_was_sent_is_not_said_again_where_it_says_what_was_committed(patch,
 
 
 def test_the_end_of_an_array_is_the_same_where_others_added_something():
-    table = room([added("/tags/-", "theirs")])
-    assert told(table, [added("/tags/-", "mine")]) is None
+    table = room([add("/tags/-", "theirs")])
+    assert told(table, [add("/tags/-", "mine")]) is None
     assert table.room.document["tags"] == ["there", "theirs", "mine"]
 
 
 OTHER = {
-    "another index": ([replaced("/reminders/0", "mine")], [added("/reminders/0", "theirs")]),
-    "an item beside an equal one": ([added("/reminders/1", "x")], [added("/reminders/1", "x")]),
-    "a text that merged": ([replaced("/description", "abcd")], [typed("_")]),
+    "another index": ([replace("/reminders/0", "mine")], [add("/reminders/0", "theirs")]),
+    "an item beside an equal one": ([add("/reminders/1", "x")], [add("/reminders/1", "x")]),
+    "a text that merged": ([replace("/description", "abcd")], [typed("_")]),
     "a copy of what is another by now": (
         [{"op": "copy", "from": "/title", "path": "/location"}],
         titled("theirs"),
     ),
-    "an id that is there": ([added("/tags/-", "there")], titled("theirs")),
+    "an id that is there": ([add("/tags/-", "there")], titled("theirs")),
     "nothing": (titled("same"), titled("same")),
 }
 
@@ -99,10 +92,10 @@ def test_what_was_committed_is_said_where_it_does_something_else(patch, theirs):
 
 def test_what_a_new_array_became_is_said_where_an_item_in_it_is_a_conflict():
     table = room(
-        [added("/attendees", [{"user_id": "ann"}, {"user_id": "bob"}])],
-        [added("/attendees/1/email", "bob@example.com")],
+        [add("/attendees", [{"user_id": "ann"}, {"user_id": "bob"}])],
+        [add("/attendees/1/email", "bob@example.com")],
     )
-    fewer = [replaced("/attendees", [{"user_id": "ann"}])]
+    fewer = [replace("/attendees", [{"user_id": "ann"}])]
     assert told(table, fewer, base=2) == committed(table) == [{"op": "remove", "path": "/attendees/1"}]
 
 
@@ -113,7 +106,7 @@ def test_an_undo_is_always_said():
 
 def test_what_nobody_is_told_is_not_worked_out():
     table = room(titled("theirs"))
-    edit = table.edit(Author("ann"), [added("/tags/-", "there")], base=1)
+    edit = table.edit(Author("ann"), [add("/tags/-", "there")], base=1)
     table.prepared()
     assert not edit.differs
 
@@ -122,9 +115,9 @@ def test_an_edit_with_too_little_work_left_to_compare_them_is_committed_and_said
     for units in range(0, 100_000, 50):
         table = room()
         mine = table.reader()
-        table.edit(Author("ann", mine), [added("/tags/-", "mine")], units=units)
+        table.edit(Author("ann", mine), [add("/tags/-", "mine")], units=units)
         if table.room.prepare() is not None:
             break
     table.room.settle(Committed())
     [(kind, payload)] = mine.take()
-    assert (kind, payload["operations"]) == ("OP_ACK", [added("/tags/1", "mine")])
+    assert (kind, payload["operations"]) == ("OP_ACK", [add("/tags/1", "mine")])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 import pytest
 
@@ -12,6 +10,7 @@ from gateway.ports import Absent, Committed, Duplicates, Failed, Forked, Reserve
 from gateway.ports.values import Ack
 from gateway.rooms.history import History
 from gateway.rooms.room import BATCH_CHANGES_MAX, Next
+from tests.operations import replace
 from tests.rooms.parts import CONFIG, CREATE, EVENT, START_MS, Author, Reader, Table, record, titled
 
 
@@ -149,10 +148,10 @@ def test_a_test_that_others_had_fail_is_named(table, theirs):
     table.prepared()
     table.room.settle(Committed())
     gone = {"op": "remove", "path": "/location"}
-    table.room.receive([record(3, [gone if theirs is None else replaced("/location", theirs)], by="bob")])
+    table.room.receive([record(3, [gone if theirs is None else replace("/location", theirs)], by="bob")])
     ann = Author("ann")
     tested = {"op": "test", "path": "/location", "value": "here"}
-    table.edit(ann, [there, *titled("a"), tested, replaced("/location", "mine")], base=2)
+    table.edit(ann, [there, *titled("a"), tested, replace("/location", "mine")], base=2)
     assert table.room.prepare() is None
     assert where(ann) == [("CONFLICT", 2, "/location")]
 
@@ -176,7 +175,7 @@ def test_a_test_that_fails_is_named_beside_what_goes_into_a_set(table, patch, in
     table.edit(Author("bob"), [{"op": "add", "path": "/location", "value": "here"}])
     table.prepared()
     table.room.settle(Committed())
-    theirs = [{"op": "add", "path": "/tags/0", "value": "n"}, replaced("/location", "there")]
+    theirs = [{"op": "add", "path": "/tags/0", "value": "n"}, replace("/location", "there")]
     table.room.receive([record(3, theirs, by="bob")])
     ann = Author("ann")
     table.edit(ann, patch, base=2)
@@ -228,10 +227,6 @@ def test_a_bug_in_one_edit_is_its_authors_alone(table, caplog):
     assert [refusal.code for refusal in ann.refusals] == ["INTERNAL"]
     assert bob.versions == [2]
     assert "bug" in caplog.text
-
-
-def replaced(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
 
 
 def where(author: Author) -> list[tuple[str, int | None, str | None]]:

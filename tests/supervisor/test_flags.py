@@ -11,8 +11,8 @@ import httpx
 import trio
 
 from tests.cli.commands import Finished, Server, gateway, served
-from tests.clients.desk import replace
 from tests.clients.wire import Closed, Wire, wire
+from tests.operations import replace
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, metrics, token
 from tests.waiting import PATIENCE_S, until, until_equal

@@ -15,8 +15,8 @@ import trio
 
 from gateway.redislink.keys import REVOCATIONS_KEY
 from tests.cli.commands import Finished, Server, gateway, served
-from tests.clients.desk import replace
 from tests.clients.wire import Wire, wire
+from tests.operations import replace
 from tests.servers import redis_server
 from tests.supervisor.test_flags import admitted, until_admitted
 from tests.supervisor.test_supervisor import WORKERS, metrics, token

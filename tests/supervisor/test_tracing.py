@@ -23,8 +23,8 @@ from starlette.routing import Route
 from gateway.admission import create_secret
 from gateway.http.server import bind, serve
 from tests.cli.commands import environment, gateway, served
-from tests.clients.desk import replace
 from tests.clients.wire import wire
+from tests.operations import replace
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import token
 from tests.waiting import PATIENCE_S
