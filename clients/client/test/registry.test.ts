@@ -8,7 +8,7 @@ import { environmentOf } from "../src/environment.js";
 import { Registry } from "../src/registry.js";
 import { Keeper } from "../src/store/keeper.js";
 import type { Message, Payload } from "../src/wire.js";
-import { gate } from "./support/tabs.js";
+import { gate } from "./support/gate.js";
 
 async function registryOf(values = new Map<string, Json>(), connection: Partial<DocumentContext> = {}) {
   const environment = environmentOf({ locks: null, channel: null });

@@ -12,12 +12,12 @@ import {
 import { describe, expect, test, vi } from "vitest";
 import { locksOf } from "../src/tabs/platform.js";
 import { FakeSignal } from "./support/fake.js";
+import { gate } from "./support/gate.js";
 import { type Event, People } from "./support/people.js";
 import { problemsOf } from "./support/problems.js";
 import { filling } from "./support/stores.js";
 import {
   cuttable,
-  gate,
   gated,
   gatedWrites,
   hasty,

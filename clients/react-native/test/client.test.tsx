@@ -1,3 +1,4 @@
+import type { Client } from "@collab/client";
 import { act, configure, fireEvent, render, screen } from "@testing-library/react-native";
 import { AppState, Text, TextInput } from "react-native";
 import { FakePlatform } from "../../client/test/support/fake.js";
@@ -151,12 +152,7 @@ describe("a client of an app", () => {
 
   it("shows a document on a screen, and what is typed there is sent", async () => {
     const { client } = await online();
-    render(
-      <GatewayProvider client={client}>
-        <Screen />
-      </GatewayProvider>,
-    );
-    const field = await screen.findByLabelText("Title");
+    const field = await titleField(client);
     expect(field.props.value).toBe("Tea");
     expect(screen.getByText("saved")).toBeTruthy();
     fireEvent.changeText(field, "Teas");
@@ -172,12 +168,7 @@ describe("a client of an app", () => {
 
   it("puts a key that was pressed before the others' text was shown where it belongs", async () => {
     const { client } = await online();
-    render(
-      <GatewayProvider client={client}>
-        <Screen />
-      </GatewayProvider>,
-    );
-    const field = await screen.findByLabelText("Title");
+    const field = await titleField(client);
     fireEvent(field, "selectionChange", { nativeEvent: { selection: { start: 3, end: 3 } } });
     act(() => {
       platform.socket.tell("OP_BROADCAST", byAnother(4, ["Green "]));
@@ -194,12 +185,7 @@ describe("a client of an app", () => {
 
   it("puts keys that were pressed while the others' text was being shown where they belong", async () => {
     const { client } = await online();
-    render(
-      <GatewayProvider client={client}>
-        <Screen />
-      </GatewayProvider>,
-    );
-    const field = await screen.findByLabelText("Title");
+    const field = await titleField(client);
     act(() => platform.socket.tell("OP_BROADCAST", byAnother(4, ["Green "])));
     expect(field.props.value).toBe("Green Tea");
     fireEvent.changeText(field, "Teas");
@@ -213,12 +199,7 @@ describe("a client of an app", () => {
 
   it("deletes what another typed: a letter at once, and more when it was shown", async () => {
     const { client } = await online();
-    render(
-      <GatewayProvider client={client}>
-        <Screen />
-      </GatewayProvider>,
-    );
-    const field = await screen.findByLabelText("Title");
+    const field = await titleField(client);
     for (const [index, letter] of [..." time"].entries())
       act(() => platform.socket.tell("OP_BROADCAST", byAnother(4 + index, [3 + index, letter])));
     expect(field.props.value).toBe("Tea time");
@@ -235,12 +216,7 @@ describe("a client of an app", () => {
     ["a deleted document's", "editor", null, ""],
   ])("takes no text where it is %s", async (_, role, state, text) => {
     const { client } = await online(role, state);
-    render(
-      <GatewayProvider client={client}>
-        <Screen />
-      </GatewayProvider>,
-    );
-    const field = await screen.findByLabelText("Title");
+    const field = await titleField(client);
     expect(field.props.editable).toBe(false);
     act(() => field.props.onChangeText("Teas"));
     expect(field.props.value).toBe(text);
@@ -249,12 +225,7 @@ describe("a client of an app", () => {
 
   it("takes no text while it loads", async () => {
     const { client } = opened();
-    render(
-      <GatewayProvider client={client}>
-        <Screen />
-      </GatewayProvider>,
-    );
-    const field = await screen.findByLabelText("Title");
+    const field = await titleField(client);
     expect(field.props.editable).toBe(false);
     act(() => field.props.onChangeText("Teas"));
     expect(field.props.value).toBe("");
@@ -278,12 +249,7 @@ describe("a client of an app", () => {
 
   it("leaves the caret where it was when somebody else types", async () => {
     const { client } = await online();
-    render(
-      <GatewayProvider client={client}>
-        <Screen />
-      </GatewayProvider>,
-    );
-    const field = await screen.findByLabelText("Title");
+    const field = await titleField(client);
     fireEvent(field, "selectionChange", { nativeEvent: { selection: { start: 1, end: 2 } } });
     expect(field.props.selection).toBeUndefined();
     act(() => platform.socket.tell("OP_BROADCAST", byAnother(4, ["Green "])));
@@ -307,6 +273,16 @@ const byAnother = (version: number, value: unknown[]) => ({
   client_id: "other",
   user_id: "bob",
 });
+
+/** The field of the title, on a screen of this client. */
+async function titleField(client: Client) {
+  render(
+    <GatewayProvider client={client}>
+      <Screen />
+    </GatewayProvider>,
+  );
+  return await screen.findByLabelText("Title");
+}
 
 function Screen() {
   const { document } = useRealtimeEvent<Event>("1");

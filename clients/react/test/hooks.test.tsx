@@ -118,10 +118,14 @@ function Field({ document }: { document: SharedDocument<Event> }) {
   );
 }
 
+function shown(document: SharedDocument<Event>): HTMLTextAreaElement {
+  render(<Field document={document} />, { wrapper });
+  return screen.getByRole("textbox", { name: "Text" });
+}
+
 test("what is typed is edited, and the caret stays where it was", async () => {
   const document = await made("1", { title: "", description: "Bring cake" });
-  render(<Field document={document} />, { wrapper });
-  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const field = shown(document);
   const user = userEvent.setup();
   await user.click(field);
   field.setSelectionRange(5, 5);
@@ -147,8 +151,7 @@ function told(document: SharedDocument<Event>): (change: Partial<ViewChange>) =>
 test("what another types and takes back at once doesn't move the caret of who types next", async () => {
   const document = await made("1", { title: "", description: "" });
   const tell = told(document);
-  render(<Field document={document} />, { wrapper });
-  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const field = shown(document);
   const user = userEvent.setup();
   await user.click(field);
   const [without, withX] = [document.snapshot.view, { title: "", description: "X" }] as unknown as [
@@ -164,8 +167,7 @@ test("what another types and takes back at once doesn't move the caret of who ty
 test("what others write while another window has the focus leaves the caret where it was", async () => {
   const document = await made("1", { title: "", description: "Bring cake" });
   const tell = told(document);
-  render(<Field document={document} />, { wrapper });
-  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const field = shown(document);
   field.focus();
   field.setSelectionRange(5, 5);
   vi.spyOn(field, "matches").mockImplementation((selector) => selector !== ":focus"); // what a browser says then
@@ -177,8 +179,7 @@ test("what others write while another window has the focus leaves the caret wher
 
 test("nothing can be typed while it loads, or when it was deleted", async () => {
   const document = client.open<Event>("event", "1");
-  render(<Field document={document} />, { wrapper });
-  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const field = shown(document);
   const errors: unknown[] = [];
   const note = (event: ErrorEvent) => {
     event.preventDefault();
@@ -203,8 +204,7 @@ test("nothing can be typed while it loads, or when it was deleted", async () => 
 test("what others change elsewhere doesn't hold the caret back", async () => {
   const document = await made("1", { title: "", description: "Bring cake" });
   const tell = told(document);
-  render(<Field document={document} />, { wrapper });
-  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const field = shown(document);
   const user = userEvent.setup();
   await user.click(field);
   field.setSelectionRange(5, 5);
@@ -216,8 +216,7 @@ test("what others change elsewhere doesn't hold the caret back", async () => {
 
 test("a composed text is one edit, put where it belongs when it is done", async () => {
   const document = await made("1", { title: "", description: "ab" });
-  render(<Field document={document} />, { wrapper });
-  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const field = shown(document);
   fireEvent.compositionStart(field);
   fireEvent.change(field, { target: { value: "aにb" } });
   expect(document.snapshot.view?.description).toBe("ab");
@@ -292,8 +291,7 @@ test("a field that has no ref composes too", async () => {
 
 test("a character that is composed over one with the same first half is whole, wherever it is by now", async () => {
   const document = await made("1", { title: "", description: "😀" });
-  render(<Field document={document} />, { wrapper });
-  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const field = shown(document);
   fireEvent.compositionStart(field);
   act(() => document.setText("/description", "Hi 😀"));
   fireEvent.change(field, { target: { value: "😁" } });
@@ -335,8 +333,7 @@ test("a composition that is given up edits nothing, and doesn't hold the caret",
 
 test("what was composed before a letter like it leaves the caret between the two", async () => {
   const document = await made("1", { title: "", description: "hello" });
-  render(<Field document={document} />, { wrapper });
-  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const field = shown(document);
   field.focus();
   fireEvent.compositionStart(field);
   fireEvent.change(field, { target: { value: "helllo" } });

@@ -4,6 +4,7 @@ import { createClient, type Json, memoryStore, type Store, StoreFullError } from
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Keeper } from "../../src/store/keeper.js";
 import { FakePlatform } from "../support/fake.js";
+import { gate } from "../support/gate.js";
 import { problemsOf } from "../support/problems.js";
 import { filling } from "../support/stores.js";
 
@@ -175,13 +176,10 @@ test("what could not be read isn't deleted when the store recovers, but read", a
 test("a record that is read late stays though the server has told the document by then, and is told to the server", async () => {
   const values = await withEdit();
   const { trouble, store } = troubled(values);
-  let goOn: () => void = () => {};
   let isSlow = false;
-  const gate = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
+  const { goOn, pass } = gate();
   const read = async (key: string) => {
-    if (isSlow) await gate;
+    if (isSlow) await pass();
     return key === "client" ? values.get(key) : store.read(key); // whose store it is is known
   };
   const platform = new FakePlatform();
@@ -524,11 +522,8 @@ test("a document that is closed before it is read keeps its record", async () =>
   const values = await withEdit();
   const record = values.get("doc/event:1");
   const inner = memoryStore(values);
-  let goOn: () => void = () => {};
-  const gate = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
-  const read = (key: string) => gate.then(() => inner.read(key));
+  const { goOn, pass } = gate();
+  const read = (key: string) => pass().then(() => inner.read(key));
   const { client, document } = offline({ ...inner, read });
   document.close();
   await settle();
@@ -541,11 +536,8 @@ test("a document that is closed before it is read keeps its record", async () =>
 test("what is saved counts as stored by its owner alone, and not if the store is lost while it waits", async () => {
   const values = new Map<string, Json>();
   const inner = memoryStore(values);
-  let goOn: () => void = () => {};
-  const gate = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
-  const store: Store = { ...inner, write: (changes) => gate.then(() => inner.write(changes)) };
+  const { goOn, pass } = gate();
+  const store: Store = { ...inner, write: (changes) => pass().then(() => inner.write(changes)) };
   const timers = { setTimeout, clearTimeout } as never;
   const keeper = new Keeper(store, timers, () => {});
   expect(await keeper.save("doc", () => "nobody's")).toBe(false);

@@ -11,6 +11,7 @@ import {
   type Store,
 } from "@collab/client";
 import { broadcastChannel, locksOf } from "../../src/tabs/platform.js";
+import { gate } from "./gate.js";
 import type { Event, People } from "./people.js";
 
 let count = 0;
@@ -117,22 +118,6 @@ export class MortalTab {
     this.#wire.isCut = true;
     for (const release of this.#releases) release();
   }
-}
-
-/** Something that is told when it is reached, and passed when the test says so. */
-export function gate() {
-  let [reach, goOn] = [() => {}, () => {}];
-  const isReached = new Promise<void>((resolve) => {
-    reach = resolve;
-  });
-  const open = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
-  const pass = () => {
-    reach();
-    return open;
-  };
-  return { isReached, goOn: () => goOn(), pass };
 }
 
 /** A store that reads the record of this key when it is told to go on. */
