@@ -40,6 +40,11 @@ async def running(config: Config) -> AsyncIterator[Shards]:
         nursery.cancel_scope.cancel()
 
 
+def client() -> redis.Redis:
+    """A client of the server that `fresh("any")` is about, past the gateway."""
+    return redis.Redis("127.0.0.1", shared_redis("any", 0).port)
+
+
 def flush(*ports: int) -> None:
     """Empty servers, as a mistaken FLUSHALL would."""
     for port in ports:

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 import redis
 import trio
 
 from gateway.bus.redis import RedisBus
+from gateway.config import Config
 from gateway.errors import LogTrimmed
 from gateway.log.redis.log import RedisLog
-from gateway.ports import Absent, Committed, Failed, Forked, Reserved, Snapshot
+from gateway.ports import Absent, Batch, Committed, Failed, Forked, Reserved, Snapshot
 from gateway.redislink.keys import keys_of
 from gateway.wire import announcement
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, batch, committed, filled, history, record
 from tests.proxy import tcp_proxy
-from tests.redis.parts import fresh, running, settings
+from tests.redis.parts import client, fresh, running, settings
 from tests.redis.writers import Writer, judge
-from tests.servers import redis_server, shared_redis
+from tests.servers import redis_server
 from tests.waiting import PATIENCE_S, until
+
+
+@asynccontextmanager
+async def written(changes: int, config: Config | None = None) -> AsyncIterator[tuple[RedisLog, Batch]]:
+    """A log whose room has so many changes, and the batch of them."""
+    config = config or fresh("any")
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        first = filled(await log.open(ROOM), changes)
+        await committed(log, first)
+        yield log, first
 
 
 @contextmanager
 def earlier_state() -> Iterator[list[tuple[bytes, bytes]]]:
     """What the server's keys are now, put back when the block ends: a promoted replica that lagged."""
-    with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
-        names = [name.encode() if isinstance(name, str) else name for name in client.keys("{p*")]
-        saved = [(name, client.dump(name)) for name in names]
+    with client() as direct:
+        names = [name.encode() if isinstance(name, str) else name for name in direct.keys("{p*")]
+        saved = [(name, direct.dump(name)) for name in names]
         yield saved
-        client.delete(*client.keys("{p*"))
+        direct.delete(*direct.keys("{p*"))
         for name, data in saved:
-            client.restore(name, 0, data)
+            direct.restore(name, 0, data)
 
 
 async def test_a_node_whose_tail_was_lost_forks_when_it_appends() -> None:
-    config = fresh("any")
-    async with running(config) as shards:
-        log = RedisLog(shards, config)
-        first = filled(await log.open(ROOM), 3)
-        await committed(log, first)
+    async with written(3) as (log, first):
         with earlier_state():
             lost = batch(first, record(4), record(5))
             await committed(log, lost)
@@ -122,24 +130,16 @@ async def test_a_node_that_others_left_behind_hears_it_from_what_they_announce()
 
 
 async def test_an_older_state_of_a_server_never_continues_the_old_epoch() -> None:
-    config = fresh("any")
-    async with running(config) as shards:
-        log = RedisLog(shards, config)
-        first = filled(await log.open(ROOM), 3)
-        await committed(log, first)
-        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
-            client.delete(keys_of(ROOM, 256).head)  # its partition goes on
+    async with written(3) as (log, first):
+        with client() as direct:
+            direct.delete(keys_of(ROOM, 256).head)  # its partition goes on
         opening = await log.open(ROOM)
         assert (opening.restarted, opening.version) == (0, 0)
         assert opening.epoch > first.epoch
 
 
 async def test_reading_past_what_was_lost_starts_a_new_epoch_and_gives_nothing() -> None:
-    config = fresh("any")
-    async with running(config) as shards:
-        log = RedisLog(shards, config)
-        first = filled(await log.open(ROOM), 3)
-        await committed(log, first)
+    async with written(3) as (log, first):
         with earlier_state():
             await committed(log, batch(first, record(4), record(5)))
         assert list(await log.read(ROOM, 5, 10)) == []
@@ -179,8 +179,8 @@ async def test_an_acknowledgement_waits_for_the_replica_and_is_unknown_without_i
         redis_server("--repl-diskless-sync-delay", "0") as master,
         redis_server("--replicaof", f"127.0.0.1 {master.port}") as replica,
     ):
-        with redis.Redis("127.0.0.1", master.port) as client:
-            await until(lambda: "'state': 'online'" in str(client.info("replication")))
+        with redis.Redis("127.0.0.1", master.port) as direct:
+            await until(lambda: "'state': 'online'" in str(direct.info("replication")))
         config = settings(master.url, durability="replicated").with_(timeouts={"append_timeout_s": 10})
         async with running(config) as shards:
             log = RedisLog(shards, config)
@@ -209,72 +209,61 @@ async def test_an_acknowledgement_waits_for_the_replica_and_is_unknown_without_i
 
 
 async def test_a_missing_function_is_loaded_again() -> None:
-    config = fresh("any")
-    async with running(config) as shards:
-        log = RedisLog(shards, config)
-        first = filled(await log.open(ROOM), 2)
-        await committed(log, first)
-        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
-            client.function_flush()
+    async with written(2) as (log, first):
+        with client() as direct:
+            direct.function_flush()
         await committed(log, batch(first))
 
 
 async def test_a_head_that_is_reserved_for_another_node_waits_its_turn_alone() -> None:
-    config = fresh("any", reservation_ms=300)
-    async with running(config) as shards:
-        log = RedisLog(shards, config)
-        first = filled(await log.open(ROOM), 1)
-        await committed(log, first)
+    async with written(1, fresh("any", reservation_ms=300)) as (log, first):
         other = filled(await log.open("event:2"), 1, "event:2")
         await committed(log, other)
-        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
-            seconds, microseconds = client.time()
+        with client() as direct:
+            seconds, microseconds = direct.time()
             until = seconds * 1000 + microseconds // 1000 + 1000
-            client.hset(keys_of(ROOM, 256).head, mapping={"r": "somebody else", "u": until})
+            direct.hset(keys_of(ROOM, 256).head, mapping={"r": "somebody else", "u": until})
             reserved, unaffected = await log.append([batch(first), batch(other)])
             assert isinstance(reserved, Reserved) and 0 < reserved.seconds <= 1
             assert unaffected == Committed()
             await trio.sleep(reserved.seconds)
             await committed(log, batch(first))
-            assert not client.hexists(keys_of(ROOM, 256).head, "r")
+            assert not direct.hexists(keys_of(ROOM, 256).head, "r")
+
+
+def impatient() -> Config:
+    """Of nodes that give an append up after a second."""
+    return fresh("any", reservation_ms=20).with_(timeouts={"append_timeout_s": 1.0})
 
 
 async def test_a_reservation_far_ahead_is_not_waited_for_for_ever() -> None:
-    config = fresh("any", reservation_ms=20).with_(timeouts={"append_timeout_s": 1.0})
-    async with running(config) as shards:
-        log = RedisLog(shards, config)
-        first = filled(await log.open(ROOM), 1)
-        await committed(log, first)
-        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
-            client.hset(keys_of(ROOM, 256).head, mapping={"r": "a dead node", "u": 1 << 50})
+    async with written(1, impatient()) as (log, first):
+        with client() as direct:
+            direct.hset(keys_of(ROOM, 256).head, mapping={"r": "a dead node", "u": 1 << 50})
             (outcome,) = await log.append([batch(first)])
             assert outcome == Reserved(0.2)
             await trio.sleep(1.05)
             (outcome,) = await log.append([batch(first)])
             assert isinstance(outcome, Failed) and outcome.outcome == "none"
-            client.hdel(keys_of(ROOM, 256).head, "r", "u")
+            direct.hdel(keys_of(ROOM, 256).head, "r", "u")
         await committed(log, batch(first))
 
 
 async def test_a_reservation_that_was_met_before_another_failure_is_not_held_against_a_later_one() -> None:
-    config = fresh("any", reservation_ms=20).with_(timeouts={"append_timeout_s": 1.0})
-    async with running(config) as shards:
-        log = RedisLog(shards, config)
-        first = filled(await log.open(ROOM), 1)
-        await committed(log, first)
+    async with written(1, impatient()) as (log, first):
         reserved = {"r": "another node", "u": 1 << 50}
-        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
-            client.hset(keys_of(ROOM, 256).head, mapping=reserved)
+        with client() as direct:
+            direct.hset(keys_of(ROOM, 256).head, mapping=reserved)
             assert list(await log.append([batch(first)])) == [Reserved(0.2)]
-            client.hdel(keys_of(ROOM, 256).head, "r", "u")
-            client.config_set("maxmemory", 1)
+            direct.hdel(keys_of(ROOM, 256).head, "r", "u")
+            direct.config_set("maxmemory", 1)
             (outcome,) = await log.append([batch(first)])
-            client.config_set("maxmemory", 0)
+            direct.config_set("maxmemory", 0)
             assert isinstance(outcome, Failed)
             await trio.sleep(1.05)
-            client.hset(keys_of(ROOM, 256).head, mapping=reserved)
+            direct.hset(keys_of(ROOM, 256).head, mapping=reserved)
             assert list(await log.append([batch(first)])) == [Reserved(0.2)]
-            client.hdel(keys_of(ROOM, 256).head, "r", "u")
+            direct.hdel(keys_of(ROOM, 256).head, "r", "u")
         await committed(log, batch(first))
 
 

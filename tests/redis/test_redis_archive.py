@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
-import redis
 import trio
 
 from gateway.config import Config
@@ -21,7 +20,7 @@ from gateway.redislink.keys import idle, keys_of, outbox, partition_of, tag
 from gateway.redislink.link import Link
 from gateway.redislink.shards import Shards
 from tests.contracts.log_contract import NOW_MS, ROOM, batch, committed, filled, record
-from tests.redis.parts import flush, fresh, running
+from tests.redis.parts import client, flush, fresh, running
 from tests.servers import shared_postgres, shared_redis
 from tests.waiting import until
 
@@ -67,10 +66,6 @@ async def alone(**values: Any) -> AsyncIterator[Worker]:
 
 def versions(records: Sequence[Any]) -> list[int]:
     return [found.version for found in records]
-
-
-def client() -> redis.Redis:
-    return redis.Redis("127.0.0.1", shared_redis("any", 0).port)
 
 
 async def test_the_archive_asks_for_few_things_at_once_so_that_appends_get_their_turn(monkeypatch) -> None:

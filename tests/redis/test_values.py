@@ -15,13 +15,9 @@ from gateway.node.flags import NodeFlags
 from gateway.node.following import Follower
 from gateway.ports.shared import StoredValues
 from gateway.redislink.keys import FLAGS_KEY
-from tests.redis.parts import fresh, running, settings
-from tests.servers import redis_server, shared_redis
+from tests.redis.parts import client, fresh, running, settings
+from tests.servers import redis_server
 from tests.waiting import until
-
-
-def client() -> redis.Redis:
-    return redis.Redis("127.0.0.1", shared_redis("any", 0).port)
 
 
 @asynccontextmanager
