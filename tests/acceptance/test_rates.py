@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from tests.cli.commands import Server, served
-from tests.cli.commands import gateway as command
 from tests.clients.desk import created, named, op, signed_in, submit, subscribe
 from tests.clients.gateway import gateway
 from tests.clients.wire import Refused, Wire, wire
@@ -102,7 +101,7 @@ async def test_two_nodes_of_two_workers_give_a_user_one_rate(tmp_path: Path) -> 
             served(tmp_path, *shared, "--node", "a") as one,
             served(tmp_path, *shared, "--node", "b") as two,
         ):
-            bearer = await bearer_of("eve", tmp_path)
+            bearer = await one.token("eve")
             allowed: list[int] = []
 
             async def edit(server: Server, client: str) -> None:
@@ -117,21 +116,16 @@ async def test_two_nodes_of_two_workers_give_a_user_one_rate(tmp_path: Path) -> 
             assert 0.5 * (BURST + rate / 60 * seconds) <= sum(allowed) <= 1.1 * limit
 
 
-async def bearer_of(user: str, data: Path) -> str:
-    words = ("token", "--user", user, "--grant", "event:*=editor", "--data", str(data))
-    return (await command(*words)).out.strip()
-
-
-async def outcomes_at_once(server: Server, data: Path, user: str, client: str, edits: int) -> list[str]:
+async def outcomes_at_once(server: Server, user: str, client: str, edits: int) -> list[str]:
     """What becomes of edits that are all sent before anything is answered: OP_ACK, or an error's code.
 
     They are of an event that somebody else made.
     """
     resource, found = f"event:{client}", []
-    async with wire(server.url, await bearer_of(f"host of {client}", data), extended=True) as host:
+    async with wire(server.url, await server.token(f"host of {client}"), extended=True) as host:
         host.client_id = "host"
         await created(host, resource)
-    async with wire(server.url, await bearer_of(user, data), extended=True) as opened:
+    async with wire(server.url, await server.token(user), extended=True) as opened:
         opened.client_id = client
         await subscribe(opened, resource)
         tag = {"op": "add", "path": "/tags/-", "value": "new"}
@@ -150,8 +144,8 @@ async def test_a_user_new_to_a_cluster_has_his_whole_burst_at_once_and_no_more(t
         options = ("--workers", "2", "--redis", redis.url, "--set", f"limits.operations_per_minute={RATE}")
         async with served(tmp_path, *options) as node:
             for user in ("ann", "bob", "eve"):
-                assert await outcomes_at_once(node, tmp_path, user, user, BURST) == ["OP_ACK"] * BURST
-                again = await outcomes_at_once(node, tmp_path, user, f"{user}-again", 2 * BURST)
+                assert await outcomes_at_once(node, user, user, BURST) == ["OP_ACK"] * BURST
+                again = await outcomes_at_once(node, user, f"{user}-again", 2 * BURST)
                 assert "RATE_LIMITED" in again
                 assert set(again) <= {"OP_ACK", "RATE_LIMITED"}
 
@@ -166,7 +160,7 @@ async def test_a_user_new_to_two_nodes_at_once_is_not_limited_within_his_burst(t
             found: list[str] = []
 
             async def edit(server: Server, user: str, client: str) -> None:
-                found.extend(await outcomes_at_once(server, tmp_path, user, client, BURST // 2))
+                found.extend(await outcomes_at_once(server, user, client, BURST // 2))
 
             for user in ("ann", "bob", "eve"):
                 async with trio.open_nursery() as nursery:

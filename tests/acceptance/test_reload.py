@@ -22,11 +22,6 @@ def written(file: Path, killed: bool = False, origins: str = "", node: str = "n"
     file.write_text(LIVE.format(killed=str(killed).lower(), origins=origins, node=node))
 
 
-async def token(server: Server) -> str:
-    words = ("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(server.data))
-    return (await gateway(*words)).out.strip()
-
-
 async def admitted(server: Server, bearer: str) -> bool:
     """Whether a page of that origin gets through the handshake."""
     try:
@@ -41,7 +36,7 @@ async def test_sighup_takes_flags_and_origins_and_keeps_clients(tmp_path: Path) 
     file = tmp_path / "gateway.toml"
     written(file)
     async with served(tmp_path, "--config", str(file)) as server:
-        bearer = await token(server)
+        bearer = await server.token()
         async with wire(server.url, bearer) as opened:
             await opened.take("AUTH_ACK")
             assert not await admitted(server, bearer)
@@ -67,7 +62,7 @@ async def test_sighup_takes_limits_and_timeouts_in_a_single_process(tmp_path: Pa
     file = tmp_path / "gateway.toml"
     file.write_text("[limits]\nsubscriptions_max = 1\nchanges_max = 7\nchanges_default = 7\n")
     async with served(tmp_path, "--config", str(file)) as server:
-        bearer = await token(server)
+        bearer = await server.token()
         async with wire(server.url, bearer) as opened:
             assert (await opened.take("AUTH_ACK"))["limits"]["subscriptions_max"] == 1
             await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})

@@ -62,6 +62,13 @@ async def gateway(*words: str, stdin: str = "", cwd: Path | None = None, **varia
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+async def token(data: Path, user: str = "ann", grant: str = "event:*=editor") -> str:
+    """A token of the gateway whose secret is in this directory."""
+    made = await gateway("token", "--user", user, "--grant", grant, "--data", str(data))
+    assert made.status == 0, made.err
+    return made.out.strip()
+
+
 class Log:
     """What a process writes to standard error: read as it comes, so that it never waits for who asks."""
 
@@ -183,6 +190,14 @@ class Server(NamedTuple):
     def reach(self) -> tuple[str, ...]:
         """The options of a client of it."""
         return "--url", self.url, "--data", str(self.data)
+
+    async def token(self, user: str = "ann", grant: str = "event:*=editor") -> str:
+        """A token for it."""
+        return await token(self.data, user, grant)
+
+    async def bearer(self, user: str = "ann", grant: str = "event:*=editor") -> dict[str, str]:
+        """The header of requests with such a token."""
+        return {"Authorization": f"Bearer {await self.token(user, grant)}"}
 
     async def run(self, *words: str) -> Finished:
         """A command that finds it by variables."""

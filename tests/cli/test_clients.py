@@ -30,7 +30,6 @@ from tests.cli.commands import Running, Server, arguments, environment, gateway,
 from tests.clients.wire import wire
 from tests.proxy import tcp_proxy
 from tests.servers import free_port
-from tests.supervisor.test_supervisor import token
 from tests.waiting import PATIENCE_S
 
 CREATE = '{"op": "add", "path": "/title", "value": "Lunch"}'
@@ -383,7 +382,7 @@ async def test_a_look_at_another_port_or_path_is_told_where_clients_connect(tmp_
 
 async def test_a_look_at_a_gateway_that_is_full_is_told_so_in_a_line(tmp_path):
     full = ("--set", "server.connections_max=1")
-    async with served(tmp_path, *full) as node, wire(node.url, await token(node)):
+    async with served(tmp_path, *full) as node, wire(node.url, await node.token()):
         ended = await gateway("watch", "event:42", "--once", *node.reach())
     assert ended.status == 3
     assert ended.err.startswith(f"gateway: {node.url} answered 503: ")

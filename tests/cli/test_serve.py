@@ -18,14 +18,8 @@ from gateway.ports.resources import Resource
 from tests.cli.commands import arguments, environment, gateway, running, served
 from tests.waiting import PATIENCE_S
 
-GRANT = ("--grant", "event:*=editor")
 # No key, but no secret is made either.
 KEYS = ("--set", "auth.jwks_file=keys.json")
-
-
-async def token(data, *grants: str) -> str:
-    made = await gateway("token", "--user", "ann", *(grants or GRANT), "--data", str(data))
-    return made.out.strip()
 
 
 async def heard(link: GatewayLink, kind: str) -> None:
@@ -52,7 +46,7 @@ async def test_the_first_start_makes_a_secret_for_its_owner_only_and_says_so(tmp
 
 async def test_sigterm_tells_clients_to_go_elsewhere_and_ends_with_status_0(tmp_path):
     async with served(tmp_path) as server:
-        endpoint = GatewayAccess(server.url, await token(tmp_path))
+        endpoint = GatewayAccess(server.url, await server.token())
         async with connected(endpoint, "client") as link:
             await link.subscribe(View(Resource("event", "42")), visible=True)
             await heard(link, "PRESENCE_STATE")
@@ -75,7 +69,7 @@ async def test_a_node_serves_and_drains_though_nobody_hears_that(tmp_path):
 
 async def test_a_second_signal_ends_it_at_once(tmp_path):
     async with served(tmp_path, "--set", "timeouts.drain_grace_s=60") as server:
-        endpoint = GatewayAccess(server.url, await token(tmp_path))
+        endpoint = GatewayAccess(server.url, await server.token())
         async with connected(endpoint, "client") as link:
             await link.receive()
             # A client that doesn't answer the closing handshake holds the drain up.

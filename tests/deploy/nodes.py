@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from tests.cli.commands import Server, gateway, served
+from tests.cli.commands import Server, served, token
 from tests.clients.wire import wire
 from tests.deploy import haproxy
 from tests.deploy.haproxy import Place
@@ -52,8 +52,7 @@ class Cluster:
 
     async def new_token(self) -> str:
         """A token for everything that tests do."""
-        made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(self._data))
-        return made.out.strip()
+        return await token(self._data)
 
     async def close(self) -> None:
         for running in self._running:

@@ -12,7 +12,6 @@ from tests.cli.commands import ROOT, Server, served
 from tests.clients.wire import Wire, wire
 from tests.docs.markdown import commands, lines
 from tests.docs.test_commands import printed_by, programs
-from tests.supervisor.test_supervisor import token
 
 PAGE = ROOT / "docs" / "how-to" / "operate.md"
 ENDLESS = re.compile(r"^gateway trace ")
@@ -21,7 +20,7 @@ ENDLESS = re.compile(r"^gateway trace ")
 @asynccontextmanager
 async def ann_on(server: Server, shown: str = "") -> AsyncIterator[Wire]:
     """She looks at event 42."""
-    async with wire(server.url, shown or await token(server, "ann"), extended=True) as opened:
+    async with wire(server.url, shown or await server.token("ann"), extended=True) as opened:
         await opened.take("AUTH_ACK")
         await opened.send("AUTH", {"client_id": "ann-1", "protocol": 1})
         await opened.take("AUTH_ACK")
@@ -61,7 +60,7 @@ async def test_who_is_connected_and_what_goes_on(tmp_path: Path) -> None:
 async def test_somebody_is_disconnected_and_comes_back(tmp_path: Path) -> None:
     programs(tmp_path)
     async with served(tmp_path / "data") as server:
-        shown = await token(server, "ann")
+        shown = await server.token("ann")
         async with ann_on(server, shown) as ann:
             await typed(server, tmp_path, lines(PAGE, "Disconnect somebody"))
             assert await ann.closed() == 4410
@@ -72,7 +71,7 @@ async def test_somebody_is_disconnected_and_comes_back(tmp_path: Path) -> None:
 async def test_tokens_are_taken_back_and_it_is_undone(tmp_path: Path) -> None:
     programs(tmp_path)
     async with served(tmp_path / "data") as server:
-        (tmp_path / "leaked.txt").write_text(await token(server, "eve"))
+        (tmp_path / "leaked.txt").write_text(await server.token("eve"))
         words = lines(PAGE, "Take back a token")
         async with ann_on(server) as ann:
             printed = await typed(server, tmp_path, words[:-1])
@@ -87,7 +86,7 @@ async def test_the_secret_is_replaced_and_nobody_is_logged_out(tmp_path: Path) -
     programs(tmp_path)
     [indented] = re.findall(r"^  ```sh\n(.*?)^  ```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     async with served(tmp_path / "data") as server:
-        old = await token(server, "ann")
+        old = await server.token("ann")
         async with ann_on(server, old) as ann:
             (server.data / "jwt-secret").chmod(0o640)
             before, owned = (server.data / "jwt-secret").read_bytes(), owners(server.data / "jwt-secret")
@@ -95,7 +94,7 @@ async def test_the_secret_is_replaced_and_nobody_is_logged_out(tmp_path: Path) -
             assert (server.data / "jwt-secret").read_bytes() != before
             assert (server.data / "jwt-secret.previous").read_bytes() == before
             assert owners(server.data / "jwt-secret") == owned  # a gateway of another user can still read it
-            async with ann_on(server, await token(server, "bob")):
+            async with ann_on(server, await server.token("bob")):
                 await ann.ask("PING", {})
         async with ann_on(server, old):
             pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from functools import partial
-from pathlib import Path
 
 import httpx
 
@@ -37,7 +36,7 @@ async def test_what_a_killed_worker_left_out_is_listed_by_the_next(tmp_path):
         assert (await gateway("migrate", "--postgres", dsn)).status == 0
         words = ("--redis", server.url, "--postgres", dsn, "--set", "limits.operations_per_minute=0")
         async with served(tmp_path, *words) as gate:
-            headers = {"Authorization": f"Bearer {await token(tmp_path)}"}
+            headers = await gate.bearer(grant="*=admin")
             async with httpx.AsyncClient(base_url=gate.http, headers=headers, timeout=PATIENCE_S) as client:
                 for day in range(1, 21):
                     assert (await client.put(f"{LIST}/{day}", json=july(day))).status_code == 201
@@ -60,10 +59,3 @@ async def test_a_cluster_without_an_archive_says_what_lists_need(tmp_path):
             answer = await node.client.get(LIST)
             assert answer.status_code == 503
             assert "--postgres" in answer.json()["detail"]
-
-
-async def token(data: Path) -> str:
-    """An admin's."""
-    done = await gateway("token", "--data", str(data), "--user", "ann", "--grant", "*=admin")
-    assert done.status == 0, done.err
-    return done.out.strip()

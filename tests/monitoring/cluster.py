@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import redis
 
-from tests.cli.commands import Server, gateway, served
+from tests.cli.commands import Server, gateway, served, token
 from tests.monitoring.prometheus import RULES, Prometheus, hurried, prometheus
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
@@ -41,8 +41,7 @@ class Cluster(NamedTuple):
             client.config_set(name, str(value))
 
     async def token(self, user: str = "ann", grant: str = "event:*=editor") -> str:
-        made = await gateway("token", "--user", user, "--grant", grant, "--data", str(self.data))
-        return made.out.strip()
+        return await token(self.data, user, grant)
 
 
 def words(name: str, redis_url: str, dsn: str, *settings: str) -> list[str]:

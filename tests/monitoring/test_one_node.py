@@ -63,19 +63,16 @@ async def test_an_authoriser_that_does_not_answer_is_told(tmp_path):
         async with (
             prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text())) as watching,
             served(tmp_path, *words) as node,
+            wire(node.url, await node.token(), extended=True) as ann,
         ):
-            made = await gateway(
-                "token", "--user", "ann", "--grant", "event:*=editor", "--data", str(tmp_path)
-            )
-            async with wire(node.url, made.out.strip(), extended=True) as ann:
-                await ann.send("AUTH", {"client_id": "ann-1", "protocol": 1})
-                await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})
-                await watching.until_above("gateway_authoriser_decisions_total", 0)
-                assert "AuthoriserFailing" not in await watching.firing()
-                hook.turn("500")
-                with pytest.raises(Refused):
-                    await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "2"})
-                await watching.until_fired("AuthoriserFailing")
+            await ann.send("AUTH", {"client_id": "ann-1", "protocol": 1})
+            await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})
+            await watching.until_above("gateway_authoriser_decisions_total", 0)
+            assert "AuthoriserFailing" not in await watching.firing()
+            hook.turn("500")
+            with pytest.raises(Refused):
+                await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "2"})
+            await watching.until_fired("AuthoriserFailing")
 
 
 async def test_a_node_that_fills_up_is_told_before_it_is_full(tmp_path):
@@ -86,8 +83,7 @@ async def test_a_node_that_fills_up_is_told_before_it_is_full(tmp_path):
         served(tmp_path, *words) as node,
         AsyncExitStack() as stack,
     ):
-        made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(tmp_path))
-        bearer = made.out.strip()
+        bearer = await node.token()
         for _ in range(7):
             await stack.enter_async_context(wire(node.url, bearer))
         await watching.until_above("gateway_connections_left == 3", 0)

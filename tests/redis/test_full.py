@@ -15,7 +15,7 @@ import trio
 from tests.cli.commands import Server, gateway, served
 from tests.scraped import until_scraped
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
-from tests.supervisor.test_supervisor import metrics, token
+from tests.supervisor.test_supervisor import metrics
 from tests.waiting import PATIENCE_S, until
 
 LIMIT_BYTES = 10 << 20
@@ -100,7 +100,7 @@ async def full(
     settings = ("--maxmemory", str(LIMIT_BYTES), "--maxmemory-policy", "noeviction")
     with redis_server(*settings) as server:
         async with node(data, server, dsn) as gate, httpx.AsyncClient(timeout=PATIENCE_S) as client:
-            author = Author(gate, client, await token(gate))
+            author = Author(gate, client, await gate.token())
             yield gate, author, server
 
 

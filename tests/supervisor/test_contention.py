@@ -8,7 +8,7 @@ import trio
 from tests.cli.commands import Server, served
 from tests.servers import redis_server
 from tests.supervisor.crowd import Author, Crowd
-from tests.supervisor.test_supervisor import metrics, token
+from tests.supervisor.test_supervisor import metrics
 from tests.waiting import PATIENCE_S
 
 EDITORS = 10
@@ -20,7 +20,7 @@ async def test_ten_editors_of_one_document_on_two_nodes_all_get_their_share(tmp_
     with redis_server() as redis:
         nodes = [("--redis", redis.url, "--node", name, *UNLIMITED) for name in ("one", "two")]
         async with served(tmp_path, *nodes[0]) as one, served(tmp_path, *nodes[1]) as two:
-            bearer = await token(one)
+            bearer = await one.token()
             urls = [one.url, two.url]
             authors = [
                 Author(urls[number % 2], bearer, "event:contended", f"a{number}", 0.0)

@@ -19,7 +19,7 @@ from tests.clients.wire import Wire, wire
 from tests.operations import replace
 from tests.servers import redis_server
 from tests.supervisor.test_flags import admitted, until_admitted
-from tests.supervisor.test_supervisor import WORKERS, metrics, token
+from tests.supervisor.test_supervisor import WORKERS, metrics
 from tests.waiting import PATIENCE_S, until
 
 
@@ -153,7 +153,7 @@ async def test_less_is_granted_to_a_live_session_and_over_http(tmp_path: Path) -
 
 async def test_a_long_poll_tells_nothing_to_whoever_was_revoked_meanwhile(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
-        bearer, bob = made(server), await token(server, "bob", "event:*=editor")
+        bearer, bob = made(server), await server.token("bob", "event:*=editor")
         place = f"{server.http}/v1/resources/event/42"
         answers: list[httpx.Response] = []
 
@@ -192,11 +192,11 @@ async def test_only_an_operator_revokes_nonsense_is_refused_and_there_is_a_bound
         httpx.AsyncClient(timeout=PATIENCE_S) as client,
     ):
         place = f"{server.admin}/v1/revocations"
-        looker = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=viewer')}"}
+        looker = await server.bearer("ops", "node:admin=viewer")
         assert (await client.get(place, headers=looker)).status_code == 200
         assert (await client.post(place, json={"user_id": "a"}, headers=looker)).status_code == 403
         assert (await client.get(place)).status_code == 401
-        admin = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}
+        admin = await server.bearer("ops", "node:admin=admin")
         for wrong in (
             {},
             {"user_id": ""},
