@@ -8,9 +8,9 @@ from typing import Any
 from loadtest.compression import compression_of
 from loadtest.evidence import Findings
 from loadtest.histogram import merged
-from loadtest.recorder import CONNECTING, HISTOGRAMS, Sum
+from loadtest.recorder import HISTOGRAMS, Sum
 from loadtest.scenario import parse
-from loadtest.summary import outages_of, told
+from loadtest.summary import distributions, outages_of, told
 from loadtest.verdict import conclude
 
 Data = dict[str, Any]
@@ -117,6 +117,7 @@ def merge(reports: Sequence[Data]) -> Data:
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
     errors = told(ordered, "errors")
     verdict = conclude(scenario, total, calm, findings, outages=outages, errors=errors, lacking=lacking)
+    had_outages = any(one.get("calm_histograms") for one in ordered)
     connections = _added([one["connections"] for one in ordered])
     return {
         **first,
@@ -124,7 +125,7 @@ def merge(reports: Sequence[Data]) -> Data:
         "verdict": verdict.document(),
         "ended_early": next((one["ended_early"] for one in ordered if one["ended_early"]), ""),
         "rates": _added([one["rates"] for one in ordered]),
-        "latency_ms": {**total.latency_ms(), **connecting.latency_ms(CONNECTING)},
+        **distributions(total, calm if had_outages else None, connecting),
         "connections": connections,
         "compression": compression_of(total.counts),
         "server": watched["server"],
@@ -136,9 +137,5 @@ def merge(reports: Sequence[Data]) -> Data:
         "closes": dict(told(ordered, "closes")),
         "series": series,
         "outages": [one.document() for one in outages],
-        "histograms": total.encoded(),
-        "calm_histograms": calm.encoded() if any(one.get("calm_histograms") for one in ordered) else {},
-        "connect_histograms": connecting.encoded(CONNECTING),
-        "curves": {name: total.histograms[name].curve() for name in ("delivery", "ack")},
         "findings": findings.document(),
     }

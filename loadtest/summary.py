@@ -69,6 +69,33 @@ def _generator(total: Sum) -> Data:
     }
 
 
+def _generator_of_run(
+    measured: Sum, whole: Sum, results: Sequence[Data], others_cores: float | None, course: Course
+) -> Data:
+    return {
+        **_generator(measured),
+        "processes": course.processes,
+        "untimed": whole.counts["untimed"],
+        "engine": results[0]["engine"] if results else "?",
+        "missed": whole.counts["missed"],
+        "cpu_s": whole.cpu_s,
+        "others_cores": others_cores,
+        "agents": list(course.agents),
+        "lacking": [*course.lacking, *filter(None, [course.ended_early])],
+    }
+
+
+def distributions(measured: Sum, calm: Sum | None, whole: Sum) -> Data:
+    """What a report has of latencies: of what was measured, of that without outages, of all connects."""
+    return {
+        "latency_ms": {**measured.latency_ms(), **whole.latency_ms(CONNECTING)},
+        "histograms": measured.encoded(),
+        "calm_histograms": {} if calm is None else calm.encoded(),
+        "connect_histograms": whole.encoded(CONNECTING),
+        "curves": {name: measured.histograms[name].curve() for name in ("delivery", "ack")},
+    }
+
+
 def _server(samples: Sequence[Mapping[str, Any]]) -> Data:
     """The server between the first and the last of these samples."""
     first, last = (samples[0], samples[-1]) if samples else ({}, {})
@@ -292,10 +319,6 @@ def summarise(
         ended_early=course.ended_early,
         lacking=course.lacking,
     )
-    generator = {**_generator(measured), "processes": course.processes, "untimed": whole.counts["untimed"]}
-    generator |= {"engine": results[0]["engine"] if results else "?", "missed": whole.counts["missed"]}
-    generator |= {"cpu_s": whole.cpu_s, "others_cores": others, "agents": list(course.agents)}
-    generator["lacking"] = [*course.lacking, *filter(None, [course.ended_early])]
     return {
         "format": FORMAT,
         "scenario": scenario.name,
@@ -306,23 +329,19 @@ def summarise(
         "verdict": verdict.document(),
         "ended_early": course.ended_early,
         "rates": _rates(measured),
-        "latency_ms": {**measured.latency_ms(), **whole.latency_ms(CONNECTING)},
+        **distributions(measured, calm if outages else None, whole),
         "outages": [one.document() for one in outages],
         "disruptions": list(course.disruptions),
         "connections": _connections(whole),
         "compression": compression_of(whole.counts),
         "server": _server_of_run(scenario, samples, course.embedded),
-        "generator": generator,
+        "generator": _generator_of_run(measured, whole, results, others, course),
         "stages": _stages(scenario, intervals, late, samples),
         "counts": dict(whole.counts),
         "errors": dict(errors),
         "closes": dict(closes),
         "series": series,
         "server_series": _server_series(samples),
-        "histograms": measured.encoded(),
-        "calm_histograms": calm.encoded() if outages else {},
-        "connect_histograms": whole.encoded(CONNECTING),
-        "curves": {name: measured.histograms[name].curve() for name in ("delivery", "ack")},
         "findings": findings.document(),
         "environment": {**environment(), "seed": scenario.seed, "scenario": scenario.document()},
     }

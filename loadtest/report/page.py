@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -128,63 +129,39 @@ def _shades(report: Data) -> list[tuple[str, float, float]]:
 
 
 def _charts(report: Data) -> list[Chart]:
-    series, server, bands = report["series"], report["server_series"], _bands(report)
-    targets = report["environment"]["scenario"]["targets"]
-    marks = [
-        (f"target {name}", targets[f"delivery_{name}_ms"])
-        for name in ("p95", "p99")
-        if targets.get(f"delivery_{name}_ms")
+    series, server, shades = report["series"], report["server_series"], _shades(report)
+    rates = [
+        Series("operations/s", _points(series, "operations_per_s")),
+        Series("deliveries/s", _points(series, "deliveries_per_s")),
     ]
-    shades = _shades(report)
+    cores = [
+        Series("server", _points(server, "cpu_cores")),
+        Series("generator", _points(series, "generator_cpu_cores")),
+    ]
+    memory = [Series("RSS", [(at_s, value / (1 << 20)) for at_s, value in _points(server, "rss_bytes")])]
+    timed = partial(Chart, x_label="seconds", bands=_bands(report))
     return [
         _by_percentile(report),
-        Chart(
+        timed(
             "Delivery latency over time",
             _over_time(report, "delivery_ms", ("p50", "p95", "p99")),
-            "seconds",
-            milliseconds,
-            bands=bands,
+            y_text=milliseconds,
             shades=shades,
-            lines=marks,
+            lines=_targets(report),
             y_log=True,
         ),
-        Chart(
-            "Rates",
-            [
-                Series("operations/s", _points(series, "operations_per_s")),
-                Series("deliveries/s", _points(series, "deliveries_per_s")),
-            ],
-            "seconds",
-            number,
-            bands=bands,
-            shades=shades,
-        ),
-        Chart(
-            "Connections",
-            [Series("connected", _points(series, "connections"))],
-            "seconds",
-            number,
-            bands=bands,
-        ),
-        Chart(
-            "CPU (cores)",
-            [
-                Series("server", _points(server, "cpu_cores")),
-                Series("generator", _points(series, "generator_cpu_cores")),
-            ],
-            "seconds",
-            lambda value: f"{value:.2f}",
-            bands=bands,
-        ),
-        Chart(
-            "Server memory (MiB)",
-            [Series("RSS", [(at_s, value / (1 << 20)) for at_s, value in _points(server, "rss_bytes")])],
-            "seconds",
-            number,
-            bands=bands,
-            shades=shades,
-        ),
+        timed("Rates", rates, y_text=number, shades=shades),
+        timed("Connections", [Series("connected", _points(series, "connections"))], y_text=number),
+        timed("CPU (cores)", cores, y_text=lambda value: f"{value:.2f}"),
+        timed("Server memory (MiB)", memory, y_text=number, shades=shades),
     ]
+
+
+def _targets(report: Data) -> list[tuple[str, float]]:
+    """Marks at the latencies that the scenario wants."""
+    targets = report["environment"]["scenario"]["targets"]
+    wanted = {name: targets.get(f"delivery_{name}_ms") for name in ("p95", "p99")}
+    return [(f"target {name}", most) for name, most in wanted.items() if most]
 
 
 def _outage_section(report: Data) -> str:
