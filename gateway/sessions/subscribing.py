@@ -15,6 +15,7 @@ from gateway.hub.catch_up import Seen
 from gateway.ports.resources import Resource
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
+from gateway.runtime.timeslice import Slices, turns
 from gateway.sessions import children, presence
 from gateway.sessions.account import ASKED_UNITS, OPENED_UNITS
 from gateway.sessions.charges import charge_read, spend_bytes
@@ -110,7 +111,9 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     _charge_read(session, len(resources) - 1)
     closed = await _open_side_by_side(session, granted)
     shared: Mapping[str, Any] = {key: payload[key] for key in ("max_changes", "visible") if key in payload}
+    slices = Slices(session.shared.now_s, turns())
     for item in resources:
+        await slices.pause()
         if session.connection is None:
             return
         try:
@@ -162,19 +165,21 @@ async def _opened(session: ClientSession, resource: str) -> Room:
 
 async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -> Mapping[str, Refusal]:
     """Open rooms; why some can't be opened."""
-    limit = trio.CapacityLimiter(OPENED_AT_ONCE)
+    waiting = iter(resources)
     closed: dict[str, Refusal] = {}
 
-    async def open_one(resource: str) -> None:
-        async with limit:
+    async def open_waiting() -> None:
+        slices = Slices(session.shared.now_s, turns())
+        for resource in waiting:
             try:
                 await _opened(session, resource)
             except Refusal as refusal:
                 closed[resource] = refusal
+            await slices.pause()
 
     async with trio.open_nursery() as nursery:
-        for resource in resources:
-            nursery.start_soon(open_one, resource)
+        for _ in range(OPENED_AT_ONCE):
+            nursery.start_soon(open_waiting)
     return closed
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import orjson
 import pytest
 import trio
 
+from gateway.runtime import timeslice
 from tests.rooms.parts import EVENT, titled
 from tests.sessions.parts import CONFIG, desk
 
@@ -236,6 +239,23 @@ async def test_of_many_resources_one_that_cannot_be_opened_is_tried_once(autojum
         errors = [(payload["resource_id"], payload["code"]) for kind, payload in said if kind == "ERROR"]
         assert errors == [("8", "UNAVAILABLE"), ("9", "UNAVAILABLE")]
         assert (sorted(tried), list(client.session.subscriptions)) == (["event:8", "event:9"], ["event:1"])
+
+
+async def test_who_subscribes_to_many_resources_takes_turns_with_others_who_do(autojump_clock, monkeypatch):
+    monkeypatch.setattr(timeslice, "TURN_S", 0.0)
+    resources = [{"resource": "event", "resource_id": str(number)} for number in range(30)]
+    async with desk() as found:
+        await (await found.client()).say("SUBSCRIBE", resources=resources)
+        clients = [await found.client(f"user{number}", extended=False) for number in range(10)]
+        begun, between = found.counters.subscriptions, []
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(partial(client.say, "SUBSCRIBE", resources=resources))
+            while found.counters.subscriptions < begun + len(clients) * len(resources):
+                before = found.counters.subscriptions
+                await trio.lowlevel.checkpoint()
+                between.append(found.counters.subscriptions - before)
+    assert max(between) <= 2, "everybody else runs between any two"
 
 
 async def test_a_client_learns_its_newest_seq(autojump_clock):
