@@ -21,16 +21,14 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-import hiredis
 import trio
 
 from gateway.errors import LogUnavailable
 from gateway.ports import LeaseListener, Member
 from gateway.redislink.address import Address
-from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import LEFT, leases, partition_of
 from gateway.redislink.keys import presence as presence_key
-from gateway.redislink.link import Reply, pack
+from gateway.redislink.link import Reply, failed, pack
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.timeslice import Slices
 
@@ -49,10 +47,6 @@ LEFT_KNOWN_MS = 30_000
 def _member(session: bytes, value: bytes) -> Member:
     node, _, entry = value.partition(b"\n")
     return Member(session.decode(), node.decode(), entry)
-
-
-def _failed(reply: Reply) -> bool:
-    return isinstance(reply, LinkError | hiredis.ReplyError)
 
 
 def _value(node: str, entry: bytes) -> bytes:
@@ -114,7 +108,7 @@ class RedisPresence:
         replies = await self._shards.calls([self._entries_call(name) for name in resources])
         slices = Slices(trio.current_time)
         for name, reply in zip(resources, replies, strict=True):
-            if not _failed(reply):
+            if not failed(reply):
                 found[name] = [_member(session, value) for session, value in reply.items()]
                 if self._lost_of(name, found[name]):
                     doubtful[self._owner(name)].append(name)
@@ -212,7 +206,7 @@ class RedisPresence:
         ]
         replies = await self._shards.calls(calls, timeout_s=self._config.node_check_s)
         pairs = zip(first, replies, strict=True)
-        return {address: reply for address, reply in pairs if not _failed(reply)}
+        return {address: reply for address, reply in pairs if not failed(reply)}
 
     async def _keep_leases(self) -> None:
         while True:
@@ -318,10 +312,10 @@ class RedisPresence:
         """Write what these entries are now; what fails is written again."""
         reroutes = self._reroutes
         replies = await self._shards.calls([self._call(*place) for place in places])
-        failed = [place for place, reply in zip(places, replies, strict=True) if _failed(reply)]
+        again = [place for place, reply in zip(places, replies, strict=True) if failed(reply)]
         # What was under way while its partition moved may have come after something newer.
-        self._touch(failed if reroutes == self._reroutes else places)
-        if failed:
+        self._touch(again if reroutes == self._reroutes else places)
+        if again:
             await trio.sleep(RETRY_PAUSE_S)
 
     def _call(self, resource: str, session: str) -> Call:

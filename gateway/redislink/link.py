@@ -39,6 +39,11 @@ _NOTHING = object()
 _SOUND_S = 1.0
 
 
+def failed(reply: Reply) -> bool:
+    """Whether the server refused the command, or its reply never came."""
+    return isinstance(reply, LinkError | hiredis.ReplyError)
+
+
 class LoginRefused(Exception):
     """The server answers, but doesn't let us in."""
 

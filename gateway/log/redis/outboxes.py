@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-import hiredis
 import trio
 
 from gateway.config import Config
@@ -22,8 +21,7 @@ from gateway.log.redis import codec
 from gateway.ports import Record, Snapshot
 from gateway.redislink import keys
 from gateway.redislink.address import Address
-from gateway.redislink.errors import LinkError
-from gateway.redislink.link import Reply, pack
+from gateway.redislink.link import Reply, failed, pack
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.timeslice import Slices
 from gateway.wire.checksum import unsealed
@@ -77,7 +75,7 @@ class RedisOutbox:
         taken: dict[int, Sequence[ArchiveEntry]] = {}
         slices = Slices(trio.current_time)
         for number, reply in zip(held, replies, strict=True):
-            if _failed(reply):
+            if failed(reply):
                 self._held.pop(number, None)
             else:
                 taken[number] = self._sound(number, reply)
@@ -112,7 +110,7 @@ class RedisOutbox:
         )
         for number, reply in zip(asked, replies, strict=True):
             self._held.pop(number, None)
-            if not _failed(reply) and reply[0] == b"OK":
+            if not failed(reply) and reply[0] == b"OK":
                 self._held[number] = now_s
         return replies
 
@@ -157,7 +155,7 @@ class RedisOutbox:
         self.trouble = _trouble(replies) or self.trouble
         # A lease that was lost meanwhile answers TAKEN: the new owner stores the same again, and drops it.
         for partition, reply in zip(ended, replies, strict=True):
-            if _failed(reply) or reply[0] != b"OK":
+            if failed(reply) or reply[0] != b"OK":
                 self._held.pop(partition, None)
 
     async def _tell_archived(self, marks: Mapping[int, Mark]) -> set[int]:
@@ -181,10 +179,10 @@ class RedisOutbox:
                 each_as=size,
             )
         self.trouble = _trouble(replies) or self.trouble
-        failed = {partition for partition, reply in zip(told, replies, strict=True) if _failed(reply)}
-        for partition in failed:
+        untold = {partition for partition, reply in zip(told, replies, strict=True) if failed(reply)}
+        for partition in untold:
             self._held.pop(partition, None)
-        return failed
+        return untold
 
     def _history(self, partition: int) -> int:
         """How many changes of a resource Redis keeps beyond those that the archive waits for."""
@@ -245,11 +243,11 @@ class RedisOutbox:
         replies = await self._each(
             self._evict_call(name.decode(), before)
             for (number, before), names in zip(before_ms.items(), found, strict=True)
-            if not _failed(names)
+            if not failed(names)
             for name in names
         )
         _trouble([*found, *replies])
-        return sum(not _failed(reply) and reply[0] == b"OK" for reply in replies)
+        return sum(not failed(reply) and reply[0] == b"OK" for reply in replies)
 
     def _evict_call(self, resource: str, before_ms: int) -> Call:
         names = self._codec.keys(resource)
@@ -265,7 +263,7 @@ class RedisOutbox:
         times = {
             address: int(reply[0]) * 1000 + int(reply[1]) // 1000
             for address, reply in zip(asked, replies, strict=True)
-            if not _failed(reply)
+            if not failed(reply)
         }
         return {number: times[owners[number]] for number in partitions if owners[number] in times}
 
@@ -298,16 +296,12 @@ def _parts(heads: Mapping[str, tuple[int, int]], size: int) -> Iterator[list[tup
         yield part
 
 
-def _failed(reply: Reply) -> bool:
-    return isinstance(reply, LinkError | hiredis.ReplyError)
-
-
 def _trouble(replies: Sequence[Reply]) -> str:
     """Why some of these are failures, "" where none is; raises LogUnavailable where all are.
 
     Of several reasons it is the same one, in whatever order partitions were asked.
     """
-    failures = list(filter(_failed, replies))
+    failures = list(filter(failed, replies))
     if not failures:
         return ""
     text = f"redis: {min(map(str, failures))}"
