@@ -97,7 +97,7 @@ class AuthorshipRoutes:
     async def _followed(self, target: Target, begun: Revision, revision: Revision) -> Blame:
         """The blame of a revision, from its changes; raises PatchError where they aren't of its history."""
         blame, after = Blame(orjson.loads(begun.document)), begun.version
-        slices, pages = Slices(trio.current_time, turns()), Pages()
+        slices, pages = Slices(trio.current_time, turns()), Pages(first=1)
         while after < revision.version:
             most = min(pages.records, revision.version - after, PAGE - (after - begun.version) % PAGE)
             bodies = await self._resources.history(target.resource, after, most)

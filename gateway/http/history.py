@@ -172,7 +172,7 @@ async def page_of(
     size_bytes = scanned = 0
     version = page.first
     telling = await Telling.before(resources, target, version) if page.describe else None
-    slices, pages = Slices(trio.current_time, turns()), Pages()
+    slices, pages = Slices(trio.current_time, turns()), Pages(first=1)
     while len(found) < page.limit and size_bytes < HISTORY_BYTES_MAX and scanned < SCANNED_MAX:
         most = min(pages.records, HISTORY_PAGE)
         if not page.filtered:

@@ -20,15 +20,15 @@ from gateway.runtime.timeslice import Slices, turns
 
 PAGE_RECORDS = 500
 # A page is read whole. How many changes are about so many bytes is told by those before.
-PAGE_BYTES = 4 << 20
+PAGE_BYTES = 1 << 20
 FIRST_PAGE_RECORDS = 16
 
 
 class Pages:
-    """How many `records` the next page may have, by the size of those before."""
+    """How many `records` the next page may have, by the size of those before; the first has so many."""
 
-    def __init__(self) -> None:
-        self.records = FIRST_PAGE_RECORDS
+    def __init__(self, first: int = FIRST_PAGE_RECORDS) -> None:
+        self.records = first
 
     def read(self, count: int, size: int) -> None:
         """A page of `count` changes had so many bytes."""
