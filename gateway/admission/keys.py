@@ -6,6 +6,7 @@ A key's type fixes its algorithm, so a public key can't be taken for an HMAC sec
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import logging
 import os
@@ -37,6 +38,7 @@ _KEY_MEMBERS: Mapping[str, Sequence[str]] = {
     "EC": ("crv", "kty", "x", "y"),
     "OKP": ("crv", "kty", "x"),
 }
+_FINGERPRINT_OF = b"gateway: which secret this is"
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
@@ -158,6 +160,12 @@ class KeyRing:
     def any(self) -> bool:
         """Whether there is any key."""
         return bool(self._by_algorithm)
+
+    @property
+    def fingerprints(self) -> Sequence[str]:
+        """Which HS256 secrets there are: the same on each node, and nothing of the secrets."""
+        keys = self._by_algorithm.get("HS256", ())
+        return [hmac.digest(key.material, _FINGERPRINT_OF, "sha256").hex() for key in keys]
 
     def refresh(self, now_s: float) -> None:
         """Look for changed files, at most once in `auth.keys_check_s`."""

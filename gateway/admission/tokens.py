@@ -131,6 +131,11 @@ class TokenVerifier:
         return self._keys.problems
 
     @property
+    def fingerprints(self) -> Sequence[str]:
+        """Which HS256 secrets are in use."""
+        return self._keys.fingerprints
+
+    @property
     def can_verify(self) -> bool:
         """Whether there is any key."""
         return self._keys.any

@@ -4,7 +4,7 @@
     ├── backend (servers, archive, index of searches)
     ├── bus
     ├── hub (commits, presence, tidying up)
-    ├── flags, revocations
+    ├── flags, revocations, token secrets
     ├── record of acts, retention, summaries
     ├── transport (listeners, connections), liveness sweep, shared rates
     ├── HTTP: of the service, of the admin
@@ -51,6 +51,7 @@ from gateway.node.live_trace import LiveTracer
 from gateway.node.resources import HubResources
 from gateway.node.revocations import NodeRevocations
 from gateway.node.searching import Searcher
+from gateway.node.token_secrets import NodeSecrets
 from gateway.ports import Transport
 from gateway.runtime import interpreter, speedups
 from gateway.runtime.clock import LoopClock, unix_ms
@@ -151,6 +152,7 @@ class Node:
         self.revocations = NodeRevocations(
             self._backend.revocations, config.auth.revocations_max, self._take_revocations
         )
+        self._secrets = self._made_secrets()
         self._summariser = self._made_summariser()
         self._resources = self._made_resources()
         self._live = LiveTracer(self.hub, self.endpoint.handlers)
@@ -198,6 +200,10 @@ class Node:
             self.transport.hand_over,
             authoriser_of(self.config),
         )
+
+    def _made_secrets(self) -> NodeSecrets | None:
+        store = self._backend.secrets
+        return None if store is None else NodeSecrets(store, lambda: self._authenticator.fingerprints)
 
     def _made_summariser(self) -> Summariser | None:
         summaries = self._backend.summaries
@@ -279,6 +285,8 @@ class Node:
         await nursery.start(self.hub.run)
         await nursery.start(self.flags.run)
         await nursery.start(self.revocations.run)
+        if self._secrets is not None:
+            await nursery.start(self._secrets.run)
         nursery.start_soon(self.audit.run)
         retention = self._made_retention()
         if retention is not None:
@@ -376,7 +384,8 @@ class Node:
     def problems(self) -> Sequence[str]:
         """What an operator should mend though the node serves, for people."""
         permissions = self.endpoint.context.permissions
-        return [*self._authenticator.problems, *permissions.problems, *self._backend.problems]
+        keys = [*self._authenticator.problems, *(self._secrets.problems if self._secrets else ())]
+        return [*keys, *permissions.problems, *self._backend.problems]
 
     @property
     def can_verify(self) -> bool:

@@ -20,7 +20,7 @@ from gateway.ports import Bus, Leases, OpLog, RateStore
 from gateway.ports.audit import AuditStore
 from gateway.ports.retention import HistoryKeeper
 from gateway.ports.search import SearchIndex
-from gateway.ports.shared import ValueStore
+from gateway.ports.shared import SecretStore, ValueStore
 from gateway.ports.summaries import Summaries
 from gateway.runtime.metrics import Counters
 
@@ -48,6 +48,9 @@ class Backend(Protocol):
 
     @property
     def revocations(self) -> ValueStore: ...
+
+    @property
+    def secrets(self) -> SecretStore | None: ...
 
     @property
     def audit(self) -> AuditStore: ...

@@ -11,6 +11,7 @@ import trio
 from gateway.bus.redis import RedisBus
 from gateway.bus.redis_presence import RedisPresence
 from gateway.bus.redis_rates import RedisRates
+from gateway.bus.redis_secrets import RedisSecrets
 from gateway.bus.redis_values import RedisValues
 from gateway.config import Config, SearchSettings, extras
 from gateway.errors import LogUnavailable
@@ -94,6 +95,7 @@ class ClusterBackend:
         self.rates = RedisRates(self._shards, name)
         self.flags = RedisValues(self._shards, FLAGS_KEY)
         self.revocations = RedisValues(self._shards, REVOCATIONS_KEY)
+        self.secrets = RedisSecrets(self._shards)
         self.audit: AuditStore = (
             PostgresAudit(self._archive) if self._archive else SqliteAudit(config.server.data_dir)
         )

@@ -18,6 +18,7 @@ from gateway.log.values_file import ValuesFile
 from gateway.node.searching import IndexProcess
 from gateway.node.troubles import behind, damaged
 from gateway.ports import Leases, RateStore
+from gateway.ports.shared import SecretStore
 from gateway.runtime.metrics import Counters
 from gateway.wire.checksum import damage
 
@@ -31,6 +32,7 @@ class EmbeddedBackend:
 
     leases: Leases | None = None
     rates: RateStore | None = None
+    secrets: SecretStore | None = None
 
     def __init__(self, config: Config) -> None:
         self._directory = directory = Path(config.server.data_dir)

@@ -3,7 +3,7 @@ restart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 
@@ -39,4 +39,15 @@ class ValueStore(Protocol):
     async def put_back(self, known: StoredValues) -> StoredValues:
         """Store this, as it is, where what is stored is older: later changes were lost there. What is stored
         then."""
+        ...
+
+
+class SecretStore(Protocol):
+    """Where nodes tell each other which token secrets they have: fingerprints, which tell nothing of them."""
+
+    async def meet(self, own: Sequence[str], kept_s: float) -> Sequence[str]:
+        """What others told within `kept_s`. `own` is told from now on, unless none of it is among that.
+
+        Raises LogUnavailable.
+        """
         ...

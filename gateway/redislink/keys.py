@@ -17,6 +17,7 @@ touch them together.
 | `{pN}:n` | sorted set: the leases of the nodes, in the first partition of each server |
 | `{p0}:flags` | hash: the flags that were changed at run time |
 | `{p0}:revocations` | hash: what was revoked |
+| `{p0}:secrets` | sorted set: which token secrets serve, by fingerprints; when that was told last, Unix ms |
 | `{p0}:backup` | when the newest backup by the clock was begun, or the first was tried, Unix ms |
 | `{pN}:b:RESOURCE` | sharded channel of the bus |
 """
@@ -32,6 +33,7 @@ FLAGS_KEY = "{p0}:flags"
 # The same of what was revoked. A log that is erased leaves both, and when it was backed up.
 REVOCATIONS_KEY = "{p0}:revocations"
 BACKUP_KEY = "{p0}:backup"
+SECRETS_KEY = "{p0}:secrets"
 # Among the leases: before the name of a node that left by itself.
 LEFT = "left!"
 

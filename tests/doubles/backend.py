@@ -10,6 +10,7 @@ from gateway.bus.lone import LoneBus
 from gateway.ports import Leases, OpLog, RateStore
 from gateway.ports.retention import HistoryKeeper
 from gateway.ports.search import SearchIndex
+from gateway.ports.shared import SecretStore
 from gateway.ports.summaries import Summaries
 from gateway.runtime.metrics import Counters
 from tests.doubles.audit import MemoryAudit
@@ -21,6 +22,7 @@ class MemoryBackend:
 
     leases: Leases | None = None
     rates: RateStore | None = None
+    secrets: SecretStore | None = None
     summaries: Summaries | None = None
     search: SearchIndex | None = None
     keeper: HistoryKeeper | None = None

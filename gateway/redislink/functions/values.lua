@@ -60,8 +60,31 @@ local function note_backup(keys, args)
   return {'OK'}
 end
 
--- An emergency stop, a revocation, or the note of a backup works while the server is full.
+-- meet_secrets: kept-ms, then fingerprints of the caller's secrets -> OK fingerprints (those that others told within that
+-- time). The caller's are kept with them, unless they have none in common. Keys: meta, a sorted set.
+local function meet_secrets(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local secrets, now, kept = keys[2], now_ms(), tonumber(args[1])
+  redis.call('ZREMRANGEBYSCORE', secrets, '-inf', whole(now - kept))
+  local known = redis.call('ZRANGE', secrets, 0, -1)
+  local meets = #known == 0
+  for i = 2, #args do
+    meets = meets or redis.call('ZSCORE', secrets, args[i]) ~= false
+  end
+  if meets then
+    for i = 2, #args do
+      redis.call('ZADD', secrets, whole(now), args[i])
+    end
+    redis.call('PEXPIRE', secrets, whole(kept))
+  end
+  return {'OK', known}
+end
+
+-- An emergency stop, a revocation, the note of a backup or of secrets works while the server is full.
 register('set_values', set_values, FREES)
 register('put_back_values', put_back_values, FREES)
 register('note_backup', note_backup, FREES)
+register('meet_secrets', meet_secrets, FREES)
 register('read_values', read_values, {'no-writes'})
