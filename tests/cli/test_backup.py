@@ -300,6 +300,43 @@ async def test_a_restore_that_is_killed_while_there_is_no_log_is_told_by_the_nex
     assert not caplog.text
 
 
+async def test_a_restore_that_is_killed_while_it_puts_a_log_aside_tears_nothing_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(data)
+    backup.backup(data, file)
+    leave_killed(data / DATABASE, file)
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> None:
+        rename(path, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            backup.restore(file, data, replace=True)
+    [aside] = data.glob(f"{DATABASE}.before-*")
+    assert not list(data.glob("*-wal"))
+    with closing(sqlite3.connect(aside)) as connection:
+        assert connection.execute("SELECT count(*) FROM change").fetchone() == (0,)
+
+
+async def test_a_damaged_log_is_put_aside_with_its_log_of_writes(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(data)
+    backup.backup(data, file)
+    leave_killed(data / DATABASE, file)
+    (data / DATABASE).write_bytes(b"no database")
+    log_of_writes = (data / f"{DATABASE}-wal").read_bytes()
+    backup.restore(file, data, replace=True)
+    [aside] = data.glob(f"{DATABASE}.before-*-wal")
+    assert aside.read_bytes() == log_of_writes
+    assert aside.with_name(aside.name.removesuffix("-wal")).read_bytes() == b"no database"
+    assert check(data / DATABASE).changes == 3
+
+
 async def test_a_directory_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> None:
     data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
     await filled_log(data)

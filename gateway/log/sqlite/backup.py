@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from gateway.errors import ConfigError
@@ -16,6 +17,8 @@ from gateway.log.sqlite.log import DATABASE, LOCK, WATERMARK, DirectoryLock, mak
 from gateway.log.sqlite.store import Reader, connect
 from gateway.log.sqlite.watermark import Watermark
 
+# What a database begins with.
+MAGIC = b"SQLite format 3\0"
 # Made again from the log.
 DERIVED = (summaries.INDEX, search_embedded.INDEX)
 
@@ -57,19 +60,37 @@ def _restore(source: Path, data_dir: Path, replace: bool) -> None:
         backup_file.copy(source, fresh)
         backup_file.renewed(fresh)
         give(fresh)
-    _put_aside(data_dir)
+    _put_aside(database)
     backup_file.finish(fresh, database)
     _mark(data_dir)
 
 
-def _put_aside(data_dir: Path) -> None:
-    suffix = time.strftime("before-%Y%m%dT%H%M%S")
-    for part in PARTS:
-        path = data_dir / f"{DATABASE}{part}"
+def _put_aside(database: Path) -> None:
+    """Give what is there another name. It is one file by then, unless it is damaged: whoever is ended in
+    between tears nothing apart."""
+    aside = database.with_name(f"{DATABASE}.{time.strftime('before-%Y%m%dT%H%M%S')}")
+    _fold(database)
+    for part in reversed(PARTS):  # the database last: without it a start would remove its log of writes
+        path = database.with_name(f"{DATABASE}{part}")
         if path.exists():
-            path.rename(data_dir / f"{DATABASE}.{suffix}{part}")
+            path.rename(f"{aside}{part}")
     for name in DERIVED:
-        discard(data_dir / name)
+        discard(database.with_name(name))
+
+
+def _fold(database: Path) -> None:
+    """Bring what is in the log of writes into the database; one that can't take it stays as it is."""
+    if not _is_database(database):  # SQLite would take it for a new one, and remove its log of writes
+        return
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _is_database(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def _mark(data_dir: Path) -> None:
