@@ -138,7 +138,12 @@ class IndexProcess:
     async def _serve(self) -> None:
         program = [sys.executable, "-m", "gateway.log.search.follower"]
         command = [*program, str(self._data_dir), *logs.configured()]
-        process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = await trio.lowlevel.open_process(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is the node's to heed, also before this one can
+        )
         try:
             assert process.stdout is not None
             counted = dict(self._counted)

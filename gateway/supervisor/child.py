@@ -116,7 +116,10 @@ class Child:
             failed.enter_context(ours)
             command = [sys.executable, "-m", "gateway.supervisor.worker", str(theirs.fileno())]
             self._process = await trio.lowlevel.open_process(
-                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # Ctrl-C is the supervisor's to heed, also before this one can
             )
             failed.pop_all()
         self._channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))

@@ -64,7 +64,7 @@ class Worker:
             scope.cancel()
 
     async def _obey_signals(self, scope: trio.CancelScope) -> None:
-        # Ctrl-C in a terminal reaches the supervisor too, which drains us in order.
+        # Whoever tells all processes of a node by SIGINT tells the supervisor too, which drains us in order.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
                 if number == signal.SIGTERM:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import httpx
@@ -68,6 +69,23 @@ async def test_an_end_that_every_process_of_a_node_is_told_is_no_error(tmp_path)
         assert await server.stop() == 0
         said = await server.command.errors()
     assert "ERROR" not in said and "started again" not in said, said
+
+
+async def test_ctrl_c_is_the_business_of_a_nodes_first_process_alone(tmp_path):
+    """The others may be so new that they would end of it, with a traceback."""
+    with redis_server() as redis:
+        for words, kind in (((), "follower"), ((*WORKERS, "--redis", redis.url), "worker")):
+            async with served(tmp_path / kind, *words) as server:
+                node = server.command.process.pid
+
+                def others(node: int = node, kind: str = kind) -> list[psutil.Process]:
+                    children = psutil.Process(node).children(recursive=True)
+                    return [child for child in children if any(kind in word for word in child.cmdline())]
+
+                await until(others, f"a {kind} of the node", START_TIMEOUT_S)
+                groups = {os.getpgid(child.pid) for child in others()}
+                assert os.getpgid(node) not in groups
+                assert await server.stop() == 0
 
 
 async def test_a_request_keeps_its_id_through_the_node_and_gets_one_where_it_has_none(tmp_path):
