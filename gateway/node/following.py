@@ -11,6 +11,7 @@ import trio
 from gateway.errors import LogUnavailable
 from gateway.ports.shared import StoredValues, ValueStore
 from gateway.runtime.clock import unix_ms
+from gateway.runtime.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Follower:
         self._interval_s = interval_s
         self._tell = take
         self._vital = vital
-        self._reached = True
+        self._outage = Outage(logger, f"{what} stay as they are")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow what is stored until cancelled; started after the first look. Raises LogUnavailable where
@@ -69,11 +70,9 @@ class Follower:
                 stored = await self._store.put_back(known)
                 logger.error("the %s were lost where they are stored: they were put back", self._what)
         except LogUnavailable as error:
-            if self._reached:
-                logger.warning("%s stay as they are: %s", self._what, error)
-            self._reached = False
+            self._outage.lasts(str(error))
             return
-        self._reached = True
+        self._outage.over()
         if self.stored is not known:  # it was changed here meanwhile: this answer may be older
             return
         if stored != known:

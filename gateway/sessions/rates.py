@@ -14,6 +14,7 @@ import trio
 from gateway.admission import RateLimiter
 from gateway.errors import LogUnavailable
 from gateway.ports import RateStore, Spent
+from gateway.runtime.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class RateSharing:
         self._store = store
         self._now_s = now_s
         self._asked = trio.Event()
+        self._outage = Outage(logger, "rates are limited by each worker for itself")
         self._told = trio.Event()  # of the exchange that begins next
 
     async def told(self) -> None:
@@ -62,11 +64,9 @@ class RateSharing:
             found = await self._store.spend(spent or {"": Spent(0.0)}, self._limiter.burst_s)
         except LogUnavailable as error:
             self._limiter.retell()
-            if reached:
-                logger.warning("rates are limited by each worker for itself: %s", error)
+            self._outage.lasts(str(error))
             return False
         learned = {user_id: allowance for user_id, allowance in found.items() if user_id}
         self._limiter.learn(learned, self._now_s())
-        if not reached:
-            logger.info("rates are limited over all workers again")
+        self._outage.over()
         return True

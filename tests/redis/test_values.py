@@ -11,10 +11,12 @@ import trio
 
 from gateway.bus.redis_values import RedisValues
 from gateway.config import FeaturesSettings
+from gateway.errors import LogUnavailable
 from gateway.node.flags import NodeFlags
 from gateway.node.following import Follower
 from gateway.ports.shared import StoredValues
 from gateway.redislink.keys import FLAGS_KEY
+from tests.doubles.values import MemoryValues
 from tests.redis.parts import client, fresh, running, settings
 from tests.servers import redis_server
 from tests.waiting import until
@@ -110,3 +112,26 @@ async def test_another_change_under_the_same_number_is_heard_of() -> None:
         assert other.revision == known.revision
         assert await values.read(known) == other
         assert await values.read(other) is other
+
+
+async def test_a_store_that_comes_and_goes_is_told_some_times_and_not_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Unsteady()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Follower("flags", store, 0.001, lambda stored: None).run)
+        await until(lambda: store.asked > 50)
+        nursery.cancel_scope.cancel()
+    assert caplog.messages == ["flags stay as they are: away", "flags stay as they are no longer"] * 3
+
+
+class Unsteady(MemoryValues):
+    """Away every other time that it is asked."""
+
+    asked = 0
+
+    async def read(self, known: StoredValues) -> StoredValues:
+        self.asked += 1
+        if self.asked % 2:
+            raise LogUnavailable("away", "none")
+        return await super().read(known)
