@@ -8,7 +8,6 @@ import { Document } from "./documents/document.js";
 import { FINAL } from "./documents/refusals.js";
 import { CHANGES_MAX, RETRY_MS } from "./documents/wire.js";
 import { RequestError } from "./errors.js";
-import type { Standing } from "./tabs/notes.js";
 import { keyOf, type Message, resourceOf } from "./wire.js";
 
 interface Held<T> {
@@ -192,10 +191,6 @@ export class Registry {
     for (const { wire } of asked) isOfOne ? wire.subscribe() : wire.onMessage(message);
     if (!asked.length)
       this.context.onProblem({ code: "ERROR", message: String(text), refusal: message.payload });
-  }
-
-  onStanding(key: string, standing: Standing): void {
-    this.#documents.get(key)?.item.state.follow(standing);
   }
 
   /** Over HTTP, as long as it `isOn`: what waits to be sent, and where it `isWhole` all. Rejects where there is no answer. */

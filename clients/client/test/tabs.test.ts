@@ -10,6 +10,7 @@ import {
   StoreFullError,
 } from "@collab/client";
 import { describe, expect, test, vi } from "vitest";
+import { equal } from "../src/kernel/index.js";
 import { locksOf } from "../src/tabs/platform.js";
 import { FakeSignal } from "./support/fake.js";
 import { gate } from "./support/gate.js";
@@ -23,6 +24,7 @@ import {
   hasty,
   heard,
   holding,
+  holdingSockets,
   MortalTab,
   Origin,
   opened,
@@ -887,6 +889,72 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(first.snapshot.conflicts).toEqual(second.snapshot.conflicts);
     second.resolve(second.snapshot.conflicts[0]?.id ?? "", "mine");
     await until(ben, (now) => now.view?.title === "Lunch");
+  });
+
+  test.each([
+    ["with nothing on its way in the leading tab", [], "server"],
+    ["with what is in flight there, of which the server tells first", ["/tags/0"], "server"],
+    ["with what is in flight there, of which the server tells later", ["/tags/0"], "tab"],
+    ["with what is in flight and what waits there", ["/tags/0", "/tags/1"], "server"],
+  ])(
+    "what a following tab was handing over, and what waited behind it, while the document was deleted is one question, %s",
+    async (_, paths, earlier) => {
+      const { wire, environment } = holding();
+      const { wire: server, webSocket } = holdingSockets();
+      const { ben, first, second } = await pair(people, {
+        value: { title: "Sync", tags: [] },
+        one: { environment: { webSocket } },
+        two: { environment },
+      });
+      server.isHeld = true;
+      for (const path of paths) second.edit({ op: "add", path, value: path });
+      await second.stored();
+      wire.isHeld = true;
+      second.set("/title", "Lunch");
+      second.set("/location", "Room 1");
+      await ben.delete();
+      await Promise.all([first, second].map((one) => until(one, (now) => now.view === null)));
+      for (const held of earlier === "server" ? [server, wire] : [wire, server]) {
+        held.goOn();
+        await (held === server ? first.saved() : until(first, (now) => now.conflicts.length > 0));
+      }
+      await second.saved();
+      const mine = { title: "Lunch", location: "Room 1", tags: paths };
+      const { conflicts } = await until(first, (now) =>
+        now.conflicts.some((one) => equal(one.mine ?? null, mine)),
+      );
+      expect(conflicts).toMatchObject([{ path: "", mine, theirs: null, version: 2 }]);
+      await until(second, (now) => equal(now.conflicts as object as Json, conflicts as object as Json));
+      second.resolve(conflicts[0]?.id ?? "", "mine");
+      const { view } = await until(ben, (now) => now.view !== null);
+      expect(view).toEqual(mine);
+      await until(first, (now) => now.conflicts.length === 0);
+    },
+  );
+
+  test("what a following tab made in a document that was deleted leaves older questions, and those of other tabs", async () => {
+    const [two, three] = [holding(), holding()];
+    const { ben, origin, one, first, second } = await pair(people, { two: { environment: two.environment } });
+    const third = await opened(origin.tab({ environment: three.environment }), ben.id);
+    await clash(ben, one, first);
+    await first.saved();
+    two.wire.isHeld = three.wire.isHeld = true;
+    third.set("/title", "Dinner");
+    second.set("/title", "Lunch");
+    second.set("/location", "Room 1");
+    await ben.delete();
+    await Promise.all([second, third].map((one) => until(one, (now) => now.view === null)));
+    three.wire.goOn();
+    await third.saved();
+    two.wire.goOn();
+    await second.saved();
+    const { conflicts } = await until(first, (now) => now.conflicts.length > 2);
+    expect(conflicts).toMatchObject([
+      { path: "/title", theirs: "Theirs" },
+      { path: "", mine: { title: "Dinner" } },
+      { path: "", mine: { title: "Lunch", location: "Room 1" } },
+    ]);
+    expect(conflicts).toHaveLength(3);
   });
 
   test("a test that an edit makes in a following tab holds in the leading one, or nothing of it is done", async () => {

@@ -7,12 +7,13 @@
  */
 
 import type { Cursor, DocumentStatus, Json, Patch, Resolution } from "../api.js";
-import { fromMerge } from "../documents/conflicts.js";
+import type { Unresolved } from "../documents/conflicts.js";
 import type { Document } from "../documents/document.js";
 import type { Refusal } from "../documents/replicator.js";
-import { apply, emit, lower, merge, type Operations, rebase } from "../kernel/index.js";
+import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
 import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
+import { Losses } from "./losses.js";
 import type { Standing } from "./notes.js";
 
 /** So many changes of the view are remembered; a tab that is further behind gets the state. */
@@ -38,6 +39,7 @@ export class TabRoom {
   #acting: { tab: string; id: string } | null = null;
   #placed: string | null = null; // the tab in which the user is
   #status: DocumentStatus;
+  #losses: Losses;
   #ends: (() => void)[];
 
   constructor(
@@ -46,6 +48,7 @@ export class TabRoom {
     private readonly events: RoomEvents,
   ) {
     this.#status = document.snapshot.status;
+    this.#losses = new Losses(document.state);
     this.#ends = [
       document.state.operations.add((before, operations, author) => this.#onView(before, operations, author)),
       document.state.refused.add((error, patch) => this.#refuse(error, patch)),
@@ -69,6 +72,7 @@ export class TabRoom {
     else if (type === "OP") this.#edit(tab, id, payload);
     else if (type === "RESOLVE")
       this.document.resolve(payload.conflict as string[], payload.resolution as Resolution, false);
+    else if (type === "LOST") this.#losses.onLost(tab, payload.conflict as object as Unresolved);
     else if (type === "PRESENCE_UPDATE") this.#place(tab, payload);
   }
 
@@ -169,22 +173,13 @@ export class TabRoom {
     this.#acting = { tab, id };
     try {
       if (merged.length) this.document.edit(merged, false);
-      else if (view === null) this.#lose(base, apply(base, lowered));
+      else if (view === null) this.#losses.onLate(tab, base, apply(base, lowered));
       this.document.wire.outbox.request(false); // the tab has waited for more typing already
       // A change that others left nothing of takes its version all the same, as the server has it.
       if (this.#acting) this.#onView(view, [], null);
     } finally {
       this.#acting = null;
     }
-  }
-
-  /** What a tab made in a document that was deleted meanwhile is told in all of them. */
-  #lose(base: Json, mine: Json): void {
-    const { state } = this.document;
-    const { version } = state.confirmed;
-    state.onConflicts(merge(base, mine, null).conflicts.map((one) => fromMerge(one, version)));
-    void state.store();
-    state.refresh();
   }
 
   /** What a tab handed over can be among it, and whoever waits there for it to be saved. */
@@ -194,8 +189,10 @@ export class TabRoom {
 
   /** A change of the leading tab's view: the tab that made it gets the answer, the others the change. */
   #onView(before: Json, operations: Operations, author: string | null): void {
+    const after = this.document.state.view;
+    if (after === null && before !== null) this.#losses.onDeleted();
     this.#version++;
-    this.#changes.push({ before, operations, after: this.document.state.view, author });
+    this.#changes.push({ before, operations, after, author });
     if (this.#changes.length > REMEMBERED) this.#changes.shift();
     const acting = this.#acting;
     this.#acting = null;

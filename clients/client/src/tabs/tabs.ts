@@ -12,6 +12,7 @@ import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
 import { Timer } from "../timer.js";
 import { type Payload, randomName } from "../wire.js";
+import { onStanding, onTold } from "./follower.js";
 import { TabHost } from "./host.js";
 import type { Meta, Note, Wish } from "./notes.js";
 import { broadcastChannel, locksOf } from "./platform.js";
@@ -262,9 +263,9 @@ export class Tabs {
     if (SIGNS_OF_LIFE.includes(note.kind)) this.#askLater();
     if (note.kind === "leading") this.#follow(note);
     else if (!("leader" in note) || note.leader !== this.#leader) return;
-    else if (note.kind === "standing") this.registry.onStanding(note.key, note.standing);
+    else if (note.kind === "standing") onStanding(this.registry, note.key, note.standing);
     else if (note.tab !== this.#tab) return;
-    else if (note.kind === "tell") this.registry.onMessage(note.message);
+    else if (note.kind === "tell") onTold(this.registry, note.message);
     else if (note.kind === "yielded") this.#take();
   }
 

@@ -175,6 +175,25 @@ export function watchedSockets() {
   return { said, webSocket, endIdle };
 }
 
+/** Sockets on which nothing that is said arrives while they are held. */
+export function holdingSockets() {
+  const said: (() => void)[] = [];
+  const wire = {
+    isHeld: false,
+    goOn: () => {
+      wire.isHeld = false;
+      for (const say of said.splice(0)) say();
+    },
+  };
+  const webSocket: Environment["webSocket"] = (url, protocols) => {
+    const socket = new WebSocket(url, protocols);
+    const send = socket.send.bind(socket);
+    socket.send = (text) => (wire.isHeld ? void said.push(() => send(text)) : send(text));
+    return socket as Socket;
+  };
+  return { wire, webSocket };
+}
+
 /** Waits until following tabs have said so many messages of a type. */
 export function heard(name: string, type: string, count: number): Promise<void> {
   const channel = new BroadcastChannel(name);
