@@ -256,7 +256,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   /** True when all that was edited before is durable. Of a document that isn't here yet the store may have more. */
   async store(): Promise<boolean> {
-    if (!this.replicator.replica) return true;
+    if (!this.replicator.replica && this.isStored) return true;
     await this.restored;
     return !this.isUnread && this.#write();
   }
@@ -314,6 +314,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     void context.keeper.save(`corrupt/${key}`, () => saved as unknown as Json);
     this.#edits++;
     void this.#write();
+    this.refresh();
     context.onProblem({ code, message: `${why}. What was stored of ${key} was set aside.`, type, id, cause });
   }
 

@@ -48,6 +48,22 @@ test("one edit that can't be stored is told as unsaved, and as stored when there
   await client.close();
 });
 
+test("a record that makes no sense is set aside, and that counts as stored, when there is room again", async () => {
+  const broken = { replica: { document: {}, version: 1, buffer: [[["rem", ["x"]]]] } };
+  const values = new Map<string, Json>([["doc/event:1", broken]]);
+  const { room, store } = filling(memoryStore(values));
+  room.isFull = true;
+  const { client, document } = offline(store);
+  await settle();
+  expect(document.snapshot.isStored).toBe(false);
+  room.isFull = false;
+  await vi.advanceTimersByTimeAsync(RETRY_MS);
+  expect(values.get("corrupt/event:1")).toEqual(broken);
+  expect(values.has("doc/event:1")).toBe(false);
+  expect(client.sync.snapshot).toMatchObject({ state: "offline", isStored: true });
+  await client.close();
+});
+
 test("what could not be stored isn't written over the records of a tab that has the store by now", async () => {
   const values = new Map<string, Json>();
   const { room, store } = filling(memoryStore(values));
