@@ -118,14 +118,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     };
   }
 
-  /** News of the tab that has the queue. */
-  follow(standing: Standing): void {
-    if (!this.leading) this.conflicts = []; // the other tab has those of the time when this one led
-    this.leading = standing;
-    this.role = standing.role;
-    this.refresh();
-  }
-
   /** What edits that wait are sent with. */
   get onConflict(): DocumentOptions["onConflict"] {
     return this.options.onConflict ?? this.#asked;

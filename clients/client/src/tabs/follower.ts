@@ -19,8 +19,14 @@ export function onTold(registry: Registry, message: Message): void {
 
 export function onStanding(registry: Registry, key: string, standing: Standing): void {
   const state = stateOf(registry, key);
-  if (!state) return;
+  if (state) follow(state, standing);
+}
+
+/** The other tab has the conflicts of the time when this one led, and asks what this one found lost since. */
+export function follow(state: DocumentState, standing: Standing): void {
   const asked = standing.conflicts.map(({ id }) => id);
-  state.conflicts = state.conflicts.filter(({ id }) => !asked.includes(id));
-  state.follow(standing);
+  state.conflicts = state.leading ? state.conflicts.filter(({ id }) => !asked.includes(id)) : [];
+  state.leading = standing;
+  state.role = standing.role;
+  state.refresh();
 }

@@ -7,6 +7,7 @@ import type { DocumentContext } from "../../src/documents/context.js";
 import { NO_EPOCH } from "../../src/documents/replicator.js";
 import { DocumentState } from "../../src/documents/state.js";
 import { Replica } from "../../src/kernel/index.js";
+import { follow } from "../../src/tabs/follower.js";
 import { handOver, takeOver } from "../../src/tabs/takeover.js";
 
 /** A document of a tab whose store has this much. */
@@ -129,7 +130,7 @@ test("a lead that is lost while a record is read takes over nothing", async () =
   state.replicator.replace(new Replica({ title: "Followed" }, 3).toJSON());
   state.replicator.epoch = 7;
   const standing = { version: 6, role: null, pending: 0, isStored: true, isLive: true, conflicts: [] };
-  state.follow(standing);
+  follow(state, standing);
   let isLeading = true;
   const taken = takeOver(state, () => isLeading);
   isLeading = false;
@@ -148,7 +149,7 @@ test("the other tab's conflicts stand where it had them, and this tab's are carr
   const conflicts = [found("/items/0")];
   const state = following(() => ({ ...record, conflicts, role: "editor" }) as unknown as Json);
   state.replicator.replace(new Replica({ items: ["a", "b"] }, 5).toJSON());
-  state.follow({ version: 5, role: null, pending: 0, isStored: true, isLive: true, conflicts: [] });
+  follow(state, { version: 5, role: null, pending: 0, isStored: true, isLive: true, conflicts: [] });
   state.onConflicts([found("/items/1")]);
   await takeOver(state, leads);
   expect(state.conflicts.map(({ path, mine }) => [path, mine])).toEqual([
@@ -164,7 +165,7 @@ test("a lead that is lost before anything was written hands over what it had rea
   const record = structuredClone({ ...leader.save(), conflicts: [] }) as unknown as Json;
   const state = following(() => record);
   state.replicator.replace(new Replica({ text: "hello" }, 7).toJSON());
-  state.follow({ version: 5, role: null, pending: 1, isStored: true, isLive: true, conflicts: [] });
+  follow(state, { version: 5, role: null, pending: 1, isStored: true, isLive: true, conflicts: [] });
   await takeOver(state, leads);
   expect(state.cell.snapshot).toMatchObject({ pending: 1, isStored: true });
   handOver(state);
