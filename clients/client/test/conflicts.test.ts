@@ -9,7 +9,7 @@ import {
   type Problem,
   type SharedDocument,
 } from "@collab/client";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type Event, People } from "./support/people.js";
 import { problemsOf } from "./support/problems.js";
 import { goOffline, until } from "./support/until.js";
@@ -516,6 +516,54 @@ test("asked, theirs takes back only what is in conflict", async () => {
   await ben.saved();
   await until(ann, (now) => now.view?.location === "Room 1" && now.view.title === "Ann's");
   expect(ben.snapshot).toMatchObject({ conflicts: [], view: { title: "Ann's", location: "Room 1" } });
+});
+
+describe("what was typed, and waits for another letter, while somebody else writes there", () => {
+  /** Ben types two letters, of which the second waits for an hour; Ann writes, and Ben hears of it and goes on. */
+  async function typing(
+    value: Event,
+    path: string,
+    write: (ann: SharedDocument<Event>) => void,
+    onConflict: "merge" | "ask" = "merge",
+  ) {
+    const { document: ann } = await people.event("ann", value);
+    const options = { typingIntervalMs: 3_600_000, environment: { now: () => 0 } };
+    const { client } = await people.join("ben", ann.id, options);
+    const ben = client.open<Event>("event", ann.id, { onConflict });
+    ben.set(path, "l");
+    await ben.saved();
+    ben.set(path, "lu");
+    write(ann);
+    const { version } = await until(ann, (now) => now.pending === 0);
+    await until(ben, (now) => now.version === version);
+    ben.set("/location", "Room 1");
+    const { conflicts } = await until(ben, (now) => now.conflicts.length > 0);
+    return { ann, ben, conflicts };
+  }
+
+  test("takes the place of what that is, which is told, and what is edited next goes at once", async () => {
+    const { ann, conflicts } = await typing({ title: "" }, "/title", (ann) => ann.set("/title", "Ann's"));
+    expect(conflicts).toMatchObject([
+      { kind: "overwrote", path: "/title", base: "l", mine: "lu", theirs: "Ann's" },
+    ]);
+    await until(ann, (now) => now.view?.title === "lu" && now.view.location === "Room 1");
+  });
+
+  test("is asked about, where the user wants that", async () => {
+    const write = (ann: SharedDocument<Event>) => ann.set("/title", "Ann's");
+    const { ann, ben, conflicts } = await typing({ title: "" }, "/title", write, "ask");
+    expect(conflicts).toMatchObject([{ kind: "refused", path: "/title", mine: "lu", theirs: "Ann's" }]);
+    ben.resolve(conflicts[0]?.id ?? "", "theirs");
+    await until(ann, (now) => now.view?.location === "Room 1");
+    expect(ann.snapshot.view?.title).toBe("Ann's");
+  });
+
+  test("and is gone with an item that is removed, is told", async () => {
+    const value = { attendees: [...attendees.slice(0, 1), { ...person("ben"), note: "" }] };
+    const { ben, conflicts } = await typing(value, "/attendees/1/note", (ann) => ann.remove("/attendees/1"));
+    expect(conflicts).toMatchObject([{ kind: "dropped", path: "/attendees/1/note", base: "l", mine: "lu" }]);
+    expect(ben.snapshot.view).toEqual({ attendees: attendees.slice(0, 1), location: "Room 1" });
+  });
 });
 
 test("what waits to be sent when somebody deletes the document is told, and brings it back", async () => {

@@ -35,6 +35,11 @@ export class Flight {
     this.flying = flying;
   }
 
+  /** Does nothing wait behind what is in flight? */
+  get isAll(): boolean {
+    return this.flying === this.pending;
+  }
+
   /** Where not all that waits went in one patch, nothing of it counts as saved before the rest is. */
   launch(isAll: boolean): void {
     this.flying = isAll ? this.pending : 0;

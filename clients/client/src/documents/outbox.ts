@@ -56,12 +56,13 @@ export class Outbox {
 
   /** Is a later time set at which it goes by itself? */
   get isWaiting(): boolean {
-    return this.#dueAt !== Number.POSITIVE_INFINITY;
+    return this.#dueAt < Number.POSITIVE_INFINITY;
   }
 
-  sent(): void {
+  /** It was all that waited, or a part of it. */
+  sent(isAll: boolean): void {
     this.#sentAt = [...this.#sentAt.slice(1 - PATCHES_MAX), this.environment.now()];
-    this.#isUrgent = false;
+    this.#isUrgent &&= !isAll;
   }
 
   /** The server wants to hear nothing for so long; what there is goes then. */

@@ -24,7 +24,7 @@ import {
 import type { Answer, Change, Missing } from "../wire.js";
 import { fromMerge, fromWire, type Unresolved } from "./conflicts.js";
 import { Flight, type SavedFlight } from "./flight.js";
-import { write } from "./pieces.js";
+import { memberOf, write } from "./pieces.js";
 
 /** The oldest base that a server takes, in versions; behind it, states are merged. */
 const REBASE_VERSIONS_MAX = 10_000;
@@ -181,15 +181,18 @@ export class Replicator {
 
   /** The submission to send now: what waits goes in flight where nothing is. It stays due until it is sent. */
   next(): Outgoing | null {
-    const submission = this.isDue ? ((this.replica as Replica).inFlight ?? this.#promote()) : null;
+    const submission = this.isDue ? this.#promote() : null;
     if (submission) this.flight.isFresh = false;
     return submission;
   }
 
+  /** What is in flight, or goes there now. */
   #promote(): Outgoing | null {
-    const submission = this.#by(null, () => (this.replica as Replica).next(this.#editsMax));
+    const replica = this.replica as Replica;
+    if (replica.inFlight) return replica.inFlight;
+    const submission = this.#by(null, () => replica.next(this.#editsMax));
     this.#tellRefused();
-    this.flight.launch(!this.replica?.toJSON().buffer.length);
+    this.flight.launch(!replica.toJSON().buffer.length);
     if (!submission) this.#settle();
     return submission;
   }
@@ -217,9 +220,10 @@ export class Replicator {
 
   /** The user's word on what is asked: mine (the same edit, forced), or not at all. */
   decide(isMine: boolean): void {
-    if (!this.flight.isAsking) return;
-    this.flight.isAsking = false;
-    this.flight.isForced = isMine;
+    const { flight } = this;
+    if (!flight.isAsking) return;
+    flight.isAsking = false;
+    flight.isForced = isMine;
     if (!isMine) this.withdraw();
   }
 
@@ -233,7 +237,7 @@ export class Replicator {
     if (state === undefined && !(goesOn && changes)) throw new GapError(); // of what isn't known
     if (goesOn) {
       // What was edited offline goes as one patch against the base that its author saw.
-      if (!replica.inFlight && !replica.isSettled) this.#promote();
+      if (!replica.isSettled) this.#promote();
       if (changes) for (const change of changes) this.#receive(change);
       else this.#reload(replica, missing);
     } else if (replica?.document === (state as Json) && !replica.inFlight) {
@@ -263,24 +267,27 @@ export class Replicator {
 
   #receive(change: Change): void {
     const { client_id: author, seq, version, operations } = change;
-    if (author !== this.clientId() || seq === undefined) {
-      this.receive(version, operations, author);
-      return;
-    }
-    // The record was written before this was sent, and can have the same edit waiting.
-    if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, operations)) this.renumber(seq + 1);
-    this.acknowledge(seq, change);
+    if (author === this.clientId() && seq !== undefined) {
+      // The record was written before this was sent, and can have the same edit waiting.
+      if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, operations)) this.renumber(seq + 1);
+      this.acknowledge(seq, change);
+    } else this.receive(version, operations, author);
   }
 
   receive(version: number, patch: Patch, author: string): void {
-    this.#carry(author, () => this.replica?.receive(version, patch));
+    const met = patch.map((one) => one.op === "text" || memberOf(one));
+    this.#carry(author, () => this.replica?.receive(version, patch), met);
   }
 
-  /** A change past what waits, which is told where others deleted what it was written in. */
-  #carry(author: string | null, receive: () => void): void {
+  /**
+   * A change past what waits. In members that are `met` that goes on the base that its author saw, and the server tells what
+   * became of it; where others deleted what it was written in, it is told here.
+   */
+  #carry(author: string | null, receive: () => void, met: unknown[] = []): void {
     const replica = this.replica as Replica;
     const { document, view } = replica;
     const { buffer } = replica.toJSON();
+    if (buffer.flat().some(([, path]) => met.includes(path?.[0]))) this.#promote();
     this.#by(author, receive);
     if (!buffer.length || replica.view !== null) return;
     this.flight.answeredUpTo = replica.version; // it is asked about here, with what is in flight

@@ -94,7 +94,7 @@ export class DocumentWire {
       this.#subscribeAgain(error instanceof PatchError);
     }
     const author = type === "OP_ACK" ? state.context.clientId() : payload.client_id;
-    state.remember((author ?? null) as string | null);
+    state.remember(author as string | undefined);
     state.refresh();
     // What waited for it, or was made by whoever heard of it.
     if (state.replicator.isDue && !this.outbox.isWaiting) this.outbox.request(true);
@@ -188,9 +188,10 @@ export class DocumentWire {
 
   async #flush(): Promise<void> {
     const { state } = this;
+    const { replicator } = state;
     const link = state.context.link();
-    const next = state.isLive && link ? state.replicator.next() : null;
-    if (!next || !link) {
+    const next = state.isLive && link && replicator.next();
+    if (!next) {
       state.refresh(); // what waited may have come to nothing, and then it has arrived
       return;
     }
@@ -198,11 +199,11 @@ export class DocumentWire {
       this.onRefused({ code: "TOO_LARGE", message: "It is too long." });
       return;
     }
-    state.replicator.flight.isSent = true;
-    this.outbox.sent();
+    replicator.flight.isSent = true;
+    this.outbox.sent(replicator.flight.isAll);
     // What goes out is stored before: a client that ends now sends the same again, under the same `seq`.
     await state.store();
-    const isGivenUp = state.replicator.replica?.inFlight !== next;
+    const isGivenUp = replicator.replica?.inFlight !== next;
     if (isGivenUp || link !== state.context.link() || !state.isLive) return;
     link.send("OP", this.payloadOf(next), `op-${next.seq}`);
   }

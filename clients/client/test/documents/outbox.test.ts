@@ -11,12 +11,14 @@ let timer: { at: number; work: () => void } | null;
 let waiting: number[]; // when each key came
 let sent: { at: number; waits: number[] }[];
 let outbox: Outbox;
+let isAll: boolean; // of what waits, what goes
 
 beforeEach(() => {
   now = 0;
   timer = null;
   waiting = [];
   sent = [];
+  isAll = true;
   const environment = {
     now: () => now,
     setTimeout: (work: () => void, ms: number) => {
@@ -29,7 +31,7 @@ beforeEach(() => {
   } as unknown as Environment;
   outbox = new Outbox(environment, INTERVAL_MS, () => {
     sent.push({ at: now, waits: waiting.splice(0).map((at) => now - at) });
-    outbox.sent();
+    outbox.sent(isAll);
   });
 });
 
@@ -95,4 +97,15 @@ test("something else than typing goes at once, and takes along what waits", () =
   outbox.request(true);
   outbox.request(false);
   expect(sent.map(({ at }) => at)).toEqual([0, 10]);
+});
+
+test("something else than typing that waits behind what goes then goes at once after that, and typing waits again", () => {
+  outbox.request(true);
+  now = 10;
+  outbox.request(true);
+  isAll = false;
+  outbox.request(false);
+  isAll = true;
+  for (now of [20, 30]) outbox.request(true);
+  expect(sent.map(({ at }) => at)).toEqual([0, 10, 20]);
 });

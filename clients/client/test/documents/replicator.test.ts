@@ -174,6 +174,23 @@ describe("an array that only grows", () => {
   });
 });
 
+describe("what waits when others write in the same document", () => {
+  const fields = { ...RECORD, replica: { ...RECORD.replica, document: { title: "", text: "", place: "" } } };
+  const replace = (path: string, value: string): Patch => [{ op: "replace", path, value }];
+
+  test.each<[number, string, Patch, Patch]>([
+    [10, "as its author saw it, in the same member", replace("/title", "a"), replace("/title", "b")],
+    [10, "as its author saw it, of a text that is another now", write("a"), replace("/text", "b")],
+    [11, "upon that, elsewhere", replace("/title", "a"), replace("/place", "b")],
+    [11, "upon that, of a text that both write in", write("a"), write("b")],
+  ])("goes on version %i, %s", (version, _, mine, theirs) => {
+    const replicator = restored(fields);
+    replicator.edit(mine);
+    replicator.receive(11, theirs, "ben");
+    expect(replicator.next()).toMatchObject({ baseVersion: version });
+  });
+});
+
 describe("what waits when others delete the document", () => {
   const DELETION: Change = {
     client_id: "ben",
