@@ -3,6 +3,7 @@
 import { type Client, type ClientOptions, type Connection, memoryStore } from "@collab/client";
 import { ConnectionBadge, GatewayProvider, useClient, useSyncStatus } from "@collab/react";
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
+import { fitLine } from "./characters.js";
 import { EventPage } from "./event-page.js";
 import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
@@ -71,7 +72,7 @@ function SignIn({
             value={name}
             maxLength={60}
             autoComplete="nickname"
-            onChange={(e) => setName(e.target.value)}
+            onChange={({ target }) => setName(fitLine(target.value))}
           />
         </label>
         <button type="submit" className="primary">

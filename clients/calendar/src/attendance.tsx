@@ -3,6 +3,7 @@
 import type { Json, SharedDocument } from "@collab/client";
 import { useClient, useField } from "@collab/react";
 import { type KeyboardEvent, type ReactNode, type RefObject, useId, useRef, useState } from "react";
+import { fitLine } from "./characters.js";
 import { ANSWERS, type Answer, type Attendee, answerOf, type EventDocument } from "./event.js";
 import { Here, useFieldPresence } from "./presence.js";
 
@@ -115,7 +116,7 @@ function Invitation({ target, attendees, invite }: InvitationProps): ReactNode {
           autoComplete="off"
           enterKeyHint="done"
           aria-describedby={problemId}
-          onChange={(event) => setName(event.target.value)}
+          onChange={({ target }) => setName(fitLine(target.value))}
           onKeyDown={onKeyDown}
         />
       </label>

@@ -6,12 +6,14 @@ import {
   CursorOverlay,
   type LiveDocument,
   PresenceIndicators,
+  type TextFieldProps,
   usePresence,
   useRealtimeEvent,
   useTextField,
 } from "@collab/react";
-import { type ReactNode, useLayoutEffect, useMemo } from "react";
+import { type ChangeEvent, type ReactNode, useLayoutEffect, useMemo } from "react";
 import { Attendance } from "./attendance.js";
+import { fitLine, fitText, keepFit } from "./characters.js";
 import { Conflicts } from "./conflicts.js";
 import { type EventDocument, fieldOf, LINE_MAX, labelOf, textOf, titleOf } from "./event.js";
 import { Heading } from "./heading.js";
@@ -112,9 +114,24 @@ interface FieldProps {
   label: string;
 }
 
+/** A text field that takes what `fit` leaves of what is typed or pasted. */
+function useFitField<E extends HTMLInputElement | HTMLTextAreaElement>(
+  document: Document,
+  path: string,
+  fit: (text: string) => string,
+  options?: { whole: boolean },
+): TextFieldProps<E> {
+  const field = useTextField<E, EventDocument>(document, path, options);
+  const onChange = (event: ChangeEvent<E>) => {
+    keepFit(event.currentTarget, fit, (event.nativeEvent as InputEvent).isComposing);
+    field.onChange(event);
+  };
+  return { ...field, onChange };
+}
+
 /** A short text that counts as one value: two who change it at once are asked. */
 function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: boolean }): ReactNode {
-  const field = useTextField<HTMLInputElement, EventDocument>(document, path, { whole: true });
+  const field = useFitField<HTMLInputElement>(document, path, fitLine, { whole: true });
   const { ref } = field;
   // biome-ignore lint/correctness/useExhaustiveDependencies: once, when it appears
   useLayoutEffect(() => {
@@ -133,7 +150,7 @@ function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: b
 
 /** A long text that several type into at once. */
 function Text({ document, path, label }: FieldProps): ReactNode {
-  const field = useTextField<HTMLTextAreaElement, EventDocument>(document, path);
+  const field = useFitField<HTMLTextAreaElement>(document, path, fitText);
   return (
     <label>
       {label}

@@ -13,6 +13,11 @@ const PLAIN: readonly (readonly [RegExp, string])[] = [
     /end_time .* must not be before start_time/,
     `${TURNED} It was moved meanwhile, and this change isn’t kept.`,
   ],
+  [/^It is too long\.$/, "That is too long to be sent at once, and isn’t kept."],
+  [
+    /would exceed \d+ bytes/,
+    "There is no room for that in the event, and it isn’t kept. Shorten or remove something first.",
+  ],
 ];
 
 /** What the gateway or the client says, as far as it is known how to say that to people. */

@@ -1,0 +1,53 @@
+/** What comes with texts from elsewhere, and what doesn't fit. */
+
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+// Small, for a browser takes long over a large text.
+const stage = new Stage({ "limits.message_bytes_max": 40_000, "limits.document_bytes_max": 50_000 });
+
+/** As if it were pasted where the caret is. */
+const paste = (person: Person, field: string, text: string) =>
+  person.textbox(field).evaluate((element, pasted) => {
+    (element as HTMLElement).focus();
+    document.execCommand("insertText", false, pasted);
+  }, text);
+
+test("what nobody sees of a pasted text is left out, and the rest is there, with the caret behind it", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.textbox("Description").fill("Notes: .");
+  await ann.putCaret("Description", 7);
+  await paste(ann, "Description", "one\vtwo\u0007 \ud83c\u202ethree");
+  await ann.page.keyboard.type("!");
+  await bob.sees("Description", "Notes: one\ntwo three!.");
+  await ann.textbox("Location").fill("");
+  await paste(ann, "Location", "\u202aC:\\Room\u0000 7\ud83c");
+  await bob.sees("Location", "C:\\Room 7");
+  await paste(ann, "Invite", "Cleo\u0007");
+  await ann.button("Add").click();
+  await bob.page.getByText("Cleo: no answer yet").waitFor();
+  expect(await ann.button("Dismiss").count()).toBe(0);
+});
+
+test("a name with what nobody sees in it is taken without that", async () => {
+  const ann = await stage.arrive("Ann\u0007");
+  await ann.page.getByText("Ann", { exact: true }).first().waitFor();
+});
+
+test("a text that is too long is told so in plain words, and what was there stays", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.textbox("Description").fill("Bring cake.");
+  await bob.sees("Description", "Bring cake.");
+  await ann.putCaret("Description", 11);
+  const told = (text: string) => ann.page.getByRole("alert").filter({ hasText: text });
+  await paste(ann, "Description", "lorem ipsum ".repeat(4_000));
+  await told("That is too long to be sent at once, and isn’t kept.").waitFor();
+  await ann.sees("Description", "Bring cake.");
+  const half = "lorem ipsum ".repeat(2_500);
+  await paste(ann, "Description", half);
+  await bob.sees("Description", `Bring cake.${half}`);
+  await paste(ann, "Description", half);
+  await told("There is no room for that in the event, and it isn’t kept.").waitFor();
+  await ann.sees("Description", `Bring cake.${half}`);
+});

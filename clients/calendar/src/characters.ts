@@ -1,0 +1,53 @@
+/**
+ * What is typed or pasted, without what no event may hold: that is seen by nobody, and the gateway refuses the whole of what
+ * it stands in.
+ */
+
+/** Control characters, halves of characters, and what turns all that follows. Texts have line breaks and tabs. */
+const UNFIT = /(?![\t\n])[\p{Cc}\p{Cs}\u202d\u202e]/gu;
+/** Other programs' line breaks within a paragraph, and their ends of pages. */
+const BREAKS = /[\v\f\x85]/g;
+/** What a line has a space for. */
+const WIDE = /[\t\n\v\f\x85]/g;
+
+const PARAGRAPH = /[^\n\u2029]+/g;
+const TURNS = /[\u202a-\u202c\u2066-\u2069]/g;
+const CLOSERS: ReadonlyMap<string | undefined, string> = new Map([
+  ["\u202a", "\u202c"],
+  ["\u202b", "\u202c"],
+  ["\u2066", "\u2069"],
+  ["\u2067", "\u2069"],
+  ["\u2068", "\u2069"],
+]);
+
+/** Of a text of several lines. */
+export const fitText = (text: string): string =>
+  text.replace(BREAKS, "\n").replace(UNFIT, "").replace(PARAGRAPH, closed);
+
+/** Of a text of one line. */
+export const fitLine = (text: string): string => fitText(text.replace(WIDE, " "));
+
+/** A paragraph without what turns the direction of what follows and isn't closed in it. */
+function closed(paragraph: string): string {
+  const open: RegExpMatchArray[] = [];
+  for (const turn of paragraph.matchAll(TURNS)) {
+    if (turn[0] === CLOSERS.get(open.at(-1)?.[0])) open.pop();
+    else if (CLOSERS.has(turn[0])) open.push(turn);
+  }
+  const left = new Set(open.map(({ index }) => index));
+  return paragraph.replace(TURNS, (turn, at) => (left.has(at) ? "" : turn));
+}
+
+/** A field keeps what `fit` leaves of its text, and its caret. What is being composed is left alone. */
+export function keepFit(
+  field: HTMLInputElement | HTMLTextAreaElement,
+  fit: (text: string) => string,
+  isComposing: boolean,
+): void {
+  const { value, selectionEnd } = field;
+  const fitted = fit(value);
+  if (isComposing || fitted === value) return;
+  const caret = fit(value.slice(0, selectionEnd ?? value.length)).length;
+  field.value = fitted;
+  field.setSelectionRange(caret, caret);
+}

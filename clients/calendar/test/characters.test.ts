@@ -1,0 +1,26 @@
+/** What is left of what is typed or pasted. */
+
+import { expect, test } from "vitest";
+import { fitLine, fitText } from "../src/characters.js";
+
+test("control characters and halves of characters go; other programs' line breaks are line breaks", () => {
+  expect(fitText("a\u0000b\u0007c\u007fd\u009fe")).toBe("abcde");
+  expect(fitText("one\vtwo\fthree\u0085four\n\tfive")).toBe("one\ntwo\nthree\nfour\n\tfive");
+  expect(fitText("\ud83ca\udf89 🎉 e\u0301")).toBe("a 🎉 e\u0301");
+});
+
+test("a line has spaces for breaks and tabs", () => {
+  expect(fitLine("one\vtwo\tthree\u0007")).toBe("one two three");
+});
+
+test("what turns the direction stays where it is closed in its paragraph", () => {
+  for (const text of ["\u2068שלום\u2069 (a)", "\u202b\u2066a\u2069\u202c", "a\u2069", "\u200f(a)"])
+    expect(fitText(text)).toBe(text);
+});
+
+test("what turns the direction of all that follows goes", () => {
+  expect(fitText("\u202aC:\\Users\nnext")).toBe("C:\\Users\nnext");
+  expect(fitText("\u2066one\ntwo\u2069")).toBe("one\ntwo\u2069");
+  expect(fitText("\u2066a \u202bb\u2069")).toBe("a b\u2069");
+  expect(fitText("invoice\u202eexe.pdf\u202d")).toBe("invoiceexe.pdf");
+});
