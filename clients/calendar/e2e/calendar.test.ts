@@ -136,6 +136,33 @@ test("an end is typed in peace: one before the start is nobody's, and leaving it
   await problem.waitFor({ state: "detached" });
 });
 
+test("an event isn't moved so far that it would end after the year 9999, and one is told why", async () => {
+  const times = { start_time: "2026-11-01T10:00:00Z", end_time: "2026-11-09T10:00:00Z" };
+  const event = await stage.make("trip", { title: "Trip", ...times });
+  const ann = await stage.arrive("Ann", event, undefined, { timezoneId: "UTC" });
+  await ann.sees("End", "2026-11-09T10:00");
+  await ann.textbox("Start").fill("9999-12-30T10:00");
+  await ann.textbox("Location").focus();
+  await ann.page.getByText("It would end after the year 9999.").waitFor();
+  await ann.sees("Start", "2026-11-01T10:00");
+  await ann.textbox("Start").fill("9999-12-22T10:00");
+  await ann.sees("End", "9999-12-30T10:00");
+  await ann.says("saved");
+  expect(await ann.button("Dismiss").count()).toBe(0);
+});
+
+test("before the first month and after the last one there is none", async () => {
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/0001-01`);
+  const beside = (label: string) => ann.page.getByRole("link", { name: `${label} month` });
+  await beside("Next").waitFor();
+  expect(await beside("Previous").count()).toBe(0);
+  await ann.page.goto(`${stage.address}/#/month/9999-12`);
+  await beside("Previous").waitFor();
+  await beside("Next").waitFor({ state: "detached" });
+  await ann.page.goto(`${stage.address}/#/month/0000-12`);
+  await ann.page.getByRole("gridcell").and(ann.page.locator(".today")).waitFor();
+});
+
 test("an end before the start is no problem any more once the start is before it", async () => {
   const [ann, bob] = await stage.together("Lunch");
   const problem = ann.page.getByText("The end can’t be before the start.");

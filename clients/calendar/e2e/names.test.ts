@@ -22,6 +22,15 @@ test("the longest name makes no page wider than its window", async () => {
   expect(await overflow(ann)).toBe(0);
 });
 
+test("an event whose hour is there twice is no wider than a small window that is zoomed to twice its size", async () => {
+  const times = { start_time: "2026-11-01T05:30:00Z", end_time: "2026-11-01T06:30:00Z" };
+  const event = await stage.make("shift", { title: "Shift", calendar_id: "demo", ...times });
+  const zoomed = { viewport: { width: 180, height: 320 }, timezoneId: "America/New_York" };
+  const ann = await stage.arrive("Ann", event, undefined, zoomed);
+  await ann.page.getByRole("combobox", { name: "End: which of two hours" }).waitFor();
+  expect(await overflow(ann)).toBe(0);
+});
+
 test("a conflict of long names is told and asked about within the window", async () => {
   const event = await stage.make("lunch", { title: "Lunch", calendar_id: "demo" });
   const ann = await stage.arrive("Ann", event, undefined, NARROW);

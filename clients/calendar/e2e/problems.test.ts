@@ -151,3 +151,35 @@ test.each([
     expect(await ann.button("Dismiss").count()).toBe(1);
   },
 );
+
+test("on a phone each of many problems can be seen and dismissed, and leaves room for the page", async () => {
+  const ids = ["one", "two", "three", "four", "five", "six"];
+  const events: string[] = [];
+  for (const id of ids) events.push(await stage.make(id, { title: id, calendar_id: "demo" }));
+  const ann = await stage.arrive("Ann", stage.address, undefined, { viewport: { width: 360, height: 640 } });
+  const bob = await stage.arrive("Bob");
+  const retitle = async (person: Person, from: string) => {
+    for (const [index, event] of events.entries()) {
+      await person.page.goto(event);
+      await person.sees("Title", ids[index]!);
+      if (from) await person.textbox("Title").fill(`${from} ${ids[index]}`);
+    }
+  };
+  await retitle(ann, "");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await retitle(ann, "Ann's");
+  await toMonth(ann);
+  await retitle(bob, "Bob's");
+  await bob.says("saved");
+  await ann.workOffline(false);
+  const told = ann.button("Dismiss");
+  await told.nth(ids.length - 1).waitFor();
+  const { y, height } = (await ann.page.locator(".problems").boundingBox())!;
+  expect(y).toBeGreaterThanOrEqual(300);
+  expect(y + height).toBeLessThanOrEqual(640);
+  for (let left = ids.length; left; left--) {
+    await told.first().click(); // it comes into sight
+    await told.nth(left - 1).waitFor({ state: "detached" });
+  }
+});

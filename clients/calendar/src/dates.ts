@@ -39,6 +39,9 @@ export function localTime(value: unknown): string {
  */
 export const LATEST = "9999-12-30";
 
+/** Is a moment (Unix ms) after all that an input takes? */
+export const isTooLate = (time: number): boolean => time >= Date.parse(`${LATEST}T24:00`);
+
 /** Is an input's local time one that is meant? On the way to a year there are others: 0002, 0020, 0202. */
 export const isMeant = (local: string): boolean => /^[1-9]\d{3}-/.test(local) && local.slice(0, 10) <= LATEST;
 

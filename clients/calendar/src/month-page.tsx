@@ -10,7 +10,7 @@ import type { Events } from "./events.js";
 import { onGridKey } from "./grid.js";
 import { HEADING, Heading } from "./heading.js";
 import { Offline } from "./offline.js";
-import { eventAddress, monthAddress, monthOf } from "./route.js";
+import { eventAddress, isMonth, monthAddress, monthOf } from "./route.js";
 import { useToday } from "./today.js";
 
 const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(undefined, { weekday: "short" }));
@@ -38,7 +38,6 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
     month: "long",
     year: "numeric",
   });
-  const go = (months: number) => monthAddress(monthOf(dayIn(month, 1, months)));
   const add = (day: Date) => {
     const id = createEvent(client, day);
     made(id);
@@ -56,15 +55,11 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
     <div className="month" aria-busy={isEmpty}>
       <div className="tools">
         <Heading text={name} aria-live="polite" />
-        <a href={go(-1)} className="button" aria-label="Previous month">
-          ‹
-        </a>
+        <Beside month={monthOf(dayIn(month, 1, -1))} label="Previous month" sign="‹" />
         <a href={monthAddress(today.slice(0, 7))} className="button">
           Today
         </a>
-        <a href={go(1)} className="button" aria-label="Next month">
-          ›
-        </a>
+        <Beside month={monthOf(dayIn(month, 1, 1))} label="Next month" sign="›" />
         <button type="button" className="primary" onClick={addOne}>
           New event
         </button>
@@ -107,6 +102,17 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
         </tbody>
       </table>
     </div>
+  );
+}
+
+/** The way to another month, as far as there is one. */
+function Beside({ month, label, sign }: { month: string; label: string; sign: string }): ReactNode {
+  return (
+    isMonth(month) && (
+      <a href={monthAddress(month)} className="button" aria-label={label}>
+        {sign}
+      </a>
+    )
   );
 }
 

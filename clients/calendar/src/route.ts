@@ -39,8 +39,8 @@ export function useRoute(): Route {
 function routeOf(hash: string, today: string): Route {
   const [, page, argument] = hash.split("/");
   if (page === "event" && argument) return eventOf(argument);
-  const isMonth = page === "month" && argument && /^\d{4}-(0[1-9]|1[0-2])$/.test(argument);
-  return { page: "month", month: isMonth ? argument : today.slice(0, 7) };
+  const isAsked = page === "month" && argument && isMonth(argument);
+  return { page: "month", month: isAsked ? argument : today.slice(0, 7) };
 }
 
 function eventOf(argument: string): Route {
@@ -50,6 +50,9 @@ function eventOf(argument: string): Route {
     return { page: "nowhere" };
   }
 }
+
+/** Is it a month whose days have dates: of the years 1 to 9999? */
+export const isMonth = (month: string): boolean => /^(?!0000)\d{4}-(0[1-9]|1[0-2])$/.test(month);
 
 /** `2026-11`, in local time. */
 export function monthOf(date: Date): string {

@@ -3,10 +3,10 @@
 import type { PatchOperation, SharedDocument } from "@collab/client";
 import { useField } from "@collab/react";
 import { type FocusEvent, type ReactNode, useId, useState } from "react";
-import { hourOf, instant, isMeant, LATEST, localTime, momentsAt, twinOf } from "./dates.js";
+import { hourOf, instant, isMeant, isTooLate, LATEST, localTime, momentsAt, twinOf } from "./dates.js";
 import { type EventDocument, writing } from "./event.js";
 import { type FieldPresence, Here, useFieldPresence } from "./presence.js";
-import { TURNED } from "./words.js";
+import { TOO_LATE, TURNED } from "./words.js";
 
 export function Times({ document }: { document: SharedDocument<EventDocument> | null }): ReactNode {
   const [start] = useField<string, EventDocument>(document, "/start_time");
@@ -19,6 +19,7 @@ export function Times({ document }: { document: SharedDocument<EventDocument> | 
         label="Start"
         value={start}
         presence={atStart}
+        objection={(time) => (isTooLate(endOf(start, end, time)) ? TOO_LATE : "")}
         set={(time) => document?.edit(moved(start, end, time))}
       />
       <Time
@@ -34,11 +35,16 @@ export function Times({ document }: { document: SharedDocument<EventDocument> | 
 
 /** One patch that has an event begin then, as long as it was. */
 function moved(start: string | undefined, end: string | undefined, time: string): PatchOperation[] {
-  const begins = Date.parse(time);
-  const ends = Math.max(begins, Date.parse(end ?? "") + begins - Date.parse(start ?? time));
+  const ends = endOf(start, end, time);
   const patch = [writing("/start_time", start, time)];
   if (!Number.isNaN(ends)) patch.push(writing("/end_time", end, instant(ends)));
   return patch;
+}
+
+/** When an event ends that begins then (Unix ms); NaN where it has no end. */
+function endOf(start: string | undefined, end: string | undefined, time: string): number {
+  const begins = Date.parse(time);
+  return Math.max(begins, Date.parse(end ?? "") + begins - Date.parse(start ?? time));
 }
 
 interface TimeProps {
@@ -46,18 +52,12 @@ interface TimeProps {
   value: string | undefined;
   presence: FieldPresence;
   /** Why it can't be this time; "" where it can. */
-  objection?: Objection;
+  objection: Objection;
   set(time: string): void;
 }
 
 /** A time that is kept to oneself while it is typed and isn't one yet, or can't be: leaving the field takes that back. */
-function Time({
-  label,
-  value,
-  presence: { here, handlers },
-  objection = () => "",
-  set,
-}: TimeProps): ReactNode {
+function Time({ label, value, presence: { here, handlers }, objection, set }: TimeProps): ReactNode {
   const [draft, setDraft] = useState<string | null>(null);
   const [refused, setRefused] = useState<string | null>(null); // what was left, and can't be: as long as it can't
   const problemId = useId();
@@ -114,7 +114,7 @@ function Twice({
   value,
   objection,
   set,
-}: Required<Pick<TimeProps, "label" | "objection" | "set">> & { value: string }): ReactNode {
+}: Pick<TimeProps, "label" | "objection" | "set"> & { value: string }): ReactNode {
   const chosen = new Date(value);
   const other = twinOf(chosen);
   if (!other) return null;
