@@ -51,3 +51,15 @@ test("a text that is too long is told so in plain words, and what was there stay
   await told("There is no room for that in the event, and it isn’t kept.").waitFor();
   await ann.sees("Description", `Bring cake.${half}`);
 });
+
+test("in a text that another program broke into lines in its way, what is typed stands where the caret is", async () => {
+  const event = await stage.make("lunch", { title: "Lunch", description: "one\r\ntwo\r\nthree\r\nfour\r\n" });
+  const [ann, bob] = [await stage.arrive("Ann", event), await stage.arrive("Bob", event)];
+  for (const person of [ann, bob]) await person.sees("Description", "one\ntwo\nthree\nfour\n");
+  await ann.putCaret("Description", 18);
+  await bob.putCaret("Description", 0);
+  await bob.page.keyboard.type("Bob: ");
+  await ann.sees("Description", "Bob: one\ntwo\nthree\nfour\n");
+  await ann.page.keyboard.type("!");
+  await bob.sees("Description", "Bob: one\ntwo\nthree\nfour!\n");
+});

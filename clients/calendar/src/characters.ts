@@ -5,8 +5,8 @@
 
 /** Control characters, halves of characters, and what turns all that follows. Texts have line breaks and tabs. */
 const UNFIT = /(?![\t\n])[\p{Cc}\p{Cs}\u202d\u202e]/gu;
-/** Other programs' line breaks within a paragraph, and their ends of pages. */
-const BREAKS = /[\v\f\x85]/g;
+/** Other programs' line breaks, and their ends of pages. */
+const BREAKS = /\r\n?|[\v\f\x85]/g;
 /** What a line has a space for. */
 const WIDE = /[\t\n\v\f\x85]/g;
 

@@ -9,6 +9,7 @@ import {
   type TextFieldProps,
   usePresence,
   useRealtimeEvent,
+  useText,
   useTextField,
 } from "@collab/react";
 import { type ChangeEvent, type ReactNode, useLayoutEffect, useMemo } from "react";
@@ -151,11 +152,18 @@ function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: b
 /** A long text that several type into at once. */
 function Text({ document, path, label }: FieldProps): ReactNode {
   const field = useFitField<HTMLTextAreaElement>(document, path, fitText);
+  const text = useText(document, path);
+  const onFocus = () => {
+    // A field has one kind of line breaks: beside others, carets would stand elsewhere in the text than in the field.
+    const fitted = fitText(text);
+    if (fitted !== text && !field.readOnly) document?.setText(path, fitted);
+    field.onFocus();
+  };
   return (
     <label>
       {label}
       <span className="collab-field">
-        <textarea {...field} rows={8} dir="auto" />
+        <textarea {...field} onFocus={onFocus} rows={8} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
     </label>

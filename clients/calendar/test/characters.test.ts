@@ -5,6 +5,7 @@ import { fitLine, fitText } from "../src/characters.js";
 
 test("control characters and halves of characters go; other programs' line breaks are line breaks", () => {
   expect(fitText("a\u0000b\u0007c\u007fd\u009fe")).toBe("abcde");
+  expect(fitText("one\r\ntwo\rthree")).toBe("one\ntwo\nthree");
   expect(fitText("one\vtwo\fthree\u0085four\n\tfive")).toBe("one\ntwo\nthree\nfour\n\tfive");
   expect(fitText("\ud83ca\udf89 🎉 e\u0301")).toBe("a 🎉 e\u0301");
 });
