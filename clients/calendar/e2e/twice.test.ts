@@ -1,4 +1,4 @@
-/** The hour that is there twice, on the night that clocks are put back. */
+/** The hour that is there twice, on the night that clocks are put back; and the one that isn't there in spring. */
 
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, test } from "vitest";
@@ -33,4 +33,22 @@ test("of two hours that look alike the month and the event say which it is, and 
   await bob.sees("Start", "2026-11-02T06:15");
   expect(await hour("Start").count()).toBe(0);
   expect(await ann.button("Dismiss").count()).toBe(0);
+});
+
+test("an hour that clocks are put forward over is typed in peace, and isn't taken for another one", async () => {
+  const times = { start_time: "2026-03-08T14:00:00Z", end_time: "2026-03-08T15:00:00Z" };
+  const event = await stage.make("shift", { title: "Shift", ...times });
+  const ann = await stage.arrive("Ann", event, undefined, NEW_YORK);
+  const bob = await stage.arrive("Bob", event, undefined, { timezoneId: "UTC" });
+  const problem = ann.page.getByText("There is no such hour on that day: clocks are put forward.");
+  await ann.sees("Start", "2026-03-08T10:00");
+  await ann.textbox("Start").focus();
+  await ann.page.keyboard.type("030820260230AM", { delay: 100 });
+  expect(await ann.textbox("Start").inputValue()).toBe("2026-03-08T02:30");
+  await ann.textbox("Location").focus();
+  await problem.waitFor();
+  await ann.sees("Start", "2026-03-08T10:00");
+  await ann.textbox("Start").fill("2026-03-08T03:30");
+  await problem.waitFor({ state: "detached" });
+  await bob.sees("Start", "2026-03-08T07:30");
 });

@@ -61,6 +61,10 @@ export function twinOf(date: Date): Date | null {
   return null;
 }
 
+/** Do clocks here never show an input's local time, for they are put forward over it? */
+export const isSkipped = (local: string): boolean =>
+  !local.startsWith(localTime(new Date(local).toISOString()));
+
 /** The moments at which clocks here show an input's local time, the earlier one first. */
 export function momentsAt(local: string): Date[] {
   const date = new Date(local);

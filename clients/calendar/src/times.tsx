@@ -3,10 +3,20 @@
 import type { PatchOperation, SharedDocument } from "@collab/client";
 import { useField } from "@collab/react";
 import { type FocusEvent, type ReactNode, useId, useState } from "react";
-import { hourOf, instant, isMeant, isTooLate, LATEST, localTime, momentsAt, twinOf } from "./dates.js";
+import {
+  hourOf,
+  instant,
+  isMeant,
+  isSkipped,
+  isTooLate,
+  LATEST,
+  localTime,
+  momentsAt,
+  twinOf,
+} from "./dates.js";
 import { type EventDocument, writing } from "./event.js";
 import { type FieldPresence, Here, useFieldPresence } from "./presence.js";
-import { TOO_LATE, TURNED } from "./words.js";
+import { SKIPPED, TOO_LATE, TURNED } from "./words.js";
 
 export function Times({ document }: { document: SharedDocument<EventDocument> | null }): ReactNode {
   const [start] = useField<string, EventDocument>(document, "/start_time");
@@ -61,16 +71,17 @@ function Time({ label, value, presence: { here, handlers }, objection, set }: Ti
   const [draft, setDraft] = useState<string | null>(null);
   const [refused, setRefused] = useState<string | null>(null); // what was left, and can't be: as long as it can't
   const problemId = useId();
+  const problemOf = (typed: string) =>
+    isSkipped(typed) ? SKIPPED : objection(momentMeant(typed, value, objection));
   const onChange = (typed: string) => {
-    const time = isMeant(typed) ? momentMeant(typed, value, objection) : null;
-    const isTaken = time !== null && !objection(time);
+    const isTaken = isMeant(typed) && !problemOf(typed);
     setDraft(isTaken ? null : typed);
     setRefused(null);
-    if (isTaken) set(time);
+    if (isTaken) set(momentMeant(typed, value, objection));
   };
   const onBlur = (event: FocusEvent) => {
     handlers.onBlur(event);
-    setRefused(draft !== null && isMeant(draft) ? instant(draft) : null);
+    setRefused(draft !== null && isMeant(draft) ? draft : null);
     setDraft(null);
   };
   return (
@@ -90,7 +101,7 @@ function Time({ label, value, presence: { here, handlers }, objection, set }: Ti
       </label>
       {value && <Twice label={label} value={value} objection={objection} set={set} />}
       <span id={problemId} role="alert">
-        {refused !== null && objection(refused)}
+        {refused !== null && problemOf(refused)}
       </span>
     </div>
   );

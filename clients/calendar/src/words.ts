@@ -7,6 +7,8 @@ import { changed } from "./past.js";
 
 /** Why an event can't end then. */
 export const TURNED = "The end can’t be before the start.";
+/** Why it can't be that time. */
+export const SKIPPED = "There is no such hour on that day: clocks are put forward.";
 /** Why it can't start then. */
 export const TOO_LATE = "It would end after the year 9999.";
 

@@ -1,7 +1,7 @@
 /** The days that a month's page shows. */
 
 import { afterEach, expect, test, vi } from "vitest";
-import { dayIn, dayOf, hourOf, isMeant, momentsAt, twinOf, weeksOf } from "../src/dates.js";
+import { dayIn, dayOf, hourOf, isMeant, isSkipped, momentsAt, twinOf, weeksOf } from "../src/dates.js";
 
 const shown = (month: string) => {
   const days = weeksOf(month).flat().map(dayOf);
@@ -53,6 +53,14 @@ for (const [zone, ...moments] of [
     expect(momentsAt(local)).toEqual([one, other]);
   });
 }
+
+test("an hour that clocks are put forward over isn't there", () => {
+  vi.stubEnv("TZ", "America/New_York");
+  const times = ["2026-03-08T01:59", "2026-03-08T02:00", "2026-03-08T02:59", "2026-03-08T03:00"];
+  expect(times.filter(isSkipped)).toEqual(times.slice(1, 3));
+  vi.stubEnv("TZ", "UTC");
+  expect(times.filter(isSkipped)).toEqual([]);
+});
 
 test("an hour before clocks are put back, one after it, and those where they are put forward are there once", () => {
   vi.stubEnv("TZ", "America/New_York");
