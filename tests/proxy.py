@@ -20,8 +20,8 @@ class Proxy:
     """Forwards connections to `target_port`. The attributes may be changed at any time.
 
     `delay_s` holds back each chunk; `swallow_requests` and `swallow_replies` drop what goes that way, without
-    ending anything: a network that loses packets for ever. From a request with `unanswered` in it on,
-    answers don't come. `meanwhile` is awaited with each chunk before it goes on.
+    ending anything: a network that loses packets for ever; `swallowed` counts them. From a request with
+    `unanswered` in it on, answers don't come. `meanwhile` is awaited with each chunk before it goes on.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -30,6 +30,7 @@ class Proxy:
         self.delay_s = 0.0
         self.swallow_requests = False
         self.swallow_replies = False
+        self.swallowed = 0
         self.unanswered = b""
         self.meanwhile: Callable[[bytes], Awaitable[object]] | None = None
         self.connections = 0
@@ -78,7 +79,9 @@ class Proxy:
                     await trio.sleep(self.delay_s)
                 if self.meanwhile is not None:
                     await self.meanwhile(data)
-                if not swallows():
+                if swallows():
+                    self.swallowed += 1
+                else:
                     self.swallow_replies |= bool(self.unanswered) and self.unanswered in data
                     await sink.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -277,6 +277,11 @@ class RedisCluster:
             b"master_link_status:up" in self._call(item, "INFO", "replication") for item in self.replicas
         )
 
+    def replaced(self, master: RedisServer) -> bool:
+        """Whether its replica has become the master in its place."""
+        replica = self.replicas[self.masters.index(master)]
+        return b"role:master" in self._call(replica, "INFO", "replication")
+
     def _knows_all(self, server: RedisServer) -> bool:
         return len(self._call(server, "CLUSTER", "NODES").splitlines()) == len(self.servers)
 

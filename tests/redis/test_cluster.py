@@ -50,15 +50,16 @@ async def test_a_killed_master_fails_over_and_nothing_replicated_is_lost(flavour
 
             # Only one replica each: the writers of the victim's slots go on without one, so it must rejoin.
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_restart_later, victim, 3.0)
+                nursery.start_soon(_restart_once_replaced, cluster, victim)
                 writers = await busy([log, log], RESOURCES, kill)
             await judge(log, writers)
             assert max(writer.longest_pause_s for writer in writers) > 0.5
 
 
-async def _restart_later(server: RedisServer, seconds: float) -> None:
-    await trio.sleep(seconds)
-    await trio.to_thread.run_sync(server.start)
+async def _restart_once_replaced(cluster: RedisCluster, master: RedisServer) -> None:
+    """Not before: a master that comes back as one has nothing, and its replica would take that over."""
+    await until(lambda: cluster.replaced(master), "its replica takes over")
+    await trio.to_thread.run_sync(master.start)
 
 
 async def test_a_frozen_master_is_replaced_and_its_late_answers_do_no_harm() -> None:
@@ -70,7 +71,8 @@ async def test_a_frozen_master_is_replaced_and_its_late_answers_do_no_harm() -> 
 
             async def freeze() -> None:
                 victim.pause()
-                await trio.sleep(4)
+                await trio.sleep(4)  # longer than an append may take
+                await until(lambda: cluster.replaced(victim), "its replica takes over")
                 victim.resume()
 
             writers = await busy([log, log], RESOURCES, freeze)

@@ -59,7 +59,7 @@ async def test_a_lost_reply_is_resolved_by_the_nonce_and_the_change_is_there_onc
                     )
 
                 nursery.start_soon(append)
-                await trio.sleep(0.1)
+                await until(lambda: proxy.swallowed, "its answer is lost")
                 assert not outcomes
                 proxy.cut()
                 proxy.heal()
@@ -125,12 +125,12 @@ async def _cut_while_full(proxy: Proxy, client: redis.Redis, freed: bool) -> Non
     proxy.cut()
     proxy.heal()
     if freed:
-        await trio.sleep(0.3)
+        await until(lambda: client.info("errorstats").get("errorstat_OOM"), "its repetition is refused")
         client.config_set("maxmemory", 0)
 
 
 async def _cut_and_heal(proxy: Proxy) -> None:
-    await trio.sleep(0.1)
+    await until(lambda: proxy.swallowed, "it was sent")
     proxy.cut()
     proxy.heal()
 
@@ -144,7 +144,7 @@ async def test_what_cannot_be_resolved_in_time_is_unknown_and_what_was_not_sent_
             assert isinstance(outcome, Failed)
             assert outcome.outcome == "unknown"
             proxy.cut()
-            await trio.sleep(0.4)
+            await trio.sleep(0.4)  # longer than an append may take
             (outcome,) = await log.append([Batch("event:1", opening.epoch, 1, "m", [record(2)])])
             assert isinstance(outcome, Failed)
             assert (outcome.outcome, outcome.retry_after_ms > 0) == ("none", True)
