@@ -70,6 +70,10 @@ class Prometheus:
         [found] = await until(above, f"{expression} > {bound}", PATIENCE_S, every_s=0.2)
         return found
 
+    async def until_scraped(self) -> None:
+        """Wait until every target has been scraped since now."""
+        await self.until_above("min(timestamp(up))", await self.value("vector(time())"))
+
     async def firing(self) -> set[str]:
         """The alerts that fire now."""
         return {sample["metric"]["alertname"] for sample in await self.query('ALERTS{alertstate="firing"}')}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import psutil
@@ -24,10 +25,12 @@ from tests.cli.commands import Server
 from tests.monitoring import traffic
 from tests.monitoring.cluster import MAXMEMORY, Cluster, cluster
 from tests.monitoring.prometheus import Prometheus
+from tests.servers import RedisServer
 from tests.supervisor.test_supervisor import kill, workers
 from tests.test_deploy import PANELS, RULES, TARGET_LABELS, parsed, selectors
 from tests.transport.wire import RawClient
 
+Troubled = TypeVar("Troubled")
 # Connections, so that one descriptor that is free is little.
 MANY = 60
 ROOT = Path(__file__).parents[2]
@@ -125,7 +128,7 @@ async def the_clients_day(running: Cluster) -> None:
     viewer = await running.token("vic", "event:*=viewer")
     await traffic.an_ordinary_day(running, 50)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(traffic.slow_readers, node, editor, 14, 60)
+        nursery.start_soon(traffic.slow_readers, node, editor, 14, 30)
         await traffic.refusals(node, editor, viewer, 3)
         await traffic.conflicts(node, editor, 12)
         await traffic.dropped(node, editor, 40)
@@ -136,6 +139,9 @@ async def the_clients_day(running: Cluster) -> None:
         await prometheus.until_fired(
             "ConnectionDropRate", "OTConflictRate", "ConnectionsRefused", "RolloutConnections", "ReadersSlow"
         )
+        for outcome in ("gateway_resyncs_total", "websocket_slow_closes_total"):
+            await prometheus.until_above(f"sum({outcome})", 0)
+        nursery.cancel_scope.cancel()
 
 
 async def the_archives_day(running: Cluster) -> None:
@@ -150,7 +156,6 @@ async def the_archives_day(running: Cluster) -> None:
         with redis.Redis("127.0.0.1", running.redis.port) as client:
             client.flushall()
         running.postgres.start()
-        await trio.sleep(1)
         await traffic.until_committed(author, traffic.op("kept", version, title, "k"))
 
 
@@ -160,12 +165,8 @@ async def redis_day(running: Cluster) -> None:
         running.configure_redis("maxmemory", 0)
         await prometheus.until_fired("RedisMemoryUnbounded")
         running.configure_redis("maxmemory", MAXMEMORY)
-        for _ in range(3):  # slow, and back before anything is given up
-            running.redis.pause()
-            await trio.sleep(4)
-            running.redis.resume()
-            await trio.sleep(0.5)
-        await prometheus.until_fired("CommitsSlow", "MessageLatencyHigh", "RolloutLatency")
+        async with meanwhile(_slowed_again_and_again, running.redis):
+            await prometheus.until_fired("CommitsSlow", "MessageLatencyHigh", "RolloutLatency")
         running.redis.pause()
         await prometheus.until_fired("RedisUnreachable", "LogFailing", "EditsFailing", "RolloutErrors")
         running.redis.resume()
@@ -187,6 +188,17 @@ async def redis_day(running: Cluster) -> None:
 
 
 @asynccontextmanager
+async def meanwhile(
+    trouble: Callable[[Troubled], Awaitable[None]], troubled: Troubled
+) -> AsyncIterator[None]:
+    """There is this trouble, again and again, until the end."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trouble, troubled)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def editing(running: Cluster) -> AsyncIterator[None]:
     """Meanwhile somebody edits on the first node, whatever the answers are; the other has a reader."""
     bearer = await running.token("eve")
@@ -195,6 +207,17 @@ async def editing(running: Cluster) -> AsyncIterator[None]:
         nursery.start_soon(traffic.look_on, running.nodes[1], bearer, "insisted", "l")
         yield
         nursery.cancel_scope.cancel()
+
+
+async def _slowed_again_and_again(server: RedisServer) -> None:
+    """It is back each time before anything is given up."""
+    while True:
+        server.pause()
+        try:
+            await trio.sleep(4)
+        finally:
+            server.resume()
+        await trio.sleep(0.5)
 
 
 async def the_processes_day(running: Cluster) -> None:
@@ -206,35 +229,23 @@ async def the_processes_day(running: Cluster) -> None:
     await prometheus.until_fired("KeysUnusable")
     secret.write_bytes(kept)
     secret.chmod(0o600)
-    for _ in range(3):  # held up, as by a neighbour on the machine
-        for worker in workers(first):
-            worker.suspend()
-        await trio.sleep(1.5)
-        for worker in workers(first):
-            worker.resume()
-        await trio.sleep(0.5)
-    await prometheus.until_fired("EventLoopLagging")
+    async with meanwhile(_held_up_again_and_again, first):
+        await prometheus.until_fired("EventLoopLagging")
     held = workers(first)[0]
     held.suspend()
     await prometheus.until_fired("WorkerSilent")
     held.resume()
-    async with (
-        traffic.looking(first, await running.token(), "held", "h"),
-        trio.open_nursery() as nursery,
-    ):
+    async with traffic.looking(first, await running.token(), "held", "h"):
         port = urlsplit(first.url).port
         assert port is not None
         bearer = f"Bearer {await running.token()}"
         many = [await RawClient.open(port, authorization=bearer) for _ in range(MANY)]
-        nursery.start_soon(_without_descriptors, first)
-        await prometheus.until_fired("DescriptorsLow")
+        async with meanwhile(_without_descriptors, first):
+            await prometheus.until_fired("DescriptorsLow")
         for client in many:
             client.reset()
-        nursery.cancel_scope.cancel()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_killed_again_and_again, first)
+    async with meanwhile(_killed_again_and_again, first):
         await prometheus.until_fired("WorkersCrashing")
-        nursery.cancel_scope.cancel()
     port = urlsplit(second.url).port
     assert port is not None
     deaf = await RawClient.open(port, authorization=f"Bearer {await running.token()}")
@@ -243,6 +254,20 @@ async def the_processes_day(running: Cluster) -> None:
     second.command.process.kill()
     deaf.reset()
     await prometheus.until_fired("GatewayDown")
+
+
+async def _held_up_again_and_again(node: Server) -> None:
+    """As by a neighbour on the machine."""
+    while True:
+        held = workers(node)
+        for worker in held:
+            worker.suspend()
+        try:
+            await trio.sleep(1.5)
+        finally:
+            for worker in held:
+                worker.resume()
+        await trio.sleep(0.5)
 
 
 async def _without_descriptors(node: Server) -> None:
