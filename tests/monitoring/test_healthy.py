@@ -19,6 +19,8 @@ EDITS = 300
 # One slow scrape, or one lag, is seen for less than that; the day lasts longer.
 LASTS = "15s"
 DAY_S = 30.0
+# How full the disk is belongs to the machine; test_rare_days.py has one of its own, with room and without.
+THE_MACHINES = {"DiskFilling"}
 
 
 async def test_nothing_fires_on_an_ordinary_day_and_every_panel_shows_it(tmp_path):
@@ -32,7 +34,7 @@ async def _an_ordinary_day(data: Path, *settings: str) -> None:
         prometheus = running.prometheus
         nursery.start_soon(_never_fires, prometheus)
         await traffic.an_ordinary_day(running, EDITS, DAY_S)
-        await trio.sleep(3)  # scraped again
+        await prometheus.until_scraped()
         processes = "count(count by (instance, worker) (process_open_fds))"
         assert await prometheus.until_above("count(up == 1)", 1) == 2
         assert await prometheus.until_above(processes, 5) == 6
@@ -58,7 +60,7 @@ async def _an_ordinary_day(data: Path, *settings: str) -> None:
 
 async def _never_fires(prometheus) -> None:
     while True:
-        fired = await prometheus.firing()
+        fired = await prometheus.firing() - THE_MACHINES
         if fired:
             pytest.fail(f"{fired} fired on an ordinary day")
         await trio.sleep(0.5)
