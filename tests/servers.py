@@ -217,8 +217,7 @@ def redis_server(
     with tempfile.TemporaryDirectory(prefix="gateway-redis-") as directory:
         server = RedisServer(redis_binary(flavour), Path(directory), port or free_port(), arguments)
         try:
-            if started:
-                server.start()
+            server.start()
             yield server
         finally:
             server.stop()
@@ -422,7 +421,7 @@ def _reachable(binaries: Path, user: str | None, directory: Path) -> Path:
 
 
 @contextmanager
-def postgres_server(*settings: str, started: bool = True, niceness: int = 0) -> Iterator[PostgresServer]:
+def postgres_server(*settings: str, niceness: int = 0) -> Iterator[PostgresServer]:
     """A server with these settings (`"fsync=off"`), whose processes are so nice to others on the machine."""
     with tempfile.TemporaryDirectory(prefix="gateway-postgres-", ignore_cleanup_errors=True) as name:
         directory, user = Path(name), _unprivileged_user()
@@ -430,8 +429,7 @@ def postgres_server(*settings: str, started: bool = True, niceness: int = 0) -> 
         binaries = _reachable(postgres_binaries(), user, directory)
         server = PostgresServer(binaries, directory, user, settings, niceness)
         try:
-            if started:
-                server.start()
+            server.start()
             yield server
         finally:
             server.stop(signal.SIGINT)

@@ -64,9 +64,9 @@ class StaticFile(NamedTuple):
 class Demo:
     """See the module's docstring."""
 
-    def __init__(self, context: DemoContext, folder: Path = STATIC) -> None:
+    def __init__(self, context: DemoContext) -> None:
         self._context = context
-        self._files = {path: _read(folder, path) for path in _paths(folder)}
+        self._files = {path: _read(path) for path in _paths()}
 
     def routes(self) -> list[Route]:
         """The page's, behind everything else."""
@@ -129,13 +129,13 @@ class Demo:
             raise Problem(403, f"The demo is for {', '.join(sorted(origins))} only.", code="FORBIDDEN")
 
 
-def _paths(folder: Path) -> list[str]:
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".gitkeep")
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+def _paths() -> list[str]:
+    found = (path for path in STATIC.rglob("*") if path.is_file() and path.name != ".gitkeep")
+    return sorted(path.relative_to(STATIC).as_posix() for path in found)
 
 
-def _read(folder: Path, path: str) -> StaticFile:
-    content = (folder / path).read_bytes()
+def _read(path: str) -> StaticFile:
+    content = (STATIC / path).read_bytes()
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     cache = "public, max-age=31536000, immutable" if HASHED.fullmatch(path) else "no-cache"

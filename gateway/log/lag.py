@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.runtime.clock import unix_ms
-
 
 class Lag:
     """How long what is lacking has been lacking, by the clock `now_ms`; at first nothing is."""
 
-    def __init__(self, now_ms: Callable[[], int] = unix_ms) -> None:
+    def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._since_ms: int | None = None
 

@@ -171,7 +171,7 @@ def carried(
 
 
 def without_taking(
-    document: Any, operations: Operations, strategies: Strategies, budget: Budget | None = None
+    document: Any, operations: Operations, strategies: Strategies, budget: Budget | None
 ) -> tuple[Operations, Operations]:
     """Operations without those that take something out of an array that only grows; and what puts that into
     the document which all of them would have left.
@@ -195,9 +195,7 @@ def without_taking(
     return allowed, staying
 
 
-def _may_be(
-    document: Any, operations: Operations, strategies: Strategies, budget: Budget | None = None
-) -> bool:
+def _may_be(document: Any, operations: Operations, strategies: Strategies, budget: Budget | None) -> bool:
     """Do operations take nothing out of arrays that only grow?"""
     try:
         check_growing(document, apply(document, operations, budget), operations, strategies, budget)

@@ -85,7 +85,7 @@ async def editor_of(
     return Editor(reviewed, shared.permissions.granted(reviewed, resource), client_id)
 
 
-def message_of(payload: Mapping[str, Any], message_id: str | None = None) -> bytes:
+def message_of(payload: Mapping[str, Any], message_id: str | None) -> bytes:
     """The OP with this payload, as a client would send it; raises Refusal TOO_LARGE."""
     named = {} if message_id is None else {"id": message_id}
     return messages.rewritten({"type": "OP", **named, "payload": payload})

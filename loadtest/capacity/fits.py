@@ -79,7 +79,6 @@ def bootstrap_fit(
     wanted: Array,
     fit_of: Callable[[Array, Array], Array] = nonnegative_fit,
     kinds: Sequence[Hashable] = (),
-    seed: int = 1,
 ) -> Array:
     """Fits to resampled points, one row a resample; the first row is the fit to all of them.
 
@@ -87,7 +86,7 @@ def bootstrap_fit(
     (the m out of n bootstrap, Bickel, Götze and van Zwet 1997). Where the points are of several `kinds` it
     has half of each: one that lacks what alone tells a cost says nothing of it.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     strata = _strata(kinds or ["point"] * len(wanted))
     rows = [fit_of(matrix, wanted)]
     for _ in range(RESAMPLES):

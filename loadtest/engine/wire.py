@@ -29,7 +29,7 @@ def inflated(payload: bytes) -> bytes | None:
         return None
 
 
-def masked_frame(opcode: int, payload: bytes, mask: bytes, compressed: bool = False) -> bytes:
+def masked_frame(opcode: int, payload: bytes, mask: bytes, compressed: bool) -> bytes:
     """One whole client frame (RFC 6455 section 5.2)."""
     size, first = len(payload), 0x80 | opcode | COMPRESSED * compressed
     if size < 126:

@@ -114,9 +114,9 @@ def test_a_clock_that_goes_back_locks_nobody_out() -> None:
 # ---------------------------------------------------------------------------------------------- abuse
 
 
-def closed_at(limiter: RateLimiter, times_s: list[float], abuse_s: float = 60) -> float | None:
+def closed_at(limiter: RateLimiter, times_s: list[float]) -> float | None:
     """When a client that sends at these times is closed, or None."""
-    tracker = AbuseTracker(abuse_s, limiter.interval_s)
+    tracker = AbuseTracker(60, limiter.interval_s)
     for now_s in times_s:
         wait_ms = limiter.take("ann", now_s)
         if wait_ms and tracker.refused(now_s, wait_ms):

@@ -27,7 +27,6 @@ class Follower:
         self.epoch: int | None = None
         self.role: str | None = None
         self.jumps = 0
-        self.resync_acks: list[Payload] = []
         self.submitted: dict[str, Sequence[dict[str, Any]]] = {}
         self.wire: Wire | None = None
 
@@ -53,7 +52,6 @@ class Follower:
                 self.role = payload["role"]
             case "SYNC_RESPONSE":
                 self.jumps += 1
-                self.resync_acks += payload.get("acks", ())
                 for ack in payload.get("acks", ()):
                     self.submitted.pop(ack["id"], None)
                 self._resume(payload, payload["current_version"])

@@ -24,7 +24,7 @@ def built(tmp_path, monkeypatch):
     (static / "index.html").write_bytes(PAGE)
     (static / "assets" / "app-0a1b2c3d.js").write_text("export {}")
     (static / "worker.js").write_text("export {}")
-    monkeypatch.setattr(pages.Demo.__init__, "__defaults__", (static,))
+    monkeypatch.setattr(pages, "STATIC", static)
     return tmp_path / "data"
 
 

@@ -20,10 +20,10 @@ from tests.waiting import until
 
 
 class MemoryOutbox:
-    """Outboxes of a log, the resources `event:N` being of partition N modulo `partitions`."""
+    """Outboxes of a log, the resources `event:N` being of partition N modulo 4."""
 
-    def __init__(self, partitions: int = 4) -> None:
-        self.entries: dict[int, list[ArchiveEntry]] = {number: [] for number in range(partitions)}
+    def __init__(self) -> None:
+        self.entries: dict[int, list[ArchiveEntry]] = {number: [] for number in range(4)}
         self.documents: dict[tuple[str, int, int], bytes] = {}
         self.records: dict[str, list[Record]] = {}
         self.bases: dict[str, SavedSnapshot] = {}

@@ -13,12 +13,10 @@ from itertools import count
 import trio
 
 from gateway.ports import (
-    Absent,
     Batch,
     Committed,
     Duplicates,
     Failed,
-    Forked,
     OpLog,
     Record,
     Reserved,
@@ -46,7 +44,6 @@ class Writer:
         self.unknown = 0
         self.refused = 0
         self.stale = 0
-        self.forks = 0
         self.longest_pause_s = 0.0
         self.pace_s = PACE_S
 
@@ -84,8 +81,6 @@ class Writer:
                 self.unknown += 1
             case Failed():
                 self.refused += 1
-            case Forked() | Absent():
-                self.forks += 1
         await trio.sleep(PAUSE_S)
         return await self._open()
 

@@ -82,7 +82,7 @@ class Crowd:
         wanted = self.acknowledged + edits
         await until(lambda: self.acknowledged >= wanted, f"{edits} more edits", wait_s)
 
-    async def everyone_moves_on(self, wait_s: float = PATIENCE_S) -> None:
+    async def everyone_moves_on(self) -> None:
         """Wait until each author has had two more edits acknowledged."""
         wanted = [len(author.editor.acknowledged) + 2 for author in self.authors]
 
@@ -90,7 +90,7 @@ class Crowd:
             pairs = zip(self.authors, wanted, strict=True)
             return all(len(author.editor.acknowledged) >= count for author, count in pairs)
 
-        await until(moved, "everyone's edits", wait_s)
+        await until(moved, "everyone's edits")
 
     async def settle(self) -> None:
         """Write no more; wait until everything is answered and everyone has everything."""

@@ -265,7 +265,7 @@ class SearchWriter:
         row = self.connection.execute("SELECT state FROM progress").fetchone()
         return None if row is None else orjson.loads(row[0])
 
-    def keep_progress(self, state: Any, documents: Iterable[KeptDocument] = ()) -> None:
+    def keep_progress(self, state: Any, documents: Iterable[KeptDocument]) -> None:
         """Remember how far the log was read, and the newest documents that were made of it."""
         text = orjson.dumps(state).decode()
         with self._transaction():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -121,7 +121,6 @@ class Indexer:
         self,
         source: IndexSource,
         index: SearchIndex,
-        wall_ms: Callable[[], int] = unix_ms,
         outage: Outage | None = None,
     ) -> None:
         self._source = source
@@ -130,7 +129,7 @@ class Indexer:
         self._lengths: dict[str, int] = {}  # of the texts of those
         self._length = 0
         self._indexed: dict[str, tuple[int, int]] = {}  # epochs and versions of documents in the index
-        self._lag = Lag(wall_ms)
+        self._lag = Lag(unix_ms)
         self._outage = outage or index_waits()
         self.numbers = IndexNumbers()
 

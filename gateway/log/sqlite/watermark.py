@@ -15,7 +15,7 @@ import ctypes
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -39,9 +39,8 @@ class Acknowledged(NamedTuple):
 class Watermark:
     """What is kept beside the database at `database`; `path` is the file's."""
 
-    def __init__(self, path: Path, database: Path, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, database: Path) -> None:
         self._path = path
-        self._now_s = now_s
         self._named_s = float("-inf")
         self.file = identity(database)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -64,7 +63,7 @@ class Watermark:
         """
         packed = struct.pack("<QQ", number, self.file)
         os.pwrite(self._descriptor, packed + struct.pack("<I", crc32(packed)), 0)
-        if named or self._now_s() >= self._named_s + NAMED_INTERVAL_S:
+        if named or time.monotonic() >= self._named_s + NAMED_INTERVAL_S:
             self._name(number)
 
     def lower(self, number: int) -> None:
@@ -74,7 +73,7 @@ class Watermark:
         flush(self._path.parent)
 
     def _name(self, number: int) -> None:
-        self._named_s = self._now_s()
+        self._named_s = time.monotonic()
         wanted = self._path.with_name(f"{self._path.name}.{number}")
         others = [path for _, path in self._names() if path != wanted]
         if others:

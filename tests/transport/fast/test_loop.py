@@ -361,14 +361,14 @@ async def senders(
 class Slow:
     """What a pass has to do ends with one call of it; what was sent is read then."""
 
-    def __init__(self, clock: Clock, cost_s: float, size: int = 1) -> None:
-        self.clock, self.cost_s, self.size, self.fd = clock, cost_s, size, -1
+    def __init__(self, clock: Clock, cost_s: float) -> None:
+        self.clock, self.cost_s, self.fd = clock, cost_s, -1
         self.calls = 0
 
     def ready(self, flags: int) -> None:
         self.clock.now_s += self.cost_s
         self.calls += 1
-        os.read(self.fd, self.size)
+        os.read(self.fd, 1)
 
 
 @pytest.mark.parametrize(
