@@ -352,7 +352,7 @@ test("a tab closed offline with 150 edits and opened again: everything there, on
   const text = Array.from({ length: 150 }, (_, number) => String(number % 10)).join("");
   await ann.textbox("Description").click();
   await ann.page.keyboard.type(text);
-  await ann.page.waitForTimeout(1000);
+  await ann.keeps(150);
   await ann.page.close();
   const again = await ann.anotherTab(event);
   stage.everybody.push(again);
@@ -492,7 +492,6 @@ test("the network is cut while both type: all is there when it is back", async (
   await ann.textbox("Description").fill("typed without a network");
   await bob.textbox("Location").fill("Room 9");
   await bob.says("saved");
-  await ann.page.waitForTimeout(3000);
   await ann.context.setOffline(false);
   await ann.says("online, saved");
   await Promise.all([ann.sees("Location", "Room 9"), bob.sees("Description", "typed without a network")]);

@@ -6,14 +6,17 @@ import { Stage } from "./stage.js";
 
 const MINUTE_MS = 60_000;
 const TOKEN_TTL_S = 12;
+const EXPIRING_S = 10; // there is as long to renew one
+/** None is renewed sooner than its notice comes: after so many the first has ended. */
+const RENEWALS = TOKEN_TTL_S / (TOKEN_TTL_S - EXPIRING_S);
 
-const stage = new Stage({ "timeouts.token_expiring_s": 10 }); // there is as long to renew one
+const stage = new Stage({ "timeouts.token_expiring_s": EXPIRING_S });
 
-/** Somebody types until `end` is called; gives what was typed. */
-function typist(person: Person, letter: string): { end(): Promise<string> } {
+/** Somebody types until `end` is called, which gives what was typed; `more` waits for so many more letters. */
+function typist(person: Person, letter: string) {
   let isOver = false;
+  let typed = "";
   const typing = (async () => {
-    let typed = "";
     for (let key = 0; !isOver; key++) {
       const character = key % 10 ? letter : String(Math.floor(key / 10) % 10);
       await person.page.keyboard.press(character);
@@ -22,11 +25,15 @@ function typist(person: Person, letter: string): { end(): Promise<string> } {
     }
     return typed;
   })();
+  const more = async (letters: number) => {
+    const least = typed.length + letters;
+    await expect.poll(() => typed.length, { timeout: MINUTE_MS }).toBeGreaterThanOrEqual(least);
+  };
   const end = () => {
     isOver = true;
     return typing;
   };
-  return { end };
+  return { more, end };
 }
 
 test(
@@ -39,13 +46,13 @@ test(
     await ann.putCaret("Description", 1);
     await bob.putCaret("Description", 4);
     const [one, other] = [typist(ann, "a"), typist(bob, "b")];
-    await ann.page.waitForTimeout(1000);
+    await Promise.all([one.more(10), other.more(10)]);
     network.cutNetwork();
     await ann.page.waitForTimeout(MINUTE_MS);
     expect(await ann.sync.textContent()).not.toContain("online"); // both have noticed
     expect(await bob.sync.textContent()).not.toContain("online");
     network.heal();
-    await ann.page.waitForTimeout(1000);
+    await Promise.all([one.more(10), other.more(10)]);
     const expected = `[${await one.end()}] [${await other.end()}]`;
     expect(expected.length).toBeGreaterThan(200);
     await Promise.all([ann, bob].map((person) => person.says("online, saved", MINUTE_MS)));
@@ -92,11 +99,11 @@ test("tokens end while somebody types: each is renewed in time, on the same conn
   const { sockets, tokens } = count;
   await ann.textbox("Description").click();
   const typing = typist(ann, "a");
-  await ann.page.waitForTimeout((TOKEN_TTL_S + 3) * 1000); // the first has ended
+  await expect.poll(() => count.tokens - tokens, { timeout: MINUTE_MS }).toBeGreaterThanOrEqual(RENEWALS);
+  await typing.more(10);
   const typed = await typing.end();
   await bob.sees("Description", typed);
   await ann.says("online, saved");
-  expect(count.tokens - tokens).toBeGreaterThanOrEqual(3);
   expect(count.sockets).toBe(sockets);
 });
 
@@ -107,7 +114,7 @@ test("a token ends and there is no other for a while: what is typed meanwhile ar
   await ann.textbox("Description").click();
   const typing = typist(ann, "a");
   await ann.says("offline", MINUTE_MS);
-  await ann.page.waitForTimeout(3000);
+  await typing.more(20);
   count.isRefused = false;
   await ann.says("online");
   const typed = await typing.end();

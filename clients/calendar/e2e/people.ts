@@ -137,6 +137,23 @@ export class Person {
     );
   }
 
+  /** Waits until the browser's store has so many edits of one document that are still to be sent. */
+  async keeps(edits: number): Promise<void> {
+    const isKept = async (count: number) => {
+      const done = <T>(request: IDBRequest<T>) =>
+        new Promise<T>((resolve) => {
+          request.onsuccess = () => resolve(request.result);
+        });
+      const [store] = await indexedDB.databases();
+      if (!store?.name) return false;
+      const database = await done(indexedDB.open(store.name));
+      const records = await done(database.transaction("records").objectStore("records").getAll());
+      database.close();
+      return records.some((record) => record.edits === count);
+    };
+    await this.page.waitForFunction(isKept, edits);
+  }
+
   async leave(): Promise<void> {
     await this.context.close();
   }
