@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -10,16 +11,18 @@ import trio
 from loadtest.crowd import Crowd
 from loadtest.engine import FAULTS, GAP, Engine
 from loadtest.evidence import Acknowledged, Evidence, Findings, Reader, ReplicaState
+from loadtest.patience import until_none
 from loadtest.protocols.port import Auditor, Protocol, States, UserReplica
 from loadtest.users import Target, User
 
+# Once nobody who is behind what was read has caught up for so long, nobody will.
 SETTLE_S = 5.0
 READS_AGAIN = 2  # of documents that changed while they were read
 
 
 class Judgement:
-    """Compares what users saw with what the server has. `local`: document -> the engine's; `drain_s` bounds
-    how long those who are behind are waited for."""
+    """Compares what users saw with what the server has. `local`: document -> the engine's. Those who are
+    behind are waited for until none catches up for `drain_s`, SETTLE_S at most."""
 
     def __init__(
         self, target: Target, crowd: Crowd, auditor: Auditor, local: dict[int, int], drain_s: float
@@ -67,9 +70,7 @@ class Judgement:
             problems += more
             sound -= found.keys()
             sound |= {each for each, (version, _) in found.items() if version >= seen.get(each, 0)}
-            with trio.move_on_after(self._settle_s):
-                while any(self._ahead(user, states) < 0 for user in self.users):  # noqa: ASYNC110
-                    await trio.sleep(0.02)
+            await until_none(partial(self._behind, states), self._settle_s)
             wanted = [each for each in sorted(sound) if self._is_past(each, states[each][0])]
             if not wanted:
                 break
@@ -89,11 +90,12 @@ class Judgement:
         users = (user for user in self._by_document.get(document, ()) if user.state == "live")
         return any(self.protocol.ahead(self.engine, user, version) > 0 for user in users)
 
-    def _ahead(self, user: User, states: States) -> int:
-        """By how many versions a connected user is before (below 0: behind) what was read."""
-        if user.state != "live" or user.document not in states:
-            return 0
-        return self.protocol.ahead(self.engine, user, states[user.document][0])
+    def _behind(self, states: States) -> int:
+        """By how many versions the connected users are behind what was read, together."""
+        users = (user for user in self.users if user.state == "live" and user.document in states)
+        return sum(
+            max(0, -self.protocol.ahead(self.engine, user, states[user.document][0])) for user in users
+        )
 
     def _user_findings(self) -> Findings:
         """What the engine and the replicas saw during the run."""

@@ -24,6 +24,7 @@ from loadtest.crowd import Crowd
 from loadtest.engine import implementation, make_engine
 from loadtest.evidence import Findings
 from loadtest.judgement import Judgement
+from loadtest.patience import until_none
 from loadtest.protocols import find
 from loadtest.pump import Pump
 from loadtest.recorder import INTERVAL_S, Recorder
@@ -35,7 +36,6 @@ from loadtest.users import Target, User, author_of
 SECOND = 1_000_000_000
 HEARTBEAT_S = 0.01
 PINGS_A_SECOND = 20  # times at which some users ping
-DRAINS_MAX = 8
 ALIVE_S = 5.0
 
 
@@ -174,7 +174,7 @@ class Worker:
             if self.admin_url is None:
                 nursery.start_soon(self._follow)
             await self._report(end_ns)
-            await self._drain(end_ns)
+            await self._drain()
             self.crowd.settle()
             self._following.cancel()
             findings = await self.judgement.findings()
@@ -231,19 +231,9 @@ class Worker:
             number, cpu_s = number + 1, spent_s
         self._number = number
 
-    async def _drain(self, end_ns: int) -> None:
-        """Wait for what is still unanswered: a server that fell behind is judged once it has caught up.
-
-        Bounded by `drain_s` without an answer, and by a multiple of it altogether.
-        """
-        patience_ns = int(self.scenario.generator.drain_s * SECOND)
-        last_ns = end_ns + DRAINS_MAX * patience_ns
-        limit_ns, waiting = end_ns + patience_ns, self._unanswered()
-        while waiting and now_ns() < min(limit_ns, last_ns):
-            await trio.sleep(0.05)
-            left = self._unanswered()
-            if left < waiting:
-                waiting, limit_ns = left, now_ns() + patience_ns
+    async def _drain(self) -> None:
+        """Wait for what is still unanswered: a server that fell behind is judged once it has caught up."""
+        await until_none(self._unanswered, self.scenario.generator.drain_s)
         await trio.sleep(0.2)
 
     def _unanswered(self) -> int:
