@@ -88,7 +88,7 @@ def _axes(chart: Chart) -> tuple[_Axis, _Axis]:
     else:
         x_ticks = nice_ticks(min(xs), max(max(xs), min(xs) + 1e-9), 8)
         if chart.bands and x_ticks[-1] > max(xs):
-            x_ticks = [*x_ticks[:-1], max(xs)]
+            x_ticks = _ended(x_ticks, max(xs))
     if chart.y_log:
         y_ticks = decade_ticks(max(min(ys), 1e-3), max(ys))
     else:
@@ -97,6 +97,15 @@ def _axes(chart: Chart) -> tuple[_Axis, _Axis]:
         _Axis(x_ticks, LEFT, WIDTH - RIGHT, chart.x_log),
         _Axis(y_ticks, HEIGHT - BOTTOM, TOP, chart.y_log),
     )
+
+
+def _ended(ticks: Sequence[float], end: float) -> list[float]:
+    """With `end` for the last tick, and without the one before it where their labels would touch."""
+    *before, last = ticks
+    step = last - before[-1]
+    if len(before) > 1 and end - before[-1] < step / 2:
+        before.pop()
+    return [*before, end]
 
 
 def _path(points: Sequence[Point], x: _Axis, y: _Axis) -> str:

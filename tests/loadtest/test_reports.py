@@ -206,6 +206,16 @@ def test_a_chart_keeps_its_points_inside_the_picture() -> None:
     assert numbers[1] > numbers[3] > numbers[5]
 
 
+@pytest.mark.parametrize("end", [10.3, 300.5, 62.0, 1199.0, 8.0, 9.9])
+def test_the_times_below_a_chart_do_not_touch(end: float) -> None:
+    line = Series("one", [(0, 1), (end, 2)])
+    drawn = svg(Chart("t", [line], "x", figures.number, bands=[("hold", 0, end)]))
+    found = re.findall(r'<text class="x" x="([\d.]+)" y="[\d.]+">([^<]+)<', drawn)
+    edges = [(float(at) - 3.5 * len(text), float(at) + 3.5 * len(text)) for at, text in found]
+    assert float(found[-1][1]) == end
+    assert all(right < left for (_, right), (left, _) in pairwise(edges))
+
+
 @pytest.mark.parametrize("marks", [(100, 200), (600, 700), (900, 1000), (1000, 1000), (2, 650)])
 def test_the_name_of_a_target_covers_neither_that_of_a_stage_nor_another(marks: tuple[float, ...]) -> None:
     line = Series("one", [(0, 1), (10, 900)])
