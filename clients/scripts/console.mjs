@@ -47,6 +47,17 @@ const broken = (page, place) =>
     return found;
   });
 
+/** Which of these places are wider than the page shows of them. */
+const cut = (page, ...ids) =>
+  page.evaluate(
+    (ids) =>
+      ids.filter((id) => {
+        const section = document.getElementById(id).closest("section");
+        return section.scrollWidth > section.clientWidth;
+      }),
+    ids,
+  );
+
 /** How many lines "Sign out" takes beside the name of a node that is too long for a phone. */
 const linesOfLeave = (page) =>
   page.evaluate(() => {
@@ -145,7 +156,7 @@ try {
   seen.revocations = await text(page, "revocations");
   await page.locator("#acts").getByText("trace.start").first().waitFor();
   seen.acts = await text(page, "acts");
-  seen.broken = await broken(page, "#acts");
+  seen.broken = [...(await broken(page, "#acts")), ...(await broken(page, "#revocations button"))];
   seen.markup = await page.locator("#revocations img").count();
   seen.escaped = await escaped(page);
   await page.evaluate(() => scrollTo(0, 0));
@@ -156,6 +167,7 @@ try {
   seen.phoneOverflow = await overflow(phone);
   await phone.waitForTimeout(5_000);
   seen.brokenOnPhone = await broken(phone, "#acts");
+  seen.cutOnPhone = await cut(phone, "flags", "revocations", "acts");
   await phone.screenshot({ path: path.join(folder, "console-phone.png"), fullPage: true });
   seen.linesOfLeave = await linesOfLeave(phone);
   const dark = await opened({ viewport: { width: 1360, height: 900 }, colorScheme: "dark" });

@@ -227,6 +227,7 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
         assert "#" not in seen["address"]  # the token isn't left in the address
         assert (seen["state"], seen["phoneOverflow"], seen["markup"]) == ("live", 0, 0)
         assert (seen["broken"], seen["brokenOnPhone"], seen["linesOfLeave"]) == ([], [], 1)
+        assert seen["cutOnPhone"] == []
         assert seen["looker"] == {"asked": [], "acts": 0}
         headers = {"Authorization": f"Bearer {looks}"}
         async with httpx.AsyncClient(base_url=server.admin, headers=headers, timeout=PATIENCE_S) as client:
