@@ -6,6 +6,7 @@ import logging
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from gateway.errors import LogUnavailable, Refusal
 from gateway.http.port import FoundPage
 from gateway.ports.search import Erasure, SearchIndex, Wanted
 from gateway.runtime import logs
-from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class IndexProcess:
     def __init__(self, data_dir: str) -> None:
         self._data_dir = Path(data_dir)
         self._said: dict[str, Any] = {}
-        self._said_ms = unix_ms()
+        self._said_s = time.monotonic()
         self._counted: dict[str, int] = {}
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
@@ -100,9 +100,9 @@ class IndexProcess:
 
     def measure(self, counters: Counters) -> None:
         """Bring the counters up to date. What a silent process is behind grows."""
-        silent_ms = max(0, unix_ms() - self._said_ms)
-        lag_ms = self._said.get("lag_ms", 0) + (silent_ms if silent_ms > RESTART_MAX_S * 1000 else 0)
-        counters.search_lag_seconds = lag_ms / 1000
+        silent_s = time.monotonic() - self._said_s
+        lag_s = self._said.get("lag_ms", 0) / 1000
+        counters.search_lag_seconds = lag_s + (silent_s if silent_s > RESTART_MAX_S else 0)
         counters.search_changes = self._counted.get("changes", 0)
         counters.search_failures = self._counted.get("failures", 0)
 
@@ -157,7 +157,7 @@ class IndexProcess:
                 await _ended(process)
 
     def _heard(self, said: dict[str, Any], before: dict[str, int]) -> None:
-        self._said, self._said_ms = said, unix_ms()
+        self._said, self._said_s = said, time.monotonic()
         for name in ("changes", "failures"):
             self._counted[name] = before.get(name, 0) + said[name]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -60,3 +61,12 @@ async def test_an_indexer_that_cannot_be_started_is_started_again(
     process.measure(counters)
     assert counters.search_failures > 0
     await log.aclose()
+
+
+def test_a_wall_clock_that_is_set_forward_leaves_searches_as_up_to_date_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, counters = IndexProcess(str(tmp_path)), Counters()
+    monkeypatch.setattr("gateway.runtime.clock.time_ns", lambda: time.time_ns() + 3600 * 10**9)
+    process.measure(counters)
+    assert counters.search_lag_seconds == 0
