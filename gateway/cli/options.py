@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -152,12 +152,21 @@ def spanned(command: Command) -> Command:
     return since(until(command))
 
 
+def redis_option(text: str) -> Callable[[Command], Command]:
+    """--redis with this help, for one server or several: `A,B`, or once each."""
+
+    def joined(context: click.Context, parameter: click.Parameter, urls: Sequence[str]) -> str | None:
+        return ",".join(urls) or None
+
+    return click.option(
+        "--redis", multiple=True, callback=joined, metavar="URL[,URL...]", help=f"{text} May be repeated."
+    )
+
+
 def of_cluster(command: Command) -> Command:
     """Adds --redis, --redis-cluster and --postgres; the command gets the `config` that they lead to."""
 
-    @click.option(
-        "--redis", metavar="URL[,URL...]", help="The Redis of a cluster; left out: a lone gateway's log."
-    )
+    @redis_option("The Redis of a cluster; left out: a lone gateway's log.")
     @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
     @click.option("--postgres", metavar="DSN", help="The cluster's archive.")
     @settings

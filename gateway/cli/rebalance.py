@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli.options import Settings, settings
+from gateway.cli.options import Settings, redis_option, settings
 from gateway.redislink.moving import rebalance
 
 
 @click.command("rebalance")
-@click.option(
-    "--redis",
-    metavar="URL[,URL...]",
-    help="The servers that shall hold the data; others that hold some of it are emptied.",
-)
+@redis_option("The servers that shall hold the data; others that hold some of it are emptied.")
 @settings
 def rebalance_command(redis: str | None, settings: Settings) -> None:
     """Spread the data evenly over the Redis servers, while the gateway serves.

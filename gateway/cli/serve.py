@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gateway.admission import create_secret, secret_path
-from gateway.cli.options import Settings, reachable, settings
+from gateway.cli.options import Settings, reachable, redis_option, settings
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, first_of
 from gateway.log.sqlite.log import DATABASE, WATERMARK
@@ -45,9 +45,7 @@ DEFAULT_URL = f"ws://{DEFAULT.server.host}:{DEFAULT.server.port}{PATH}"
 @click.option("--tls-cert", metavar="FILE", help="Certificate chain (PEM).")
 @click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")
 @click.option("--workers", type=int, help="Processes that share the port; needs Redis.  [default: 1]")
-@click.option(
-    "--redis", metavar="URL[,URL...]", help="Redis that the workers of all nodes share; several are shards."
-)
+@redis_option("Redis that the workers of all nodes share; several are shards.")
 @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
 @click.option("--postgres", metavar="DSN", help="PostgreSQL for the whole history; see `gateway migrate`.")
 @click.option("--new", is_flag=True, help="Begin an empty log although a secret is there.")

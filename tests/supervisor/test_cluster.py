@@ -158,7 +158,7 @@ async def test_a_shard_is_added_under_a_working_crowd(tmp_path):
             served(tmp_path, *WORKERS, "--redis", one.url) as gate,
             crowd(gate.url, await gate.token(), documents=6) as people,
         ):
-            done = await gateway("rebalance", "--redis", f"{one.url},{two.url}")
+            done = await gateway("rebalance", "--redis", one.url, "--redis", two.url)
             assert done.status == 0, done.err
             assert "128 partitions moved" in done.out
             await people.everyone_moves_on()
