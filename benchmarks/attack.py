@@ -4,13 +4,13 @@
 
 For each attack: the honest client alone, then beside so many attackers at once, each a process and a user of
 its own that sends as fast as it is read and heeds nothing: what an editor or a viewer may send, within all
-limits; limits of rate are the defaults, but that `many` may read without end. Milliseconds from when a
-message was due to its answer: p50, p95 and the longest, at rest and under attack. Of the node: the longest
-step of its loop, in CPU ms; the share of time in which it was ready and the machine ran something else; its
-memory at rest and under attack, and what of it settings bound: the attackers' documents, as the node holds
-them, and by its own metrics the changes of open rooms, edits on their way and queues of slow readers.
-Attackers are niced, for on a small machine they also take the processor of the node. Writes
-out/benchmarks/attack.json.
+limits; limits of rate are the defaults, but that `many` may read without end, and that fewer requests of
+`visitors` at once are served. Milliseconds from when a message was due to its answer: p50, p95 and the
+longest, at rest and under attack. Of the node: the longest step of its loop, in CPU ms; the share of time in
+which it was ready and the machine ran something else; its memory at rest and under attack, and what of it
+settings bound: the attackers' documents, as the node holds them, and by its own metrics the changes of open
+rooms, edits on their way and queues of slow readers. Attackers are niced, for on a small machine they also
+take the processor of the node. Writes out/benchmarks/attack.json.
 
 Aim: p95 at most three times that at rest, the longest under 100 ms on a quiet machine, and memory within what
 the limits say plus 50 MB.
@@ -264,8 +264,12 @@ SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] 
     "pings": ({"title": "T"}, "viewer", _asking(("PING", {}))),
     "nonsense": ({"title": "T"}, "viewer", _asking(("NO", {"x": [0] * 100_000}), ("PING", {}))),
 }
-# Settings of the node beside the defaults: what one message of an attack reads is more than a minute's share.
-SETTINGS: Mapping[str, Sequence[str]] = {"many": ("limits.reads_per_minute=0",)}
+# Settings of the node beside the defaults: what one message of an attack reads is more than a minute's share,
+# and what strangers may ask for at once more than they do within a measurement.
+SETTINGS: Mapping[str, Sequence[str]] = {
+    "many": ("limits.reads_per_minute=0",),
+    "visitors": ("limits.unauthenticated_requests_burst=100",),
+}
 
 PUT = {"title": "T", "rows": list(range(140_000))}
 VERSIONS = 5  # that a document has to travel to

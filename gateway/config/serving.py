@@ -149,6 +149,17 @@ class LimitsSettings(Section):
     failed_authentications_burst: int = tunable(
         100, "Refused tokens of one address at once", unit="tokens", least=1, most=1_000_000, live=True
     )
+    unauthenticated_requests_per_minute: int = tunable(
+        6000,
+        "HTTP requests of one address in one process without a valid token; then 429 to those; 0: no limit",
+        unit="requests/min",
+        least=0,
+        most=1_000_000,
+        live=True,
+    )
+    unauthenticated_requests_burst: int = tunable(
+        6000, "Such requests of one address at once", unit="requests", least=1, most=1_000_000, live=True
+    )
     accept_cpu_share: float = tunable(
         0.8,
         "What letting clients in may take of a core, less where others need it; who comes beyond is told "

@@ -33,10 +33,11 @@ def application(
     bodies_bytes_max: Callable[[], int],
     pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
-    """The ASGI application. `allows_origin`: which web pages may read answers; `visited` bounds what an
-    address may do, `bodies_bytes_max` what all requests hold; `pages` are served beside."""
-    bounded = Bodies(visited(routed([*routes(context, evaluate), *pages])), bodies_bytes_max)
-    return RequestId(SecurityHeaders(Cors(Charged(bounded, context.resources), allows_origin)))
+    """The ASGI application. `allows_origin`: which web pages may read answers; `visited` counts what comes
+    from an address, `bodies_bytes_max` bounds what all requests hold; `pages` are served beside."""
+    bounded = Bodies(routed([*routes(context, evaluate), *pages]), bodies_bytes_max)
+    readable = Cors(Charged(bounded, context.resources), allows_origin)
+    return RequestId(SecurityHeaders(visited(readable)))
 
 
 def routed(routes: Sequence[BaseRoute]) -> Starlette:

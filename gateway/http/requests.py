@@ -67,14 +67,20 @@ class Target(NamedTuple):
         return {"resource_type": self.resource.type, "resource_id": self.resource.id}
 
 
+def token_of(authorization: str) -> str:
+    """The bearer token of this header; "" where it has none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def identity_of(context: HttpContext, request: Request) -> Identity:
     """Who asks, by the bearer token; raises Problem, Refusal."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    token = token_of(request.headers.get("authorization", ""))
+    if not token:
         detail = "Send the header `Authorization: Bearer TOKEN`; `gateway token` makes one."
         raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"}, code="UNAUTHENTICATED")
     try:
-        identity = context.authenticator.verify(token.strip(), context.now_s())
+        identity = context.authenticator.verify(token, context.now_s())
     except Refusal as refusal:
         if refusal.code != "TOKEN_EXPIRED":
             note_refusal(context, request, "", request.client.host if request.client else "", refusal.code)

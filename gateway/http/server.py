@@ -10,12 +10,9 @@ import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.protocol.events import Event, Response
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -25,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ConfigError
 from gateway.http.headers import secure
+from gateway.http.http1 import BODY_HEADERS, Client, Gate, Http1
 from gateway.http.problems import Problem, response
 from gateway.http.stream import Pending, RequestStream
 from gateway.runtime.metrics import Counters
@@ -33,10 +31,6 @@ BACKLOG = 128
 GRACEFUL_TIMEOUT_S = 2.0
 KEEP_ALIVE_TIMEOUT_S = 15.0
 REQUEST_LINE_BYTES_MAX = 16 * 1024
-UNREADABLE = (
-    "This can't be read as a request of HTTP/1.1: send shorter headers, and a body of one length, or in "
-    "chunks that say theirs."
-)
 # Of a connection of the operators' port, on which nobody waits for news.
 STALL_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -46,33 +40,10 @@ PENDING_BYTES_MAX = 64 << 20
 # Of a request that is answered before it came: what is waited for.
 REST_S = 1.0
 REST_BYTES_MAX = 64 * 1024
-BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 
 # Bugs of the application, and not that it runs.
 logger = logging.getLogger("gateway.http.server")
 logger.setLevel(logging.WARNING)
-
-
-class _Http1(H11Protocol):
-    """HTTP/1.1 and nothing else: an offer to upgrade to HTTP/2 is ignored (RFC 9110 section 7.8)."""
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """There is no other."""
-
-    async def stream_send(self, event: Event) -> None:
-        """Send a part of an answer; one that is given before the whole request came is the last."""
-        if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
-            event.headers.append((b"connection", b"close"))
-        await super().stream_send(event)
-
-    async def _send_error_response(self, status_code: int) -> None:
-        """Say that a request can't be read, as whatever is refused is told; the connection ends."""
-        told = response(Problem(status_code, UNREADABLE, code="INVALID_MESSAGE"))
-        told.headers["connection"] = "close"
-        secure(told.headers)
-        await self._send_h11_event(h11.Response(status_code=status_code, headers=told.raw_headers))
-        await self._send_h11_event(h11.Data(data=bytes(told.body)))
-        await self._send_h11_event(h11.EndOfMessage())
 
 
 class _Received:
@@ -143,6 +114,7 @@ class _Connection(TCPServer):
     """hypercorn's connection over a stream of ours."""
 
     stream: RequestStream  # type: ignore[assignment]
+    gate: Gate | None = None
 
     async def run(self) -> None:
         """Answer requests until either side ends."""
@@ -150,7 +122,8 @@ class _Connection(TCPServer):
         client = _client(self.stream) or parse_socket_addr(bare.family, bare.getpeername())
         server = parse_socket_addr(bare.family, bare.getsockname())
         async with TaskGroup() as self._task_group:
-            self.protocol = _Http1(  # type: ignore[assignment]
+            self.protocol = Http1(  # type: ignore[assignment]
+                self.gate,
                 self.app,
                 self.config,
                 self.context,
@@ -166,14 +139,15 @@ class _Connection(TCPServer):
             await self.idle_task.stop()
 
 
-def _client(stream: RequestStream) -> tuple[str, int] | None:
+def _client(stream: RequestStream) -> Client | None:
     """Host and port of who a proxy said that it is."""
     host, _, port = stream.remote.rpartition(":")
     return (host.strip("[]"), int(port)) if host else None
 
 
 class HttpServer:
-    """Answers the requests of each stream that it is given, `connections_max` at a time."""
+    """Answers the requests of each stream that it is given, `connections_max` at a time; those that `gate`
+    lets in."""
 
     def __init__(
         self,
@@ -181,7 +155,9 @@ class HttpServer:
         connections_max: int,
         counters: Counters | None = None,
         pending_bytes_max: int = PENDING_BYTES_MAX,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
         self._pending = Pending(pending_bytes_max)
         self._app = ASGIWrapper(_Received(app))  # type: ignore[arg-type]
         self._config = _hypercorn_config()
@@ -226,7 +202,9 @@ class HttpServer:
 
     def _connection(self, stream: RequestStream) -> _Connection:
         state: LifespanState = {}
-        return _Connection(self._app, self._config, self._context, state, stream)  # type: ignore[arg-type]
+        connection = _Connection(self._app, self._config, self._context, state, stream)  # type: ignore[arg-type]
+        connection.gate = self._gate
+        return connection
 
     async def drain(self) -> None:
         """Have idle connections end, and the others after their answer; waits GRACEFUL_TIMEOUT_S for them."""

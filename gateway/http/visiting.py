@@ -1,4 +1,5 @@
-"""Whose address a request counts for, and that an address with many bad tokens waits."""
+"""Whose address a request counts for, and that an address waits from which too many came with bad tokens, or
+without anybody who signed in."""
 
 from __future__ import annotations
 
@@ -6,44 +7,106 @@ import math
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.admission.addresses import host_of
-from gateway.http.problems import Problem, response
-from gateway.sessions.visitors import Visitors
+from gateway.errors import Refusal
+from gateway.http.charging import USER
+from gateway.http.early import Early
+from gateway.http.http1 import Client
+from gateway.http.problems import Problem
+from gateway.http.requests import HttpContext, token_of
+from gateway.sessions.visitors import TooMany, Visitors
 
 UNAUTHORIZED = 401
 
 
-class Visited:
-    """An application whose requests with bad tokens are counted; `client_of(peer, X-Forwarded-For)`. The
-    client of a request with a token is who a proxy says that it is."""
+class Entrance:
+    """A gate by address. Requests without an Authorization header are counted. The client is who a proxy says
+    that it is: `client_of(peer, X-Forwarded-For)`."""
 
-    def __init__(self, app: ASGIApp, visitors: Visitors, client_of: Callable[[str, str | None], str]) -> None:
-        self._app = app
+    def __init__(
+        self,
+        visitors: Visitors,
+        client_of: Callable[[str, str | None], str],
+        context: HttpContext,
+        early: Early,
+    ) -> None:
         self._visitors = visitors
         self._client_of = client_of
+        self._context = context
+        self._early = early
+
+    def client_of(self, peer: Client, headers: Headers) -> Client:
+        """See the protocol."""
+        forwarded = ",".join(headers.getlist("x-forwarded-for"))
+        if not forwarded:
+            return peer
+        remote = self._client_of(_remote_of(peer), forwarded)
+        return host_of(remote), int(remote.rpartition(":")[2])
+
+    def refused(self, client: Client, method: str, headers: Headers) -> Response | None:
+        """See the protocol."""
+        too_many = self._too_many(_remote_of(client), headers.get("authorization"))
+        if too_many is None:
+            return None
+        wait = {"Retry-After": str(math.ceil(too_many.wait_s))}
+        problem = Problem(429, f"{too_many.text}; wait.", headers=wait, code="RATE_LIMITED")
+        return self._early.answer(method, headers, problem)
+
+    def _too_many(self, remote: str, authorization: str | None) -> TooMany | None:
+        strangers = self._visitors.strangers
+        too_many = strangers.too_many(remote)
+        if authorization is None:
+            if too_many is None:
+                strangers.count(remote)
+            return too_many
+        slowed = self._visitors.bad_tokens.too_many(remote)
+        if slowed is None and too_many is not None and self._is_users(remote, authorization):
+            return None
+        return slowed or too_many
+
+    def _is_users(self, remote: str, authorization: str) -> bool:
+        """Whether somebody signed in for this request; a bad token counts as one."""
+        token = token_of(authorization)
+        if not token:
+            return False
+        try:
+            self._context.authenticator.verify(token, self._context.now_s())
+        except Refusal:
+            self._visitors.bad_tokens.count(remote)
+            return False
+        return True
+
+
+class Visited:
+    """An application whose requests with bad tokens are counted, and those with an Authorization header for
+    which nobody signed in."""
+
+    def __init__(self, app: ASGIApp, visitors: Visitors) -> None:
+        self._app = app
+        self._visitors = visitors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        if "authorization" not in headers or scope.get("client") is None:
+        client = scope.get("client")
+        if client is None or "authorization" not in Headers(scope=scope):
             await self._app(scope, receive, send)
             return
-        host, port = scope["client"]
-        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        forwarded = ",".join(headers.getlist("x-forwarded-for")) or None
-        remote = self._client_of(peer, forwarded)
-        scope["client"] = (host_of(remote), int(remote.rpartition(":")[2]))
-        slowed = self._visitors.slowed(remote)
-        if slowed is not None:
-            wait = {"Retry-After": str(math.ceil(slowed.wait_s))}
-            problem = Problem(429, f"{slowed.text}; wait.", headers=wait, code="RATE_LIMITED")
-            await response(problem)(scope, receive, send)
-            return
+        remote = _remote_of(client)
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == UNAUTHORIZED:
-                self._visitors.failed(remote)
+                self._visitors.bad_tokens.count(remote)
             await send(message)
 
-        await self._app(scope, receive, counted)
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            if USER not in scope:
+                self._visitors.strangers.count(remote)
+
+
+def _remote_of(client: Client) -> str:
+    host, port = client
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

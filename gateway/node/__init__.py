@@ -34,9 +34,10 @@ from gateway.authoriser import authoriser_of
 from gateway.config import Config, TracingSettings, changed_settings, extras, live_settings
 from gateway.errors import ConfigError
 from gateway.http import server
+from gateway.http.early import Early
 from gateway.http.places import Places
 from gateway.http.requests import HttpContext
-from gateway.http.visiting import Visited
+from gateway.http.visiting import Entrance, Visited
 from gateway.hub.hub import Hub
 from gateway.hub.retention import Policy, Retention
 from gateway.hub.summarise import Summariser
@@ -325,8 +326,8 @@ class Node:
         demo = faces.demo_origins(config, port) if faces.demo_wanted(config) else []
         self.endpoint.demo_origins = demo
         evaluate = self.endpoint.context.features.evaluate
-        client_of = Proxies(config.server).client_of
-        visited = partial(Visited, visitors=self.endpoint.visitors, client_of=client_of)
+        visitors, early = self.endpoint.visitors, Early(self.endpoint.allows_origin)
+        visited = partial(Visited, visitors=visitors)
         application = faces.service_application(
             config, self._http_context, self.endpoint.allows_origin, demo, evaluate, visited
         )
@@ -335,8 +336,9 @@ class Node:
             config.server.http_connections_max,
             self.metrics,
             config.limits.http_pending_bytes_max,
+            Entrance(visitors, Proxies(config.server).client_of, self._http_context, early),
         )
-        self.endpoint.http_places = Places(self.http, self.endpoint.allows_origin)
+        self.endpoint.http_places = Places(self.http, early)
         try:
             await trio.sleep_forever()
         finally:

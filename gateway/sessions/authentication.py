@@ -48,14 +48,14 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
     """Verify a token and take its identity; raises Refusal (UNAUTHENTICATED, TOKEN_EXPIRED), Disconnect."""
     results = session.shared.counters.authentications
     visitors, remote = session.shared.registry.visitors, session.remote
-    slowed = visitors.slowed(remote)
+    slowed = visitors.bad_tokens.too_many(remote)
     if slowed is not None:
         raise Disconnect(close_codes.TOO_MUCH, slowed.text)
     try:
         _verify(session, token, user_id)
     except Refusal as refusal:
         results[refusal.code] += 1
-        visitors.failed(remote)
+        visitors.bad_tokens.count(remote)
         raise
     except Disconnect as disconnect:
         results[AUTH_TOO_MANY if disconnect.code == close_codes.TOO_MUCH else AUTH_DISABLED] += 1

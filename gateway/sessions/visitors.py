@@ -1,4 +1,5 @@
-"""How many connections an address and a user have in this worker; how often an address showed a bad token."""
+"""How many connections an address and a user have in this worker; how often an address showed a bad token,
+and asked over HTTP without anybody who signed in."""
 
 from __future__ import annotations
 
@@ -25,26 +26,60 @@ class TooMany(NamedTuple):
     wait_s: float
 
 
+class Allowance:
+    """What an address may do so often; then it waits for `text`. `told` is what the log says of it."""
+
+    def __init__(self, text: str, told: str, now_s: Callable[[], float]) -> None:
+        self._text = text
+        self._told = told
+        self._now_s = now_s
+        self._shares = Shares(0, 1)
+        self._seldom = Seldom(now_s)
+
+    def set(self, per_minute: int, burst: int) -> None:
+        """It is so much from now on; 0 a minute is no limit."""
+        self._shares.set(per_minute / 60, burst)
+
+    def too_many(self, remote: str) -> TooMany | None:
+        """Why somebody from there has to wait."""
+        wait_s = self._shares.wait_s(neighbourhood_of(remote), self._now_s())
+        return TooMany(self._text, wait_s) if wait_s > 0 else None
+
+    def count(self, remote: str) -> None:
+        """It was done once from there."""
+        address = neighbourhood_of(remote)
+        self._shares.spend(address, 1, self._now_s())
+        if self.too_many(remote) and self._seldom.is_news(address):
+            told = self._told.format(address)
+            logger.warning("%s: it is slowed. If it is a load balancer's, name it in server.proxies", told)
+
+
 class Visitors:
     """Counts them; `now_s` is monotonic."""
 
     def __init__(self, limits: LimitsSettings, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
         self._connections: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
-        self._failures = Shares(0, 1)
-        self._seldom = Seldom(now_s)
+        self.bad_tokens = Allowance(
+            "too many tokens from this address were refused", "tokens from {} are refused too often", now_s
+        )
+        self.strangers = Allowance(
+            "too many requests from this address came without a valid token",
+            "requests without a valid token come too often from {}",
+            now_s,
+        )
         self._limits = limits
         self.reload()
 
     def reload(self) -> None:
         """The limits have changed."""
-        per_s = self._limits.failed_authentications_per_minute / 60
-        self._failures.set(per_s, self._limits.failed_authentications_burst)
+        limits = self._limits
+        self.bad_tokens.set(limits.failed_authentications_per_minute, limits.failed_authentications_burst)
+        self.strangers.set(limits.unauthenticated_requests_per_minute, limits.unauthenticated_requests_burst)
 
     def too_many(self, remote: str) -> TooMany | None:
         """Why a connection from there isn't taken now."""
-        return self.crowded(remote) or self.slowed(remote)
+        return self.crowded(remote) or self.bad_tokens.too_many(remote)
 
     def crowded(self, remote: str) -> TooMany | None:
         """The same, of how many there are."""
@@ -53,24 +88,6 @@ class Visitors:
         if most and self._connections[address] >= most:
             return TooMany(f"this address has {most} connections here, no more are taken", RETRY_AFTER_S)
         return None
-
-    def slowed(self, remote: str) -> TooMany | None:
-        """Why no token from there is looked at now."""
-        wait_s = self._failures.wait_s(neighbourhood_of(remote), self._now_s())
-        if wait_s <= 0:
-            return None
-        return TooMany("too many tokens from this address were refused", wait_s)
-
-    def failed(self, remote: str) -> None:
-        """A token from there was refused."""
-        address, now_s = neighbourhood_of(remote), self._now_s()
-        self._failures.spend(address, 1, now_s)
-        if self._failures.wait_s(address, now_s) > 0 and self._seldom.is_news(address):
-            logger.warning(
-                "tokens from %s are refused too often: it is slowed. If it is a load balancer's, name "
-                "it in server.proxies",
-                address,
-            )
 
     def too_many_of(self, user_id: str) -> bool:
         """Whether a user has as many connections as are allowed."""

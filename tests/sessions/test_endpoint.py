@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from gateway.admission import Revocation, Revocations
+from gateway.http.early import Early
 from gateway.http.places import Places
 from gateway.http.server import HttpServer
 from gateway.ports import HttpService, Rejection, UpgradeRequest
@@ -163,7 +164,7 @@ async def ends(service: HttpService) -> None:
 
 async def test_a_connection_over_http_counts_from_when_it_is_let_in(autojump_clock):
     async with desk(CONFIG.with_(limits={"connections_per_address_max": 2})) as found:
-        found.endpoint.http_places = Places(HttpServer(nothing, 100), found.endpoint.allows_origin)
+        found.endpoint.http_places = Places(HttpServer(nothing, 100), Early(found.endpoint.allows_origin))
         asked = UpgradeRequest("/api/v1/events/1", {}, "192.0.2.1:5")
         let_in = [found.endpoint.http(asked) for _ in range(3)]
         assert [isinstance(service, Rejection) for service in let_in] == [False, False, True]
@@ -176,7 +177,7 @@ async def test_no_more_connections_over_http_are_let_in_at_once_than_there_are_p
     autojump_clock, proxied
 ):
     async with desk() as found:
-        found.endpoint.http_places = Places(HttpServer(nothing, 2), found.endpoint.allows_origin)
+        found.endpoint.http_places = Places(HttpServer(nothing, 2), Early(found.endpoint.allows_origin))
         asked = UpgradeRequest("/api/v1/events/1", {}, "192.0.2.1:5", proxied)
         let_in = [found.endpoint.http(asked) for _ in range(3)]
         assert [isinstance(service, Rejection) for service in let_in] == [False, False, True]

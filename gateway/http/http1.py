@@ -1,0 +1,103 @@
+"""The requests of one connection: hypercorn's HTTP/1.1, and what is answered in the application's place."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import h11
+import trio
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.protocol.events import Event
+from hypercorn.protocol.events import Response as Answer
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import H11SendableEvent
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from gateway.http.headers import secure
+from gateway.http.problems import TOLD_LATE_S, Problem, response
+
+UNREADABLE = (
+    "This can't be read as a request of HTTP/1.1: send shorter headers, and a body of one length, or in "
+    "chunks that say theirs."
+)
+BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
+
+Client = tuple[str, int]
+
+
+class Gate(Protocol):
+    """Who is asked about each request when its head came."""
+
+    def client_of(self, peer: Client, headers: Headers) -> Client:
+        """Whose request it is that this peer brings."""
+        ...
+
+    def refused(self, client: Client, method: str, headers: Headers) -> Response | None:
+        """The answer to a request that doesn't get to the application."""
+        ...
+
+
+class Http1(H11Protocol):
+    """HTTP/1.1 and nothing else: an offer to upgrade to HTTP/2 is ignored (RFC 9110 section 7.8)."""
+
+    def __init__(self, gate: Gate | None, *given: Any) -> None:
+        super().__init__(*given)
+        self._gate = gate
+        self._peer = self.client
+        self._is_head = False
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """There is no other."""
+
+    async def stream_send(self, event: Event) -> None:
+        """Send a part of an answer; one that is given before the whole request came is the last."""
+        if isinstance(event, Answer) and self.connection.their_state is h11.SEND_BODY:
+            event.headers.append((b"connection", b"close"))
+        await super().stream_send(event)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Have a request answered: by the application, but for who isn't let in."""
+        self._is_head = request.method == b"HEAD"
+        told = self._refused(request)
+        if told is None:
+            await super()._create_stream(request)
+        else:
+            await self._turn_away(request, told)
+
+    def _refused(self, request: h11.Request) -> Response | None:
+        if self._gate is None or self._peer is None:
+            return None
+        headers = Headers(raw=list(request.headers))
+        self.client = self._gate.client_of(self._peer, headers)
+        return self._gate.refused(self.client, request.method.decode(), headers)
+
+    async def _turn_away(self, request: h11.Request, told: Response) -> None:
+        """Answer late, so that who heeds nothing costs little. Where a body comes, which nobody reads, the
+        connection ends."""
+        await trio.sleep(TOLD_LATE_S)
+        if BODY_HEADERS.isdisjoint(name for name, _ in request.headers):
+            self.connection.next_event()  # the request's end
+        else:
+            told.headers["connection"] = "close"
+        await self._answer(told)
+        if self.connection.our_state is self.connection.their_state is h11.DONE:
+            self.connection.start_next_cycle()
+            await self.send(Updated(idle=True))
+        else:
+            await self.send(Closed())
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Say that a request can't be read, as whatever is refused is told; the connection ends."""
+        told = response(Problem(status_code, UNREADABLE, code="INVALID_MESSAGE"))
+        told.headers["connection"] = "close"
+        secure(told.headers)
+        await self._answer(told)
+
+    async def _answer(self, told: Response) -> None:
+        """Send a whole answer."""
+        parts: list[H11SendableEvent] = [h11.Response(status_code=told.status_code, headers=told.raw_headers)]
+        if not self._is_head:
+            parts.append(h11.Data(data=bytes(told.body)))
+        parts.append(h11.EndOfMessage())
+        await self.send(RawData(b"".join(self.connection.send(part) or b"" for part in parts)))
