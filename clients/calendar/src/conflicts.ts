@@ -9,6 +9,7 @@ import type {
   Strategies,
 } from "@collab/client";
 import { apply, difference, emit, lower, merge } from "@collab/client/kernel";
+import { fitLine, fitText } from "./characters.js";
 import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
@@ -56,10 +57,11 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   }
 
   /** Both times at once, for one alone may not fit the other; what older conflicts of theirs ask is past. */
-  resolve(id: string, resolution: Resolution): void {
+  resolve(id: string, chosen: Resolution): void {
     this.#problems.delete(id);
     const { conflicts, view, canEdit } = this.document.snapshot;
     const one = conflicts.find((conflict) => conflict.id === id);
+    const resolution = one ? fit(one, chosen) : chosen;
     const times = timesAmong(conflicts);
     if (times?.[0].id === id && typeof resolution === "string") this.#resolveTimes(times, resolution);
     else if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one, view);
@@ -199,6 +201,12 @@ const isBack = ({ path, theirs }: Conflict, view: Event): boolean =>
 /** What the others have is by then the event as it is. */
 const present = (one: Conflict, view: Event): Conflict =>
   isBack(one, view) ? { ...one, theirs: view as unknown as Json } : one;
+
+/** What was merged, as its field would have taken it. */
+function fit({ path }: Conflict, chosen: Resolution): Resolution {
+  if (typeof chosen === "string" || typeof chosen.value !== "string") return chosen;
+  return { value: path === "/description" ? fitText(chosen.value) : fitLine(chosen.value) };
+}
 
 /** For its field, which is a line. */
 const isTooLong = ({ path }: Conflict, resolution: Resolution): boolean =>

@@ -200,6 +200,21 @@ test("a merged title is no longer than its field", async () => {
   await until(bob.document, ({ view }) => view?.title === "C".repeat(500));
 });
 
+test("a merged title is one line, without what nobody sees", async () => {
+  const { ann, bob, conflicts } = await together();
+  await meanwhile(
+    ann,
+    bob,
+    () => ann.document.set("/title", "Dinner"),
+    () => bob.document.set("/title", "Supper"),
+    1,
+  );
+  const [question] = questions(conflicts);
+  conflicts.resolve(question?.id ?? "", { value: "Dinner\nor\u0007 \ud83csupper" });
+  expect(questions(conflicts)).toEqual([]);
+  await until(bob.document, ({ view }) => view?.title === "Dinner or supper");
+});
+
 const typing = (event: SharedDocument<EventDocument>) => {
   event.setText("/title", "Lunch w");
   event.setText("/title", "Lunch with Kim");
