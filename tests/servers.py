@@ -217,7 +217,8 @@ def redis_server(
     with tempfile.TemporaryDirectory(prefix="gateway-redis-") as directory:
         server = RedisServer(redis_binary(flavour), Path(directory), port or free_port(), arguments)
         try:
-            server.start()
+            if started:
+                server.start()
             yield server
         finally:
             server.stop()

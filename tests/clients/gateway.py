@@ -31,6 +31,7 @@ class Gateway:
         settings: Mapping[str, Any],
         environment: Mapping[str, str],
         program: Sequence[str] = ("-m", "gateway"),
+        stdin: int | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
         command = [sys.executable, *program, "serve", "--port", "0", "--admin-port", "0"]
@@ -41,6 +42,7 @@ class Gateway:
         self.data = data
         self._process = subprocess.Popen(
             command,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

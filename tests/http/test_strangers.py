@@ -69,7 +69,7 @@ async def test_beyond_the_limit_strangers_are_refused_and_users_of_the_same_addr
         assert (await node.client.put(EVENT, json={})).status_code == 201
         async with node.linked():
             pass  # a handshake isn't one of them
-        admin = httpx.AsyncClient(base_url=f"http://127.0.0.1:{node.admin_port}")
+        admin = httpx.AsyncClient(base_url=f"http://127.0.0.1:{node.admin_port}", timeout=PATIENCE_S)
         async with admin:
             for _ in range(ANSWERED + 1):
                 assert (await admin.get("/healthz")).status_code == 200
