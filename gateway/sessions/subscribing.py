@@ -23,8 +23,8 @@ from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
 from gateway.wire.messages import Message
 
-# So many rooms are opened side by side for one SUBSCRIBE.
-OPENED_AT_ONCE = 16
+# For so many rooms the log is asked side by side, for one SUBSCRIBE.
+ASKED_AT_ONCE = 16
 
 
 def _named_resource(session: ClientSession, payload: Mapping[str, Any]) -> Resource:
@@ -109,7 +109,7 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     if granted and await session.hand_over(granted[0], raw):
         return
     _charge_read(session, len(resources) - 1)
-    closed = await _open_side_by_side(session, granted)
+    closed = await _prepare_side_by_side(session, granted)
     shared: Mapping[str, Any] = {key: payload[key] for key in ("max_changes", "visible") if key in payload}
     slices = Slices(session.shared.now_s, turns())
     for item in resources:
@@ -163,23 +163,24 @@ async def _opened(session: ClientSession, resource: str) -> Room:
     return await hub.open(resource)
 
 
-async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -> Mapping[str, Refusal]:
-    """Open rooms; why some can't be opened."""
-    waiting = iter(resources)
-    closed: dict[str, Refusal] = {}
+async def _prepare_side_by_side(session: ClientSession, resources: Sequence[str]) -> Mapping[str, Refusal]:
+    """Ask the log for what their rooms lack; why some can't be opened."""
+    hub, closed = session.shared.hub, dict[str, Refusal]()
+    rooms = ((resource, hub.get(resource)) for resource in resources)
+    waiting = iter([resource for resource, room in rooms if room is None or _is_forgotten(session, room)])
 
-    async def open_waiting() -> None:
-        slices = Slices(session.shared.now_s, turns())
+    async def prepare_waiting() -> None:
         for resource in waiting:
             try:
-                await _opened(session, resource)
-            except Refusal as refusal:
-                closed[resource] = refusal
-            await slices.pause()
+                room = await _opened(session, resource)
+                with room.kept():
+                    await _recall(session, room)
+            except (Refusal, LogUnavailable) as error:
+                closed[resource] = session.refusal_of(error)
 
     async with trio.open_nursery() as nursery:
-        for _ in range(OPENED_AT_ONCE):
-            nursery.start_soon(open_waiting)
+        for _ in range(ASKED_AT_ONCE):
+            nursery.start_soon(prepare_waiting)
     return closed
 
 
@@ -233,10 +234,16 @@ def _join(session: ClientSession, room: Room, missing: Mapping[str, Any], visibl
 
 async def _recall(session: ClientSession, room: Room) -> None:
     """Have the room know what this client submitted, for `seq_last`."""
-    if session.extended and session.client_id is not None:
+    if session.client_id is not None and _is_forgotten(session, room):
         author = session.known_identity().user_id, session.client_id
-        if room.history.memory_of(*author) is None:
-            await session.shared.hub.catch_up.load_client(room, *author)
+        await session.shared.hub.catch_up.load_client(room, *author)
+
+
+def _is_forgotten(session: ClientSession, room: Room) -> bool:
+    """Whether the log has to be asked for what this client submitted there."""
+    if not session.extended or session.client_id is None:
+        return False
+    return room.history.memory_of(session.known_identity().user_id, session.client_id) is None
 
 
 def _seq_last(session: ClientSession, room: Room) -> dict[str, int]:

@@ -258,6 +258,31 @@ async def test_who_subscribes_to_many_resources_takes_turns_with_others_who_do(a
     assert max(between) <= 2, "everybody else runs between any two"
 
 
+async def test_who_waits_for_the_log_needs_no_turn_for_that(monkeypatch):
+    """Else all who come back after a worker died would have one room a round of the loop opened for them."""
+    monkeypatch.setattr(timeslice, "TURN_S", 0.0)
+    names = [[f"{client}-{number}" for number in range(30)] for client in range(10)]
+    async with desk() as found:
+        hub, rounds = found.worker.hub, 0
+        clients = [await found.client(f"user{number}") for number in range(len(names))]
+
+        def is_ready(client: int, name: str) -> bool:
+            room = hub.get(f"event:{name}")
+            return (
+                room is not None
+                and room.history.memory_of(f"user{client}", f"user{client}-client") is not None
+            )
+
+        async with trio.open_nursery() as nursery:
+            for client, of_client in zip(clients, names, strict=True):
+                resources = [{"resource": "event", "resource_id": name} for name in of_client]
+                nursery.start_soon(partial(client.say, "SUBSCRIBE", resources=resources))
+            while not all(is_ready(number, name) for number, some in enumerate(names) for name in some):
+                await trio.lowlevel.checkpoint()
+                rounds += 1
+    assert rounds < 75, "half of what they took with turns"
+
+
 async def test_a_client_learns_its_newest_seq(autojump_clock):
     async with desk() as found:
         client = await found.client("ann")
