@@ -142,7 +142,7 @@ class IndexProcess:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the node's to heed, also before this one can
+            process_group=0,  # Ctrl-C is the node's to heed, also before this one can
         )
         try:
             assert process.stdout is not None

@@ -119,7 +119,7 @@ class Child:
                 command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # Ctrl-C is the supervisor's to heed, also before this one can
+                process_group=0,  # Ctrl-C is the supervisor's to heed, also before this one can
             )
             failed.pop_all()
         self._channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
