@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import trio
 
@@ -50,10 +49,10 @@ class NodeSecrets:
 
     async def _look(self) -> None:
         own = self._fingerprints()
-        others: Sequence[str] = ()
-        if own:
-            with suppress(LogUnavailable):  # others say so; the next time will tell
-                others = await self._store.meet(own, KEPT_S)
+        try:
+            others = await self._store.meet(own, KEPT_S) if own else ()
+        except LogUnavailable:  # others say so; the next time will tell
+            return
         foreign = bool(others) and set(own).isdisjoint(others)
         if foreign and not self._foreign:
             logger.warning("%s", FOREIGN, extra=ONCE_A_NODE)
