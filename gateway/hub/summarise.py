@@ -53,6 +53,7 @@ class Summariser:
         self._losses = 0  # how often the index was lost, or what it lacks too much to be noted
         self._fell_behind = trio.Event()
         self._writing = trio.Lock()
+        self._outage = Outage(logger, "summaries wait to be written")
 
     def note(self, room: Room) -> None:
         """The room has committed something."""
@@ -109,15 +110,14 @@ class Summariser:
 
     async def _written(self) -> float:
         """Write, again and again until it is done; how long that which was done took, in seconds."""
-        outage = Outage(logger, "summaries wait to be written")
         while True:
             try:
                 took_s = await self._store()
             except LogError as error:
-                outage.lasts(str(error))
+                self._outage.lasts(str(error))
                 await trio.sleep(RETRY_S)
             else:
-                outage.over()
+                self._outage.over()
                 return took_s
 
     async def _store(self) -> float:
