@@ -54,7 +54,7 @@ class Judgement:
         return findings
 
     async def _read_all(self) -> tuple[States, set[int], list[str]]:
-        """As the auditor's `final_states`, until users and server are at one version, or the last reading ended.
+        """As the auditor's `final_states`, until users and server are at one version, or no reading is left.
 
         What was on its way when the users fell silent may come after a document was read: it's read again.
         What they had seen before must be there: the documents in which it is are `sound`.
