@@ -140,12 +140,15 @@ class Shares:
     __slots__ = ("_burst_s", "_full_at", "_much", "_over", "_per_s")
 
     def __init__(self, per_s: float, burst: float, much: float = math.inf) -> None:
-        self.set(per_s, burst, much)
         self._full_at: OrderedDict[str, float] = OrderedDict()  # in order of the last use
         self._over: dict[str, float] = {}  # user -> when he last asked
+        self.set(per_s, burst, much)
 
     def set(self, per_s: float, burst: float, much: float = math.inf) -> None:
-        """Other shares from now on."""
+        """Other shares from now on. Without a limit nobody owes anything."""
+        if not per_s:
+            self._full_at.clear()
+            self._over.clear()
         self._per_s = per_s
         self._much = much
         self._burst_s = burst / per_s if per_s else 0.0

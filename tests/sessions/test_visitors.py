@@ -40,3 +40,13 @@ async def test_another_limit_holds_once_settings_are_read_again(autojump_clock):
     limits.take("unauthenticated_requests_burst", 100)
     visitors.reload()
     assert visitors.strangers.too_many("6.6.6.6:1") is None
+
+
+async def test_where_the_limit_is_switched_off_nobody_waits_any_longer(autojump_clock):
+    limits = LimitsSettings(**LIMITS)
+    visitors = Visitors(limits, trio.current_time)
+    for _ in range(100):
+        visitors.strangers.count("6.6.6.6:1")
+    limits.take("unauthenticated_requests_per_minute", 0)
+    visitors.reload()
+    assert visitors.strangers.too_many("6.6.6.6:1") is None
