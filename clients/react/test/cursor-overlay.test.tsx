@@ -12,16 +12,20 @@ const people = new People();
 afterEach(cleanup);
 configure({ asyncUtilTimeout: 100_000 });
 
-test("a caret stands in the text, a selection is marked, and what is shown is the text", async () => {
+test("a caret stands in the text, a selection is marked, what is shown is the text, and nothing for nobody", async () => {
   const { document: ann } = await people.event("ann", { description: "Bring cake." });
   const { document: ben } = await people.join("ben", ann.id);
   const { container } = render(<CursorOverlay document={ann} path="/description" target={createRef()} />);
-  const layer = container.firstElementChild as HTMLElement;
+  const layer = () => container.firstElementChild;
   const shows = (html: string) =>
     waitFor(() =>
-      expect(layer.innerHTML.replace(/<span.*?<\/span>/g, "|").replace(/ style=".*?"/g, "")).toBe(html),
+      expect(
+        layer()
+          ?.innerHTML.replace(/<span.*?<\/span>/g, "|")
+          .replace(/ style=".*?"/g, ""),
+      ).toBe(html),
     );
-  await shows("Bring cake.");
+  expect(layer()).toBeNull();
   ben.presence.setCursor({ field: "description", position: 6 });
   await shows("Bring |cake.");
   ben.presence.setCursor({ field: "description", position: 6, anchor: 10 });
@@ -31,5 +35,5 @@ test("a caret stands in the text, a selection is marked, and what is shown is th
   ben.presence.setCursor({ field: "description" });
   await shows("Bring cake.|");
   ben.presence.setCursor(null);
-  await shows("Bring cake.");
+  await waitFor(() => expect(layer()).toBeNull());
 });

@@ -5,11 +5,10 @@ import { Fragment, type ReactNode, type RefObject, useLayoutEffect, useRef } fro
 import { useText } from "../documents.js";
 import { usePresence } from "../presence.js";
 
-// What decides where a character of the field stands.
-const STYLES =
-  "font letterSpacing lineHeight textAlign padding borderWidth boxSizing direction width height".split(
-    " ",
-  ) as readonly ("font" | "padding")[];
+// What decides where a character of the field stands. `font` has the height of its lines.
+const STYLES = "font letterSpacing textAlign padding borderWidth boxSizing direction width height".split(
+  " ",
+) as readonly ("font" | "padding")[];
 
 export interface CursorOverlayProps<T> {
   document: SharedDocument<T> | null;
@@ -25,8 +24,8 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
   const text = useText(document, path);
   const here = usePresence(document).others.filter(({ cursor }) => cursor.field === path.slice(1));
   useLayoutEffect(() => {
-    const field = target.current;
-    const mirror = layer.current as HTMLDivElement;
+    const mirror = layer.current;
+    const field = mirror && target.current;
     if (!field) return;
     const computed = getComputedStyle(field);
     for (const name of STYLES) mirror.style[name] = computed[name];
@@ -35,10 +34,13 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
     field.addEventListener("scroll", scroll);
     return () => field.removeEventListener("scroll", scroll);
   });
+  // A mirror costs each key a layout of the whole text: there is one only where it shows somebody.
   return (
-    <div ref={layer} className="collab-cursors" aria-hidden>
-      {pieces(text, here)}
-    </div>
+    here[0] && (
+      <div ref={layer} className="collab-cursors" aria-hidden>
+        {pieces(text, here)}
+      </div>
+    )
   );
 }
 
