@@ -21,8 +21,11 @@ const CLOSERS: ReadonlyMap<string | undefined, string> = new Map([
 ]);
 
 /** Of a text of several lines. */
-export const fitText = (text: string): string =>
-  text.replace(BREAKS, "\n").replace(UNFIT, "").replace(PARAGRAPH, closed);
+export function fitText(text: string): string {
+  const seen = text.replace(BREAKS, "\n").replace(UNFIT, "");
+  // Each key asks, and hardly any text turns anything: its paragraphs are looked through only where one does.
+  return seen.search(TURNS) < 0 ? seen : seen.replace(PARAGRAPH, closed);
+}
 
 /** Of a text of one line. */
 export const fitLine = (text: string): string => fitText(text.replace(WIDE, " "));
