@@ -222,3 +222,22 @@ test("an offline queue that is too long for one message goes in several", async 
   expect(ben.snapshot.view?.title).toBeUndefined();
   expect(problems).toEqual(["EDIT_REFUSED"]);
 });
+
+test("of what was pasted offline into one text only what is too long by itself is lost", async () => {
+  const { document: ann } = await people.event("ann", { description: "" });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  const problems: string[] = [];
+  client.onProblem((problem) => problems.push(problem.code));
+  await goOffline(client);
+  const type = (text: string) => ben.setText("/description", (ben.snapshot.view?.description ?? "") + text);
+  const pasted = ["a", "b", "c"].map((letter) => letter.repeat(100_000));
+  for (const text of ["Notes: ", ...pasted]) type(text);
+  type("x".repeat(300_000));
+  type("!");
+  client.connect();
+  await until(ben, (now) => now.isLive && now.pending === 0);
+  expect(ben.snapshot.view?.description).toBe(`Notes: ${pasted.join("")}!`);
+  await until(ann, (now) => now.version === ben.snapshot.version);
+  expect(ann.snapshot.view).toEqual(ben.snapshot.view);
+  expect(problems).toEqual(["EDIT_REFUSED"]);
+});

@@ -11,6 +11,8 @@ export const isSame = (one: Operations, other: Operations): boolean =>
 
 // A text edited in many places isn't gathered further: that would cost each letter a walk over all of them.
 const COMPONENTS_MAX = 48;
+// Nor is what is long: together it could be too long to be sent.
+const CHARACTERS_MAX = 10_000;
 
 /** `operations`, neighbours that edit one text, one counter or one value made one. */
 export function composed(operations: Operations): Operation[] {
@@ -29,7 +31,8 @@ function joined(first: Operation, second: Operation): Operation[] | undefined {
   if (!first[1] || !second[1] || !samePath(first[1], second[1])) return undefined;
   const path = first[1];
   if (first[0] === "txt" && second[0] === "txt") {
-    if (first[2].length + second[2].length > COMPONENTS_MAX) return undefined;
+    const parts = [...first[2], ...second[2]];
+    if (parts.length > COMPONENTS_MAX || parts.join("").length > CHARACTERS_MAX) return undefined;
     const delta = composeDelta(first[2], second[2]);
     return delta.length ? [["txt", path, delta]] : [];
   }
