@@ -1,4 +1,4 @@
-/** An event that two people moved at once. */
+/** An event that two people moved at once, and a title that both typed in. */
 
 import { expect, test } from "vitest";
 import type { Person } from "./people.js";
@@ -37,6 +37,49 @@ async function meanwhile(ann: Person, bob: Person, hers: [string, string], his: 
 async function choices({ conflict }: Person): Promise<string[]> {
   const texts = await conflict.getByRole("definition").allTextContents();
   return texts.map((text) => text.replace(/.*2021, /, ""));
+}
+
+const isAsked = async ({ conflict }: Person) => (await conflict.count()) > 0;
+
+/** Two type in one title at once, until somebody is asked; who is, and the other one. */
+async function typeAtOnce(ann: Person, bob: Person): Promise<[Person, Person]> {
+  for (const person of [ann, bob]) await person.putCaret("Title", 5);
+  do {
+    const type = ({ page }: Person, text: string) => page.keyboard.type(text, { delay: 20 });
+    await Promise.all([type(ann, " with Kim"), type(bob, ", or supper")]);
+    for (const person of [ann, bob]) await person.says("saved");
+  } while (!(await isAsked(ann)) && !(await isAsked(bob)));
+  return (await isAsked(ann)) ? [ann, bob] : [bob, ann];
+}
+
+for (const answer of ["Keep mine", "Keep theirs", "Merge"]) {
+  test(`who typed in one title at once are asked one thing each: ${answer}`, async () => {
+    const [ann, bob] = await stage.together("Lunch");
+    const [one, other] = await typeAtOnce(ann, bob);
+    const both = async () => Promise.all([one, other].map(choices));
+    await one.sees("Title", await other.textbox("Title").inputValue());
+    // What either wrote last is theirs to the other one.
+    if (await isAsked(other))
+      await expect.poll(both, { timeout: 100_000 }).toSatisfy(([[a, b], [c, d]]) => a === d && b === c);
+    const [mine, theirs] = await choices(one);
+    const merge = one.conflict.getByRole("textbox", { name: "Merged" });
+    if (answer === "Merge") await merge.fill("Lunch for both");
+    await one.conflict.getByRole("button", { name: answer }).click();
+    await one.conflict.waitFor({ state: "detached" });
+    const title = { "Keep mine": mine, "Keep theirs": theirs }[answer] ?? "Lunch for both";
+    for (const person of [one, other]) await person.sees("Title", title);
+    if (await isAsked(other)) {
+      const [own] = await choices(other);
+      await other.conflict.getByRole("button", { name: own === title ? "Keep mine" : "Keep theirs" }).click();
+      await other.conflict.waitFor({ state: "detached" });
+    }
+    for (const person of [one, other]) {
+      await person.says("saved");
+      await person.page.reload();
+      await person.sees("Title", title);
+      expect(await isAsked(person)).toBe(false);
+    }
+  });
 }
 
 for (const [answer, ...result] of [

@@ -11,6 +11,7 @@ import type {
 import { apply, difference, emit, lower, merge } from "@collab/client/kernel";
 import { fitLine, fitText } from "./characters.js";
 import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
+import { isOfLine, Lines, standing } from "./lines.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
 
@@ -30,8 +31,11 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   #theirs = new Map<string, Event>();
   /** By the conflict: why it can't be answered so. */
   #problems = new Map<string, string>();
+  readonly #lines: Lines;
 
-  constructor(private readonly document: SharedDocument<EventDocument>) {}
+  constructor(private readonly document: SharedDocument<EventDocument>) {
+    this.#lines = new Lines(document);
+  }
 
   get snapshot(): Snapshot {
     const { snapshot } = this.document;
@@ -44,15 +48,15 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
 
   subscribe(listener: () => void): () => void {
     const hear = () => {
-      this.#lookUp();
+      this.#look();
       listener();
     };
-    const end = this.document.subscribe(hear);
+    const ends = [this.document.subscribe(hear), this.#lines.watch()];
     this.#listeners.add(listener);
-    this.#lookUp();
+    this.#look();
     return () => {
       this.#listeners.delete(listener);
-      end();
+      for (const end of ends) end();
     };
   }
 
@@ -68,7 +72,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     else if (one && resolution === "mine" && canEdit && isBack(one, view)) this.#bringIn(one, view);
     else if (one && isTooLong(one, resolution))
       this.#object(id, `At most ${LINE_MAX} characters fit into ${labelOf(one.path)}.`);
-    else this.document.resolve(id, resolution);
+    else if (!this.#lines.resolve(id, resolution)) this.document.resolve(id, resolution);
   }
 
   #resolveTimes(times: Times, side: Side): void {
@@ -111,6 +115,11 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     for (const listener of this.#listeners) listener();
   }
 
+  #look(): void {
+    this.#lines.settle();
+    this.#lookUp();
+  }
+
   /** When the event was, as the others had it, is looked up where their end alone says too little. */
   #lookUp(): void {
     const { conflicts, view } = this.document.snapshot;
@@ -130,7 +139,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   }
 
   #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
-    return joined(conflicts).map((one) => {
+    return joined(this.#lines.joined(conflicts)).map((one) => {
       const problem = this.#problems.get(one.id) ?? (one.problem && inPlainWords(one.problem));
       const whole = isLeftBehind(one, view) ? this.#whole(one, view) : present(one, view);
       return problem ? { ...whole, problem } : whole;
@@ -209,10 +218,5 @@ function fit({ path }: Conflict, chosen: Resolution): Resolution {
 }
 
 /** For its field, which is a line. */
-const isTooLong = ({ path }: Conflict, resolution: Resolution): boolean =>
-  (path === "/title" || path === "/location") &&
-  typeof resolution === "object" &&
-  String(resolution.value).length > LINE_MAX;
-
-/** The side that is in the event until somebody decides. */
-const standing = ({ kind }: Conflict): Side => (kind === "overwrote" ? "mine" : "theirs");
+const isTooLong = (one: Conflict, resolution: Resolution): boolean =>
+  isOfLine(one) && typeof resolution === "object" && String(resolution.value).length > LINE_MAX;

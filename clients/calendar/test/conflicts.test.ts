@@ -215,6 +215,129 @@ test("a merged title is one line, without what nobody sees", async () => {
   await until(bob.document, ({ view }) => view?.title === "Dinner or supper");
 });
 
+/** Ann types two titles, each one edit, while Bob types two; what is asked of her. */
+async function bothTyped() {
+  const all = await together();
+  const { ann, bob } = all;
+  const type = (hers: string, his: string) =>
+    meanwhile(
+      ann,
+      bob,
+      () => ann.document.set("/title", hers),
+      () => bob.document.set("/title", his),
+      1,
+    );
+  await type("Di", "Su");
+  await until(bob.document, ({ view }) => view?.title === "Di");
+  await type("Dinner", "Supp");
+  await until(bob.document, ({ view }) => view?.title === "Dinner");
+  return { ...all, conflicts: new Conflicts(ann.document) };
+}
+
+/** Somebody listens, as a page does. */
+const shown = (conflicts: Conflicts) => conflicts.subscribe(() => {});
+
+const titleOf = ({ document }: Editor) => document.snapshot.view?.title;
+
+for (const [answer, title] of [
+  ["mine", "Dinner"],
+  ["theirs", "Supp"],
+  [{ value: "Dinner or supper" }, "Dinner or supper"],
+] as const) {
+  test(`a title that both typed in is one question, and one edit answers it: ${title}`, async () => {
+    const { ann, bob, conflicts } = await bothTyped();
+    const [question, ...others] = questions(conflicts);
+    expect(question).toMatchObject({ base: "Lunch", mine: "Dinner", theirs: "Supp" });
+    expect(others).toEqual([]);
+    const { version } = ann.document.snapshot;
+    conflicts.resolve(question?.id ?? "", answer);
+    expect(ann.document.snapshot.conflicts).toEqual([]);
+    await ann.document.saved();
+    expect(ann.document.snapshot.version).toBe(version + Number(answer !== "mine"));
+    await until(bob.document, ({ view }) => view?.title === title);
+  });
+}
+
+for (const [answer, title] of [
+  ["mine", "Dinner"],
+  ["theirs", "Supper for two"],
+] as const) {
+  test(`of a title that others typed on in, theirs is what they wrote last: ${answer}`, async () => {
+    const { ann, bob, conflicts } = await bothTyped();
+    shown(conflicts);
+    bob.document.set("/title", "Supper for two");
+    await until(ann.document, ({ view }) => view?.title === "Supper for two");
+    const [question] = questions(conflicts);
+    expect(question).toMatchObject({ base: "Lunch", mine: "Dinner", theirs: "Supper for two" });
+    conflicts.resolve(question?.id ?? "", answer);
+    await ann.document.saved();
+    await until(bob.document, ({ view }) => view?.title === title);
+    expect(ann.document.snapshot).toMatchObject({ view: { title }, conflicts: [] });
+  });
+}
+
+test("of a title that one typed on in, mine is what one wrote last", async () => {
+  const { ann, bob, conflicts } = await bothTyped();
+  shown(conflicts);
+  ann.document.set("/title", "Dinner, at last");
+  const [question] = questions(conflicts);
+  expect(question).toMatchObject({ base: "Lunch", mine: "Dinner, at last", theirs: "Supp" });
+  conflicts.resolve(question?.id ?? "", "mine");
+  await ann.document.saved();
+  await until(bob.document, ({ view }) => view?.title === "Dinner, at last");
+});
+
+test("where the others have come to want the same title nobody is asked any more", async () => {
+  const { ann, bob, conflicts } = await bothTyped();
+  shown(conflicts);
+  bob.document.set("/title", "Supper");
+  await until(ann.document, ({ view }) => view?.title === "Supper");
+  bob.document.set("/title", "Dinner");
+  await until(ann.document, ({ conflicts }) => !conflicts.length);
+  expect(titleOf(ann)).toBe("Dinner");
+});
+
+test("what was asked of a title and is answered doesn't come back after a reload", async () => {
+  const { bob } = await together();
+  const store = memoryStore();
+  const client = people.client("ann", { store });
+  const ann = { ...bob, client, document: client.open<EventDocument>("event", bob.document.id) };
+  await ann.document.ready();
+  const conflicts = new Conflicts(ann.document);
+  for (const [hers, his] of [
+    ["Di", "Su"],
+    ["Dinner", "Supper"],
+  ] as const) {
+    await meanwhile(
+      ann,
+      bob,
+      () => ann.document.set("/title", hers),
+      () => bob.document.set("/title", his),
+      1,
+    );
+    await until(bob.document, ({ view }) => view?.title === hers);
+  }
+  conflicts.resolve(questions(conflicts)[0]?.id ?? "", "theirs");
+  await ann.document.saved();
+  await client.close();
+  const again = people.client("ann", { store }).open<EventDocument>("event", bob.document.id);
+  await until(again, ({ isLive }) => isLive);
+  expect(again.snapshot).toMatchObject({ conflicts: [], view: { title: "Supper" } });
+});
+
+test("a title that waits for an answer, and a location, are questions of their own", () => {
+  const one = { path: "/title", mine: "A", theirs: "B" };
+  const asked = [
+    { ...one, id: "1", kind: "overwrote" },
+    { ...one, id: "2", kind: "refused" },
+    { ...one, id: "3", kind: "overwrote", path: "/location" },
+    { ...one, id: "4", kind: "overwrote", path: "" },
+    { ...one, id: "5", kind: "merged" },
+  ].map((conflict) => ({ ...conflict, omitted: [] }));
+  const document = { snapshot: { conflicts: asked, view: null } } as unknown as SharedDocument<EventDocument>;
+  expect(questions(new Conflicts(document)).map(({ id }) => id)).toEqual(["1", "2", "3", "4"]);
+});
+
 const typing = (event: SharedDocument<EventDocument>) => {
   event.setText("/title", "Lunch w");
   event.setText("/title", "Lunch with Kim");
