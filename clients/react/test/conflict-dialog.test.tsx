@@ -1,12 +1,13 @@
 /** The conflict's dialog, for conflicts on a real gateway. */
 
 import "./support/screen.js";
-import type { SharedDocument } from "@collab/client";
+import { memoryStore, type SharedDocument } from "@collab/client";
 import { ConflictDialog, type ConflictDialogProps } from "@collab/react";
 import { act, cleanup, configure, render, screen, waitFor } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { afterEach, expect, test } from "vitest";
 import { type Event, People } from "../../client/test/support/people.js";
+import { gatedWrites } from "../../client/test/support/tabs.js";
 import { until } from "../../client/test/support/until.js";
 
 const people = new People();
@@ -46,6 +47,36 @@ const start = (hour: string) => `2026-11-30T${hour}:00:00Z`;
 test("what is too long to be told is said to be, and isn't nothing", async () => {
   const { ben } = await clash("/title", "Sync", "Ben's", "A".repeat(5_000));
   expect(shows(ben)).toEqual({ Mine: "Ben's", Theirs: "too long to show here", Before: "Sync" });
+});
+
+const labelOf = () => "the event";
+
+test("who typed while somebody deleted the document is told that it was deleted", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { slow, goOn } = gatedWrites(`doc/event:${ann.id}`, '"flying":1');
+  const ben = people.client("ben", { store: slow(memoryStore()) }).open<Event>("event", ann.id);
+  await ben.ready();
+  ben.set("/title", "Sync at");
+  ben.set("/title", "Sync at nine");
+  await ann.delete();
+  await until(ben, (now) => now.conflicts.length > 0);
+  goOn();
+  shows(ben, { labelOf });
+  expect(dialog()?.textContent).toMatch(/^Somebody deleted the event\./);
+});
+
+test("who deleted a document is told that somebody changed it", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  const deleted = ben.delete();
+  ann.set("/title", "Ann's");
+  await ann.saved();
+  client.connect();
+  await deleted;
+  shows(ben, { labelOf });
+  expect(dialog()?.textContent).toMatch(/^ann changed the event too at /);
 });
 
 test("no button has the focus, so that a key that was meant for a text gives no answer", async () => {

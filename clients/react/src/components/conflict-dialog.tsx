@@ -34,11 +34,11 @@ function Question<T>({
   nameOf = (userId) => userId,
   labelOf = (path) => path.slice(1),
   shown = (_, value) => textOf(value) as string,
-  suggest = ({ mine, theirs }) => mine ?? theirs,
+  suggest = (one) => one.mine ?? one.theirs,
 }: ConflictDialogProps<T> & { conflict: Conflict }): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  const { problem, path, userId, mine, theirs, omitted, timestamp } = conflict;
+  const { path, userId, theirs, timestamp } = conflict;
   const [merged, setMerged] = useState(() => textOf(suggest(conflict)));
   useEffect(() => {
     const opened = dialog.current as HTMLDialogElement;
@@ -58,7 +58,7 @@ function Question<T>({
           {value !== undefined ? (
             shown(path, value)
           ) : (
-            <i>{omitted.includes(member as "base") ? "too long to show here" : "nothing"}</i>
+            <i>{conflict.omitted.includes(member as "base") ? "too long to show here" : "nothing"}</i>
           )}
         </dd>
       </div>
@@ -79,10 +79,12 @@ function Question<T>({
       onCancel={(e) => e.preventDefault()}
       onClose={({ currentTarget: closed }) => closed.open || show(closed)} // the second Escape can't be prevented
     >
-      {problem && <p role="alert">{problem}</p>}
+      {conflict.problem && <p role="alert">{conflict.problem}</p>}
       <p id={id}>
-        <b>{userId === null ? "Somebody" : nameOf(userId)}</b> changed <b>{labelOf(path)}</b> too
-        {timestamp !== null && ` at ${new Date(timestamp).toLocaleTimeString()}`}.
+        <b>{userId ? nameOf(userId) : "Somebody"}</b> {theirs === null ? "deleted " : "changed "}
+        <b>{labelOf(path)}</b>
+        {theirs !== null && " too"}
+        {timestamp && ` at ${new Date(timestamp).toLocaleTimeString()}`}.
       </p>
       <dl>
         {side("Mine", "mine")}
@@ -98,7 +100,7 @@ function Question<T>({
       <div className="collab-buttons">
         {button("Keep mine", "mine")}
         {button("Keep theirs", "theirs")}
-        {merged !== undefined && button("Merge", { value: read(merged, mine ?? theirs) })}
+        {merged !== undefined && button("Merge", { value: read(merged, conflict.mine ?? theirs) })}
       </div>
     </dialog>
   );
