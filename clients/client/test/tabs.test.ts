@@ -3,6 +3,7 @@
 import {
   type CalendarSnapshot,
   type Client,
+  type DocumentSnapshot,
   type Json,
   type Locks,
   type Problem,
@@ -42,6 +43,7 @@ const people = new People();
 async function clash(ben: SharedDocument<Event>, leading: Client, document: SharedDocument<Event>) {
   await goOffline(leading);
   document.set("/title", "Mine");
+  document.set("/location", "My room");
   ben.set("/title", "Theirs");
   await ben.saved();
   leading.connect();
@@ -956,6 +958,36 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     ]);
     expect(conflicts).toHaveLength(3);
   });
+
+  test.each([
+    ["merge", "overwrote", 0],
+    ["ask", "refused", 2],
+  ] as const)(
+    "what a following tab made in a document that was deleted, told when it is there again, leaves what is asked there: %s",
+    async (onConflict, kind, pending) => {
+      const { wire, environment } = holding();
+      const { ben, one, first, second } = await pair(people, { two: { environment } });
+      wire.isHeld = true;
+      second.set("/title", "Lunch");
+      second.set("/description", "Bring cake");
+      await ben.delete();
+      await Promise.all([first, second].map((each) => until(each, (now) => now.view === null)));
+      ben.create({ title: "New" });
+      await until(first, (now) => now.view !== null);
+      one.open<Event>("event", ben.id, { onConflict });
+      await clash(ben, one, first);
+      wire.goOn();
+      const isTold = (now: DocumentSnapshot<Event>) => now.conflicts.some(({ path }) => path === "");
+      const { conflicts, ...rest } = await until(first, isTold);
+      expect(conflicts).toMatchObject([
+        { kind, path: "/title", mine: "Mine", theirs: "Theirs", version: 4 },
+        { kind: "merged", path: "", mine: { title: "Lunch", description: "Bring cake" }, version: 2 },
+      ]);
+      expect(rest).toMatchObject({ view: { title: "Mine", location: "My room" }, pending });
+      first.resolve(conflicts[0]?.id ?? "", "mine");
+      await until(ben, (now) => now.view?.title === "Mine" && now.view.location === "My room");
+    },
+  );
 
   test("a test that an edit makes in a following tab holds in the leading one, or nothing of it is done", async () => {
     const { two, first, second } = await pair(people, { value: { title: "Sync", tags: ["a"] } });

@@ -5,7 +5,7 @@ import { fromMerge, type Unresolved } from "../documents/conflicts.js";
 import type { DocumentState } from "../documents/state.js";
 import { merge } from "../kernel/index.js";
 
-/** The author of questions that are older than the deletion. */
+/** The author of questions that have nothing to do with the deletion: they are older, or newer. */
 const NOBODY = "";
 
 export class Losses {
@@ -29,10 +29,16 @@ export class Losses {
   onLost(tab: string, lost: Unresolved): void {
     const { state } = this;
     const { flight } = state.replicator;
-    state.conflicts = state.conflicts.filter(({ id }) => (this.#authors.get(id) ?? tab) !== tab);
+    const within = state.conflicts.filter((one) => this.#authorOf(one, tab) === tab);
+    state.conflicts = state.conflicts.filter((one) => !within.includes(one));
     flight.answeredUpTo = Math.max(flight.answeredUpTo, this.#version);
-    state.replicator.decide(false);
+    if (within.some(({ kind }) => kind === "refused")) state.replicator.decide(false);
     this.#ask(tab, { ...fromMerge(lost, this.#version), id: lost.id });
+  }
+
+  /** Of the document that is there again since the deletion `tab` hadn't seen anything. */
+  #authorOf({ id, version }: Unresolved, tab: string): string {
+    return this.#authors.get(id) ?? ((version ?? 0) > this.#version ? NOBODY : tab);
   }
 
   #ask(tab: string, question: Unresolved): void {
