@@ -549,6 +549,22 @@ describe("what was typed, and waits for another letter, while somebody else writ
     await until(ann, (now) => now.view?.title === "lu" && now.view.location === "Room 1");
   });
 
+  test.each<[string, PatchOperation, object]>([
+    [
+      "as another document",
+      { op: "replace", path: "", value: { title: "Ann's" } },
+      { kind: "dropped", theirs: "Ann's" },
+    ],
+    [
+      "as a text",
+      { op: "text", path: "/title", value: ["Ann's "] },
+      { kind: "overwrote", theirs: "Ann's l" },
+    ],
+  ])("is told, %s", async (_, written, told) => {
+    const { conflicts } = await typing({ title: "" }, "/title", (ann) => ann.edit(written));
+    expect(conflicts).toMatchObject([{ path: "/title", base: "l", mine: "lu", ...told }]);
+  });
+
   test("is asked about, where the user wants that", async () => {
     const write = (ann: SharedDocument<Event>) => ann.set("/title", "Ann's");
     const { ann, ben, conflicts } = await typing({ title: "" }, "/title", write, "ask");

@@ -5,7 +5,7 @@
  * belongs to (`epoch`), and what each answer means. Sockets, polls and the stored record all go through it.
  */
 
-import type { Json, Patch, Strategies } from "../api.js";
+import type { Json, Patch, PatchOperation, Strategies } from "../api.js";
 import {
   difference,
   emit,
@@ -14,6 +14,7 @@ import {
   lower,
   type Merged,
   merge,
+  type Operation,
   type Operations,
   type Outgoing,
   PatchError,
@@ -25,6 +26,7 @@ import type { Answer, Change, Missing } from "../wire.js";
 import { fromMerge, fromWire, type Unresolved } from "./conflicts.js";
 import { Flight, type SavedFlight } from "./flight.js";
 import { memberOf, write } from "./pieces.js";
+import { isTyping } from "./typing.js";
 
 /** The oldest base that a server takes, in versions; behind it, states are merged. */
 const REBASE_VERSIONS_MAX = 10_000;
@@ -53,6 +55,9 @@ export interface ReplicatorEvents {
   /** This edit left the view. */
   onRefused(error: Refusal, patch: Patch): void;
 }
+
+/** A patch of which each operation may have a value. */
+type Valued = readonly (PatchOperation & { value?: unknown })[];
 
 export class Replicator {
   replica: Replica | null = null;
@@ -275,19 +280,21 @@ export class Replicator {
   }
 
   receive(version: number, patch: Patch, author: string): void {
-    const met = patch.map((one) => one.op === "text" || memberOf(one));
-    this.#carry(author, () => this.replica?.receive(version, patch), met);
+    this.#carry(author, () => this.replica?.receive(version, patch), patch);
   }
 
   /**
-   * A change past what waits. In members that are `met` that goes on the base that its author saw, and the server tells what
-   * became of it; where others deleted what it was written in, it is told here.
+   * A change past what waits. What `theirs` meet of that, in its member or with another document, goes on the base that its
+   * author saw, and the server tells what became of it; where they deleted the document, it is told here.
    */
-  #carry(author: string | null, receive: () => void, met: unknown[] = []): void {
+  #carry(author: string | null, receive: () => void, theirs: Valued = []): void {
     const replica = this.replica as Replica;
     const { document, view } = replica;
     const { buffer } = replica.toJSON();
-    if (buffer.flat().some(([, path]) => met.includes(path?.[0]))) this.#promote();
+    const isMet = ([kind, path]: Operation) =>
+      !(kind === "txt" && isTyping(theirs)) &&
+      theirs.some((one) => (one.path ? memberOf(one) === path?.[0] : one.value !== null));
+    if (buffer.flat().some(isMet)) this.#promote();
     this.#by(author, receive);
     if (!buffer.length || replica.view !== null) return;
     this.flight.answeredUpTo = replica.version; // it is asked about here, with what is in flight
@@ -300,10 +307,9 @@ export class Replicator {
     const replica = this.replica as Replica;
     if (duplicate && version > replica.version) throw new GapError();
     const submitted = replica.inFlight;
-    const isFlying = submitted?.seq === seq;
     const { document } = replica;
     this.#by(null, () => replica.acknowledged(seq, version, patch));
-    if (!isFlying) return;
+    if (submitted?.seq !== seq) return;
     const { answeredUpTo } = this.flight;
     this.#settle();
     const unanswered = conflicts.filter((one) => (one.version ?? 0) > answeredUpTo);
@@ -334,8 +340,8 @@ export class Replicator {
       this.#carry(null, () => replica.reload(state, version));
       return true;
     } catch (error) {
-      if (error instanceof PatchError) return false;
-      throw error;
+      if (!(error instanceof PatchError)) throw error;
+      return false;
     }
   }
 

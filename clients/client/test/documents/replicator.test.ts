@@ -15,7 +15,7 @@ const RECORD: SavedReplicator = {
   flying: 0,
 };
 
-const write = (text: string): Patch => [{ op: "text", path: "/text", value: [text] }];
+const write = (text: string, path = "/text"): Patch => [{ op: "text", path, value: [text] }];
 
 /** Ann's client, as its record has it. */
 function restored(
@@ -176,12 +176,15 @@ describe("an array that only grows", () => {
 
 describe("what waits when others write in the same document", () => {
   const fields = { ...RECORD, replica: { ...RECORD.replica, document: { title: "", text: "", place: "" } } };
-  const replace = (path: string, value: string): Patch => [{ op: "replace", path, value }];
+  const replace = (path: string, value: Json): Patch => [{ op: "replace", path, value }];
 
   test.each<[number, string, Patch, Patch]>([
     [10, "as its author saw it, in the same member", replace("/title", "a"), replace("/title", "b")],
     [10, "as its author saw it, of a text that is another now", write("a"), replace("/text", "b")],
+    [10, "as its author saw it, of another document", replace("/title", "a"), replace("", { title: "b" })],
+    [10, "as its author saw it, of a value that is written in", replace("/title", "a"), write("b", "/title")],
     [11, "upon that, elsewhere", replace("/title", "a"), replace("/place", "b")],
+    [11, "upon that, elsewhere than a text", replace("/title", "a"), write("b")],
     [11, "upon that, of a text that both write in", write("a"), write("b")],
   ])("goes on version %i, %s", (version, _, mine, theirs) => {
     const replicator = restored(fields);
