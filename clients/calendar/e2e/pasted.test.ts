@@ -63,3 +63,19 @@ test("in a text that another program broke into lines in its way, what is typed 
   await ann.page.keyboard.type("!");
   await bob.sees("Description", "Bob: one\ntwo\nthree\nfour!\n");
 });
+
+test("two who go to such a text at once leave it as it is", async () => {
+  const lines = Array.from({ length: 200 }, (_, at) => `x ${at}`);
+  const event = await stage.make("lunch", { title: "Lunch", description: lines.join("\r\n") });
+  const [ann, bob] = [await stage.arrive("Ann", event), await stage.arrive("Bob", event)];
+  const text = lines.join("\n");
+  for (const person of [ann, bob]) await person.sees("Description", text);
+  await ann.workOffline(true);
+  await ann.putCaret("Description", 0);
+  await ann.page.keyboard.type("Ann: ");
+  await bob.putCaret("Description", text.length);
+  await bob.page.keyboard.type(" (Bob)");
+  await bob.says("saved");
+  await ann.workOffline(false);
+  for (const person of [ann, bob]) await person.sees("Description", `Ann: ${text} (Bob)`);
+});

@@ -3,10 +3,14 @@
  * it stands in.
  */
 
+import type { TextComponent } from "@collab/client/kernel";
+
 /** Control characters, halves of characters, and what turns all that follows. Texts have line breaks and tabs. */
 const UNFIT = /(?![\t\n])[\p{Cc}\p{Cs}\u202d\u202e]/gu;
 /** Other programs' line breaks, and their ends of pages. */
 const BREAKS = /\r\n?|[\v\f\x85]/g;
+/** So many lines go through an edit of each line break. */
+const LINES_MAX = 10_000;
 /** What a line has a space for. */
 const WIDE = /[\t\n\v\f\x85]/g;
 
@@ -29,6 +33,16 @@ export function fitText(text: string): string {
 
 /** Of a text of one line. */
 export const fitLine = (text: string): string => fitText(text.replace(WIDE, " "));
+
+/**
+ * What makes LF of a text's CR LF, as a `text` operation has it, in UTF-16 units. It deletes each CR by itself: two who do it at
+ * once have done it once. A text of very many lines is left as it is.
+ */
+export function withoutReturns(text: string): TextComponent[] {
+  const lines = text.split(/\r(?=\r*\n)/);
+  if (lines.length > LINES_MAX) return [];
+  return lines.slice(0, -1).flatMap((line) => [line.length, { d: 1 }]);
+}
 
 /** A paragraph without what turns the direction of what follows and isn't closed in it. */
 function closed(paragraph: string): string {

@@ -14,7 +14,7 @@ import {
 } from "@collab/react";
 import { type ChangeEvent, type ReactNode, useLayoutEffect, useMemo } from "react";
 import { Attendance } from "./attendance.js";
-import { fitLine, fitText, keepFit } from "./characters.js";
+import { fitLine, fitText, keepFit, withoutReturns } from "./characters.js";
 import { Conflicts } from "./conflicts.js";
 import { type EventDocument, fieldOf, LINE_MAX, labelOf, textOf, titleOf } from "./event.js";
 import { Heading } from "./heading.js";
@@ -154,9 +154,9 @@ function Text({ document, path, label }: FieldProps): ReactNode {
   const field = useFitField<HTMLTextAreaElement>(document, path, fitText);
   const text = useText(document, path);
   const onFocus = () => {
-    // A field has one kind of line breaks: beside others, carets would stand elsewhere in the text than in the field.
-    const fitted = fitText(text);
-    if (fitted !== text && !field.readOnly) document?.setText(path, fitted);
+    // A field counts CR LF as one character: carets would stand elsewhere in the text than in the field.
+    const value = withoutReturns(text);
+    if (value.length && !field.readOnly) document?.edit({ op: "text", path, value, unit: "utf16" });
     field.onFocus();
   };
   return (

@@ -1,7 +1,8 @@
 /** What is left of what is typed or pasted. */
 
+import { apply, lower } from "@collab/client/kernel";
 import { expect, test } from "vitest";
-import { fitLine, fitText } from "../src/characters.js";
+import { fitLine, fitText, withoutReturns } from "../src/characters.js";
 
 test("control characters and halves of characters go; other programs' line breaks are line breaks", () => {
   expect(fitText("a\u0000b\u0007c\u007fd\u009fe")).toBe("abcde");
@@ -24,4 +25,16 @@ test("what turns the direction of all that follows goes", () => {
   expect(fitText("\u2066one\ntwo\u2069")).toBe("one\ntwo\u2069");
   expect(fitText("\u2066a \u202bb\u2069")).toBe("a b\u2069");
   expect(fitText("invoice\u202eexe.pdf\u202d")).toBe("invoiceexe.pdf");
+});
+
+test("CR LF becomes LF by deletions alone", () => {
+  const edited = (text: string) => {
+    const value = withoutReturns(text);
+    expect(value.every((component) => typeof component !== "string")).toBe(true);
+    return apply(text, lower(text, [{ op: "text", path: "", value, unit: "utf16" }], {}, null));
+  };
+  expect(edited("\r\n🎉\r\n\r\nb\r\n")).toBe("\n🎉\n\nb\n");
+  expect(edited("one\ntwo\rthree\r\r\n")).toBe("one\ntwo\rthree\n");
+  expect(withoutReturns("one\ntwo")).toEqual([]);
+  expect(withoutReturns("\r\n".repeat(10_000))).toEqual([]);
 });
