@@ -14,6 +14,9 @@ const LINES_MAX = 10_000;
 /** What a line has a space for. */
 const WIDE = /[\t\n\v\f\x85]/g;
 
+/** Stands for the caret in a text: Unicode keeps it for a program's own use, so no text has it. */
+const CARET = "\uffff";
+
 const PARAGRAPH = /[^\n\u2029]+/g;
 const TURNS = /[\u202a-\u202c\u2066-\u2069]/g;
 const CLOSERS: ReadonlyMap<string | undefined, string> = new Map([
@@ -64,7 +67,8 @@ export function keepFit(
   const { value, selectionEnd } = field;
   const fitted = fit(value);
   if (isComposing || fitted === value) return;
-  const caret = fit(value.slice(0, selectionEnd ?? value.length)).length;
+  const end = selectionEnd ?? value.length;
+  const caret = fit(value.slice(0, end) + CARET + value.slice(end)).indexOf(CARET);
   field.value = fitted;
   field.setSelectionRange(caret, caret);
 }

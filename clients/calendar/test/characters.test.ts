@@ -1,8 +1,9 @@
+// @vitest-environment jsdom
 /** What is left of what is typed or pasted. */
 
 import { apply, lower } from "@collab/client/kernel";
 import { expect, test } from "vitest";
-import { fitLine, fitText, withoutReturns } from "../src/characters.js";
+import { fitLine, fitText, keepFit, withoutReturns } from "../src/characters.js";
 
 test("control characters and halves of characters go; other programs' line breaks are line breaks", () => {
   expect(fitText("a\u0000b\u0007c\u007fd\u009fe")).toBe("abcde");
@@ -37,4 +38,17 @@ test("CR LF becomes LF by deletions alone", () => {
   expect(edited("one\ntwo\rthree\r\r\n")).toBe("one\ntwo\rthree\n");
   expect(withoutReturns("one\ntwo")).toEqual([]);
   expect(withoutReturns("\r\n".repeat(10_000))).toEqual([]);
+});
+
+test("the caret stays behind what it stood behind", () => {
+  const kept = (before: string, after: string) => {
+    const field = document.createElement("textarea");
+    field.value = before + after;
+    field.setSelectionRange(before.length, before.length);
+    keepFit(field, fitText, false);
+    return [field.value.slice(0, field.selectionEnd), field.value.slice(field.selectionEnd)];
+  };
+  expect(kept("\u2067ab\u0007", " c\u2069")).toEqual(["\u2067ab", " c\u2069"]);
+  expect(kept("\u202aab", " c\nd")).toEqual(["ab", " c\nd"]);
+  expect(kept("one\v\u0007", "\u0007")).toEqual(["one\n", ""]);
 });
