@@ -34,7 +34,7 @@ def viewer_of(context: HttpContext, request: Request) -> Identity:
 def _granted(context: HttpContext, request: Request, role: Role) -> Identity:
     identity = identity_of(context, request)
     if not identity.allows(NODE, role):
-        note_refusal(context, request, identity.user_id, request.url.path, "FORBIDDEN")
+        note_refusal(context, request.method, identity.user_id, request.url.path, "FORBIDDEN")
         grant = f"{NODE}={role}"
         raise Problem(403, f"This needs a token with the grant {grant} (or *=admin).", code="FORBIDDEN")
     return identity

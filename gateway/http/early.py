@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from gateway.http.cors import Cors
-from gateway.http.headers import secure
+from gateway.http.headers import REQUEST_ID, request_id, secure
 from gateway.http.problems import Problem, response
 
 
@@ -22,4 +22,5 @@ class Early:
         """The answer to who is refused; a preflight isn't (see `Cors.early`)."""
         answer = self._cors.early(method, asked, response(problem))
         secure(answer.headers)
+        answer.headers[REQUEST_ID] = request_id(asked)
         return answer

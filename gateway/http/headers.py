@@ -46,11 +46,14 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-class RequestId:
-    """Names each request of an ASGI application: in its answer, and in whatever is logged on its behalf.
+def request_id(asked: Headers) -> str:
+    """A request's name: a proxy's X-Request-ID where it is short and plain, or a new one."""
+    given = asked.get(REQUEST_ID, "")
+    return given if PLAIN.fullmatch(given) else secrets.token_hex(8)
 
-    A proxy's X-Request-ID is kept where it is short and plain.
-    """
+
+class RequestId:
+    """Names each request of an ASGI application: in its answer, and in whatever is logged on its behalf."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,9 +62,9 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
-        request = given if PLAIN.fullmatch(given) else secrets.token_hex(8)
-        if request != given:  # for a worker that the request is passed on to
+        asked = Headers(scope=scope)
+        request = request_id(asked)
+        if request != asked.get(REQUEST_ID):  # for a worker that the request is passed on to
             scope["headers"] = [*scope["headers"], (REQUEST_ID.encode(), request.encode())]
 
         async def send_with_id(message: Message) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import h11
 import trio
 from hypercorn.events import Closed, RawData, Updated
+from hypercorn.events import Event as Incoming
 from hypercorn.protocol.events import Event
 from hypercorn.protocol.events import Response as Answer
 from hypercorn.protocol.h11 import H11Protocol
@@ -46,6 +47,12 @@ class Http1(H11Protocol):
         self._gate = gate
         self._peer = self.client
         self._is_head = False
+        self._is_gone = False
+
+    async def handle(self, event: Incoming) -> None:
+        """See hypercorn; what a peer that is gone has sent before isn't answered any more."""
+        self._is_gone |= isinstance(event, Closed)
+        await super().handle(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """There is no other."""
@@ -58,6 +65,8 @@ class Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Have a request answered: by the application, but for who isn't let in."""
+        if self._is_gone:
+            raise trio.BrokenResourceError("the peer is gone")
         self._is_head = request.method == b"HEAD"
         told = self._refused(request)
         if told is None:
@@ -76,10 +85,10 @@ class Http1(H11Protocol):
         """Answer late, so that who heeds nothing costs little. Where a body comes, which nobody reads, the
         connection ends."""
         await trio.sleep(TOLD_LATE_S)
-        if BODY_HEADERS.isdisjoint(name for name, _ in request.headers):
-            self.connection.next_event()  # the request's end
-        else:
+        if any(name in BODY_HEADERS and value != b"0" for name, value in request.headers):
             told.headers["connection"] = "close"
+        else:
+            self.connection.next_event()  # the request's end
         await self._answer(told)
         if self.connection.our_state is self.connection.their_state is h11.DONE:
             self.connection.start_next_cycle()
@@ -89,6 +98,7 @@ class Http1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         """Say that a request can't be read, as whatever is refused is told; the connection ends."""
+        self._is_head &= self.connection.our_state is not h11.IDLE  # else it is of the request before
         told = response(Problem(status_code, UNREADABLE, code="INVALID_MESSAGE"))
         told.headers["connection"] = "close"
         secure(told.headers)

@@ -79,14 +79,19 @@ def identity_of(context: HttpContext, request: Request) -> Identity:
     if not token:
         detail = "Send the header `Authorization: Bearer TOKEN`; `gateway token` makes one."
         raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"}, code="UNAUTHENTICATED")
-    try:
-        identity = context.authenticator.verify(token, context.now_s())
-    except Refusal as refusal:
-        if refusal.code != "TOKEN_EXPIRED":
-            note_refusal(context, request, "", request.client.host if request.client else "", refusal.code)
-        raise
+    identity = verified(context, token, request.method, request.client.host if request.client else "")
     request.scope[USER] = identity.user_id
     return identity
+
+
+def verified(context: HttpContext, token: str, method: str, host: str) -> Identity:
+    """Who shows this token from there; raises Refusal. A bad token is recorded; one that has ended isn't."""
+    try:
+        return context.authenticator.verify(token, context.now_s())
+    except Refusal as refusal:
+        if refusal.code != "TOKEN_EXPIRED":
+            note_refusal(context, method, "", host, refusal.code)
+        raise
 
 
 async def user_of(context: HttpContext, request: Request) -> Identity:
@@ -136,7 +141,7 @@ async def _allowed(context: HttpContext, request: Request, target: Target, role:
         if not at_least(context.resources.role(target.identity, target.resource), role):
             detail = f"The token grants it, and the authoriser doesn't: it takes {grant}."
     if detail:
-        note_refusal(context, request, target.identity.user_id, target.name, "FORBIDDEN")
+        note_refusal(context, request.method, target.identity.user_id, target.name, "FORBIDDEN")
         raise Problem(403, detail, code="FORBIDDEN")
 
 
@@ -147,14 +152,14 @@ def refusals_noted(context: HttpContext, request: Request, target: Target) -> It
         yield
     except Refusal as refusal:
         if refusal.code in NOT_ALLOWED:
-            note_refusal(context, request, target.identity.user_id, target.name, refusal.code)
+            note_refusal(context, request.method, target.identity.user_id, target.name, refusal.code)
         raise
 
 
-def note_refusal(context: HttpContext, request: Request, user_id: str, subject: str, code: str) -> None:
+def note_refusal(context: HttpContext, method: str, user_id: str, subject: str, code: str) -> None:
     """A request wasn't allowed: that is recorded."""
     if context.audit is not None:
-        context.audit.refused(f"http.{request.method}", user_id, subject, code)
+        context.audit.refused(f"http.{method}", user_id, subject, code)
 
 
 async def note_act(

@@ -16,7 +16,7 @@ from gateway.http.charging import USER
 from gateway.http.early import Early
 from gateway.http.http1 import Client
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, token_of
+from gateway.http.requests import HttpContext, token_of, verified
 from gateway.sessions.visitors import TooMany, Visitors
 
 UNAUTHORIZED = 401
@@ -48,34 +48,34 @@ class Entrance:
 
     def refused(self, client: Client, method: str, headers: Headers) -> Response | None:
         """See the protocol."""
-        too_many = self._too_many(_remote_of(client), headers.get("authorization"))
+        too_many = self._too_many(client, method, headers.get("authorization"))
         if too_many is None:
             return None
         wait = {"Retry-After": str(math.ceil(too_many.wait_s))}
         problem = Problem(429, f"{too_many.text}; wait.", headers=wait, code="RATE_LIMITED")
         return self._early.answer(method, headers, problem)
 
-    def _too_many(self, remote: str, authorization: str | None) -> TooMany | None:
-        strangers = self._visitors.strangers
+    def _too_many(self, client: Client, method: str, authorization: str | None) -> TooMany | None:
+        remote, strangers = _remote_of(client), self._visitors.strangers
         too_many = strangers.too_many(remote)
         if authorization is None:
             if too_many is None:
                 strangers.count(remote)
             return too_many
         slowed = self._visitors.bad_tokens.too_many(remote)
-        if slowed is None and too_many is not None and self._is_users(remote, authorization):
+        if slowed is None and too_many is not None and self._is_users(client, method, authorization):
             return None
         return slowed or too_many
 
-    def _is_users(self, remote: str, authorization: str) -> bool:
+    def _is_users(self, client: Client, method: str, authorization: str) -> bool:
         """Whether somebody signed in for this request; a bad token counts as one."""
         token = token_of(authorization)
         if not token:
             return False
         try:
-            self._context.authenticator.verify(token, self._context.now_s())
+            verified(self._context, token, method, client[0])
         except Refusal:
-            self._visitors.bad_tokens.count(remote)
+            self._visitors.bad_tokens.count(_remote_of(client))
             return False
         return True
 
@@ -103,8 +103,9 @@ class Visited:
         try:
             await self._app(scope, receive, counted)
         finally:
-            if USER not in scope:
-                self._visitors.strangers.count(remote)
+            strangers = self._visitors.strangers
+            if USER not in scope and strangers.too_many(remote) is None:
+                strangers.count(remote)
 
 
 def _remote_of(client: Client) -> str:

@@ -20,6 +20,7 @@ PREFLIGHT = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}
 # Four are answered, and no other for half a minute.
 FEW = {"unauthenticated_requests_per_minute": 2, "unauthenticated_requests_burst": 3}
 ANSWERED = 4
+MANY = 1_200  # half a second each: longer than a test waits
 PROXY = {"proxies": ("127.0.0.1",)}
 
 pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -105,6 +106,18 @@ async def test_who_guesses_beyond_the_limit_has_no_more_guesses(tmp_path, transp
         for text in ("came without", "came without", "were refused"):
             refused = await client.get(EVENT, headers={"Authorization": "Bearer no"})
             assert refused.status_code == 429 and text in refused.json()["detail"]
+        audit = f"http://127.0.0.1:{node.admin_port}/v1/audit"
+        found = await node.client.get(audit, params={"act": "http.GET", "subject": "127.0.0.1"})
+        assert found.json()["records"], "guesses that were looked at"
+
+
+async def test_what_a_user_asks_for_elsewhere_keeps_no_stranger_waiting_for_long(tmp_path, transport):
+    async with served(tmp_path, transport, limits=FEW) as node, stranger(node) as client:
+        for _ in range(ANSWERED + 20):
+            assert (await node.client.get("/nothing")).status_code == 404
+        refused = await client.get(DESCRIPTION)
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) <= 60
 
 
 async def test_who_asks_for_little_is_let_in_again(tmp_path, transport):
@@ -147,12 +160,13 @@ async def test_a_connection_that_was_refused_goes_on(tmp_path, transport):
         await exhausted(node)
         get = f"GET {DESCRIPTION} HTTP/1.1\r\nHost: x\r\n"
         user = f"{get}Authorization: {node.client.headers['authorization']}\r\n"
-        head = get.replace("GET", "HEAD")
+        head = get.replace("GET", "HEAD") + "Content-Length: 0\r\n"
         upgrade = f"{get}Upgrade: websocket\r\nConnection: Upgrade\r\n"
         sent = f"{get}\r\n{head}\r\n{user}\r\n{upgrade}\r\n{user}Connection: close\r\n\r\n"
         answers = (await told(node, sent.encode())).split(b"HTTP/1.1 ")[1:]
         assert [answer[:3] for answer in answers] == [b"429", b"429", b"200", b"429", b"200"]
         assert answers[1].endswith(b"\r\n\r\n")  # the answer to HEAD has no body
+        assert all(b"x-request-id: " in answer.lower() for answer in answers)
 
 
 @pytest.mark.parametrize(
@@ -180,11 +194,21 @@ async def test_whatever_comes_after_the_head_the_refusal_arrives_and_the_place_i
         await until(lambda: not node.node.metrics.http_connections)
 
 
+async def test_what_cannot_be_read_after_a_head_request_is_told_as_that(tmp_path, transport, caplog):
+    """With a body: what HEAD leaves out is that of its own answer."""
+    async with served(tmp_path, transport) as node:
+        sent = f"HEAD {DESCRIPTION} HTTP/1.1\r\nHost: x\r\n\r\nno request\r\n\r\n"
+        answers = (await told(node, sent.encode())).split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"200", b"400"]
+    assert b"INVALID_MESSAGE" in answers[1]
+    assert not [record for record in caplog.records if record.name == "gateway.http.server"]
+
+
 async def test_who_hangs_up_before_he_is_told_leaves_his_place(tmp_path, transport):
     async with served(tmp_path, transport, limits=FEW) as node:
         await exhausted(node)
         for _ in range(5):
             bare = await node.dial()
-            await bare.send(f"GET {DESCRIPTION} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await bare.send(f"GET {DESCRIPTION} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * MANY)
             await bare.stream.aclose()
         await until(lambda: not node.node.metrics.http_connections)
