@@ -17,11 +17,11 @@ from loadtest.server import end
 
 # It heeds no SIGTERM, nor does its child, which sees no end of it.
 STUBBORN = """
-import signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if sys.argv[1:]:
     subprocess.Popen([sys.executable, "-c", sys.argv[1]])
-    print("begun", flush=True)
+    os.write(1, b"begun\\n")
 time.sleep(600)
 """
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -15,7 +17,6 @@ from gateway.node import searching
 from gateway.node.cluster import LEVELS, ClusterBackend
 from gateway.node.embedded import EmbeddedBackend
 from gateway.redislink.moving import rebalance
-from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from tests.redis.parts import settings
 from tests.servers import redis_server
@@ -43,7 +44,8 @@ def test_a_lone_node_starts_without_the_clients_of_redis_and_postgresql() -> Non
 async def test_where_searches_are_off_none_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config().with_(server={"data_dir": str(tmp_path)}, search={"enabled": False})
     backend, counters = EmbeddedBackend(config), Counters()
-    monkeypatch.setattr(searching, "unix_ms", lambda: unix_ms() + 3_600_000)
+    an_hour_later = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600)
+    monkeypatch.setattr(searching, "time", an_hour_later)
     backend.measure(counters)
     assert counters.search_lag_seconds == 0
     await backend.log.aclose()
