@@ -151,7 +151,7 @@ test("a name that turns what follows it turns itself alone", async () => {
   await ann.says("saved");
   await bob.workOffline(false);
   await bob.conflict.waitFor();
-  expect(await isAfter(bob.conflict.locator("p"), " changed ")).toBe(true);
+  expect(await isAfter(bob.conflict.locator("p"), "changed ")).toBe(true);
 });
 
 test("in the month a title begins with its first word, from wherever it is read; one of spaces is none", async () => {
