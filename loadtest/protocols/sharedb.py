@@ -80,6 +80,11 @@ class Replica:
         """An own edit became this version, in a form that is still to come: hold back what follows it."""
         self._expected.add(version)
 
+    @property
+    def expected(self) -> frozenset[int]:
+        """The versions of own edits whose form is still to come: until then `document` is an older one."""
+        return frozenset(self._expected)
+
     def feed(self, spool: Sequence[Change]) -> None:
         """Apply changes in the order they arrived."""
         for change in spool:
@@ -127,6 +132,15 @@ class ShareDB(Protocol):
         if user.subscribed and crowd.resume:
             request["v"] = crowd.engine.version(user.slot)
         crowd.engine.send(user.slot, orjson.dumps(request))
+        if user.subscribed and isinstance(user.replica, Replica):
+            for version in sorted(user.replica.expected):  # asked for over a connection that went
+                self._fetch(crowd.engine, user, version - 1)
+
+    @staticmethod
+    def _fetch(engine: Engine, user: User, version: int) -> None:
+        """Ask for all operations since a version."""
+        request = {"a": "f", "c": COLLECTION, "d": user.resource_id, "v": version}
+        engine.send(user.slot, orjson.dumps(request))
 
     def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
         message = orjson.loads(payload)
@@ -178,8 +192,7 @@ class ShareDB(Protocol):
             self._keep(user, {**message, "op": sent["op"]})
         else:
             user.replica.expect(message["v"] + 1)
-            request = {"a": "f", "c": COLLECTION, "d": user.resource_id, "v": message["v"]}
-            engine.send(user.slot, orjson.dumps(request))
+            self._fetch(engine, user, message["v"])
 
     @staticmethod
     def _keep(user: User, message: dict[str, Any]) -> None:
@@ -195,7 +208,10 @@ class ShareDB(Protocol):
             crowd.send_queue(user, now)
 
     def may_send(self, engine: Engine, user: User) -> bool:
-        return not engine.oldest(user.slot)
+        """Not while an edit is unanswered, nor while the replica's document is older than what it would be
+        said to be written on."""
+        held = isinstance(user.replica, Replica) and user.replica.expected
+        return not held and not engine.oldest(user.slot)
 
     def edit(self, engine: Engine, user: User, kind: int, index: int) -> tuple[int, bytes]:
         replica = user.replica

@@ -11,6 +11,7 @@ from loadtest.protocols import json0, json1
 from loadtest.replica import ReplicaError
 from tests.loadtest.peers import verdict_of
 
+ARRIVE: dict[str, Any] = {"name": "arrive", "duration_s": 0.3, "connections": 18, "operations_per_s": 600}
 STATE: dict[str, Any] = {"title": "a", "text": "x日y", "people": [{"n": 0}, {"n": 1}]}
 
 
@@ -25,6 +26,22 @@ async def test_a_right_server_is_not_accused(protocol: str) -> None:
     assert report["connections"]["succeeded"] > 18 * 2
     assert report["latency_ms"]["delivery"]["count"] > 3 * report["counts"]["acks"]
     assert report["server"]["cpu_s"] > 0
+
+
+@pytest.mark.parametrize("protocol", ["sharedb", "sharedb-json1"])
+async def test_an_edit_is_written_on_the_version_it_names(protocol: str) -> None:
+    """Many edit one document at once: an edit that followed an answer without content was written on an
+    older document than it said, and a right server was accused of what it made of it."""
+    verdict = await verdict_of(
+        protocol,
+        "sharedb",
+        stages=[{**ARRIVE, "operations_per_s": 0}, {**ARRIVE, "name": "edit", "duration_s": 3}],
+        population={"documents": 1, "viewer_share": 0.0, "replicas": 6, "plain_share": 0.0},
+        activity={"mix": {"description": 2, "attendees": 6}, "session_s": 0.9},
+        targets={"operations_achieved_min": 0.5, "refused_max": 0.02},
+    )
+    assert (verdict["status"], verdict["reasons"]) == ("pass", [])
+    assert verdict["report"]["counts"]["acks"] > 500
 
 
 @pytest.mark.parametrize(
