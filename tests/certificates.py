@@ -21,15 +21,15 @@ class Certificate(NamedTuple):
     key: Path
 
 
-def self_signed(directory: Path) -> Certificate:
-    """For loopback, a day long."""
+def self_signed(directory: Path, hours: int = 24) -> Certificate:
+    """For loopback, so long."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(tz=UTC)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(hours=hours))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
         .sign(key, hashes.SHA256())
     )

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import promql_parser
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.admin.exposition import of_one, text
 from gateway.http.problems import STATUSES
 from gateway.runtime.metrics import METRICS, Counters
-
-DEPLOY = Path(__file__).parent.parent / "deploy"
-ALERTS = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
-RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
-DASHBOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+from tests.deploy.alerts import DASHBOARD, DEPLOY, PANELS, RULES, TARGET_LABELS, parsed, selectors
 
 # Published by Prometheus itself.
 ELSEWHERE = {"up"}
-# Given to every sample by the scrape.
-TARGET_LABELS = {"instance", "job"}
 COMPARISON = re.compile(r"(>|<|==|!=)\s*[0-9.]+$")
 
 
@@ -45,31 +33,6 @@ def published() -> dict[str, set[str]]:
 
 
 PUBLISHED = published()
-
-
-def selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
-    """Every selector of a parsed expression."""
-    if isinstance(node, promql_parser.VectorSelector):
-        yield node
-    for name in ("lhs", "rhs", "expr", "vector_selector"):
-        child = getattr(node, name, None)
-        if child is not None:
-            yield from selectors(child)
-    for child in getattr(node, "args", None) or ():
-        yield from selectors(child)
-
-
-def filled(expression: str) -> str:
-    """A panel's expression as Grafana asks it, of all nodes."""
-    variables = {"$__rate_interval": "1m", "$job": "gateway", "$instance": ".*"}
-    for name, value in variables.items():
-        expression = expression.replace(name, value)
-    return expression
-
-
-def parsed(expression: str) -> Any:
-    """The parsed expression; of a panel's, filled."""
-    return promql_parser.parse(filled(expression))
 
 
 def check(expression: str) -> None:

@@ -9,10 +9,13 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).parent.parent / "gateway"
+import pytest
+
+ROOT = Path(__file__).parent.parent
 FUNCTION_LINES_MAX = 70
 FUNCTION_LINES_MEDIAN = 6
 CLASS_LINES_MAX = 300
+PACKAGES = ("gateway", "loadtest")
 
 # A port and its only implementation have one name.
 OF_ONE_PORT = {"Endpoint": {"ports/transport.py", "sessions/endpoint.py"}}
@@ -27,14 +30,17 @@ LONG_CLASSES = {
 
 
 @cache
-def trees() -> dict[Path, ast.Module]:
-    """The modules of the gateway."""
-    return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
+def trees(package: str) -> dict[Path, ast.Module]:
+    """The modules of a package."""
+    root = ROOT / package
+    return {path.relative_to(root): ast.parse(path.read_text()) for path in sorted(root.rglob("*.py"))}
 
 
-def defined(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterator[tuple[Path, ast.AST]]:
-    """All definitions of a kind, and where they are."""
-    for path, tree in trees().items():
+def defined(
+    kind: type[ast.AST] | tuple[type[ast.AST], ...], package: str = "gateway"
+) -> Iterator[tuple[Path, ast.AST]]:
+    """All definitions of a kind in a package, and where they are."""
+    for path, tree in trees(package).items():
         for node in ast.walk(tree):
             if isinstance(node, kind):
                 yield path, node
@@ -53,13 +59,16 @@ def test_no_class_name_is_defined_twice():
     assert twice == OF_ONE_PORT
 
 
-def test_functions_are_short():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_functions_are_short(package: str):
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [(f"{path}:{node.name}", lines(node)) for path, node in defined(kinds)]
+    found = [(f"{path}:{node.name}", lines(node)) for path, node in defined(kinds, package)]
     assert [name for name, length in found if length > FUNCTION_LINES_MAX] == []
     assert median(length for _, length in found) <= FUNCTION_LINES_MEDIAN
 
 
-def test_classes_are_one_thing_each():
-    found = {node.name: lines(node) for _, node in defined(ast.ClassDef)}
-    assert {name for name, length in found.items() if length > CLASS_LINES_MAX} == set(LONG_CLASSES)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_classes_are_one_thing_each(package: str):
+    found = {node.name: lines(node) for _, node in defined(ast.ClassDef, package)}
+    long = set(LONG_CLASSES) if package == "gateway" else set()
+    assert {name for name, length in found.items() if length > CLASS_LINES_MAX} == long

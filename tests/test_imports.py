@@ -163,3 +163,15 @@ def test_what_is_read_from_the_source_is_what_is_imported():
         < layer("gateway.rooms.room")
         < layer("gateway.log.sqlite.log")
     )
+
+
+def test_what_tests_share_is_in_modules_of_its_own():
+    """A module of tests imports none of another: what both need has a name that says what it is."""
+    found = [
+        f"{path.relative_to(ROOT)} imports {node.module}"
+        for folder in ("tests", "benchmarks", "loadtest")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and ".test_" in f".{node.module}"
+    ]
+    assert found == []

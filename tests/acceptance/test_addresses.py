@@ -12,7 +12,7 @@ import pytest
 import trio
 from websockets.exceptions import InvalidStatus
 
-from tests.admission.test_addresses import version_2
+from tests.admission.proxied import version_2
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import wire
 from tests.scraped import scraped

@@ -10,21 +10,12 @@ import httpx
 import pytest
 
 from gateway.http.search import LIMIT_MAX
-from tests.acceptance.test_authoriser import (
-    GRANTS,
-    IMPATIENT,
-    asking,
-    hook,
-    http,
-    problems,
-    until_well,
-)
+from tests.acceptance.hooks import GRANTS, IMPATIENT, asking, http, problems, until_well
 from tests.clients.desk import created, signed_in
 from tests.clients.gateway import Gateway
 from tests.clients.webhook import Webhook
 from tests.waiting import until, until_equal
 
-__all__ = ["hook"]
 HIDDEN = 60  # two entries each, so more than the index is asked for at once
 
 

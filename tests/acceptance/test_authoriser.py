@@ -5,52 +5,21 @@ Over real sockets, on both transports.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import trio
 
+from tests.acceptance.hooks import GRANTS, IMPATIENT, asking, http, problems, until_well
 from tests.clients.desk import created, op, signed_in, subscribe
 from tests.clients.gateway import Gateway, gateway
-from tests.clients.webhook import Webhook, webhook
+from tests.clients.webhook import Webhook
 from tests.clients.wire import Refused, Wire
 from tests.operations import replace
 from tests.scraped import scraped
-from tests.waiting import PATIENCE_S, until, until_equal
+from tests.waiting import PATIENCE_S, until
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["fast", "portable"])
-GRANTS = {"event:*": "admin", "calendar:*": "admin"}
-IMPATIENT = {"timeout_s": 0.5}
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook("editor") as started:
-        yield started
-
-
-def asking(path: Path, hook: Webhook, transport: str = "fast", **settings: Any) -> Any:
-    """A node that asks it; `timeout_s` only where none is to come, for it runs in this process."""
-    settings = {"timeout_s": 10, **settings}
-    named = {f"authoriser__{name}": value for name, value in settings.items()}
-    return gateway(path, server__transport=transport, authoriser__url=hook.url, **named)
-
-
-async def problems(node: Gateway) -> str:
-    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
-        answer = await client.get(f"{node.admin_url}/readyz")
-    assert answer.status_code == 200
-    return " ".join(answer.json().get("problems", []))
-
-
-async def until_well(node: Gateway, wanted: bool = True) -> None:
-    async def well() -> bool:
-        return await problems(node) == ""
-
-    await until_equal(well, wanted, every_s=0.05)
 
 
 async def refused(opened: Wire, resource: str = "event:1") -> str:
@@ -59,11 +28,6 @@ async def refused(opened: Wire, resource: str = "event:1") -> str:
     if found.value.code == "UNAVAILABLE":
         assert found.value.payload["retry_after_ms"] > 0
     return found.value.code
-
-
-async def http(node: Gateway, token: str, path: str, method: str = "GET", **options: Any) -> httpx.Response:
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_S) as client:
-        return await client.request(method, node.http + path, **options)
 
 
 # --------------------------------------------------------------------------------- it holds what it says

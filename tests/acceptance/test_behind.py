@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.ports import Batch, Committed, Record
-from tests.acceptance.test_troubled_log import Disk, served
+from tests.acceptance.troubled import Disk, served
 from tests.clients.desk import created, named, signed_in, state, subscribe
 
 CHANGE = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.acceptance.test_troubled_log import InProcess, served
+from tests.acceptance.troubled import InProcess, served
 from tests.clients.desk import created, op, signed_in, submit, subscribe
 from tests.operations import replace
 

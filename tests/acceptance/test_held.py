@@ -9,6 +9,7 @@ the loop for 20 ms, what comes together for 50.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,6 +23,7 @@ import httpx
 import pytest
 import trio
 
+from tests.cli.commands import ROOT
 from tests.clients.desk import fresh, named, op, signed_in, submit, subscribe
 from tests.clients.measured import Held, MeasuredGateway, measured_gateway
 from tests.clients.transports import TRANSPORTS
@@ -467,3 +469,9 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 async def test_no_message_holds_the_loop(place: Place, attack: Callable[[Place], Awaitable[None]]) -> None:
     await attack(place)
+
+
+def test_each_attack_is_named_on_the_page_of_what_one_client_can_cost():
+    page = (ROOT / "docs" / "explanation" / "what-one-client-can-cost.md").read_text()
+    named = re.findall(r"`tests/acceptance/test_held\.py::(\w+)`", page)
+    assert set(named) == {attack.__name__ for attack in ATTACKS}

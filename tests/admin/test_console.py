@@ -19,7 +19,7 @@ from tests.clients.wire import Wire, wire
 from tests.missing import skip_or_fail
 from tests.operations import replace
 from tests.servers import redis_server
-from tests.supervisor.test_supervisor import WORKERS
+from tests.supervisor.node import WORKERS
 from tests.waiting import PATIENCE_S
 
 PACE = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.admission.addresses import HEADER_BYTES_MAX, V2_BEGIN, Proxies, neighbourhood, proxy_header
 from gateway.config import Config, ServerSettings
 from gateway.errors import ConfigError
+from tests.admission.proxied import version_2
 
 PEER = "10.0.0.7:4000"
 
@@ -50,11 +51,6 @@ def test_without_proxies_nobody_is_believed() -> None:
 def test_a_network_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"server\.proxies: 'balancer'"):
         Config().with_(server={"proxies": ("balancer",)})
-
-
-def version_2(command: int = 0x21, family: int = 0x11, body: bytes = b"", more: bytes = b"") -> bytes:
-    body = body or bytes([1, 2, 3, 4, 10, 0, 0, 7]) + (77).to_bytes(2) + (80).to_bytes(2)
-    return V2_BEGIN + bytes([command, family]) + (len(body) + len(more)).to_bytes(2) + body + more
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from benchmarks.predictions import (
 )
 from loadtest.capacity.fits import Estimate
 from loadtest.schedule import Schedule
+from tests.loadtest.calibrations import calibration, exact, point
 from tests.loadtest.reports import report
-from tests.loadtest.test_capacity import calibration, exact, point
 
 CASE = {case.name: case for case in CASES}
 

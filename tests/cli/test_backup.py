@@ -27,8 +27,8 @@ from gateway.runtime.clock import unix_ms
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
 from tests.contracts.log_contract import record
-from tests.log.sqlite.test_log import file_size_max
-from tests.log.test_damage import LETTER, become_format_1, changed, filled_log
+from tests.log.damaged import LETTER, become_format_1, changed, filled_log
+from tests.log.sqlite.parts import file_size_max
 from tests.scraped import scraped, until_scraped
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.waiting import PATIENCE_S, until

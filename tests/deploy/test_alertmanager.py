@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from tests.debian import program
+from tests.deploy.alerts import DEPLOY, RULES
 from tests.servers import ServerProcess, check_http, free_port
-from tests.test_deploy import DEPLOY, RULES
 from tests.waiting import PATIENCE_S, until_equal
 
 FILE = DEPLOY / "alertmanager.yml"

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from tests.cli.commands import gateway, served
-from tests.deploy.test_containers import VARIANTS, check, of_kind, rendered, settings_of
-from tests.deploy.test_service import DEPLOY, SETTINGS, UNIT, complaints, systemd_analyze
+from tests.deploy.manifests import VARIANTS, check, of_kind, rendered, settings_of
+from tests.deploy.units import DEPLOY, SETTINGS, UNIT, complaints, systemd_analyze
 from tests.servers import redis_server
 
 SERVICE, TIMER = DEPLOY / "gateway-backup.service", DEPLOY / "gateway-backup.timer"

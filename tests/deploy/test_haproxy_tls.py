@@ -20,7 +20,7 @@ from tests.deploy.haproxy import TLS_CONFIGURATION
 from tests.deploy.nodes import Cluster
 from tests.deploy.nodes import cluster as without_tls
 from tests.docs.markdown import blocks
-from tests.docs.test_commands import printed_by, programs
+from tests.docs.programs import printed_by, programs
 from tests.servers import free_port
 from tests.waiting import PATIENCE_S, until_equal
 

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 from gateway.config import Config, load
 from gateway.runtime.interpreter import DESCRIPTORS_RESERVED
 from tests.cli.commands import gateway, served
-from tests.debian import program
-from tests.missing import Missing, skip_or_fail
+from tests.deploy.units import SETTINGS, UNIT, complaints, unit
 from tests.waiting import PATIENCE_S
-
-DEPLOY = Path(__file__).parent.parent.parent / "deploy"
-UNIT, SETTINGS = DEPLOY / "gateway.service", DEPLOY / "gateway.toml"
-
-
-def unit() -> configparser.SectionProxy:
-    parser = configparser.RawConfigParser(strict=True)
-    parser.optionxform = str
-    parser.read_string(UNIT.read_text())
-    return parser["Service"]
 
 
 async def test_the_unit_starts_a_command_with_options_that_exist():
@@ -54,24 +40,6 @@ def test_its_settings_are_valid_for_a_lone_node_and_with_what_is_commented_out_f
     config = load(cluster)
     assert (config.server.workers, config.server.proxies) == (2, ("10.0.0.7",))
     assert config.redis.urls and config.postgres.dsn and config.auth.secret_file
-
-
-def systemd_analyze(*words: str) -> subprocess.CompletedProcess[str]:
-    """What systemd says of a unit or a time."""
-    try:
-        found = program("systemd-analyze", "systemd")
-    except LookupError as error:
-        skip_or_fail(Missing(str(error)))
-    return subprocess.run([found, *words], capture_output=True, text=True, check=False)
-
-
-def complaints(*units: Path, directory: Path) -> list[str]:
-    """What systemd finds wrong with these, once what they start is there."""
-    for unit in units:
-        text = unit.read_text().replace("/opt/gateway/bin/gateway", sys.executable)
-        (directory / unit.name).write_text(text)
-    checked = systemd_analyze("verify", "--man=no", *(str(directory / unit.name) for unit in units))
-    return [line for line in checked.stderr.splitlines() if any(unit.name in line for unit in units)]
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from itertools import pairwise
 from pathlib import Path
@@ -10,28 +9,14 @@ from typing import Any
 
 from helm_python import parse_set_string
 
-from tests.cli.commands import ROOT, Server, served
-from tests.deploy.test_containers import check, of_kind, rendered
+from tests.cli.commands import ROOT, served
+from tests.deploy.manifests import check, of_kind, rendered
 from tests.docs.markdown import lines
-from tests.docs.test_commands import printed_by, programs, succeed
+from tests.docs.programs import programs, retitle, succeed, title
 from tests.servers import redis_server, shared_postgres
 
 PAGE = ROOT / "docs" / "how-to" / "back-up.md"
 DATA = "/var/lib/gateway"
-
-
-async def title(server: Server, folder: Path) -> str:
-    reach = " ".join(server.reach())
-    watched = await printed_by(f"gateway watch event:1 --once --user ann {reach}", folder)
-    found: str = json.loads(watched)["document"]["title"]
-    return found
-
-
-async def retitle(server: Server, folder: Path, text: str) -> None:
-    patch = json.dumps({"op": "add", "path": "/title", "value": text})
-    reach = " ".join(server.reach())
-    printed = await printed_by(f"gateway edit event:1 --create '{patch}' {reach}", folder)
-    assert "event:1 is at version" in printed, printed
 
 
 async def test_the_page_on_backups_as_it_is_typed(tmp_path: Path) -> None:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import takewhile
-from pathlib import Path
-from subprocess import STDOUT
 
 import click
 import pytest
-import trio
 
 from gateway.cli import gateway
-from tests.cli.commands import COMMAND_TIMEOUT_S, ROOT, environment, served
+from tests.cli.commands import ROOT, served
 from tests.docs.markdown import Block, blocks, commands, named, pages, typed
+from tests.docs.programs import printed_by, programs
 
 README = ROOT / "README.md"
 DEPLOY = ROOT / "docs" / "how-to" / "deploy.md"
@@ -72,24 +68,6 @@ VARYING = (
     (re.compile(r":[0-9]{4,5}\b"), ":PORT"),
 )
 
-# Stands for curl, which a machine need not have.
-CURL = """
-import ssl, sys, httpx
-method, headers, url, verify = "GET", {}, "", True
-words = iter(sys.argv[1:])
-for word in words:
-    if word == "-X":
-        method = next(words)
-    elif word == "-H":
-        name, _, value = next(words).partition(": ")
-        headers[name] = value
-    elif word == "--cacert":
-        verify = ssl.create_default_context(cafile=next(words))
-    elif word != "-s":
-        url = word
-print(httpx.request(method, url, headers=headers, verify=verify).text)
-"""
-
 
 def shown(block: str) -> list[tuple[str, str]]:
     """(command, what it prints) of a console block."""
@@ -100,35 +78,6 @@ def comparable(text: str) -> str:
     for pattern, name in VARYING:
         text = pattern.sub(name, text)
     return text
-
-
-def programs(folder: Path) -> None:
-    """Executables `gateway`, `python` and `curl` that are this environment's."""
-    (folder / "curl.py").write_text(CURL)
-    words = {"gateway": "-m gateway", "python": "", "curl": str(folder / "curl.py")}
-    for name, arguments in words.items():
-        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
-        (folder / name).chmod(0o755)
-
-
-async def printed_by(script: str, folder: Path, **variables: str) -> str:
-    with trio.fail_after(2 * COMMAND_TIMEOUT_S):
-        done = await trio.run_process(
-            ["sh", "-c", script],
-            capture_stdout=True,
-            stderr=STDOUT,
-            check=False,
-            cwd=folder,
-            env=environment(PATH=f"{folder}:{os.environ['PATH']}", **variables),
-        )
-    return done.stdout.decode()
-
-
-async def succeed(folder: Path, *typed: str, **variables: str) -> str:
-    """What these lines print, typed into one shell; each has to succeed."""
-    printed = await printed_by("set -e\n" + "\n".join(typed) + "\necho well", folder, **variables)
-    assert printed.endswith("well\n"), printed
-    return printed
 
 
 def steps(found: list[Block]) -> Iterator[tuple[str, str]]:

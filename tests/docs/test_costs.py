@@ -15,10 +15,3 @@ def test_each_test_that_is_named_is_there():
     assert len(named) > 40
     for file, name in named:
         assert f"def {name}(" in (ROOT / file).read_text(), f"{file} has no {name}"
-
-
-def test_each_attack_that_holds_no_loop_is_named():
-    from tests.acceptance.test_held import ATTACKS
-
-    named = {name for file, name in TEST.findall(PAGE.read_text()) if file.endswith("test_held.py")}
-    assert named == {attack.__name__ for attack in ATTACKS}

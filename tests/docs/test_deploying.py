@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -16,23 +15,15 @@ from helm_python import parse_set_string
 
 from tests.cli.commands import ROOT, served
 from tests.debian import program
-from tests.deploy.test_containers import check, of_kind, pod_of, rendered, settings_of
+from tests.deploy.manifests import check, of_kind, pod_of, rendered, settings_of
 from tests.docs.markdown import blocks, lines
-from tests.docs.test_commands import programs, succeed
-from tests.docs.test_operating import ann_on
+from tests.docs.programs import after, ann_on, programs, succeed
 from tests.monitoring.prometheus import RULES, hurried
-from tests.monitoring.test_rollout import watched
+from tests.monitoring.rollout import watched
 from tests.servers import redis_server, shared_postgres
 
 HOW_TO = ROOT / "docs" / "how-to"
 DEPLOY, CONTAINERS, UPGRADE = (HOW_TO / f"{name}.md" for name in ("deploy", "containers", "upgrade"))
-
-
-def after(command: str, *words: str) -> list[str]:
-    """The words of a command behind those that it begins with."""
-    found = shlex.split(command)
-    assert found[: len(words)] == list(words), command
-    return found[len(words) :]
 
 
 @contextmanager

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.cli.commands import ROOT, Server, served
-from tests.clients.wire import Wire, wire
 from tests.docs.markdown import commands, lines
-from tests.docs.test_commands import printed_by, programs
+from tests.docs.programs import ann_on, printed_by, programs
 
 PAGE = ROOT / "docs" / "how-to" / "operate.md"
 ENDLESS = re.compile(r"^gateway trace ")
-
-
-@asynccontextmanager
-async def ann_on(server: Server, shown: str = "") -> AsyncIterator[Wire]:
-    """She looks at event 42."""
-    async with wire(server.url, shown or await server.token("ann"), extended=True) as opened:
-        await opened.take("AUTH_ACK")
-        await opened.send("AUTH", {"client_id": "ann-1", "protocol": 1})
-        await opened.take("AUTH_ACK")
-        await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "42"})
-        yield opened
 
 
 async def typed(server: Server, folder: Path, words: list[str]) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 from tests.cli.commands import ROOT, served
 from tests.clients.wire import wire
 from tests.docs.markdown import blocks, commands
-from tests.docs.test_commands import programs, succeed
-from tests.docs.test_deploying import after
+from tests.docs.programs import after, programs, succeed
 
 PAGE = ROOT / "docs" / "tutorial" / "shared-form.md"
 

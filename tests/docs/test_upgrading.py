@@ -15,8 +15,7 @@ import pytest
 from gateway.log.sqlite.log import DATABASE
 from tests.cli.commands import ROOT, running, served
 from tests.docs.markdown import lines
-from tests.docs.test_backing_up import retitle, title
-from tests.docs.test_commands import programs, succeed
+from tests.docs.programs import programs, retitle, succeed, title
 from tests.servers import redis_server, shared_postgres
 
 PAGE = ROOT / "docs" / "how-to" / "upgrade.md"

@@ -9,8 +9,8 @@ import httpx
 
 from tests.cli.commands import gateway, served
 from tests.http.cluster import nodes, servers
+from tests.http.listing import july, listed
 from tests.http.node import served as node_served
-from tests.http.test_lists import july, listed
 from tests.servers import redis_server, shared_postgres
 from tests.waiting import PATIENCE_S, until, until_equal
 

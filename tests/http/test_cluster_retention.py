@@ -26,7 +26,7 @@ from gateway.ports.retention import Excess, RetentionRule
 from gateway.wire.announcement import Announcement
 from tests.http.cluster import Where, servers
 from tests.http.node import Served, served
-from tests.http.test_retention import (
+from tests.http.retained import (
     EVENT,
     gone,
     gone_with_its_last_name,
@@ -37,7 +37,7 @@ from tests.http.test_retention import (
     taken_unseen,
     written,
 )
-from tests.http.test_search import until_found
+from tests.http.searching import until_found
 from tests.search.server import shared_search_server
 from tests.servers import redis_server, shared_postgres
 from tests.waiting import PATIENCE_S, until

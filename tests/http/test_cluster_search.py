@@ -9,7 +9,7 @@ import trio
 
 from tests.http.cluster import nodes, servers
 from tests.http.node import Served
-from tests.http.test_search import until_found
+from tests.http.searching import until_found
 from tests.search.faults import MODES, Faults
 from tests.search.server import shared_search_server
 from tests.waiting import PATIENCE_S, until

@@ -13,7 +13,7 @@ from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record, Snapshot
 from gateway.ports.retention import Excess
 from tests.http.node import Served, served
-from tests.http.test_search import until_found
+from tests.http.searching import until_found
 from tests.waiting import PATIENCE_S, until, until_equal
 
 EVENT = "/v1/resources/event/42"

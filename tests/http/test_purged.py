@@ -13,7 +13,7 @@ from gateway.http import authorship
 from gateway.node.resources import HubResources
 from gateway.ports.resources import Resource
 from tests.http.node import Served
-from tests.http.test_search import EVENT, searchable, until_found
+from tests.http.searching import EVENT, searchable, until_found
 from tests.waiting import until, until_equal
 
 # Each character, four bytes of UTF-8, is nowhere else.

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
-import trio
 
-from gateway.cli.client import GatewayLink
 from gateway.errors import ConfigError
 from gateway.hub import retention
-from gateway.hub.names import NamedVersion, NamedVersions
 from gateway.hub.retention import DAY_MS, Policy
 from gateway.log.backup_file import BackupReader, readable
 from gateway.log.sqlite.log import DATABASE, SqliteLog
@@ -22,12 +18,22 @@ from gateway.node import searching
 from gateway.node.resources import HubResources
 from gateway.ports import Batch, ClientKey, Record, Snapshot
 from gateway.ports.retention import Excess, PastSubmission, RetentionRule
-from tests.http.node import Served, served
-from tests.http.test_search import until_found
+from tests.http.node import served
+from tests.http.retained import (
+    EVENT,
+    asked,
+    gone,
+    gone_with_its_last_name,
+    known_again,
+    looking,
+    named_while_history_goes,
+    submitted,
+    taken_unseen,
+    written,
+)
+from tests.http.searching import until_found
 from tests.log.formats import BACK_TO_2, BACK_TO_3, BACK_TO_4
-from tests.waiting import PATIENCE_S, until_equal
 
-EVENT = "/v1/resources/event/42"
 CALENDAR = "/v1/resources/calendar/42"
 
 
@@ -36,22 +42,6 @@ def _at_once(monkeypatch):
     monkeypatch.setattr(retention, "FIRST_S", 0.0)
     monkeypatch.setattr(retention, "INTERVAL_S", 0.1)
     monkeypatch.setattr(searching, "START_DELAY_S", 0.0)
-
-
-async def written(node: Served, url: str, count: int, after: int = 0) -> None:
-    for number in range(after + 1, after + count + 1):
-        assert (await node.client.put(url, json={"title": f"title {number}"})).is_success
-
-
-async def gone(node: Served, url: str, upto: int) -> None:
-    """Until these versions are gone."""
-
-    async def first() -> int:
-        history = (await node.client.get(f"{url}/history")).json()
-        version: int = history["changes"][0]["version"]
-        return version
-
-    await until_equal(first, upto + 1, every_s=0.05)
 
 
 async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
@@ -193,18 +183,6 @@ async def test_a_resource_that_cannot_be_rebuilt_keeps_nobody_elses_history(tmp_
     assert sorted(text.split()[3] for text in told) == ["event:a-damaged", "event:a-named", "event:b-odd"]
 
 
-ANSWERS = ("SUBSCRIBE_ACK", "OP_ACK", "UNDO_ACK", "ERROR")
-
-
-async def asked(link: GatewayLink, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a message."""
-    await link.send(kind, payload, "asked")
-    with trio.fail_after(PATIENCE_S):
-        while (message := await link.receive())["type"] not in ANSWERS:
-            pass
-    return message
-
-
 async def test_who_was_away_for_longer_than_history_lasts_is_told_the_way_out(tmp_path):
     """An edit on a base that went, and an UNDO of a change that went; the connection goes on."""
     resource = {"resource": "event", "resource_id": "42"}
@@ -232,41 +210,6 @@ async def test_who_was_away_for_longer_than_history_lasts_is_told_the_way_out(tm
             assert now["payload"]["version"] == 12, now
 
 
-MINE = [{"op": "replace", "path": "/title", "value": "mine"}]
-
-
-async def taken_unseen(node: Served) -> None:
-    """One edit (`seq` 1) makes version 2; its author is gone before the answer."""
-    await written(node, EVENT, 1)
-    async with node.linked("away") as away:
-        await asked(away, "SUBSCRIBE", {"resource": "event", "resource_id": "42"})
-        edit = {"resource_type": "event", "resource_id": "42", "client_id": "away", "seq": 1}
-        taken = await asked(away, "OP", {**edit, "version": 1, "operations": MINE})
-        assert taken["payload"]["version"] == 2, taken
-
-
-async def known_again(node: Served) -> None:
-    """The author comes back: whatever it does about its edit, it is told that it was taken."""
-    named = {"resource_type": "event", "resource_id": "42", "client_id": "away"}
-    async with node.linked("away") as away:
-        answer = await asked(away, "SUBSCRIBE", {"resource": "event", "resource_id": "42", "version": 1})
-        told = answer["payload"]
-        assert (answer["type"], told.get("seq_last")) == ("SUBSCRIBE_ACK", 1), answer
-        head = told["version"]
-
-        async def sent(version: int, seq: int) -> dict[str, Any]:
-            edit = {**named, "version": version, "seq": seq, "operations": MINE}
-            found: dict[str, Any] = (await asked(away, "OP", edit))["payload"]
-            return found
-
-        again = await sent(1, 1)
-        assert (again.get("version"), again.get("duplicate")) == (2, True), again
-        merged = await sent(head, 1)
-        assert (merged.get("code"), merged["version"]) == ("SEQ_REUSED", 2), merged
-        fresh = await sent(head, 2)
-        assert fresh["version"] == head + 1, fresh
-
-
 async def test_a_submission_is_known_though_its_change_went(tmp_path):
     """Its author was away, and no room was open, while a rule of few changes took what it had made."""
     async with served(tmp_path, "portable", search={"enabled": False}) as node:
@@ -277,12 +220,6 @@ async def test_a_submission_is_known_though_its_change_went(tmp_path):
         await gone(node, EVENT, 11)
     async with served(tmp_path, "portable", **kept) as node:
         await known_again(node)
-
-
-def submitted(version: int, client_id: str = "c") -> Record:
-    """A change whose `seq` is its version, made at a hundred times that."""
-    body = b'{"version":%d,"operations":[]}' % version
-    return Record(version, body, "ann", client_id, version, f"digest {version}", version * 100, None)
 
 
 async def test_what_is_known_of_submissions_whose_changes_went(tmp_path):
@@ -330,61 +267,6 @@ async def test_a_log_of_before_submissions_were_kept_goes_on(tmp_path):
     await log.aclose()
     with BackupReader(tmp_path / DATABASE) as reader:
         assert reader.submissions("event:1") == [PastSubmission("ann", "c", 1, 1, "digest 1", 100)]
-
-
-def looking(node: Served, kept: Policy, now_ms: Callable[[], int]) -> retention.Retention:
-    """Retention of this node by a rule, at a time."""
-    keeper = node.node._backend.keeper
-    assert keeper is not None
-    names, log = node.node._resources.names, node.node.hub.log
-    return retention.Retention(log, keeper, names, lambda: kept.of(now_ms()), lambda: now_ms() - DAY_MS)
-
-
-async def named_while_history_goes(node: Served, kept: Policy) -> None:
-    """Version 3 gets a name after it was found that nobody gave it one, and before it goes."""
-    of = NamedVersions.of
-
-    async def of_before(names: NamedVersions, resource: str) -> list[NamedVersion]:
-        found = await of(names, resource)
-        if not found:
-            assert (await node.client.put(f"{EVENT}/versions/Late", json={"version": 3})).is_success
-        return found
-
-    look = looking(node, kept, node.node.hub.wall_ms)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NamedVersions, "of", of_before)
-        for _ in range(2):
-            await look.look()
-    assert look.changes == 6
-    named = (await node.client.get(EVENT, params={"named": "Late"})).json()
-    assert named["document"] == {"title": "title 3"}, named
-    # One that is there no more gets none.
-    late = await node.client.put(f"{EVENT}/versions/Later", json={"version": 4})
-    assert (late.status_code, late.json()["code"]) == (410, "VERSION_TOO_OLD"), late.text
-    assert [item["name"] for item in (await node.client.get(f"{EVENT}/versions")).json()["versions"]] == [
-        "Late"
-    ]
-
-
-async def gone_with_its_last_name(node: Served, kept: Policy) -> None:
-    """Version 3 has two names when its history goes: it stays until both are other ones', or nobody's."""
-    for name in ("First", "Second"):
-        assert (await node.client.put(f"{EVENT}/versions/{name}", json={"version": 3})).is_success
-    look = looking(node, kept, node.node.hub.wall_ms)
-    await look.look()
-    assert look.changes == 6
-    assert (await node.client.delete(f"{EVENT}/versions/First")).is_success
-    third = (await node.client.get(EVENT, params={"version": 3})).json()
-    assert third["document"] == {"title": "title 3"}, third
-    assert (await node.client.put(f"{EVENT}/versions/Second", json={"version": 6})).is_success
-    assert (await node.client.get(EVENT, params={"version": 3})).status_code == 410
-    # What all others are rebuilt from stays, and so does what has its history.
-    assert (await node.client.delete(f"{EVENT}/versions/Second")).is_success
-    assert (await node.client.put(f"{EVENT}/versions/Third", json={"version": 8})).is_success
-    assert (await node.client.delete(f"{EVENT}/versions/Third")).is_success
-    for version in range(6, 11):
-        found = (await node.client.get(EVENT, params={"version": version})).json()
-        assert found["document"] == {"title": f"title {version}"}, found
 
 
 async def test_a_version_whose_history_went_goes_with_its_last_name(tmp_path):

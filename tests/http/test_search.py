@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,9 +15,8 @@ from gateway.log.sqlite.log import DATABASE
 from gateway.node import searching
 from gateway.runtime.metrics import Counters
 from tests.http.node import Served, served
-from tests.waiting import PATIENCE_S, until, until_equal
-
-EVENT = "/v1/resources/event/42"
+from tests.http.searching import EVENT, searchable, until_found
+from tests.waiting import PATIENCE_S, until_equal
 
 
 @pytest.fixture(autouse=True)
@@ -25,30 +24,11 @@ def _at_once(monkeypatch):
     monkeypatch.setattr(searching, "START_DELAY_S", 0.0)
 
 
-@asynccontextmanager
-async def searchable(tmp_path):
-    async with served(tmp_path, "portable") as node:
-        yield node
-
-
 async def search(node: Served, headers: dict[str, str] | None = None, **query: Any) -> list[dict[str, Any]]:
     answer = await node.client.get("/v1/search", params=query, headers=headers)
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
     return items
-
-
-async def until_found(node: Served, count: int, **query: Any) -> list[dict[str, Any]]:
-    """What is found once it is so many; the indexer is a moment behind."""
-    found: list[dict[str, Any]] = []
-
-    async def so_many() -> bool:
-        answer = await node.client.get("/v1/search", params=query)
-        found[:] = answer.json()["items"] if answer.status_code == 200 else ()
-        return answer.status_code == 200 and len(found) == count
-
-    await until(so_many, f"{count} are found", every_s=0.05)
-    return found
 
 
 async def test_documents_and_changes_are_found_by_words_people_and_kind(tmp_path):

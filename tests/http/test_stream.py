@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import trio
 
-from gateway.http.stream import Pending, RequestStream
-
-
-@contextmanager
-def connected(
-    received: bytes = b"", stall_s: float = 5.0
-) -> Iterator[tuple[RequestStream, trio.SocketStream]]:
-    """A stream, and its peer."""
-    ours, theirs = trio.socket.socketpair()
-    ours.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
-    try:
-        yield RequestStream(trio.SocketStream(ours), ours, received, stall_s, 0.2), trio.SocketStream(theirs)
-    finally:
-        ours.close()
-        theirs.close()
+from gateway.http.stream import Pending
+from tests.http.streams import connected
 
 
 async def test_what_was_read_before_comes_first():

@@ -12,7 +12,7 @@ from gateway.hub.lane import YIELD_APPENDS, YIELD_MAX_S, Lane
 from gateway.hub.turn import INTERVAL_YIELDS
 from gateway.ports import Pacing
 from gateway.rooms.room import Room
-from tests.hub.test_recovery import Cluster
+from tests.hub.recovered import Cluster
 
 APPEND_S = 0.01
 YIELD_S = APPEND_S * YIELD_APPENDS

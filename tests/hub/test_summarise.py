@@ -17,7 +17,7 @@ from gateway.log.sqlite.log import DATABASE
 from gateway.log.sqlite.summaries import INDEX
 from gateway.runtime import timeslice
 from tests.http.node import served
-from tests.log.sqlite.test_summaries import garble
+from tests.log.sqlite.parts import garble
 
 WITHOUT_SEARCH = {"search": {"enabled": False}}
 

@@ -27,10 +27,9 @@ from loadtest.cli import main
 from loadtest.coordinator import run
 from loadtest.options import Action, Options, Progress, RunError
 from loadtest.scenario import Scenario, parse
-from tests.loadtest.test_convictions import Drill
+from tests.loadtest.drill import REFERENCE, Drill
 from tests.waiting import PATIENCE_S
 
-REFERENCE = Path(__file__).with_name("reference.py")
 SECRET = secrets.token_hex(32).encode()
 LISTENS = re.compile(r"agent: listens on (\S+)")
 

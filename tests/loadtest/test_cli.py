@@ -17,11 +17,11 @@ import trio
 from click.testing import CliRunner, Result
 
 from loadtest.cli import main
+from tests.loadtest.calibrations import calibration
+from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
-from tests.loadtest.test_capacity import calibration
-from tests.loadtest.test_web import until_shown
+from tests.loadtest.shown import until_shown
 
-REFERENCE = Path(__file__).with_name("reference.py")
 SCENARIO = """
 description = "a second of edits"
 [[stages]]

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +21,11 @@ from loadtest.evidence import COUNTED
 from loadtest.generators import LocalGenerator
 from loadtest.options import Action, Control, Options, Progress, RunError
 from loadtest.preflight import PreflightError
-from loadtest.recorder import INTERVAL_S
-from loadtest.scenario import Scenario, parse
+from loadtest.scenario import Scenario
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
 from tests.clients.transports import TRANSPORTS
+from tests.loadtest.drill import REFERENCE, UNHURRIED, Drill, scenario, stages
 from tests.waiting import until
-
-REFERENCE = Path(__file__).with_name("reference.py")
-
-
-# What isn't about a generator or server that is late: no machine is too slow for it.
-UNHURRIED = {"lag_p99_ms_max": 60_000, "missed_max": 1.0, "drain_s": 20}
-
-
-def stages(connections: int, rate: float, duration_s: float) -> list[dict[str, Any]]:
-    arrive = {"name": "arrive", "duration_s": 0.2, "connections": connections, "operations_per_s": 0}
-    return [arrive, {**arrive, "name": "edit", "duration_s": duration_s, "operations_per_s": rate}]
-
-
-def scenario(**changes: Any) -> Scenario:
-    base: dict[str, Any] = {
-        "name": "trial",
-        "description": "",
-        "stages": stages(18, 150, 1.8),
-        "population": {"documents": 3, "viewer_share": 0.34, "replicas": 2},
-        "activity": {"mix": {"title": 3, "times": 1, "undo": 1}, "presence_per_user_s": 0.5},
-        "targets": {"delivery_p95_ms": 60_000, "operations_achieved_min": 0.9},
-        "generator": UNHURRIED,
-    }
-    return parse({**base, **changes})
 
 
 def command(fault: str = "none", one_in: int = 97) -> list[str]:
@@ -116,26 +91,6 @@ async def test_a_drill_that_takes_longer_than_the_load_is_waited_for() -> None:
     report = await run(Options(scenario(), actions=[Action("slow", 1.0, drill)]))
     (told,) = report["disruptions"]
     assert (ended, told["name"], told["until_s"] > told["at_s"] + 7) == ([True], "slow", True)
-
-
-class Drill:
-    """A drill of a minute, which does something once the load is over."""
-
-    def __init__(self, made: Scenario, do: Callable[[], object]) -> None:
-        self.ended = False
-        self._do, self._wanted = do, made.duration_s / INTERVAL_S
-        self._played = 0
-
-    def watch(self, progress: Progress) -> None:
-        """The run's `on_progress`."""
-        self._played = len(progress.intervals)
-
-    async def act(self) -> None:
-        await until(lambda: self._played >= self._wanted - 1, within_s=math.inf)  # the test has its bound
-        await trio.sleep(1.5)
-        self._do()
-        await trio.sleep(60)
-        self.ended = True
 
 
 async def test_a_run_is_stopped_while_it_waits_for_a_drill() -> None:

@@ -14,7 +14,7 @@ from loadtest.engine.pure import INDEX, NUMBER, VERSION
 from loadtest.protocols.collab import SEQS_KEPT, Collab
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
-from tests.loadtest.test_engine import ACCEPTED, NAMES, Bench, read_frame
+from tests.loadtest.bench import ACCEPTED, NAMES, Bench, read_frame
 
 LATE, PRESENCE, TITLE, TEXT = 1_000_000_000, len(EDIT_KINDS), 0, 3
 SCRIPT = b'{"n":"' + NUMBER + b'","v":' + VERSION + b',"x":"' + INDEX + b'"}'

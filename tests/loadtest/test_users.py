@@ -11,7 +11,7 @@ import pytest
 from loadtest.coordinator import run
 from loadtest.options import Options, RunError
 from loadtest.users import Target, handshake, with_offer
-from tests.loadtest.test_convictions import REFERENCE, scenario
+from tests.loadtest.drill import REFERENCE, scenario
 
 MINE = """
 def edit(kind, index, document):

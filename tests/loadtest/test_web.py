@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,9 +17,9 @@ from loadtest.options import Control, Options, Progress
 from loadtest.scenario import Scenario, parse
 from loadtest.web.server import WebError, address_of, serving
 from loadtest.web.state import State
-from tests.waiting import PATIENCE_S, until
+from tests.loadtest.drill import REFERENCE
+from tests.loadtest.shown import ask, until_shown
 
-REFERENCE = Path(__file__).with_name("reference.py")
 STEER = {"X-Loadtest": "1"}
 
 
@@ -39,38 +37,9 @@ def scenario(duration_s: float) -> Scenario:
     )
 
 
-def ask(url: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-    """(status, body) of a GET, or of a POST where there is something to send."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
-    try:
-        sent = None if body is None else json.dumps(body)
-        connection.request("GET" if body is None else "POST", path, sent, headers or {})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
-
-
-async def get(url: str, path: str = "/state") -> dict[str, Any]:
-    status, body = await trio.to_thread.run_sync(ask, url, path)
-    assert status == 200
-    found: dict[str, Any] = json.loads(body)
-    return found
-
-
 async def press(url: str, action: str) -> None:
     status, body = await trio.to_thread.run_sync(ask, url, "/control", {"action": action}, STEER)
     assert status == 200, body
-
-
-async def until_shown(url: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The state of a page once this holds of it."""
-
-    async def found() -> dict[str, Any] | None:
-        state = await get(url)
-        return state if holds(state) else None
-
-    return await until(found, every_s=0.1)
 
 
 async def watched(made: Scenario, watch: Callable[[str], Any]) -> tuple[dict[str, Any], State]:

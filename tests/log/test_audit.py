@@ -16,7 +16,7 @@ from gateway.log.sqlite.audit import DATABASE, SqliteAudit
 from gateway.runtime.metrics import Counters
 from tests.contracts.audit_contract import ALL, AuditContract, entry, faults
 from tests.doubles.audit import MemoryAudit
-from tests.node.test_audit import trail
+from tests.node.audit import trail
 from tests.proxy import tcp_proxy
 from tests.servers import shared_postgres
 from tests.waiting import until

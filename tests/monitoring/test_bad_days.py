@@ -22,12 +22,12 @@ import trio
 
 from gateway.runtime.metrics import METRICS
 from tests.cli.commands import Server
+from tests.deploy.alerts import PANELS, RULES, TARGET_LABELS, parsed, selectors
 from tests.monitoring import traffic
 from tests.monitoring.cluster import MAXMEMORY, Cluster, cluster
 from tests.monitoring.prometheus import Prometheus
 from tests.servers import RedisServer
-from tests.supervisor.test_supervisor import kill, workers
-from tests.test_deploy import PANELS, RULES, TARGET_LABELS, parsed, selectors
+from tests.supervisor.node import kill, workers
 from tests.transport.wire import RawClient
 
 Troubled = TypeVar("Troubled")

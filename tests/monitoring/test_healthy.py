@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from tests.clients.webhook import webhook
+from tests.deploy.alerts import PANELS, filled
 from tests.monitoring import traffic
 from tests.monitoring.cluster import cluster
 from tests.monitoring.prometheus import RULES, hurried
-from tests.test_deploy import PANELS, filled
 
 EDITS = 300
 # One slow scrape, or one lag, is seen for less than that; the day lasts longer.

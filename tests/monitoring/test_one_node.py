@@ -8,18 +8,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.log.backup_series import BACKUP_MARK
+from tests.certificates import self_signed
 from tests.cli.commands import gateway, served
 from tests.clients.webhook import webhook
 from tests.clients.wire import Refused, wire
 from tests.monitoring.prometheus import RULES, hurried, prometheus
 from tests.scraped import scraped
 from tests.servers import free_port
-from tests.transport.portable.test_transport import certificate
 
 
 async def test_a_certificate_that_ends_soon_and_a_node_that_keeps_starting_are_told(tmp_path):
     port = free_port()
-    soon, key = certificate(tmp_path, hours=72)
+    soon, key = self_signed(tmp_path, hours=72)
     words = ("--admin-port", str(port), "--tls-cert", str(soon), "--tls-key", str(key))
     async with prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text(), "2m")) as watching:
         started_s = 0.0
@@ -33,7 +33,7 @@ async def test_a_certificate_that_ends_soon_and_a_node_that_keeps_starting_are_t
 
 
 async def test_a_certificate_that_lasts_is_told_and_silent(tmp_path):
-    lasting, key = certificate(tmp_path, hours=90 * 24)
+    lasting, key = self_signed(tmp_path, hours=90 * 24)
     words = ("--tls-cert", str(lasting), "--tls-key", str(key))
     async with served(tmp_path / "data", *words) as node:
         ends_s = (await scraped(node.admin)).value("gateway_certificate_ends_timestamp_seconds")

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from tests.debian import program
+from tests.deploy.alerts import PANELS, RULES, filled
 from tests.monitoring.prometheus import RULES as FILE
-from tests.test_deploy import PANELS, RULES, filled
 
 NODE = 'job="gateway", instance="n1"'
 SERVER = f'{NODE}, server="r1"'

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from gateway.config import AuditSettings
 from gateway.errors import LogUnavailable
-from gateway.node.audit import DAY_MS, GATHER_S, WRITE_TIMEOUT_S, AuditTrail
-from gateway.ports.audit import AuditEntry, AuditRecord, AuditSearch, AuditStore
+from gateway.node.audit import DAY_MS, GATHER_S, WRITE_TIMEOUT_S
+from gateway.ports.audit import AuditEntry, AuditRecord, AuditSearch
 from gateway.runtime.metrics import Counters
 from tests.doubles.audit import MemoryAudit
+from tests.node.audit import trail
 
 ALL = AuditSearch(1000, after=0)
 
@@ -51,15 +50,6 @@ class GoingOn(Hanging):
             with trio.CancelScope(shield=True):
                 await MemoryAudit.append(self, entries, tried)
             raise
-
-
-@asynccontextmanager
-async def trail(store: AuditStore, counters: Counters, **settings: float) -> AsyncIterator[AuditTrail]:
-    made = AuditTrail("n1", store, AuditSettings(**settings), counters, lambda: 1000 * DAY_MS)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(made.run)
-        yield made
-        nursery.cancel_scope.cancel()
 
 
 async def test_an_act_is_written_when_it_returns():

@@ -9,8 +9,10 @@ from typing import Any
 import redis
 import trio
 
+from gateway.bus.redis import RedisBus
 from gateway.config import Config
 from gateway.redislink.shards import Shards
+from tests.contracts.bus_contract import Inbox
 from tests.servers import shared_redis, shared_redis_cluster
 
 
@@ -50,3 +52,14 @@ def flush(*ports: int) -> None:
     for port in ports:
         with redis.Redis("127.0.0.1", port) as client:
             client.flushall()
+
+
+@asynccontextmanager
+async def listening(shards: Shards, inbox: Inbox) -> AsyncIterator[RedisBus]:
+    """A bus that runs over these shards."""
+    async with trio.open_nursery() as nursery:
+        bus = RedisBus(shards)
+        bus.attach(inbox)
+        await nursery.start(bus.run)
+        yield bus
+        nursery.cancel_scope.cancel()

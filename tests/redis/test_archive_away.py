@@ -20,10 +20,9 @@ from gateway.redislink.keys import partition_of
 from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import NOW_MS, ROOM, committed, filled
+from tests.redis.node import archive_all, client, node
 from tests.redis.parts import flush, fresh, running, settings
-from tests.redis.test_flushed import archive_all, node
-from tests.redis.test_redis_archive import Worker, worker
-from tests.redis.test_trimmed import client
+from tests.redis.worker import Worker, worker
 from tests.servers import postgres_server, redis_server, shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG
 from tests.waiting import PATIENCE_S, until

@@ -17,11 +17,10 @@ from gateway.errors import LogUnavailable
 from gateway.log.redis.log import RedisLog
 from gateway.ports import Bus
 from gateway.redislink.keys import keys_of
-from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import ROOM, BusContract, Inbox
 from tests.contracts.log_contract import committed, filled
 from tests.proxy import tcp_proxy
-from tests.redis.parts import fresh, running, settings
+from tests.redis.parts import fresh, listening, running, settings
 from tests.servers import RedisServer, redis_server
 from tests.waiting import PATIENCE_S, until
 
@@ -197,14 +196,3 @@ async def two_nodes(
             listening(right, inbox) as hearer,
         ):
             yield speaker, hearer, inbox, server
-
-
-@asynccontextmanager
-async def listening(shards: Shards, inbox: Inbox) -> AsyncIterator[RedisBus]:
-    """A bus that runs over these shards."""
-    async with trio.open_nursery() as nursery:
-        bus = RedisBus(shards)
-        bus.attach(inbox)
-        await nursery.start(bus.run)
-        yield bus
-        nursery.cancel_scope.cancel()

@@ -23,7 +23,7 @@ from gateway.wire.announcement import MAGIC_BEFORE, Announcement
 from gateway.wire.checksum import damage
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.redis.parts import client, fresh, running
-from tests.redis.test_redis_archive import alone, versions, worker
+from tests.redis.worker import alone, versions, worker
 from tests.servers import shared_postgres
 
 KEYS = keys_of(ROOM, 256)

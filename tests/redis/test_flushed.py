@@ -11,82 +11,18 @@ import pytest
 import trio
 
 from gateway import ot
-from gateway.admission import Features
-from gateway.bus.redis import RedisBus
 from gateway.config import Config
-from gateway.hub.hub import Hub
-from gateway.log.archive import Archiver
-from gateway.log.postgres.archive import PostgresArchive, migrate
-from gateway.log.redis.log import RedisLog
-from gateway.log.redis.outboxes import RedisOutbox
+from gateway.log.postgres.archive import migrate
 from gateway.ports import Record
 from gateway.rooms.window import entries_of
-from gateway.runtime.clock import unix_ms
-from gateway.runtime.metrics import Counters
-from gateway.sessions.endpoint import Endpoint
-from tests.redis.parts import flush, fresh, running
+from tests.redis.node import RESOURCE, Node, archive_all, node
+from tests.redis.parts import flush, fresh
 from tests.servers import shared_postgres, shared_redis
-from tests.simulation.cluster import CONFIG, RULES, Passport
-from tests.simulation.network import Group
-from tests.simulation.user import RESOURCE_ID, User
+from tests.simulation.cluster import CONFIG
+from tests.simulation.user import User
 from tests.waiting import PATIENCE_S, until
 
-RESOURCE = f"event:{RESOURCE_ID}"
 EDITS_PER_S = 10.0
-
-
-class Node:
-    """One worker: the real hub and gate over real Redis; its users' wires are simulated."""
-
-    alive = True
-
-    def __init__(
-        self, name: str, config: Config, log: RedisLog, bus: RedisBus, store: PostgresArchive | None
-    ):
-        self.counters = Counters()
-        self.connections: dict[object, None] = {}
-        self.log = log
-        self.store = store
-        self.bus = bus
-        self.hub = Hub(
-            config,
-            log,
-            bus,
-            RULES,
-            self.counters,
-            Group,
-            wall_ms=unix_ms,  # as the log has it, which forgets seqs by the time in them
-            now_s=trio.current_time,
-        )
-        self.gate = Endpoint(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
-
-
-@asynccontextmanager
-async def node(name: str, config: Config, dsn: str | None) -> AsyncIterator[Node]:
-    async with running(config) as shards, trio.open_nursery() as nursery:
-        store = None if dsn is None else PostgresArchive(dsn)
-        bus = RedisBus(shards)
-        found = Node(name, config, RedisLog(shards, config, store), bus, store)
-        await nursery.start(bus.run)
-        await nursery.start(found.hub.run)
-        nursery.start_soon(found.gate.sweep)
-        yield found
-        nursery.cancel_scope.cancel()
-    if store is not None:
-        await store.aclose()
-
-
-async def archive_all(config: Config, dsn: str) -> None:
-    """Bring what is in the outboxes to the archive."""
-    async with running(config) as shards:
-        outbox, store = RedisOutbox(shards, config), PostgresArchive(dsn)
-        while len(await outbox.take(1)) < config.redis.partitions:
-            pass
-        archiver = Archiver(outbox, store)
-        while await archiver.step():
-            pass
-        await outbox.release()
-        await store.aclose()
 
 
 class Editing:

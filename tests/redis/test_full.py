@@ -15,7 +15,7 @@ import trio
 from tests.cli.commands import Server, gateway, served
 from tests.scraped import until_scraped
 from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
-from tests.supervisor.test_supervisor import metrics
+from tests.supervisor.node import metrics
 from tests.waiting import PATIENCE_S, until
 
 LIMIT_BYTES = 10 << 20

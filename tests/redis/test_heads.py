@@ -14,8 +14,7 @@ from gateway.redislink import chains as chains_module
 from gateway.redislink.chains import Chains
 from tests.contracts.bus_contract import ROOM, Inbox
 from tests.contracts.log_contract import committed, filled
-from tests.redis.parts import fresh, running
-from tests.redis.test_bus import listening
+from tests.redis.parts import fresh, listening, running
 from tests.waiting import until
 
 PERIOD_S = 10.0

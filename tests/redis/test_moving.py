@@ -24,8 +24,8 @@ from gateway.redislink.routing import ShardTopology, StoredTable
 from tests.cli.commands import gateway
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, batch, committed, filled, history
+from tests.redis.leases import Leases
 from tests.redis.parts import running, settings
-from tests.redis.test_presence import Leases
 from tests.redis.writers import busy, judge
 from tests.servers import RedisServer, redis_server
 from tests.waiting import until

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -13,10 +12,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway.bus.redis_presence import RedisPresence
-from gateway.config import Config
 from gateway.redislink import keys
 from tests.proxy import tcp_proxy
-from tests.redis.parts import fresh, running, settings
+from tests.redis.leases import Leases, node
+from tests.redis.parts import fresh, settings
 from tests.servers import redis_server
 from tests.waiting import until, until_equal
 
@@ -25,30 +24,6 @@ LONG = {**QUICK, "node_lease_s": 30.0}  # who has it isn't lost because the mach
 # With `run_fast`.
 FAST = {"node_check_s": 1.0, "connect_timeout_s": 60.0, "command_timeout_s": 600.0}
 ROOM = "event:42"
-
-
-class Leases:
-    """A listener that keeps what it's told."""
-
-    def __init__(self) -> None:
-        self.lost: list[str] = []
-        self.lapses = 0
-
-    def on_node_lost(self, node: str) -> None:
-        self.lost.append(node)
-
-    def on_lease_lapsed(self) -> None:
-        self.lapses += 1
-
-
-@asynccontextmanager
-async def node(config: Config, name: str) -> AsyncIterator[tuple[RedisPresence, Leases]]:
-    async with running(config) as shards, trio.open_nursery() as nursery:
-        presence, leases = RedisPresence(shards, name), Leases()
-        presence.attach(leases)
-        await nursery.start(presence.run)
-        yield presence, leases
-        nursery.cancel_scope.cancel()
 
 
 async def present(presence: RedisPresence, resource: str = ROOM) -> dict[str, bytes]:

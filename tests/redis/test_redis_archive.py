@@ -3,69 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import trio
 
-from gateway.config import Config
-from gateway.log.archive import Archiver, Mark
-from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.archive import Mark
+from gateway.log.postgres.archive import migrate
 from gateway.log.redis.log import RedisLog
-from gateway.log.redis.outboxes import CALLS_AT_ONCE, HEADS_A_CALL, RedisOutbox
+from gateway.log.redis.outboxes import CALLS_AT_ONCE, HEADS_A_CALL
 from gateway.ports import Absent, Batch, ClientKey, Committed, Duplicates, Failed, Forked, Snapshot
 from gateway.redislink.keys import idle, keys_of, outbox, partition_of, tag
 from gateway.redislink.link import Link
-from gateway.redislink.shards import Shards
-from tests.contracts.log_contract import NOW_MS, ROOM, batch, committed, filled, record
+from tests.contracts.log_contract import ROOM, batch, committed, filled, record
 from tests.redis.parts import client, flush, fresh, running
+from tests.redis.worker import alone, versions, worker
 from tests.servers import shared_postgres, shared_redis
 from tests.waiting import until
-
-
-class Worker(NamedTuple):
-    """What one worker of a cluster has of log and archive."""
-
-    log: RedisLog
-    outbox: RedisOutbox
-    archiver: Archiver
-    store: PostgresArchive
-    shards: Shards
-
-    async def archive(self) -> None:
-        """Take every partition, and move all that waits."""
-        await self.hold()
-        while await self.archiver.step():
-            pass
-
-    async def hold(self) -> None:
-        while len(await self.outbox.take(1)) < 256:
-            pass
-
-
-@asynccontextmanager
-async def worker(config: Config, dsn: str) -> AsyncIterator[Worker]:
-    async with running(config) as shards:
-        store, taken = PostgresArchive(dsn), RedisOutbox(shards, config)
-        try:
-            log = RedisLog(shards, config, store, wall_ms=lambda: NOW_MS)
-            yield Worker(log, taken, Archiver(taken, store), store, shards)
-        finally:
-            await store.aclose()
-
-
-@asynccontextmanager
-async def alone(**values: Any) -> AsyncIterator[Worker]:
-    with shared_postgres().database() as dsn:
-        migrate(dsn)
-        async with worker(fresh("any", **values), dsn) as found:
-            yield found
-
-
-def versions(records: Sequence[Any]) -> list[int]:
-    return [found.version for found in records]
 
 
 async def test_the_archive_asks_for_few_things_at_once_so_that_appends_get_their_turn(monkeypatch) -> None:

@@ -3,74 +3,22 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
-import orjson
 import trio
 
 from gateway.errors import LogTrimmed
 from gateway.log.postgres.archive import migrate
 from gateway.node.backends import backend_of
 from tests.proxy import tcp_proxy
+from tests.redis.node import NAMED, RESOURCE, Client, Node, client, node
 from tests.redis.parts import fresh
-from tests.redis.test_flushed import RESOURCE, Node, node
 from tests.servers import shared_postgres
 from tests.simulation.cluster import CONFIG
-from tests.simulation.network import Link
-from tests.simulation.user import RESOURCE_ID
 from tests.waiting import PATIENCE_S
 
 EDITS = 24
-NAMED = {"resource_id": RESOURCE_ID, "resource_type": "event"}
-
-
-class Client:
-    """Says one thing at a time and waits for the answer to it."""
-
-    def __init__(self, name: str, link: Link) -> None:
-        self.name = name
-        self._link = link
-
-    async def ask(self, kind: str, answers: tuple[str, ...], **payload: Any) -> dict[str, Any]:
-        self._link.say(orjson.dumps({"type": kind, "id": f"{self.name}-{kind}", "payload": payload}))
-        while True:
-            message = orjson.loads(await self._link.receive())
-            if message["type"] in answers:
-                return {"type": message["type"], **message["payload"]}
-
-    async def edit(self, version: int, title: str) -> dict[str, Any]:
-        operation = {"op": "add", "path": "/title", "value": title}
-        if version == 0:
-            operation = {"op": "add", "path": "", "value": {"title": title}}
-        named = {**NAMED, "client_id": self.name, "version": version}
-        return await self.ask("OP", ("OP_ACK", "ERROR"), **named, operation=operation)
-
-    async def told(self, kind: str) -> dict[str, Any]:
-        """What it gets next of this kind."""
-        while True:
-            message = orjson.loads(await self._link.receive())
-            if message["type"] == kind:
-                payload: dict[str, Any] = message["payload"]
-                return payload
-
-    async def subscribe(self, **seen: int) -> dict[str, Any]:
-        resource = {"resource": "event", "resource_id": RESOURCE_ID}
-        return await self.ask("SUBSCRIBE", ("SUBSCRIBE_ACK", "ERROR"), **resource, **seen)
-
-
-@asynccontextmanager
-async def client(name: str, where: Node) -> AsyncIterator[Client]:
-    link = Link(random.Random(name), where.counters)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.run, where)
-        found = Client(name, link)
-        await found.ask("AUTH", ("AUTH_ACK",), token=name, client_id=name)
-        await found.subscribe()
-        yield found
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

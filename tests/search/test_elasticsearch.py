@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from benchmarks import elasticsearch
-from tests.search.test_opensearch import ServerContract
+from tests.search.server_contract import ServerContract
 
 HEAP_MB = 384
 

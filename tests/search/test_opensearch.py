@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from itertools import count
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,40 +12,12 @@ from gateway.config import SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.search.opensearch import Answer, OpenSearchIndex
 from gateway.log.search.rest import HttpRest
-from gateway.ports.search import EVERYTHING, Erasure, SearchIndex, Wanted
+from gateway.ports.search import EVERYTHING, Erasure, Wanted
 from gateway.runtime import timeslice
 from gateway.search.texts import PIECE_LENGTH_MAX
-from tests.search.contract import SearchContract, change, ids
+from tests.search.contract import change, ids
 from tests.search.server import shared_search_server
-
-NUMBERS = count(1)
-
-
-@asynccontextmanager
-async def opened(url: str = "") -> AsyncIterator[OpenSearchIndex]:
-    """A new index there, on the shared server where no other is named."""
-    rest = HttpRest(SearchSettings(url=url or shared_search_server().url))
-    index = OpenSearchIndex(rest, f"test-{next(NUMBERS)}")
-    await index.make()
-    yield index
-    await index.drop()
-    await rest.aclose()
-
-
-class ServerContract(SearchContract):
-    """The contract of indexes on the server at `url`."""
-
-    def url(self) -> str:
-        raise NotImplementedError
-
-    @asynccontextmanager
-    async def index(self) -> AsyncIterator[SearchIndex]:
-        async with opened(self.url()) as index:
-            yield index
-
-    async def seen(self, index: SearchIndex) -> None:
-        assert isinstance(index, OpenSearchIndex)
-        await index.refresh()
+from tests.search.server_contract import NUMBERS, ServerContract, opened
 
 
 class TestOpenSearch(ServerContract):

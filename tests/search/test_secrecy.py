@@ -25,7 +25,7 @@ from gateway.search.terms import terms_of
 from gateway.sessions.authoriser_troubles import AuthoriserTroubles
 from gateway.sessions.visible import Visible
 from tests.search.contract import change, document
-from tests.search.test_opensearch import opened
+from tests.search.server_contract import opened
 
 NAMES = st.sampled_from(["a", "a-1", "a-2", "b", "b~1", "ab", "A", "_", "1"])
 TYPES = st.sampled_from(["event", "events", "calendar"])

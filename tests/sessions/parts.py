@@ -142,4 +142,10 @@ async def desk(config: Config = CONFIG, authoriser: Authoriser | None = None) ->
         yield made
 
 
-__all__ = ["CONFIG", "START_MS", "Client", "Desk", "desk", "desks"]
+def one(said, kind):
+    """The payload of the only message of its kind."""
+    [payload] = [payload for found, payload in said if found == kind]
+    return payload
+
+
+__all__ = ["CONFIG", "START_MS", "Client", "Desk", "desk", "desks", "one"]

@@ -10,8 +10,7 @@ from gateway.hub.summarise import instant_ms
 from gateway.ports.summaries import Cursor
 from gateway.sessions import children
 from tests.rooms.parts import EVENT
-from tests.sessions.parts import CONFIG, Office, desk, desks
-from tests.sessions.test_handlers import one
+from tests.sessions.parts import CONFIG, Office, desk, desks, one
 
 WORK = {"resource": "calendar", "resource_id": "work", "children": True}
 

@@ -12,8 +12,7 @@ from gateway.errors import LogTrimmed, LogUnavailable
 from gateway.hub.overload import WINDOW_S
 from gateway.sessions import authentication
 from tests.rooms.parts import CREATE, titled
-from tests.sessions.parts import CONFIG, Office, desk
-from tests.sessions.test_handlers import one
+from tests.sessions.parts import CONFIG, Office, desk, one
 
 A, B = titled("a")[0], titled("b")[0]
 

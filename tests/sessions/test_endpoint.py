@@ -14,7 +14,7 @@ from gateway.http.server import HttpServer
 from gateway.ports import HttpService, Rejection, UpgradeRequest
 from gateway.sessions.handoff import SessionState
 from gateway.sessions.session import ClientSession
-from tests.http.test_stream import connected
+from tests.http.streams import connected
 from tests.rooms.parts import Reader, titled
 from tests.sessions.parts import CONFIG, Office, desk
 

@@ -10,14 +10,7 @@ import trio
 
 from gateway.runtime import timeslice
 from tests.rooms.parts import EVENT, titled
-from tests.sessions.parts import CONFIG, desk
-
-
-def one(said, kind):
-    """The payload of the only message of its kind."""
-    [payload] = [payload for found, payload in said if found == kind]
-    return payload
-
+from tests.sessions.parts import CONFIG, desk, one
 
 # ------------------------------------------------------------------------------------------------ AUTH
 

@@ -20,8 +20,7 @@ from gateway.sessions.endpoint import CPU_MUCH_S
 from gateway.sessions.metered import Metered
 from tests.held import Held
 from tests.rooms.parts import CONFIG
-from tests.sessions.parts import desk
-from tests.sessions.test_handlers import one
+from tests.sessions.parts import desk, one
 
 UNITS = CONFIG.limits.edit_work_max
 # What a step may hold the loop for: an edit's whole budget, with room for the pure kernel's slowness.

@@ -20,7 +20,7 @@ from tests.clients.wire import wire
 from tests.scraped import until_scraped
 from tests.servers import postgres_server, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
-from tests.supervisor.test_supervisor import WORKERS, metrics
+from tests.supervisor.node import WORKERS, metrics
 from tests.waiting import PATIENCE_S, until
 
 

@@ -8,7 +8,7 @@ import trio
 from tests.cli.commands import Server, served
 from tests.servers import redis_server
 from tests.supervisor.crowd import Author, Crowd
-from tests.supervisor.test_supervisor import metrics
+from tests.supervisor.node import metrics
 from tests.waiting import PATIENCE_S
 
 EDITORS = 10

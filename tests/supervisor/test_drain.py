@@ -16,7 +16,7 @@ from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import Closed, Message, Wire, wire
 from tests.proxy import tcp_proxy
 from tests.servers import redis_server
-from tests.supervisor.test_supervisor import WORKERS
+from tests.supervisor.node import WORKERS
 from tests.waiting import PATIENCE_S
 
 

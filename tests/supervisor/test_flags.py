@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from tests.cli.commands import Finished, Server, gateway, served
 from tests.clients.wire import Closed, Wire, wire
 from tests.operations import replace
 from tests.servers import redis_server
-from tests.supervisor.test_supervisor import WORKERS, metrics
-from tests.waiting import PATIENCE_S, until, until_equal
+from tests.supervisor.node import WORKERS, admitted, metrics, until_admitted
+from tests.waiting import PATIENCE_S
 
 
 async def flags(server: Server, *words: str, signer: Server | None = None) -> Finished:
@@ -29,17 +28,6 @@ async def flags(server: Server, *words: str, signer: Server | None = None) -> Fi
 async def subscribed(opened: Wire, resource_id: str, **seen: Any) -> dict[str, Any]:
     await opened.take("AUTH_ACK")
     return await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": resource_id, **seen})
-
-
-async def admitted(server: Server, bearer: str) -> bool:
-    async with wire(server.url, bearer) as opened:
-        await until(lambda: opened.of_type("AUTH_ACK") or opened.close_code is not None)
-        return opened.close_code is None
-
-
-async def until_admitted(server: Server, bearer: str, wanted: bool = True) -> None:
-    """Each worker hears of a flag by itself."""
-    await until_equal(partial(admitted, server, bearer), wanted, every_s=0.05)
 
 
 async def resumes(server: Server, bearer: str, epoch: int) -> dict[str, Any]:

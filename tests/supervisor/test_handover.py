@@ -24,7 +24,7 @@ from gateway.transport.siblings import Place
 from tests.cli.commands import Server
 from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Wire, wire
-from tests.supervisor.test_supervisor import metrics, node, on, restarted, workers
+from tests.supervisor.node import metrics, node, on, restarted, workers
 from tests.waiting import PATIENCE_S, until, until_equal
 
 pytestmark = pytest.mark.skipif("fast" not in TRANSPORTS, reason="needs the fast transport")

@@ -14,7 +14,7 @@ import trio
 
 from tests.cli.commands import Server, served
 from tests.servers import redis_server
-from tests.supervisor.test_supervisor import node, workers
+from tests.supervisor.node import node, workers
 from tests.waiting import PATIENCE_S, until
 
 CALLERS = 16

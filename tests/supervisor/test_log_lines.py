@@ -13,7 +13,7 @@ from gateway.log.search.embedded import INDEX
 from tests.cli.commands import START_TIMEOUT_S, served
 from tests.clients.wire import wire
 from tests.servers import redis_server
-from tests.supervisor.test_supervisor import WORKERS
+from tests.supervisor.node import WORKERS
 from tests.waiting import PATIENCE_S, until
 
 CONTENT = "the-words-of-a-person"

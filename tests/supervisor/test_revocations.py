@@ -18,8 +18,7 @@ from tests.cli.commands import Finished, Server, gateway, served
 from tests.clients.wire import Wire, wire
 from tests.operations import replace
 from tests.servers import redis_server
-from tests.supervisor.test_flags import admitted, until_admitted
-from tests.supervisor.test_supervisor import WORKERS, metrics
+from tests.supervisor.node import WORKERS, admitted, metrics, until_admitted
 from tests.waiting import PATIENCE_S, until
 
 

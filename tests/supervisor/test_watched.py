@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.clients.wire import Wire, wire
 from tests.scraped import scraped, until_scraped
-from tests.supervisor.test_supervisor import SPREAD, node, on
+from tests.supervisor.node import SPREAD, node, on
 from tests.waiting import PATIENCE_S
 
 EDIT = {"op": "add", "path": "", "value": {"title": "Lunch"}}

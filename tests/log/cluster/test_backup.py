@@ -25,7 +25,7 @@ from gateway.redislink.link import pack
 from gateway.redislink.shards import Call
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import ROOM, append, batch, record
-from tests.log.sqlite.test_log import opened
+from tests.log.sqlite.parts import opened
 from tests.redis.parts import fresh
 from tests.servers import shared_postgres
 

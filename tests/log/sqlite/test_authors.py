@@ -23,7 +23,7 @@ from gateway.ports.retention import Excess, RetentionRule
 from tests.contracts.log_contract import ROOM, batch, committed, filled, nonce, record
 from tests.doubles.log import MemoryLog
 from tests.log.formats import BACK_TO_3, BACK_TO_4
-from tests.log.sqlite.test_log import opened
+from tests.log.sqlite.parts import opened
 
 ROOMS = (ROOM, "event:7")
 # Who edits how often: one all the time, one hardly ever, one never with a seq.

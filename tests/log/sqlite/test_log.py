@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -21,28 +19,11 @@ from gateway.log.sqlite import writer as sqlite_writer
 from gateway.log.sqlite.log import DATABASE, LOCK, DirectoryLock, SqliteLog
 from gateway.ports import Batch, ClientKey, Committed, Failed, OpLog, Record, Snapshot
 from gateway.ports.retention import Excess
-from tests.contracts.log_contract import (
-    ROOM,
-    LogContract,
-    append,
-    batch,
-    committed,
-    filled,
-    history,
-    record,
-)
+from tests.contracts.log_contract import ROOM, LogContract, append, batch, committed, filled, history, record
+from tests.log.sqlite.parts import file_size, file_size_max, opened
 from tests.log.writer_process import ROOMS
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-@asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[SqliteLog]:
-    log = SqliteLog(directory)
-    try:
-        yield log
-    finally:
-        await log.aclose()
 
 
 class TestSqliteLog(LogContract):
@@ -162,23 +143,6 @@ async def heads_of(directory: Path) -> list[int]:
 
 
 # -------------------------------------------------------------------------------- disks that fail
-
-
-def file_size(path: Path) -> int:
-    return path.stat().st_size
-
-
-@contextmanager
-def file_size_max(size: int) -> Iterator[None]:
-    """Writes beyond this size of a file fail, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 async def test_a_disk_that_fails_refuses_appends_and_loses_nothing(tmp_path: Path) -> None:

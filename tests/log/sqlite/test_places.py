@@ -23,7 +23,7 @@ from gateway.log.sqlite.watermark import Watermark
 from gateway.ports import Batch, Committed, Duplicates, Opening, Stale
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.log.formats import BACK_TO_4
-from tests.log.sqlite.test_log import file_size, file_size_max, opened
+from tests.log.sqlite.parts import file_size, file_size_max, opened
 
 OTHER = "event:7"
 

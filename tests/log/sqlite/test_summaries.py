@@ -18,6 +18,7 @@ from gateway.ports import Batch, Record
 from gateway.ports.search import Scope
 from gateway.ports.summaries import Behind, Listing, Summary
 from tests.contracts.summaries_contract import DAY_MS, SummariesContract, event
+from tests.log.sqlite.parts import garble
 
 
 async def made(tmp_path):
@@ -107,13 +108,6 @@ async def test_who_may_read_little_never_has_it_look_at_the_rest(tmp_path):
     assert max(taken) < 300, taken
     await summaries.aclose()
     await log.aclose()
-
-
-def garble(path: Path) -> None:
-    """All but the header of a database."""
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"x" * (path.stat().st_size - 4096))
 
 
 async def made_anew(summaries: SqliteSummaries, wanted: Listing) -> None:

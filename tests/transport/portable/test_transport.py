@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import socket
 import ssl
@@ -13,9 +11,6 @@ import pytest
 import trio
 import websockets
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from websockets.trio.client import connect
 
 from gateway.config import Config
@@ -23,6 +18,7 @@ from gateway.errors import ConfigError
 from gateway.runtime.metrics import Counters
 from gateway.transport.listening import RenewedCertificate
 from gateway.transport.portable.transport import PortableTransport
+from tests.certificates import self_signed
 from tests.contracts.transport_contract import Core, TransportContract
 from tests.transport.wire import Gone, RawClient, request
 from tests.waiting import PATIENCE_S
@@ -33,42 +29,12 @@ class TestPortableTransport(TransportContract):
         return PortableTransport(config, counters)
 
 
-def certificate(directory: Path, hours: int = 1) -> tuple[Path, Path]:
-    """A self-signed certificate of 127.0.0.1, which ends in so many hours, and its key: two PEM files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway.test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=hours))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = directory / "cert.pem", directory / "key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file
-
-
 def with_tls(cert: Path | str, key: Path | str) -> Config:
     return Config().with_(server={"port": 0, "tls_cert": str(cert), "tls_key": str(key)})
 
 
 async def test_it_serves_tls_and_drops_who_speaks_plainly(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path)
+    cert, key = self_signed(tmp_path)
     counters = Counters()
     transport = PortableTransport(with_tls(cert, key), counters)
     core = Core(transport)
@@ -95,9 +61,9 @@ async def test_it_serves_tls_and_drops_who_speaks_plainly(tmp_path: Path) -> Non
 
 
 async def test_a_certificate_that_was_replaced_serves_the_next_connection(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path)
+    cert, key = self_signed(tmp_path)
     (tmp_path / "new").mkdir()
-    new_cert, new_key = certificate(tmp_path / "new")
+    new_cert, new_key = self_signed(tmp_path / "new")
     transport = PortableTransport(with_tls(cert, key), Counters())
     old, new = (ssl.create_default_context(cafile=str(path)) for path in (cert, new_cert))
     async with trio.open_nursery() as nursery:
@@ -121,9 +87,9 @@ def ends_s(path: Path) -> float:
 async def test_the_end_that_is_told_is_that_of_the_certificate_in_use(
     tmp_path: Path, autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cert, key = certificate(tmp_path)
+    cert, key = self_signed(tmp_path)
     (tmp_path / "new").mkdir()
-    new_cert, new_key = certificate(tmp_path / "new", hours=90 * 24)
+    new_cert, new_key = self_signed(tmp_path / "new", hours=90 * 24)
     old_s, new_s = ends_s(cert), ends_s(new_cert)
     counters = Counters()
     renewed = RenewedCertificate(with_tls(cert, key).server, counters)
@@ -145,9 +111,9 @@ async def test_the_end_that_is_told_is_that_of_the_certificate_in_use(
 
 
 def test_files_that_are_no_certificate_are_a_configuration_error(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path)
+    cert, key = self_signed(tmp_path)
     (tmp_path / "other").mkdir()
-    _, other_key = certificate(tmp_path / "other")
+    _, other_key = self_signed(tmp_path / "other")
     (tmp_path / "garbage").write_text("not a PEM file")
     for config, named in [
         (with_tls(tmp_path / "missing", key), "missing"),
