@@ -15,6 +15,7 @@ from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.bodies import Bodies
 from gateway.http.charging import Charged
 from gateway.http.cors import Cors
+from gateway.http.early import Early
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.names import NameRoutes
@@ -36,8 +37,8 @@ def application(
     """The ASGI application. `allows_origin`: which web pages may read answers; `visited` counts what comes
     from an address, `bodies_bytes_max` bounds what all requests hold; `pages` are served beside."""
     bounded = Bodies(routed([*routes(context, evaluate), *pages]), bodies_bytes_max)
-    readable = Cors(Charged(bounded, context.resources), allows_origin)
-    return RequestId(SecurityHeaders(visited(readable)))
+    charged = Charged(Cors(bounded, allows_origin), context, Early(allows_origin))
+    return RequestId(SecurityHeaders(visited(charged)))
 
 
 def routed(routes: Sequence[BaseRoute]) -> Starlette:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import trio
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.http.port import Resources
+from gateway.errors import Refusal
+from gateway.http.early import Early
+from gateway.http.problems import of_refusal, told_late
+from gateway.http.requests import USER, HttpContext, signed_in
 from gateway.sessions.account import BYTE_S
 from gateway.sessions.metered import Metered
 
 # What a request takes before and after its application: it is read, and its answer written.
 REQUEST_S = 0.0005
 
-# Where `requests.identity_of` says who asks.
-USER = "gateway.user_id"
-
 
 class Charged:
-    """An application whose requests are paid for when they end, by whom they turned out to be."""
+    """An application whose requests with a valid token are answered when it is their user's turn, who pays
+    for them when they end: whatever they ask for, be it there or not."""
 
-    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+    def __init__(self, app: ASGIApp, context: HttpContext, early: Early) -> None:
         self._app = app
-        self._resources = resources
+        self._context = context
+        self._early = early
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and charge for each of its steps."""
+        identity = signed_in(self._context, Headers(scope=scope).get("authorization", ""))
+        if identity is None:
+            await self._app(scope, receive, send)
+            return
+        scope[USER] = identity
         busy_s = REQUEST_S
 
         def held(seconds: float) -> None:
@@ -37,12 +45,17 @@ class Charged:
             busy_s += BYTE_S * len(message.get("body", b""))
             return message
 
-        async def answer() -> None:
-            await self._app(scope, received, send)
-
         try:
-            await Metered(answer(), trio.current_time, held)
+            await Metered(self._answer(scope, received, send), trio.current_time, held)
         finally:
-            user_id = scope.get(USER)
-            if user_id is not None:
-                self._resources.spend_cpu(user_id, busy_s)
+            self._context.resources.spend_cpu(identity.user_id, busy_s)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._context.resources.admit(scope[USER].user_id)
+        except Refusal as refusal:
+            await told_late(refusal)
+            refused = self._early.answer(scope["method"], Headers(scope=scope), of_refusal(refusal))
+            await refused(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

@@ -84,6 +84,12 @@ def of_refusal(refusal: Refusal) -> Problem:
     return Problem(status, refusal.message, headers=headers, code=refusal.code, **refusal.details)
 
 
+async def told_late(refusal: Refusal) -> None:
+    """Have who comes too often wait until he is told so: a client that heeds nothing is slowed."""
+    if refusal.code == "RATE_LIMITED":
+        await trio.sleep(min(refusal.details.get("retry_after_ms", 0) / 1000, TOLD_LATE_S))
+
+
 async def on_problem(request: Request, error: Exception) -> Response:
     """The handler of Problem."""
     assert isinstance(error, Problem)
@@ -91,10 +97,9 @@ async def on_problem(request: Request, error: Exception) -> Response:
 
 
 async def on_refusal(request: Request, error: Exception) -> Response:
-    """The handler of Refusal. Who comes too often is told so late: a client that heeds nothing is slowed."""
+    """The handler of Refusal."""
     assert isinstance(error, Refusal)
-    if error.code == "RATE_LIMITED":
-        await trio.sleep(min(error.details.get("retry_after_ms", 0) / 1000, TOLD_LATE_S))
+    await told_late(error)
     return response(of_refusal(error))
 
 

@@ -18,7 +18,6 @@ from starlette.responses import Response
 from gateway.admission import at_least
 from gateway.admission.tokens import USER_ID_LENGTH_MAX
 from gateway.errors import Refusal
-from gateway.http.charging import USER
 from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
@@ -31,6 +30,8 @@ from gateway.wire.messages import RESOURCE_ID, parsed
 BODY_TIMEOUT_S = 30.0
 TOO_SLOW = 408
 INTEGER_MAX = (1 << 53) - 1
+# Where `Charged` says who asks, whose turn it is.
+USER = "gateway.user"
 
 
 class HttpContext(NamedTuple):
@@ -79,9 +80,18 @@ def identity_of(context: HttpContext, request: Request) -> Identity:
     if not token:
         detail = "Send the header `Authorization: Bearer TOKEN`; `gateway token` makes one."
         raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"}, code="UNAUTHENTICATED")
-    identity = verified(context, token, request.method, request.client.host if request.client else "")
-    request.scope[USER] = identity.user_id
-    return identity
+    return verified(context, token, request.method, request.client.host if request.client else "")
+
+
+def signed_in(context: HttpContext, authorization: str) -> Identity | None:
+    """Who signed in with this header, if anybody did. What is wrong with a token is for who needs one."""
+    token = token_of(authorization)
+    if not token:
+        return None
+    try:
+        return context.authenticator.verify(token, context.now_s())
+    except Refusal:
+        return None
 
 
 def verified(context: HttpContext, token: str, method: str, host: str) -> Identity:
@@ -96,6 +106,9 @@ def verified(context: HttpContext, token: str, method: str, host: str) -> Identi
 
 async def user_of(context: HttpContext, request: Request) -> Identity:
     """Who asks, when it is his turn; raises Problem, Refusal."""
+    admitted: Identity | None = request.scope.get(USER)
+    if admitted is not None:
+        return admitted
     identity = identity_of(context, request)
     await context.resources.admit(identity.user_id)
     return identity

@@ -12,11 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.admission.addresses import host_of
 from gateway.errors import Refusal
-from gateway.http.charging import USER
 from gateway.http.early import Early
 from gateway.http.http1 import Client
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, token_of, verified
+from gateway.http.requests import USER, HttpContext, token_of, verified
 from gateway.sessions.visitors import TooMany, Visitors
 
 UNAUTHORIZED = 401

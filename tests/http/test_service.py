@@ -10,6 +10,7 @@ import orjson
 import pytest
 import trio
 
+from gateway.admission import Shares
 from gateway.cli.client import View
 from gateway.config import LimitsSettings
 from gateway.http import requests
@@ -729,6 +730,32 @@ async def test_cpu_of_requests_is_their_users(tmp_path, transport):
         refused = await node.client.get(path, headers=bob)
         assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 60
         assert (await node.client.get(path)).status_code == 200
+
+
+async def test_whatever_a_user_asks_for_is_on_his_account(tmp_path, transport):
+    """Also where nothing looks at his token, which isn't needed there."""
+    asked = (("GET", "/openapi.json", 200), ("GET", "/nothing", 404), ("DELETE", "/openapi.json", 405))
+    async with served(tmp_path, transport, limits=SHARED, server={"origins": (PAGE,)}) as node:
+        cpu, now_s = node.node.endpoint.context.cpu, node.node.hub.now_s()
+        bob = node.bearer("bob", event="viewer") | {"Origin": PAGE}
+        for method, path, status in (*asked, ("OPTIONS", "/nothing", 200)):
+            owed = cpu.owed("bob", now_s)
+            preflight = bob | {"Access-Control-Request-Method": "GET"} if method == "OPTIONS" else bob
+            assert (await node.client.request(method, path, headers=preflight)).status_code == status
+            await until(partial(_owes_more, cpu, owed, now_s))  # it ends after its answer
+        cpu.spend("bob", 10.0, now_s)
+        for method, path, status in asked:
+            refused = await node.client.request(method, path, headers=bob)
+            assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
+            assert refused.headers["access-control-allow-origin"] == PAGE
+            assert "nosniff" in refused.headers["x-content-type-options"]
+            assert (await node.client.request(method, path)).status_code == status
+            old = bob | {"Authorization": "Bearer no"}
+            assert (await node.client.request(method, path, headers=old)).status_code == status
+
+
+def _owes_more(cpu: Shares, owed: float, now_s: float) -> bool:
+    return cpu.owed("bob", now_s) > owed
 
 
 async def test_who_is_refused_late_and_hangs_up_leaves_his_connection(tmp_path, transport):

@@ -111,13 +111,12 @@ async def test_who_guesses_beyond_the_limit_has_no_more_guesses(tmp_path, transp
         assert found.json()["records"], "guesses that were looked at"
 
 
-async def test_what_a_user_asks_for_elsewhere_keeps_no_stranger_waiting_for_long(tmp_path, transport):
+async def test_what_a_user_asks_for_keeps_no_stranger_waiting(tmp_path, transport):
     async with served(tmp_path, transport, limits=FEW) as node, stranger(node) as client:
-        for _ in range(ANSWERED + 20):
-            assert (await node.client.get("/nothing")).status_code == 404
-        refused = await client.get(DESCRIPTION)
-        assert refused.status_code == 429
-        assert int(refused.headers["retry-after"]) <= 60
+        for path in (DESCRIPTION, "/nothing"):
+            for _ in range(ANSWERED):
+                assert (await node.client.get(path)).status_code == (404 if path == "/nothing" else 200)
+        assert (await client.get(DESCRIPTION)).status_code == 200
 
 
 async def test_who_asks_for_little_is_let_in_again(tmp_path, transport):
