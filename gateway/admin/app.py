@@ -31,6 +31,7 @@ from gateway.http.app import resource_routes, routed
 from gateway.http.bodies import Bodies
 from gateway.http.headers import NOTHING, RequestId, SecurityHeaders
 from gateway.http.requests import HttpContext, json_response
+from gateway.http.unchanging import Unchanging
 from gateway.ports.audit import AuditLog
 
 CHECK_TIMEOUT_S = 2.0
@@ -75,15 +76,16 @@ def guarded(routes: Sequence[Route], bodies_bytes_max: Callable[[], int], policy
 
 def routes(context: AdminContext) -> list[Route]:
     """What the description describes."""
-    admin = _Admin(context)
+    admin, shared = _Admin(context), context.http
+    openapi = Unchanging(description(sorted(shared.resources.types()), shared.document_bytes_max))
     return [
         Route("/", admin.page, methods=["GET"]),
-        Route("/openapi.json", admin.openapi, methods=["GET"]),
+        Route("/openapi.json", openapi.answer, methods=["GET"]),
         Route("/healthz", admin.healthz, methods=["GET"]),
         Route("/readyz", admin.readyz, methods=["GET"]),
         Route("/metrics", admin.metrics, methods=["GET"]),
         *_operators(context),
-        *resource_routes(context.http, purges=True),
+        *resource_routes(shared, purges=True),
     ]
 
 
@@ -112,10 +114,6 @@ class _Admin:
     async def page(self, request: Request) -> Response:
         state = "draining" if self._state.draining else "serving"
         return HTMLResponse(page.html(self._state.name, state, self._context.websocket_url))
-
-    async def openapi(self, request: Request) -> Response:
-        shared = self._context.http
-        return json_response(description(sorted(shared.resources.types()), shared.document_bytes_max))
 
     async def healthz(self, request: Request) -> Response:
         """The process runs and its loop turns; nothing else is asked."""

@@ -6,10 +6,9 @@ this address (DNS rebinding): requests must name one of the demo's own hosts.
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.http.preconditions import etag_of, is_known
 from gateway.http.problems import Problem
 from gateway.http.requests import json_body, json_response
 
@@ -57,8 +57,7 @@ class StaticFile(NamedTuple):
 
     content: bytes
     media_type: str
-    etag: str
-    cache: str
+    headers: Mapping[str, str]
 
 
 class Demo:
@@ -91,7 +90,7 @@ class Demo:
         found = self._files.get(path)
         if found is None:  # a newline behind its name: the router overlooks that
             raise HTTPException(404)
-        headers = {"Cache-Control": found.cache, "ETag": found.etag}
+        headers = dict(found.headers)
         if path == WORKER:
             headers["Content-Security-Policy"] = WORKER_POLICY
         if path == PAGE:
@@ -99,7 +98,7 @@ class Demo:
             named = [origin for origin in self._context.origins if "[" not in origin]
             sockets = " ".join(origin.replace("http", "ws", 1) for origin in named)
             headers["Content-Security-Policy"] = PAGE_POLICY.format(sockets=sockets)
-        if request.headers.get("if-none-match") == found.etag:
+        if is_known(request, headers):
             return Response(status_code=304, headers=headers)
         return Response(found.content, headers=headers, media_type=found.media_type)
 
@@ -136,7 +135,6 @@ def _paths() -> list[str]:
 
 def _read(path: str) -> StaticFile:
     content = (STATIC / path).read_bytes()
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     cache = "public, max-age=31536000, immutable" if HASHED.fullmatch(path) else "no-cache"
-    return StaticFile(content, kind, etag, cache)
+    return StaticFile(content, kind, {**etag_of(content), "Cache-Control": cache})

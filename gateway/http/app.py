@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
@@ -21,9 +19,10 @@ from gateway.http.lists import ListRoutes
 from gateway.http.names import NameRoutes
 from gateway.http.ofrep import Evaluate, FlagRoutes
 from gateway.http.openapi import description
-from gateway.http.requests import HttpContext, json_response
+from gateway.http.requests import HttpContext
 from gateway.http.resources import ResourceRoutes
 from gateway.http.search import SearchRoutes
+from gateway.http.unchanging import Unchanging
 
 
 def application(
@@ -50,13 +49,9 @@ def routed(routes: Sequence[BaseRoute]) -> Starlette:
 
 def routes(context: HttpContext, evaluate: Evaluate) -> list[Route]:
     """What the description describes."""
-
-    async def openapi(request: Request) -> Response:
-        """The description of everything here."""
-        return json_response(description(context.resources.types(), context.document_bytes_max))
-
+    openapi = Unchanging(description(context.resources.types(), context.document_bytes_max))
     return [
-        Route("/openapi.json", openapi, methods=["GET"]),
+        Route("/openapi.json", openapi.answer, methods=["GET"]),
         *resource_routes(context),
         *FlagRoutes(context, evaluate).routes(),
     ]

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -16,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.admission.features import Evaluation
+from gateway.http.preconditions import etag_of, is_known
 from gateway.http.problems import Problem
 from gateway.http.requests import HttpContext, json_body, json_response, known_parameters, user_of
 from gateway.ports import Identity
@@ -46,10 +46,8 @@ class FlagRoutes:
         if wrong is not None:
             return json_response(wrong, 400)
         body = {"flags": [_told(found) for found in self._evaluate(identity)]}
-        tag = f'"{sha256(orjson.dumps(body)).hexdigest()[:16]}"'
-        if tag in [part.strip() for part in request.headers.get("if-none-match", "").split(",")]:
-            return Response(None, 304, {"ETag": tag})
-        return json_response(body, headers={"ETag": tag})
+        tag = etag_of(orjson.dumps(body))
+        return Response(None, 304, tag) if is_known(request, tag) else json_response(body, headers=tag)
 
     async def one(self, request: Request) -> Response:
         """One flag."""

@@ -8,6 +8,7 @@ from gateway.http import lists, search
 from gateway.http.history import HISTORY_DEFAULT, HISTORY_MAX
 from gateway.http.shapes import (
     ETAG,
+    ETAG_OF_CONTENT,
     ETAG_OF_FLAGS,
     KIND,
     RESOURCE_ID,
@@ -58,8 +59,10 @@ def described(*further: int) -> JsonObject:
     return {
         "summary": "This description (OpenAPI 3.1)",
         "security": [],
+        "parameters": [parameter("header", "If-None-Match", STRING, "304 if this is its ETag still")],
         "responses": {
-            "200": content("application/json", "Anything", "The description"),
+            "200": {**content("application/json", "Anything", "The description"), "headers": ETAG_OF_CONTENT},
+            "304": {"description": "Nothing is new", "headers": ETAG_OF_CONTENT},
             **problems(*further),
         },
     }

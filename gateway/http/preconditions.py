@@ -1,11 +1,13 @@
 """What a request makes a condition (RFC 9110 section 13): `ETag`s, `If-Match` and `If-None-Match`.
 
-A tag is `"VERSION.EPOCH"`: a version of one history is none of the next.
+A resource's tag is `"VERSION.EPOCH"`: a version of one history is none of the next.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from hashlib import sha256
 
 from starlette.requests import Request
 
@@ -19,17 +21,18 @@ _TAG = re.compile(r'(?:W/)?"?([0-9]{1,16})(?:\.([0-9]{1,16}))?"?', re.ASCII)
 
 def etag(version: int, epoch: int) -> dict[str, str]:
     """The header that names this state of a resource."""
-    return {"ETag": _tag(version, epoch)}
+    return {"ETag": f'"{version}.{epoch}"'}
 
 
-def _tag(version: int, epoch: int) -> str:
-    return f'"{version}.{epoch}"'
+def etag_of(content: bytes) -> dict[str, str]:
+    """The header that names this content, which is no resource's."""
+    return {"ETag": f'"{sha256(content).hexdigest()[:32]}"'}
 
 
-def is_known(request: Request, version: int, epoch: int) -> bool:
-    """Whether the caller has this state, by `If-None-Match`; compared weakly."""
+def is_known(request: Request, named: Mapping[str, str]) -> bool:
+    """Whether the caller has what the `ETag` of these headers names, by `If-None-Match`; compared weakly."""
     given = request.headers.get("if-none-match", "").split(",")
-    return not {_tag(version, epoch), "*"}.isdisjoint(tag.strip().removeprefix("W/") for tag in given)
+    return not {named["ETag"], "*"}.isdisjoint(tag.strip().removeprefix("W/") for tag in given)
 
 
 def require_match(request: Request, version: int, epoch: int) -> None:

@@ -103,7 +103,7 @@ class ResourceRoutes:
         fields |= {"timestamp": revision.timestamp, "document": orjson.Fragment(revision.document)}
         tag = etag(revision.version, revision.epoch)
         require_match(request, revision.version, revision.epoch)
-        if is_known(request, revision.version, revision.epoch):
+        if is_known(request, tag):
             return Response(status_code=304, headers={"Cache-Control": "no-store", **tag})
         return self._paid(target, json_response(fields, headers=tag))
 
@@ -144,7 +144,7 @@ class ResourceRoutes:
                 news = await resources.news(target.resource, since, epoch)
         require_match(request, news.version, news.epoch)
         headers = {"Cache-Control": "no-store", **etag(news.version, news.epoch)}
-        if not news.any or is_known(request, news.version, news.epoch):
+        if not news.any or is_known(request, headers):
             return Response(status_code=304, headers=headers)
         fields: dict[str, Any] = {**target.named, "version": news.version, "epoch": news.epoch}
         if news.changes is not None:

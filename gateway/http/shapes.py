@@ -35,6 +35,7 @@ KIND = {"enum": list(KINDS)}
 VERSION = {"type": "integer", "minimum": 0}
 ETAG: JsonObject = {"ETag": {"schema": STRING, "description": 'Version and epoch: `"17.1764124800000"`'}}
 ETAG_OF_FLAGS: JsonObject = {"ETag": {"schema": STRING, "description": "Another one when a flag changes"}}
+ETAG_OF_CONTENT: JsonObject = {"ETag": {"schema": STRING, "description": "Another one when it changes"}}
 UNIX_MS = {"type": "integer", "description": "Unix milliseconds"}
 OR_NULL = {"type": ["string", "null"]}
 NAMED = {"resource": STRING, "resource_id": STRING}

@@ -732,6 +732,16 @@ async def test_cpu_of_requests_is_their_users(tmp_path, transport):
         assert (await node.client.get(path)).status_code == 200
 
 
+async def test_the_description_is_not_sent_again_to_who_has_it(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        for port in (node.port, node.admin_port):
+            url = f"http://127.0.0.1:{port}/openapi.json"
+            tag = (await node.client.get(url)).headers["etag"]
+            known = await node.client.get(url, headers={"If-None-Match": f'"other", W/{tag}'})
+            assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", tag)
+            assert (await node.client.get(url, headers={"If-None-Match": '"other"'})).status_code == 200
+
+
 async def test_whatever_a_user_asks_for_is_on_his_account(tmp_path, transport):
     """Also where nothing looks at his token, which isn't needed there."""
     asked = (("GET", "/openapi.json", 200), ("GET", "/nothing", 404), ("DELETE", "/openapi.json", 405))
