@@ -19,12 +19,12 @@ from gateway.http.requests import (
     instant_ms,
     known_parameters,
     page_response,
+    readable,
     type_of,
     user_of,
     whole_number,
 )
 from gateway.ports import Identity
-from gateway.ports.resources import Resource
 from gateway.ports.summaries import Cursor, Listing, Summary
 from gateway.wire import messages
 
@@ -86,7 +86,7 @@ class ListRoutes:
         for _ in range(SCANNED_MAX // PAGE):
             page = await self._context.resources.listed(wanted._replace(after=after, limit=PAGE))
             for begin in range(0, len(page), DECIDED):
-                shown += await self._decided(identity, page[begin : begin + DECIDED])
+                shown += await readable(self._context, identity, page[begin : begin + DECIDED])
                 if len(shown) >= wanted.limit:
                     return shown[: wanted.limit]
             if len(page) < PAGE:
@@ -94,13 +94,6 @@ class ListRoutes:
             after = Cursor(page[-1].start_ms, page[-1].id)
             self._context.resources.charge_read(identity.user_id)
         return shown
-
-    async def _decided(self, identity: Identity, found: Sequence[Summary]) -> list[Summary]:
-        resources = self._context.resources
-        named = [Resource(summary.type, summary.id) for summary in found]
-        await resources.decide(identity, named)
-        both = zip(found, named, strict=True)
-        return [summary for summary, name in both if resources.role(identity, name) is not None]
 
 
 def _item(summary: Summary) -> dict[str, Any]:

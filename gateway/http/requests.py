@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import orjson
@@ -66,6 +66,19 @@ class Target(NamedTuple):
     def named_in_edit(self) -> dict[str, Any]:
         """Its members in an edit, and in what answers one."""
         return {"resource_type": self.resource.type, "resource_id": self.resource.id}
+
+
+class NamesResource(Protocol):
+    """What says which resource it is of."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def id(self) -> str: ...
+
+
+Found = TypeVar("Found", bound=NamesResource)
 
 
 def token_of(authorization: str) -> str:
@@ -156,6 +169,15 @@ async def _allowed(context: HttpContext, request: Request, target: Target, role:
     if detail:
         note_refusal(context, request.method, target.identity.user_id, target.name, "FORBIDDEN")
         raise Problem(403, detail, code="FORBIDDEN")
+
+
+async def readable(context: HttpContext, identity: Identity, found: Sequence[Found]) -> list[Found]:
+    """What of this the caller may see, as it is decided of each; raises Refusal UNAVAILABLE."""
+    resources = context.resources
+    named = [Resource(item.type, item.id) for item in found]
+    await resources.decide(identity, named)
+    both = zip(found, named, strict=True)
+    return [item for item, name in both if resources.role(identity, name) is not None]
 
 
 @contextmanager

@@ -21,12 +21,12 @@ from gateway.http.requests import (
     instant_ms,
     known_parameters,
     page_response,
+    readable,
     user_id,
     user_of,
     whole_number,
 )
 from gateway.ports import Identity
-from gateway.ports.resources import Resource
 from gateway.ports.search import KINDS, FoundEntry, Kind, SearchPlace, Wanted
 from gateway.search.terms import TooManyTerms, terms_of
 
@@ -82,18 +82,11 @@ class SearchRoutes:
         for _ in range(PAGES_MAX):
             page = wanted._replace(after=after, limit=LIMIT_MAX)
             entries = (await self._context.resources.search(page, None)).entries
-            shown += await self._decided(identity, entries)
+            shown += await readable(self._context, identity, entries)
             if len(shown) >= wanted.limit or len(entries) < LIMIT_MAX:
                 break
             after = entries[-1].place
         return shown[: wanted.limit]
-
-    async def _decided(self, identity: Identity, entries: Sequence[FoundEntry]) -> list[FoundEntry]:
-        resources = self._context.resources
-        named = [Resource(entry.type, entry.id) for entry in entries]
-        await resources.decide(identity, named)
-        both = zip(entries, named, strict=True)
-        return [entry for entry, name in both if resources.role(identity, name) is not None]
 
     def _wanted(self, request: Request, identity: Identity) -> Wanted:
         known_parameters(request, PARAMETERS)
