@@ -76,6 +76,10 @@ class Replica:
         self._held: dict[int, Change] = {}
         self._expected: set[int] = set()
 
+    def lacks(self, version: int) -> bool:
+        """Whether the replica has the change to this version neither in its document nor held back."""
+        return version > self.version and version not in self._held
+
     def expect(self, version: int) -> None:
         """An own edit became this version, in a form that is still to come: hold back what follows it."""
         self._expected.add(version)
@@ -89,7 +93,7 @@ class Replica:
         """Apply changes in the order they arrived."""
         for change in spool:
             version = change["version"]
-            if version <= self.version or version in self._held:
+            if not self.lacks(version):
                 continue
             self._held[version] = change
             self._expected.discard(version)
@@ -181,8 +185,8 @@ class ShareDB(Protocol):
 
     def _keep_own(self, engine: Engine, user: User, message: dict[str, Any]) -> None:
         """An answer has no content: where others wrote meanwhile, the server is asked for the edit."""
-        if not isinstance(user.replica, Replica):
-            return
+        if not isinstance(user.replica, Replica) or not user.replica.lacks(message["v"] + 1):
+            return  # a snapshot had it already
         if "op" in message:
             self._keep(user, message)
             return

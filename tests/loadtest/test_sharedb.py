@@ -5,13 +5,20 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
 import pytest
 
+from loadtest import content
+from loadtest.crowd import Crowd
+from loadtest.engine.pure import Engine
 from loadtest.protocols import json0, json1
+from loadtest.protocols.sharedb import ShareDB
 from loadtest.replica import ReplicaError
+from loadtest.users import Target, User
 from tests.loadtest.peers import verdict_of
 
 ARRIVE: dict[str, Any] = {"name": "arrive", "duration_s": 0.3, "connections": 18, "operations_per_s": 600}
+TITLE, NOW = 0, 1_000_000_000
 STATE: dict[str, Any] = {"title": "a", "text": "x日y", "people": [{"n": 0}, {"n": 1}]}
 
 
@@ -78,6 +85,33 @@ def test_what_fits_no_document_is_no_edit(kind: Any) -> None:
     operations = [{"p": ["nobody", 1], "li": 1}] if kind is json0 else [["nobody", 1, {"i": 1}]]
     with pytest.raises(ReplicaError):
         kind.apply(copy.deepcopy(STATE), operations)
+
+
+def crowd_of_one() -> tuple[Crowd, User]:
+    """One who keeps the document, and is at its version 1."""
+    engine, target = Engine(), Target("ws://127.0.0.1:9/", b"", 0, "run", "event")
+    user = User(0, engine.add_user(engine.add_document(), True), 0, target, False)
+    crowd = Crowd(engine, target, [user], False, ShareDB())
+    user.replica = crowd.protocol.replica(user, False)
+    tell(crowd, user, {"a": "s", "data": {"v": 1, "data": content.document(0)}})
+    return crowd, user
+
+
+def tell(crowd: Crowd, user: User, message: dict[str, Any]) -> None:
+    """Have the server say something; a subscription is answered over a new connection."""
+    user.state = "joining" if message["a"] == "s" else user.state
+    crowd.protocol.received(crowd, user, orjson.dumps(message), crowd.engine.version(user.slot), NOW)
+
+
+def test_who_comes_back_to_a_snapshot_with_its_own_edit_goes_on_writing() -> None:
+    """It waited for the form of that edit for ever, which the snapshot had, and edited no more."""
+    crowd, user = crowd_of_one()
+    crowd.dispatch(user, TITLE, 1, NOW, NOW)
+    tell(crowd, user, {"a": "s", "data": {"v": 4, "data": content.document(0)}})
+    assert crowd.counts["resent"] == 1
+    tell(crowd, user, {"a": "op", "src": user.client_id, "seq": 1, "v": 2})
+    crowd.dispatch(user, TITLE, 2, NOW, NOW)
+    assert (crowd.counts["acks"], crowd.counts["sent"], crowd.unanswered(user)) == (1, 2, 1)
 
 
 def test_a_json0_deletion_of_another_text_is_told() -> None:
