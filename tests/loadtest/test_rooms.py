@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from loadtest.engine.pure import Engine
-from loadtest.protocols.authors import Book, Reading
+from loadtest.evidence import Evidence, ReplicaState
+from loadtest.protocols.authors import Book, Reading, judge_authors
 from loadtest.protocols.rooms import SocketIO
 from loadtest.users import Target, User
 from tests.loadtest.peers import verdict_of
@@ -72,6 +73,15 @@ def test_what_was_written_before_a_reader_came_needs_not_come() -> None:
     book.submit("ann", 6)
     book.acknowledge("ann", 6)
     assert (engine.fault_counts, book.behind(reading, "bob")) == ({}, {"ann": 1})
+
+
+@pytest.mark.parametrize(("state", "diverged"), [("live", 1), ("idle", 0)])
+def test_who_has_left_needs_no_newest_document(state: str, diverged: int) -> None:
+    _, user, book, _ = reader()
+    user.state = state
+    replica = ReplicaState(user.user_id, 1, {"title": "old"}, None)
+    evidence = Evidence("load-r-0", {"title": "new"}, 0, [], 0, [], replicas=[replica])
+    assert judge_authors(evidence, [user], book, {}).counts["diverged"] == diverged
 
 
 def test_a_room_has_no_versions_to_be_ahead_of() -> None:
