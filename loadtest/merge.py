@@ -116,14 +116,24 @@ def merge(reports: Sequence[Data]) -> Data:
     outages = outages_of(scenario, series)
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
     errors = told(ordered, "errors")
-    verdict = conclude(scenario, total, calm, findings, outages=outages, errors=errors, lacking=lacking)
+    ended_early = next((one["ended_early"] for one in ordered if one["ended_early"]), "")
+    verdict = conclude(
+        scenario,
+        total,
+        calm,
+        findings,
+        outages=outages,
+        errors=errors,
+        ended_early=ended_early,
+        lacking=lacking,
+    )
     had_outages = any(one.get("calm_histograms") for one in ordered)
     connections = _added([one["connections"] for one in ordered])
     return {
         **first,
         "share": [1, 1],
         "verdict": verdict.document(),
-        "ended_early": next((one["ended_early"] for one in ordered if one["ended_early"]), ""),
+        "ended_early": ended_early,
         "rates": _added([one["rates"] for one in ordered]),
         **distributions(total, calm if had_outages else None, connecting),
         "connections": connections,

@@ -95,6 +95,7 @@ def report(
     intervals: Sequence[dict[str, Any]] = (),
     late: Mapping[str, Any] | None = None,
     after: Sequence[dict[str, Any]] = (),
+    ended_early: str = "",
     **changes: Any,
 ) -> dict[str, Any]:
     """A report of ten seconds; by default a good one. `late` are the histograms of what came after them,
@@ -111,5 +112,5 @@ def report(
         results,
         [*samples, *after],
         findings or Findings(),
-        Course(1_790_000_000.0, share=share),
+        Course(1_790_000_000.0, share=share, ended_early=ended_early),
     )

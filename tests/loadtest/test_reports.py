@@ -419,6 +419,13 @@ def test_a_fault_seen_by_one_machine_is_everybodys() -> None:
     assert (whole["verdict"]["status"], whole["verdict"]["reordered"]) == ("fail", 1)
 
 
+def test_a_share_that_was_ended_early_is_told_in_the_words_of_a_run() -> None:
+    whole = merge([report(share=(1, 2)), report(share=(2, 2), ended_early="interrupted")])
+    assert whole["verdict"]["status"] == "invalid"
+    assert whole["verdict"]["reasons"] == ["interrupted"]
+    assert (whole["ended_early"], whole["generator"]["lacking"]) == ("interrupted", ["interrupted"])
+
+
 def test_why_edits_were_refused_is_said_of_shares_too() -> None:
     refused = [interval(number) for number in range(20)]
     for one in refused:
