@@ -28,8 +28,14 @@ HEADLINES = {
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], style: str = "wide") -> str:
     """A table whose first column is text and whose others are figures."""
     cells = "".join(f"<th>{escape(one)}</th>" for one in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(one)}</td>" for one in row) + "</tr>" for row in rows)
+    body = "".join(f"<tr>{_cells(head, row)}</tr>" for row in rows)
     return f'<div class="{style}"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cells(head: Sequence[str], row: Sequence[str]) -> str:
+    """A row's cells, each with its column's name, which a narrow page shows beside it."""
+    named = zip(head, row, strict=True)
+    return "".join(f'<td data-name="{escape(name)}">{escape(one)}</td>' for name, one in named)
 
 
 def _tile(name: str, value: str, note: str) -> str:
@@ -209,9 +215,9 @@ def _stage_table(report: Data) -> str:
                 milliseconds(own["lag_p99_ms"]),
             ]
         )
-    head = "stage,length,connections,operations/s,deliveries/s,delivery p50,p95,p99,max,ack p95"
-    head += ",server CPU,RSS,socket buffers,generator CPU,generator lag p99"
-    return table(head.split(","), rows)
+    head = "stage,length,connections,operations/s,deliveries/s,delivery p50,delivery p95,delivery p99"
+    head += ",delivery max,ack p95,server CPU,RSS,socket buffers,generator CPU,generator lag p99"
+    return table(head.split(","), rows, "wide stages")
 
 
 def _steps_table(report: Data) -> str:

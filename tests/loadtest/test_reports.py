@@ -180,6 +180,17 @@ def test_no_column_of_the_page_is_wider_than_a_phone() -> None:
     assert columns and max(columns) <= 312
 
 
+def test_stages_scroll_sideways_on_no_screen() -> None:
+    """Fifteen columns: their names are broken into lines; on a narrow one each stands beside its figure."""
+    page = render(report())
+    found = re.search(r'<div class="wide stages">.*?</div>', page)
+    assert found is not None
+    names = re.findall(r"<th>([^<]+)", found[0])
+    assert re.findall(r'<td data-name="([^"]+)', found[0]) == names * len(scenario_data()["stages"])
+    assert ".stages th, .stages td:first-child { white-space: normal;" in page
+    assert ".stages td::before { content: attr(data-name);" in page
+
+
 if CHROMIUM:  # where a browser is installed
 
     def test_a_browser_shows_the_page(tmp_path: Path) -> None:
