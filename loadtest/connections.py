@@ -148,6 +148,16 @@ class Connections:
             user.sock.close()
             user.sock = None
 
+    def _give_up(self, user: User) -> None:
+        """Cut the connection because the schedule says so: one that was still being made hasn't failed."""
+        self.counts["given_up"] += self.is_connecting(user)
+        self._drop(user)
+
+    @staticmethod
+    def is_connecting(user: User) -> bool:
+        """Whether a connection of the user is being made."""
+        return user.sock is not None and user.state in ("connecting", "joining")
+
     def _come_back(self, user: User, now: int, delay_ms: float) -> None:
         if self.ending:
             user.state = "idle"
@@ -215,7 +225,7 @@ class Connections:
 
     def _storm(self, user: User, now: int, intended_ns: int) -> None:
         if user.state in ("live", "connecting", "joining"):
-            self._drop(user)
+            self._give_up(user)
             user.connect_ns = intended_ns
             self.connect_user(user, now)
 
@@ -224,7 +234,7 @@ class Connections:
         if user.state == "live":
             self._finish(user, now)
         else:
-            self._drop(user)
+            self._give_up(user)
 
     def _finish(self, user: User, now: int) -> None:
         """Close once everything is answered; a user doesn't leave with its last edit unsaved."""

@@ -348,5 +348,5 @@ def summarise(
 
 
 def _connections(whole: Sum) -> Data:
-    names = ("attempted", "succeeded", "deferred", "failed", "disconnected", "recovered")
+    names = ("attempted", "succeeded", "deferred", "given_up", "failed", "disconnected", "recovered")
     return {**{name: whole.counts[name] for name in names}, "peak": whole.peak}

@@ -106,7 +106,8 @@ def missed_targets(
     targets, counts = scenario.targets, whole.counts
     missed = []
     if counts["attempted"] and targets.connect_success_min is not None:
-        attempted = counts["attempted"] - counts["deferred"]  # who was told when to come has not failed
+        # Who was told when to come has not failed, nor has who was cut off by the schedule before.
+        attempted = counts["attempted"] - counts["deferred"] - counts["given_up"]
         share = counts["succeeded"] / max(attempted, 1)
         if share < targets.connect_success_min:
             missed.append(

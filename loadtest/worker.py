@@ -232,13 +232,14 @@ class Worker:
         self._number = number
 
     async def _drain(self) -> None:
-        """Wait for what is still unanswered: a server that fell behind is judged once it has caught up."""
+        """Wait for what is still unanswered, and for connections that are being made: a server that fell
+        behind is judged once it has caught up."""
         await until_none(self._unanswered, self.scenario.generator.drain_s)
         await trio.sleep(0.2)
 
     def _unanswered(self) -> int:
         return sum(
-            self.crowd.unanswered(user)
+            self.crowd.unanswered(user) + self.crowd.is_connecting(user)
             for user in self.users
             if user.state in ("live", "connecting", "joining")
         )

@@ -65,7 +65,8 @@ def _verdict(report: Data) -> str:
 def _tiles(report: Data) -> str:
     rates, latency, connections = report["rates"], report["latency_ms"], report["connections"]
     server, generator = report["server"], report["generator"]
-    share = connections["succeeded"] / max(connections["attempted"] - connections["deferred"], 1)
+    excused = connections["deferred"] + connections.get("given_up", 0)
+    share = connections["succeeded"] / max(connections["attempted"] - excused, 1)
     delivery = latency["delivery"]
     return "".join(
         (

@@ -158,6 +158,8 @@ def connections_text(connections: Mapping[str, int]) -> str:
     told = f"{connections['succeeded']:,} of {connections['attempted']:,} attempts succeeded"
     if connections["deferred"]:
         told += f", {connections['deferred']:,} were put off"
+    if connections.get("given_up"):
+        told += f", {connections['given_up']:,} the schedule cut off before"
     if connections["disconnected"]:
         told += f"; {connections['recovered']:,} of {connections['disconnected']:,} lost ones came back"
     return told

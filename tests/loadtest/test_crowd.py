@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import orjson
+import pytest
 
 from loadtest.connections import MS
 from loadtest.crowd import QUEUE_RETRY_MS, Crowd
@@ -12,7 +14,7 @@ from loadtest.engine import CLOSED, REJECTED
 from loadtest.engine.pure import Engine
 from loadtest.protocols.collab import SEQS_KEPT, Collab
 from loadtest.replica import Replica
-from loadtest.schedule import Life
+from loadtest.schedule import Life, LifeKind
 from loadtest.users import Target, User
 
 NOW = 1_000 * MS
@@ -163,6 +165,21 @@ def test_who_is_put_off_comes_back_when_it_was_told_and_has_not_failed() -> None
     crowd.handle([(0, REJECTED, answer, NOW), (0, CLOSED, (1006, b""), NOW)])
     assert (crowd.counts["deferred"], crowd.counts["failed"]) == (1, 0)
     assert crowd.next_timer_ns() == NOW + 2500 * MS
+
+
+@pytest.mark.parametrize("kind", ["storm", "leave"])
+def test_a_connection_that_the_schedule_cuts_while_it_is_made_has_not_failed(kind: LifeKind) -> None:
+    crowd, user = crowd_of_one()
+    user.state = "idle"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        crowd.server = socket.AF_INET, server.getsockname()
+        crowd.live(Life(0.0, 0, "connect"), NOW, NOW)
+        assert crowd.is_connecting(user)
+        crowd.live(Life(0.1, 0, kind), NOW, NOW)
+        assert crowd.counts["attempted"] == 1 + (kind == "storm")
+        assert (crowd.counts["given_up"], crowd.counts["failed"]) == (1, 0)
+        crowd.end()
+    assert crowd.counts["given_up"] == 1, "at the end everybody has had the time"
 
 
 def test_what_is_wrong_with_a_handshake_is_an_error_in_words() -> None:

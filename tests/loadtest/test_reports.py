@@ -58,6 +58,7 @@ def test_the_promised_members_are_there() -> None:
         "attempted": 40,
         "succeeded": 40,
         "deferred": 0,
+        "given_up": 0,
         "failed": 0,
         "disconnected": 0,
         "recovered": 0,
@@ -292,6 +293,7 @@ def test_the_terminal_says_the_verdict_and_why() -> None:
     [
         ({}, "40 of 40 attempts succeeded"),
         ({"attempted": 45, "deferred": 3}, "40 of 45 attempts succeeded, 3 were put off"),
+        ({"attempted": 42, "given_up": 2}, "40 of 42 attempts succeeded, 2 the schedule cut off before"),
         ({"disconnected": 9, "recovered": 7}, "40 of 40 attempts succeeded; 7 of 9 lost ones came back"),
     ],
 )

@@ -43,9 +43,10 @@ def test_a_good_run_passes() -> None:
     assert status(good_run()) == ("pass", [])
 
 
-def test_who_was_put_off_has_not_failed_to_connect() -> None:
+@pytest.mark.parametrize("why", ["deferred", "given_up"])
+def test_who_was_put_off_or_cut_by_the_schedule_has_not_failed_to_connect(why: str) -> None:
     total = good_run()
-    total.counts.update({"attempted": 50, "deferred": 50})
+    total.counts.update({"attempted": 50, why: 50})
     assert status(total) == ("pass", [])
 
 
