@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from loadtest.protocols.port import Protocol
 
 QUEUE_RETRY_MS = 20.0
+PROBLEMS_MAX = 20
 IN_FLIGHT_MAX = 1024  # a user with so many unanswered edits makes no more: the server has stalled
 
 
@@ -30,7 +31,7 @@ class Crowd(Connections):
     ) -> None:
         super().__init__(engine, target, users, protocol)
         self.resume = resume
-        self.problems: list[str] = []
+        self.problems: list[tuple[str, str]] = []  # (fault, what happened)
         self.zero_ns = 0
 
     # ------------------------------------------------------------------------------------------- edits
@@ -83,15 +84,15 @@ class Crowd(Connections):
         self.engine.allow(user.slot, user.state == "live" and not user.queue and not user.postponed)
 
     def edit(self, user: User, kind: int, index: int, intended_ns: int) -> None:
-        """Make and send one edit."""
+        """Make and send one edit, unless the server has stalled."""
         engine, slot = self.engine, user.slot
+        if len(engine.in_flight(slot)) >= IN_FLIGHT_MAX:
+            self.counts["stalled"] += 1
+            return
         number, payload = self.protocol.edit(engine, user, kind, index)
         self.protocol.sending(user, number)
-        if engine.submit(slot, number, intended_ns, payload) > IN_FLIGHT_MAX:
-            engine.refuse(slot, number)
-            self.counts["stalled"] += 1
-        else:
-            self.counts["sent"] += 1
+        engine.submit(slot, number, intended_ns, payload)
+        self.counts["sent"] += 1
 
     def ping(self, part: int, parts: int) -> None:
         """Keep the users alive whose turn it is: one part of them."""
@@ -146,11 +147,16 @@ class Crowd(Connections):
     def backwards(self, user: User, before: int, version: int) -> None:
         """The server is at an older version than the user had seen."""
         self.counts["backwards"] += 1
-        if len(self.problems) < 20:
-            self.problems.append(
-                f"{user.resource_id}: the server is back at version {version} although {user.user_id} "
-                f"had seen version {before}"
-            )
+        self.accuse(
+            "lost_acknowledged",
+            f"{user.resource_id}: the server is back at version {version} although {user.user_id} "
+            f"had seen version {before}",
+        )
+
+    def accuse(self, fault: str, words: str) -> None:
+        """Note a fault of the server, by its name in `loadtest.evidence.COUNTED`; the first few are kept."""
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append((fault, words))
 
     def catch_up(self, user: User, now: int) -> None:
         """Send again what is unanswered, then what queued up."""

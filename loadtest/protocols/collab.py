@@ -74,8 +74,25 @@ class Collab(Protocol):
         again = user.subscribed
         if again and body.get("epoch") == user.epoch and body.get("version", 0) < before:
             crowd.backwards(user, before, body.get("version", 0))
+        if "changes" in body:
+            self._check_missed(crowd, user, body, before)
         user.epoch = body.get("epoch")
         crowd.joined(user, now)
+
+    @staticmethod
+    def _check_missed(crowd: Crowd, user: User, body: dict[str, Any], before: int) -> None:
+        """Who comes back gets each change that it missed once, in order."""
+        came = [change["version"] for change in body["changes"]]
+        wanted = range(before + 1, body["version"] + 1)
+        if came == list(wanted):
+            return
+        if lacking := set(wanted).difference(came):
+            fault, what = "gaps", f"not version {min(lacking)}"
+        else:
+            fault, what = ("reordered" if len(came) == len(wanted) else "duplicates"), f"versions {came[:9]}"
+        crowd.accuse(
+            fault, f"{user.resource_id}: {user.user_id} came back at version {before} and got {what}"
+        )
 
     def _synced(self, crowd: Crowd, user: User, body: dict[str, Any], before: int, now: int) -> None:
         """The state in place of what was queued for a slow reader, with the acknowledgements among it."""

@@ -26,6 +26,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 FAULTS = (
     "none",
     "lose-delivery",
+    "lose-missed",
     "lose-acknowledged",
     "duplicate",
     "commit-twice",
@@ -199,7 +200,8 @@ class Server:
         answer["version"] = resource.version - lacking
         since = body.get("version")
         if since is not None and resource.version - 1000 <= since <= resource.version:
-            answer["changes"] = resource.changes[since:]
+            skips = resource.version - since > 1 and self.strikes("lose-missed")
+            answer["changes"] = resource.changes[since + skips :]
         else:
             answer["state"] = resource.before if lacking else resource.state
         peer.send("SUBSCRIBE_ACK", answer)

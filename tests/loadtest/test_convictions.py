@@ -43,7 +43,10 @@ MIXED = scenario(
     population={"documents": 3, "replicas": 6, "plain_share": 0.5},
     activity={"mix": {"title": 1, "times": 1}, "offline_per_user_s": 0.6, "offline_s": 0.3},
 )
-ONE_IN = {"bad-undo": 5, "lose-part": 3}
+# Those who come back missed several changes.
+AWAY = scenario(activity={"mix": {"title": 1}, "offline_per_user_s": 0.6, "offline_s": 0.3})
+MADE = {"wrong-to-plain": MIXED, "lose-part": MIXED, "lose-missed": AWAY}
+ONE_IN = {"bad-undo": 5, "lose-part": 3, "lose-missed": 3}
 
 
 async def test_a_right_server_is_not_accused_of_what_plain_clients_get() -> None:
@@ -146,6 +149,7 @@ async def test_the_pure_engine_judges_the_same(monkeypatch: pytest.MonkeyPatch) 
     ("fault", "name"),
     [
         ("lose-delivery", "gaps"),
+        ("lose-missed", "gaps"),
         ("lose-acknowledged", "lost_acknowledged"),
         ("duplicate", "duplicates"),
         ("commit-twice", "duplicates"),
@@ -158,8 +162,7 @@ async def test_the_pure_engine_judges_the_same(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 async def test_a_broken_server_is_convicted_by_name(fault: str, name: str) -> None:
-    made = MIXED if fault in ("wrong-to-plain", "lose-part") else scenario()
-    verdict = await verdict_of(made, fault, ONE_IN.get(fault, 97))
+    verdict = await verdict_of(MADE.get(fault, scenario()), fault, ONE_IN.get(fault, 97))
     assert verdict["status"] == "fail"
     assert verdict[name] > 0
     assert any(reason.startswith(f"{verdict[name]} x {name}") for reason in verdict["reasons"])

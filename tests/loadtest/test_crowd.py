@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from loadtest.connections import MS
-from loadtest.crowd import QUEUE_RETRY_MS, Crowd
-from loadtest.engine import CLOSED, REJECTED
+from loadtest.crowd import IN_FLIGHT_MAX, QUEUE_RETRY_MS, Crowd
+from loadtest.engine import CLOSED, MESSAGE, REJECTED
 from loadtest.engine.pure import Engine
 from loadtest.protocols.collab import SEQS_KEPT, Collab
 from loadtest.replica import Replica
@@ -122,6 +122,14 @@ def test_a_plain_client_holds_nothing_back() -> None:
     assert not user.queue
 
 
+def test_who_waits_for_too_many_answers_makes_no_more_edits() -> None:
+    """They were sent all the same: what came of them was counted twice, as stalled and as acknowledged."""
+    crowd, user = crowd_of_one(plain=True)
+    write(crowd, IN_FLIGHT_MAX + 3)
+    assert (crowd.counts["sent"], crowd.counts["stalled"]) == (IN_FLIGHT_MAX, 3)
+    assert crowd.engine.number(user.slot) == len(in_flight(crowd, user)) == IN_FLIGHT_MAX
+
+
 def test_who_has_a_part_of_a_change_is_waited_for() -> None:
     crowd, user = crowd_of_one(plain=True)
     user.replica = replica = Replica(user.client_id, False)
@@ -180,6 +188,24 @@ def test_a_connection_that_the_schedule_cuts_while_it_is_made_has_not_failed(kin
         assert (crowd.counts["given_up"], crowd.counts["failed"]) == (1, 0)
         crowd.end()
     assert crowd.counts["given_up"] == 1, "at the end everybody has had the time"
+
+
+@pytest.mark.parametrize(
+    ("came", "faults"),
+    [
+        ([6, 7, 8], []),
+        ([6, 8], ["gaps"]),
+        ([6, 7], ["gaps"]),
+        ([6, 7, 7, 8], ["duplicates"]),
+        ([7, 6, 8], ["reordered"]),
+    ],
+)
+def test_who_comes_back_gets_each_change_once_and_in_order(came: list[int], faults: list[str]) -> None:
+    crowd, _ = crowd_of_one()
+    payload = {"version": 8, "epoch": 1, "changes": [{"version": version} for version in came]}
+    answer = orjson.dumps({"type": "SUBSCRIBE_ACK", "payload": payload})
+    crowd.handle([(0, MESSAGE, (answer, 5), NOW)])
+    assert [fault for fault, _ in crowd.problems] == faults
 
 
 def test_what_is_wrong_with_a_handshake_is_an_error_in_words() -> None:
