@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from tests.cli.commands import ROOT
 from tests.clients.desk import created, fresh, op, signed_in, state, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Refused, Wire
+from tests.docs.markdown import anchor
 from tests.operations import replace
 
 PAGE = ROOT / "docs" / "reference" / "conflicts.md"
@@ -34,13 +36,16 @@ BASE = {
 RSVP = "/attendees/1/response_status"
 AGAIN = {"user_id": "bob", "response_status": "ACCEPTED"}
 Patch = Sequence[dict[str, Any]]
+# Of `on_conflict`.
+CHOICES = (None, "refuse")
 
 
 class Story(NamedTuple):
     """Ann's edit, Bob's edit of the same version, made offline, and what resolves it.
 
     `shown` is the member that the outcome shows, None the whole document. A resolution is a patch on the
-    newest document; `force` stands for the same edit again.
+    newest document, for an edit that was merged; `force` stands for the same edit again. `refused` has those
+    that an edit that was refused takes instead.
     """
 
     title: str
@@ -48,22 +53,13 @@ class Story(NamedTuple):
     ann: dict[str, Any]
     bob: dict[str, Any]
     shown: str | None
-    merged: dict[str, Patch] = {}  # noqa: RUF012 (never changed)
-    refused: dict[str, Patch | str] = {}  # noqa: RUF012
+    merged: dict[str, Patch]
+    refused: dict[str, Patch | str] = {}  # noqa: RUF012 (never changed)
 
+    def ways(self, on_conflict: str | None) -> dict[str, Patch | str]:
+        """What resolves it, by what Bob wants."""
+        return {**self.merged, **(self.refused if on_conflict else {})}
 
-# Where both edits are in the outcome already, the same ways with `merge` and with `refuse`.
-TEXTS: dict[str, Patch] = {
-    "mine": [replace("/description", "Please bring cake!")],
-    "theirs": [replace("/description", "Bring cake and tea.")],
-    "both": [],
-}
-FIELDS: dict[str, Patch] = {
-    "mine": [replace("/location", "Room 1")],
-    "theirs": [replace("/title", "Standup")],
-    "both": [],
-}
-EQUAL: dict[str, Patch] = {"mine": [], "theirs": [], "both": []}
 
 STORIES = (
     Story(
@@ -73,7 +69,7 @@ STORIES = (
         replace("/title", "Morning"),
         "title",
         {"mine": [], "theirs": [replace("/title", "Daily")], "both": [replace("/title", "Daily Morning")]},
-        {"mine": "force", "theirs": [], "both": [replace("/title", "Daily Morning")]},
+        {"mine": "force", "theirs": []},
     ),
     Story(
         "An answer of who was removed",
@@ -81,11 +77,6 @@ STORIES = (
         {"op": "remove", "path": "/attendees/1"},
         replace(RSVP, "ACCEPTED"),
         "attendees",
-        {
-            "mine": [{"op": "add", "path": "/attendees/-", "value": AGAIN}],
-            "theirs": [],
-            "both": [{"op": "add", "path": "/attendees/-", "value": {"user_id": "bob"}}],
-        },
         {
             "mine": [{"op": "add", "path": "/attendees/-", "value": AGAIN}],
             "theirs": [],
@@ -103,11 +94,6 @@ STORIES = (
             "theirs": [],
             "both": [{"op": "add", "path": "", "value": {"title": "Morning"}}],
         },
-        {
-            "mine": [{"op": "add", "path": "", "value": {**BASE, "title": "Morning"}}],
-            "theirs": [],
-            "both": [{"op": "add", "path": "", "value": {"title": "Morning"}}],
-        },
     ),
     Story(
         "The removal of what was changed",
@@ -120,7 +106,7 @@ STORIES = (
             "theirs": [
                 {"op": "add", "path": "/attendees/1", "value": {**AGAIN, "response_status": "DECLINED"}}
             ],
-            "both": [{"op": "add", "path": "/attendees/1", "value": {"user_id": "bob"}}],
+            "both": [{"op": "add", "path": "/attendees/1", "value": BASE["attendees"][1]}],
         },
         {"mine": "force", "theirs": [], "both": [replace(RSVP, "NEEDS_ACTION")]},
     ),
@@ -130,8 +116,11 @@ STORIES = (
         replace("/description", "Bring cake and tea."),
         replace("/description", "Please bring cake!"),
         "description",
-        TEXTS,
-        {**TEXTS},
+        {
+            "mine": [replace("/description", "Please bring cake!")],
+            "theirs": [replace("/description", "Bring cake and tea.")],
+            "both": [],
+        },
     ),
     Story(
         "Different fields",
@@ -139,8 +128,7 @@ STORIES = (
         replace("/location", "Room 2"),
         replace("/title", "Morning"),
         None,
-        FIELDS,
-        {**FIELDS},
+        {"mine": [replace("/location", "Room 1")], "theirs": [replace("/title", "Standup")], "both": []},
     ),
     Story(
         "The same value",
@@ -148,8 +136,7 @@ STORIES = (
         replace("/title", "Daily"),
         replace("/title", "Daily"),
         "title",
-        EQUAL,
-        {**EQUAL},
+        {"mine": [], "theirs": [], "both": []},
     ),
 )
 
@@ -223,23 +210,74 @@ async def outcome(play: Play, ann: Wire) -> str:
     return json.dumps(document if shown is None or document is None else document[shown], ensure_ascii=False)
 
 
-async def told(node: Gateway, story: Story) -> str:
-    """A section of the page."""
-    parts = [f"## {story.title}", story.text]
+class Told(NamedTuple):
+    """A story as it was played, merged and with `refuse`."""
+
+    story: Story
+    merged: list[str]
+    refused: list[str]
+    ways: list[str]
+
+    @property
+    def conflicts(self) -> bool:
+        """Whether `refuse` made a difference."""
+        return self.merged != [line.replace(REFUSE, "") for line in self.refused]
+
+    def row(self) -> str:
+        """The line of the table at the top."""
+        title = self.story.title
+        kinds = re.findall(r'"kind": "(\w+)"', "".join(self.merged))
+        told = ", ".join(f"`{kind}`" for kind in kinds) or "nothing"
+        refused = "refused with `CONFLICT`" if self.conflicts else "committed the same way"
+        return f"| [{title}](#{anchor(title)}) | {told} | {refused} |"
+
+    def section(self) -> str:
+        parts = [f"## {self.story.title}", self.story.text, fenced(self.merged)]
+        if self.conflicts:
+            parts += [f"With `{REFUSE.strip(', ')}`:", fenced(self.refused)]
+        return "\n\n".join([*parts, "\n".join([*self.head(), *self.ways])])
+
+    def head(self) -> list[str]:
+        if self.story.refused:
+            return [
+                "| Bob wants | and sends, once merged | once refused | which gives |",
+                "|---|---|---|---|",
+            ]
+        return ["| Bob wants | and sends | which gives |", "|---|---|---|"]
+
+
+REFUSE = ', "on_conflict": "refuse"'
+
+
+def fenced(lines: Sequence[str]) -> str:
+    return "\n".join(["```", *lines, "```"])
+
+
+async def told(node: Gateway, story: Story) -> Told:
     async with signed_in(node, grants=ADMIN) as ann:
-        for on_conflict, resolutions in ((None, story.merged), ("refuse", story.refused)):
-            play = Play(node, story)
-            await play.begin(ann, on_conflict)
-            parts.append("Merged:" if on_conflict is None else 'With `"on_conflict": "refuse"`:')
-            parts.append("```\n" + "\n".join(play.lines) + f"\n= {await outcome(play, ann)}\n```")
-            if resolutions:
-                parts.append("| Bob wants | and sends | which gives |\n|---|---|---|")
-            for wanted, patch in resolutions.items():
-                play = Play(node, story)
-                await play.begin(ann, on_conflict)
-                await play.resolve(patch)
-                parts[-1] += f"\n| {wanted} | {sent(patch)} | `{await outcome(play, ann)}` |"
-    return "\n\n".join(parts)
+        merged, refused = [await played(node, story, ann, choice) for choice in CHOICES]
+        ways = [await way(node, story, ann, wanted) for wanted in story.merged]
+    return Told(story, merged, refused, ways)
+
+
+async def played(node: Gateway, story: Story, ann: Wire, on_conflict: str | None) -> list[str]:
+    play = Play(node, story)
+    await play.begin(ann, on_conflict)
+    return [*play.lines, f"= {await outcome(play, ann)}"]
+
+
+async def way(node: Gateway, story: Story, ann: Wire, wanted: str) -> str:
+    """A line of a story's table: what Bob sends for what he wants, which leads to one outcome either way."""
+    outcomes = set()
+    for on_conflict in CHOICES:
+        play = Play(node, story)
+        await play.begin(ann, on_conflict)
+        await play.resolve(story.ways(on_conflict)[wanted])
+        outcomes.add(await outcome(play, ann))
+    [gives] = outcomes
+    choices = CHOICES if story.refused else CHOICES[:1]
+    cells = [wanted, *[sent(story.ways(choice)[wanted]) for choice in choices], f"`{gives}`"]
+    return f"| {' | '.join(cells)} |"
 
 
 def sent(patch: Patch | str) -> str:
@@ -251,9 +289,15 @@ def sent(patch: Patch | str) -> str:
 HEAD = """# Conflicts, played
 
 What two people see whose edits meet. Ann is online; Bob was offline since version 1, and comes back with an
-edit that he made on it. Each story is played twice: with an ordinary edit, which is merged, and with one that
-is to be refused; then in the three ways in which Bob can settle it, also where nothing is in conflict.
-[The protocol](protocol.md#conflicts) has the fields, [How edits merge](merging.md#conflicts) the rules.
+edit that he made on it. [The protocol](protocol.md#conflicts) has the fields,
+[How edits merge](merging.md#conflicts) the rules.
+
+| what meets | Bob is told | with `"on_conflict": "refuse"` his edit is |
+|---|---|---|
+"""
+READING = """
+Each story below is played with an ordinary edit, which is merged, and where something is in conflict once
+more with one that is to be refused. Its table has the three ways in which Bob can settle it.
 
 This page is what a gateway answered: a test plays it over real sockets, and compares. `->` is sent, `<-`
 received, `=` the outcome. Left out are the names of the resource, of clients and of messages, and times.
@@ -261,8 +305,9 @@ received, `=` the outcome. Left out are the names of the resource, of clients an
 
 
 async def page(node: Gateway) -> str:
-    parts = [HEAD.strip(), *[await told(node, story) for story in STORIES]]
-    return "\n\n".join(parts) + "\n"
+    stories = [await told(node, story) for story in STORIES]
+    rows = "\n".join(story.row() for story in stories)
+    return "\n\n".join([HEAD + rows, READING.strip(), *[story.section() for story in stories]]) + "\n"
 
 
 def main() -> int:
