@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -73,6 +74,12 @@ def field_names() -> set[str]:
     named = {name for section in sections().values() for name in section.fields()}
     envelope = {row[0].strip("`") for row in sections()["Messages"].table("member")}
     return envelope | {part for name in named for part in name.split(".")}
+
+
+def shown(arrow: str) -> list[dict[str, Any]]:
+    """The messages of the example that go this way; what it leaves out of them is empty."""
+    lines = re.findall(rf"^{arrow} (.*)$", PAGE.read_text(), re.MULTILINE)
+    return [json.loads(line.replace("{...}", "{}").replace("[...]", "[]")) for line in lines]
 
 
 def check_received(message: Mapping[str, Any]) -> None:

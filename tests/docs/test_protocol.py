@@ -182,6 +182,21 @@ def test_a_message_that_it_does_not_name_is_noticed():
         contract.check_received({"type": "GOSSIP", "payload": {}})
 
 
+def test_the_connection_that_it_shows_is_made_of_messages_that_it_names():
+    sent, received = (contract.shown(arrow) for arrow in ("->", "<-"))
+    assert len(sent) > 2 and len(received) > 2
+    for message in received:
+        contract.check_received(message)
+    for message in sent:
+        assert message["type"] in contract.sent_by("client")
+        assert message["payload"].keys() <= contract.messages()[message["type"]], message
+
+
+def test_it_tells_at_a_glance_of_every_message():
+    glance = contract.sections()["At a glance"].text
+    assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", glance)) >= set(contract.messages())
+
+
 def test_every_status_of_a_refused_handshake_is_told():
     rejections = [node for node in nodes("sessions", "transport") if called(node) == "Rejection"]
     refused = {ast.literal_eval(node.args[0]) for node in rejections if isinstance(node, ast.Call)}
