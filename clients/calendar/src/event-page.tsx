@@ -24,7 +24,7 @@ import { Offline } from "./offline.js";
 import { eventAddress } from "./route.js";
 import { Times } from "./times.js";
 import { useTurned } from "./turned.js";
-import { Forgotten, Undo } from "./undo.js";
+import { Forgotten, Undo, useUndoKeys } from "./undo.js";
 
 type Document = SharedDocument<EventDocument> | null;
 
@@ -123,6 +123,7 @@ function useFitField<E extends HTMLInputElement | HTMLTextAreaElement>(
   options?: { whole: boolean },
 ): TextFieldProps<E> {
   const field = useTextField<E, EventDocument>(document, path, options);
+  useUndoKeys(document, field.ref);
   const onChange = (event: ChangeEvent<E>) => {
     keepFit(event.currentTarget, fit, (event.nativeEvent as InputEvent).isComposing);
     field.onChange(event);

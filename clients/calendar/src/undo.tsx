@@ -2,7 +2,7 @@
 
 import type { SharedDocument } from "@collab/client";
 import { type LiveDocument, useClient } from "@collab/react";
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, type RefObject, useEffect, useState } from "react";
 import type { EventDocument } from "./event.js";
 import { ofThisTab } from "./kept.js";
 
@@ -19,6 +19,44 @@ export function Undo({ document, canUndo, canRedo }: Undoable): ReactNode {
       </button>
     </>
   );
+}
+
+const IS_APPLE = /^(Mac|iP)/.test(navigator.platform);
+// As a shortcut's key is known on each keyboard: what it types may be a Cyrillic letter.
+const [Y, Z] = [89, 90];
+
+const WAYS: Readonly<Record<string, "undo" | "redo">> = { historyUndo: "undo", historyRedo: "redo" };
+
+/** What somebody asks for by a key, or by a menu of the browser's. AltGr, which is Alt with Ctrl, types. */
+function wayOf(event: KeyboardEvent | InputEvent): "undo" | "redo" | undefined {
+  if ("inputType" in event) return WAYS[event.inputType];
+  const { keyCode, shiftKey, altKey, ctrlKey, metaKey } = event;
+  if (altKey || ctrlKey === IS_APPLE || metaKey !== IS_APPLE) return undefined;
+  if (keyCode === Z) return shiftKey ? "redo" : "undo";
+  return keyCode === Y && !IS_APPLE ? "redo" : undefined;
+}
+
+/** A browser knows no way back past what others wrote in a field: in this one it is the event's, as by the buttons. */
+export function useUndoKeys(
+  document: SharedDocument<EventDocument> | null,
+  ref: RefObject<HTMLInputElement | HTMLTextAreaElement | null>,
+): void {
+  useEffect(() => {
+    const field = ref.current;
+    if (!document || !field) return;
+    const takeBack = (event: Event) => {
+      const way = wayOf(event as KeyboardEvent | InputEvent);
+      if (!way) return;
+      event.preventDefault();
+      if (document.snapshot.canEdit) document[way]();
+    };
+    field.addEventListener("keydown", takeBack);
+    field.addEventListener("beforeinput", takeBack);
+    return () => {
+      field.removeEventListener("keydown", takeBack);
+      field.removeEventListener("beforeinput", takeBack);
+    };
+  }, [document, ref]);
 }
 
 interface ForgottenProps {

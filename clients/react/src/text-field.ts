@@ -98,7 +98,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
       document?.onChange((change) => {
         const over = composing.current;
         if (over) over.changes.push(change);
-        else if (change.origin === "remote" && textAt(change.before, path) !== textAt(change.after, path)) {
+        else if (moved.current || textAt(change.after, path) !== ref.current?.value) {
           const at = through([change], path);
           const selection = moved.current ?? selectionOf(ref.current);
           if (selection) moved.current = [at(selection[0]), at(selection[1]), selection[2]];

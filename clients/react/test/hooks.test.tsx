@@ -177,6 +177,21 @@ test("what others write while another window has the focus leaves the caret wher
   expect(field.selectionStart).toBe(8);
 });
 
+test("what is taken back, or done by other means than the field's, leaves the caret where it was", async () => {
+  const document = await made("1", { title: "", description: "Bring cake" });
+  const field = shown(document);
+  const user = userEvent.setup();
+  await user.click(field);
+  field.setSelectionRange(0, 0);
+  await user.keyboard("1. ");
+  field.setSelectionRange(8, 8);
+  act(() => document.undo());
+  expect(field.value).toBe("Bring cake");
+  expect(field.selectionStart).toBe(5);
+  act(() => document.setText("/description", "Please bring cake"));
+  expect(field.selectionStart).toBe(12);
+});
+
 test("nothing can be typed while it loads, or when it was deleted", async () => {
   const document = client.open<Event>("event", "1");
   const field = shown(document);
