@@ -101,6 +101,19 @@ test("values are shown as the application shows them, and where it suggests none
   await act(() => until(ann, (now) => now.view?.start_time === start("11")));
 });
 
+test("the merge begins with what was suggested last, until one writes in it", async () => {
+  const { ben } = await clash("/title", "Sync", "Sync with Kim", "Sync, or");
+  const { rerender } = render(<ConflictDialog document={ben} suggest={() => "Sync, or / Sync with Kim"} />);
+  const editor = screen.getByRole<HTMLTextAreaElement>("textbox", { hidden: true });
+  rerender(<ConflictDialog document={ben} suggest={() => "Sync, or call / Sync with Kim"} />);
+  expect(editor.value).toBe("Sync, or call / Sync with Kim");
+  const user = userEvent.setup();
+  await user.clear(editor);
+  await user.type(editor, "Call Kim");
+  rerender(<ConflictDialog document={ben} suggest={() => "Sync, or call her / Sync with Kim"} />);
+  expect(editor.value).toBe("Call Kim");
+});
+
 test("a merge that is refused asks again", async () => {
   const { ann, ben } = await clash("/start_time", start("09"), start("10"), start("11"));
   shows(ben);

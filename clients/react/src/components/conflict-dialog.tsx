@@ -39,7 +39,8 @@ function Question<T>({
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   const { path, userId, theirs, timestamp } = conflict;
-  const [merged, setMerged] = useState(() => textOf(suggest(conflict)));
+  const [written, setWritten] = useState<string>();
+  const merged = written ?? textOf(suggest(conflict)); // which others may go on writing
   useEffect(() => {
     const opened = dialog.current as HTMLDialogElement;
     const focused = opened.ownerDocument.activeElement as HTMLElement | null;
@@ -94,7 +95,7 @@ function Question<T>({
       {merged !== undefined && (
         <label>
           Merged
-          <textarea value={merged} onChange={({ currentTarget }) => setMerged(currentTarget.value)} />
+          <textarea value={merged} onChange={({ currentTarget }) => setWritten(currentTarget.value)} />
         </label>
       )}
       <div className="collab-buttons">
