@@ -64,6 +64,25 @@ test("in a text that another program broke into lines in its way, what is typed 
   await bob.sees("Description", "Bob: one\ntwo\nthree\nfour!\n");
 });
 
+test("such a text that comes while one types doesn't move the caret, and can be gone on in; undo leaves its lines", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.textbox("Description").fill("Bring cake.");
+  await bob.sees("Description", "Bring cake.");
+  await ann.page.waitForTimeout(1_000); // what follows is another burst
+  await ann.putCaret("Description", 11);
+  const id = new URL(ann.page.url()).hash.slice("#/event/".length);
+  const text = { op: "text", path: "/description", value: ["1.\r\n2.\r\n3.\r\n"] };
+  await stage.edit(id, await stage.versionOf(id), [text]);
+  await ann.sees("Description", "1.\n2.\n3.\nBring cake.");
+  await ann.page.keyboard.type("!");
+  await bob.sees("Description", "1.\n2.\n3.\nBring cake.!");
+  await bob.putCaret("Description", 8);
+  await bob.page.keyboard.type(" ");
+  await ann.sees("Description", "1.\n2.\n3. \nBring cake.!");
+  await ann.page.keyboard.press("Control+z");
+  for (const person of [ann, bob]) await person.sees("Description", "1.\n2.\n3. \nBring cake.");
+});
+
 test("two who go to such a text at once leave it as it is", async () => {
   const lines = Array.from({ length: 200 }, (_, at) => `x ${at}`);
   const event = await stage.make("lunch", { title: "Lunch", description: lines.join("\r\n") });

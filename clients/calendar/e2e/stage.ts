@@ -70,25 +70,32 @@ export class Stage {
 
   /** An event that another program made; gives its address. */
   async make(id: string, event: object): Promise<string> {
-    const answer = await fetch(`${this.address}/v1/resources/event/${id}/operations`, {
-      method: "POST",
-      headers: {
-        authorization: `Bearer ${this.#gateway.token("program")}`,
-        "content-type": "application/json",
-      },
-      body: JSON.stringify({
-        client_id: "program",
-        version: 0,
-        operations: [{ op: "add", path: "", value: event }],
-      }),
-    });
-    const told = await answer.text();
-    if (answer.status === 429) {
-      await new Promise((resolve) => setTimeout(resolve, JSON.parse(told).retry_after_ms)); // many at once
-      return this.make(id, event);
-    }
-    expect(answer.ok, told).toBe(true);
+    await this.edit(id, 0, [{ op: "add", path: "", value: event }]);
     return `${this.address}/#/event/${id}`;
+  }
+
+  /** Another program edits an event, of which it has that version. */
+  async edit(id: string, version: number, operations: object[]): Promise<void> {
+    const edit = { client_id: "program", version, operations };
+    const told = await this.#asked(`${id}/operations`, { method: "POST", body: JSON.stringify(edit) });
+    if (told.code !== "RATE_LIMITED") return;
+    await new Promise((resolve) => setTimeout(resolve, told.retry_after_ms)); // many at once
+    await this.edit(id, version, operations);
+  }
+
+  async versionOf(id: string): Promise<number> {
+    return (await this.#asked(id)).version;
+  }
+
+  async #asked(path: string, request: RequestInit = {}) {
+    const headers = {
+      authorization: `Bearer ${this.#gateway.token("program")}`,
+      "content-type": "application/json",
+    };
+    const answer = await fetch(`${this.address}/v1/resources/event/${path}`, { ...request, headers });
+    const told = await answer.text();
+    expect(answer.ok || answer.status === 429, told).toBe(true);
+    return JSON.parse(told);
   }
 
   /** Two people at one event. */

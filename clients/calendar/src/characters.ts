@@ -42,6 +42,7 @@ export const fitLine = (text: string): string => fitText(text.replace(WIDE, " ")
  * once have done it once. A text of very many lines is left as it is.
  */
 export function withoutReturns(text: string): TextComponent[] {
+  if (!text.includes("\r")) return []; // as hardly any has, and each key asks
   const lines = text.split(/\r(?=\r*\n)/);
   if (lines.length > LINES_MAX) return [];
   return lines.slice(0, -1).flatMap((line) => [line.length, { d: 1 }]);

@@ -9,16 +9,16 @@ import {
   type TextFieldProps,
   usePresence,
   useRealtimeEvent,
-  useText,
   useTextField,
 } from "@collab/react";
 import { type ChangeEvent, type ReactNode, useLayoutEffect, useMemo } from "react";
 import { Attendance } from "./attendance.js";
-import { fitLine, fitText, keepFit, withoutReturns } from "./characters.js";
+import { fitLine, fitText, keepFit } from "./characters.js";
 import { Conflicts } from "./conflicts.js";
 import { type EventDocument, fieldOf, LINE_MAX, labelOf, textOf, titleOf } from "./event.js";
 import { Heading } from "./heading.js";
 import { History } from "./history.js";
+import { useLineFeeds } from "./line-feeds.js";
 import { Nothing } from "./nothing.js";
 import { Offline } from "./offline.js";
 import { eventAddress } from "./route.js";
@@ -153,18 +153,12 @@ function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: b
 /** A long text that several type into at once. */
 function Text({ document, path, label }: FieldProps): ReactNode {
   const field = useFitField<HTMLTextAreaElement>(document, path, fitText);
-  const text = useText(document, path);
-  const onFocus = () => {
-    // A field counts CR LF as one character: carets would stand elsewhere in the text than in the field.
-    const value = withoutReturns(text);
-    if (value.length && !field.readOnly) document?.edit({ op: "text", path, value, unit: "utf16" });
-    field.onFocus();
-  };
+  useLineFeeds(document, path, field.ref);
   return (
     <label>
       {label}
       <span className="collab-field">
-        <textarea {...field} onFocus={onFocus} rows={8} dir="auto" />
+        <textarea {...field} rows={8} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
     </label>

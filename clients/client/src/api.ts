@@ -231,7 +231,7 @@ export type Resolution = "mine" | "theirs" | { readonly value: Json };
 export interface ViewChange {
   readonly before: Json;
   readonly after: Json;
-  /** `local`: this object's `edit`, `undo` or `redo`. `remote`: everything else. */
+  /** `local`: this object's `edit`, `undo` or `redo`, of the user's own. `remote`: everything else. */
   readonly origin: "local" | "remote";
   /**
    * Where a UTF-16 offset in the text at a JSON pointer went (a caret, a selection's end), or null where there
@@ -251,9 +251,10 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   ready(): Promise<void>;
   /**
    * Edit the view at once; all or nothing. Throws `EditError` where the view doesn't take it, the role
-   * doesn't allow it, nothing is loaded yet, or the document was closed.
+   * doesn't allow it, nothing is loaded yet, or the document was closed. With `isOwn` false it is nothing that the user
+   * did: undo leaves it, and carets take it for another's.
    */
-  edit(operations: PatchOperation | Patch): void;
+  edit(operations: PatchOperation | Patch, isOwn?: boolean): void;
   /** Set a member (`add` or `replace`): `set("/title", "Sync")`. */
   set(path: string, value: Json): void;
   remove(path: string): void;

@@ -77,6 +77,18 @@ test("texts that are typed together, each as one value, are undone by the burst"
   await document.saved();
 });
 
+test("what an application edits by itself is no change of the user's: undo leaves it, and takes back what was before it", async () => {
+  const { document } = await people.event("ann", { description: "one\r\n" });
+  const origins: string[] = [];
+  document.onChange(({ origin }) => origins.push(origin));
+  document.setText("/description", "one\r\ntwo");
+  document.edit({ op: "text", path: "/description", value: [3, { d: 1 }] }, false);
+  expect(document.snapshot.view?.description).toBe("one\ntwo");
+  document.undo();
+  expect(document.snapshot.view?.description).toBe("one\n");
+  expect(origins).toEqual(["local", "remote", "local"]);
+});
+
 test("undo takes back one's own edits and leaves others'", async () => {
   const { document: ann } = await people.event("ann", { title: "Sync", location: "Room 1" });
   const { document: ben } = await people.join("ben", ann.id);

@@ -1,0 +1,31 @@
+/** A text gets LF for CR LF as soon as somebody is at it, and while one is. */
+
+import type { Json, SharedDocument } from "@collab/client";
+import { textAt } from "@collab/react";
+import { type RefObject, useEffect } from "react";
+import { withoutReturns } from "./characters.js";
+import type { EventDocument } from "./event.js";
+
+/** A field counts CR LF as one character: carets would stand elsewhere in the text than in the field. */
+export function useLineFeeds(
+  document: SharedDocument<EventDocument> | null,
+  path: string,
+  ref: RefObject<HTMLTextAreaElement | null>,
+): void {
+  useEffect(() => {
+    const field = ref.current;
+    if (!document || !field) return;
+    const tidy = () => {
+      const { view, canEdit } = document.snapshot;
+      if (!canEdit || field.ownerDocument.activeElement !== field) return;
+      const value = withoutReturns(textAt(view as unknown as Json, path));
+      if (value.length) document.edit({ op: "text", path, value, unit: "utf16" }, false);
+    };
+    field.addEventListener("focus", tidy);
+    const end = document.subscribe(tidy);
+    return () => {
+      field.removeEventListener("focus", tidy);
+      end();
+    };
+  }, [document, path, ref]);
+}
