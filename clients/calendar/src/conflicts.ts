@@ -8,7 +8,7 @@ import type {
   SharedDocument,
   Strategies,
 } from "@collab/client";
-import { apply, difference, emit, lower, merge } from "@collab/client/kernel";
+import { apply, difference, emit, equal, lower, merge } from "@collab/client/kernel";
 import { fitLine, fitText } from "./characters.js";
 import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
 import { isOfLine, Lines, standing } from "./lines.js";
@@ -117,6 +117,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
 
   #look(): void {
     this.#lines.settle();
+    for (const one of agreed(this.document.snapshot.conflicts)) this.document.resolve(one.id, standing(one));
     this.#lookUp();
   }
 
@@ -139,7 +140,9 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   }
 
   #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
-    return joined(this.#lines.joined(conflicts)).map((one) => {
+    const settled = agreed(conflicts);
+    const asked = this.#lines.joined(conflicts).filter((one) => !settled.includes(one));
+    return joined(asked).map((one) => {
       const problem = this.#problems.get(one.id) ?? (one.problem && inPlainWords(one.problem));
       const whole = isLeftBehind(one, view) ? this.#whole(one, view) : present(one, view);
       return problem ? { ...whole, problem } : whole;
@@ -163,11 +166,20 @@ type Sides = { readonly [side in Side | "base"]: Json | undefined };
 const isOfTime = ({ path }: Pick<Conflict, "path">): boolean =>
   path === "/start_time" || path === "/end_time";
 
+const newestAt = (conflicts: readonly Conflict[], path: string): Conflict | undefined =>
+  conflicts.filter((one) => one.path === path).at(-1);
+
+/** Where both want the same nobody is asked, but for what is refused. Of a time they do by what was asked last. */
+const agreed = (conflicts: readonly Conflict[]): readonly Conflict[] =>
+  conflicts.filter((one) => {
+    const { mine, theirs } = (isOfTime(one) && newestAt(conflicts, one.path)) || one;
+    const isSame = mine !== undefined && theirs !== undefined && equal(mine, theirs);
+    return isSame && !isOfLine(one) && one.kind !== "refused";
+  });
+
 /** The newest of each; null where not both times are in conflict. */
 function timesAmong(conflicts: readonly Conflict[]): Times | null {
-  const [start, end] = ["/start_time", "/end_time"].map((path) =>
-    conflicts.filter((one) => one.path === path).at(-1),
-  );
+  const [start, end] = ["/start_time", "/end_time"].map((path) => newestAt(conflicts, path));
   return start && end ? [start, end] : null;
 }
 

@@ -112,6 +112,22 @@ test("an event that was moved again is asked about as it was moved last", async 
   expect(ann.document.snapshot).toMatchObject({ conflicts: [], view: span(21) });
 });
 
+test("an event that both moved to one hour in the end is no question, nor is what was asked of it before", async () => {
+  const { ann, bob, conflicts } = await asked();
+  shown(conflicts);
+  expect(questions(conflicts)).toHaveLength(1);
+  await until(bob.document, ({ view }) => view?.start_time === at(12));
+  await goOffline(ann.client);
+  for (const hour of [21, 18]) ann.move(hour);
+  bob.move(18);
+  await bob.document.saved();
+  ann.client.connect();
+  await until(ann.document, ({ conflicts }) => !conflicts.length);
+  expect(questions(conflicts)).toEqual([]);
+  await ann.document.saved();
+  expect(ann.document.snapshot.view).toMatchObject(span(18));
+});
+
 /** Ann moves an event, offline, that Bob makes longer meanwhile: up to before it begins by now. */
 async function leftBehind() {
   const all = await together();
