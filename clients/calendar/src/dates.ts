@@ -11,14 +11,28 @@ export function dayIn(month: string, day: number, later = 0): Date {
   return date;
 }
 
-/** The weeks that show a month: rows of seven days, Monday first. */
-export function weeksOf(month: string): Date[][] {
+/** The weeks that show a month: rows of seven days, Monday first; null is a day that never was in this zone. */
+export function weeksOf(month: string): (Date | null)[][] {
   const offset = (dayIn(month, 1).getDay() + 6) % 7;
-  const days = dayIn(month, 0, 1).getDate();
+  const days = lengthOf(month);
   const weeks = Math.ceil((offset + days) / 7);
   return Array.from({ length: weeks }, (_, week) =>
-    Array.from({ length: 7 }, (_, day) => dayIn(month, 1 - offset + week * 7 + day)),
+    Array.from({ length: 7 }, (_, day) => existing(month, 1 - offset + week * 7 + day)),
   );
+}
+
+/** Its days, those that a zone left out among them. */
+function lengthOf(month: string): number {
+  const [year, number] = month.split("-").map(Number) as [number, number];
+  const last = new Date(0);
+  last.setUTCFullYear(year, number, 0);
+  return last.getUTCDate();
+}
+
+/** Where a zone went over the date line, a day was left out: it begins when the next one does. */
+function existing(month: string, day: number): Date | null {
+  const date = dayIn(month, day);
+  return date.getTime() === dayIn(month, day + 1).getTime() ? null : date;
 }
 
 /** `2026-11-26`, in local time. */

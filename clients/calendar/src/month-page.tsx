@@ -13,7 +13,9 @@ import { Offline } from "./offline.js";
 import { eventAddress, isMonth, monthAddress, monthOf } from "./route.js";
 import { useToday } from "./today.js";
 
-const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(undefined, { weekday: "short" }));
+const WEEKDAYS = Array.from({ length: 7 }, (_, day) =>
+  dayIn("2024-01", 1 + day).toLocaleDateString(undefined, { weekday: "short" }),
+);
 
 /** A day, and the month that showed it: that may be the one before or after its own. */
 export interface Visited {
@@ -33,7 +35,10 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
   const { items, status, made } = events;
   const client = useClient();
   const weeks = weeksOf(month);
-  const byDay = appearances(items, weeks.flat());
+  const byDay = appearances(
+    items,
+    weeks.flat().filter((day) => day !== null),
+  );
   const name = dayIn(month, 1).toLocaleDateString(undefined, {
     month: "long",
     year: "numeric",
@@ -84,19 +89,23 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
         </thead>
         <tbody>
           {weeks.map((week) => (
-            <tr key={dayOf(week[0]!)}>
-              {week.map((day) => (
-                <Day
-                  key={dayOf(day)}
-                  day={day}
-                  isToday={dayOf(day) === today}
-                  isOutside={monthOf(day) !== month}
-                  isTabStop={dayOf(day) === stop}
-                  visit={() => visit({ month, day: dayOf(day) })}
-                  events={byDay.get(day) ?? []}
-                  add={() => add(day)}
-                />
-              ))}
+            <tr key={dayOf((week[0] ?? week[1])!)}>
+              {week.map((day) =>
+                day ? (
+                  <Day
+                    key={dayOf(day)}
+                    day={day}
+                    isToday={dayOf(day) === today}
+                    isOutside={monthOf(day) !== month}
+                    isTabStop={dayOf(day) === stop}
+                    visit={() => visit({ month, day: dayOf(day) })}
+                    events={byDay.get(day) ?? []}
+                    add={() => add(day)}
+                  />
+                ) : (
+                  <td key="none" className="outside" tabIndex={-1} />
+                ),
+              )}
             </tr>
           ))}
         </tbody>

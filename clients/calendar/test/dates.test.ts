@@ -4,7 +4,9 @@ import { afterEach, expect, test, vi } from "vitest";
 import { dayIn, dayOf, hourOf, isMeant, isSkipped, momentsAt, twinOf, weeksOf } from "../src/dates.js";
 
 const shown = (month: string) => {
-  const days = weeksOf(month).flat().map(dayOf);
+  const days = weeksOf(month)
+    .flat()
+    .map((day) => day && dayOf(day));
   return [days[0], days.at(-1), days.length];
 };
 
@@ -35,6 +37,18 @@ test("a time is meant once its year has four digits, and as long as every zone h
 });
 
 afterEach(() => void vi.unstubAllEnvs());
+
+test.each([
+  ["Pacific/Apia", "2011-12", ["2011-12-29", null, "2011-12-31", "2012-01-01"]],
+  ["Pacific/Kiritimati", "1994-12", ["1994-12-29", "1994-12-30", null, "1995-01-01"]],
+])("a day that %s left out is none, and each of the others is there once", (zone, month, last) => {
+  vi.stubEnv("TZ", zone);
+  const dates = weeksOf(month)
+    .flat()
+    .map((day) => day && dayOf(day));
+  expect(dates).toHaveLength(35);
+  expect(dates.slice(-4)).toEqual(last);
+});
 
 for (const [zone, ...moments] of [
   ["America/New_York", "2026-11-01T05:30:00.000Z", "2026-11-01T06:30:00.000Z"],
