@@ -54,7 +54,8 @@ test("a deletion is taken back by who deleted, and nobody else is offered that",
   await Promise.all([ann.sees("Title", "Lunch"), bob.sees("Title", "Lunch")]);
 });
 
-test("who edited offline what was deleted meanwhile is told, with what was written", async () => {
+/** Ann edits an event offline that Bob deletes meanwhile, and is asked. */
+async function deletedMeanwhile(): Promise<[Person, Person]> {
   const [ann, bob] = await stage.together("Lunch");
   await ann.workOffline(true);
   await ann.says("offline");
@@ -63,8 +64,19 @@ test("who edited offline what was deleted meanwhile is told, with what was writt
   await bob.says("saved");
   await ann.workOffline(false);
   await ann.conflict.getByRole("definition").filter({ hasText: "Ann's title" }).waitFor();
+  await ann.conflict.getByText("Bob deleted the event").waitFor();
+  return [ann, bob];
+}
+
+test("who edited offline what was deleted meanwhile is told by whom, and can bring it back as it is here", async () => {
+  const [ann, bob] = await deletedMeanwhile();
   await answer(ann, "Keep mine");
-  await ann.conflict.getByRole("alert").waitFor();
+  await Promise.all([ann.sees("Title", "Ann's title"), bob.sees("Title", "Ann's title")]);
+  expect(await ann.conflict.count()).toBe(0);
+});
+
+test("who edited offline what was deleted meanwhile can leave it so", async () => {
+  const [ann] = await deletedMeanwhile();
   await answer(ann, "Keep theirs");
   await ann.conflict.waitFor({ state: "detached" });
   await isGone(ann);

@@ -883,14 +883,80 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     second.set("/title", "Lunch");
     await ben.delete();
     await Promise.all([first, second].map((one) => until(one, (now) => now.view === null)));
-    wire.goOn();
-    await until(second, (now) => now.conflicts.length > 0);
-    expect(second.snapshot.conflicts).toMatchObject([
-      { path: "", base: { title: "Sync" }, mine: { title: "Lunch" }, theirs: null },
+    const { conflicts } = second.snapshot;
+    expect(conflicts).toMatchObject([
+      { path: "", base: { title: "Sync" }, mine: { title: "Lunch" }, theirs: null, userId: "ben" },
     ]);
-    expect(first.snapshot.conflicts).toEqual(second.snapshot.conflicts);
-    second.resolve(second.snapshot.conflicts[0]?.id ?? "", "mine");
+    wire.goOn();
+    const isThat = ({ conflicts: now }: DocumentSnapshot<Event>) => now[0]?.id === conflicts[0]?.id;
+    await until(first, isThat);
+    expect(first.snapshot.conflicts).toEqual(conflicts);
+    await until(second, (now) => isThat(now) && !now.pending);
+    second.resolve(conflicts[0]?.id ?? "", "mine");
     await until(ben, (now) => now.view?.title === "Lunch");
+  });
+
+  test("what a following tab was handing over while the document was deleted is told, also where it is there again", async () => {
+    const { wire, environment } = holding();
+    const { ben, first, second } = await pair(people, { two: { environment } });
+    wire.isHeld = true;
+    second.set("/title", "Lunch");
+    await ben.delete();
+    await until(second, (now) => now.view === null);
+    ben.create({ title: "New" });
+    await until(first, (now) => now.view?.title === "New");
+    wire.goOn();
+    const { conflicts } = await until(first, (now) => now.conflicts.length > 0);
+    expect(conflicts).toMatchObject([{ path: "", mine: { title: "Lunch" }, theirs: null, userId: "ben" }]);
+    await second.saved();
+    expect(first.snapshot.conflicts).toHaveLength(1);
+  });
+
+  test("what a following tab wrote over, unseen, is told in each tab, with who wrote it", async () => {
+    const { wire, environment } = holding();
+    const { ben, first, second } = await pair(people, { two: { environment } });
+    wire.isHeld = true;
+    second.set("/title", "Lunch");
+    ben.set("/title", "Dinner");
+    ben.set("/location", "Room 1");
+    await until(first, (now) => now.view?.location === "Room 1");
+    wire.goOn();
+    const { conflicts, view } = await until(first, (now) => now.conflicts.length > 0);
+    expect(view).toEqual({ title: "Lunch", location: "Room 1" });
+    expect(conflicts).toMatchObject([
+      { kind: "overwrote", path: "/title", base: "Sync", mine: "Lunch", theirs: "Dinner", userId: "ben" },
+    ]);
+    await until(second, (now) => equal(now.conflicts as object as Json, conflicts as object as Json));
+    second.resolve(conflicts[0]?.id ?? "", "theirs");
+    await until(ben, (now) => now.view?.title === "Dinner");
+  });
+
+  test("what a following tab wrote over what this user wrote in another, or like others, isn't told", async () => {
+    const { wire, environment } = holding();
+    const { ben, first, second } = await pair(people, { two: { environment } });
+    wire.isHeld = true;
+    second.set("/title", "Lunch");
+    second.set("/location", "Room 1");
+    first.set("/title", "Dinner");
+    ben.set("/location", "Room 1");
+    await until(first, (now) => now.view?.location === "Room 1");
+    wire.goOn();
+    await until(ben, (now) => now.view?.title === "Lunch");
+    await second.saved();
+    expect(first.snapshot.conflicts).toEqual([]);
+  });
+
+  test("what a following tab wrote in an item that others removed is told", async () => {
+    const { wire, environment } = holding();
+    const value = { title: "Sync", attendees: [{ user_id: "ann" }, { user_id: "carol", note: "late" }] };
+    const { ben, first, second } = await pair(people, { value: value as Event, two: { environment } });
+    wire.isHeld = true;
+    second.edit({ op: "replace", path: "/attendees/1/note", value: "early" });
+    ben.remove("/attendees/1");
+    await until(first, (now) => now.view?.attendees?.length === 1);
+    wire.goOn();
+    const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
+    expect(conflicts).toMatchObject([{ kind: "dropped", base: "late", mine: "early", userId: "ben" }]);
   });
 
   test.each([

@@ -15,19 +15,18 @@ import {
   rebase,
   type Strategies,
 } from "../kernel/index.js";
-import { randomName, type WireConflict } from "../wire.js";
+import { type Change, randomName, type WireConflict } from "../wire.js";
 
 /** A conflict until it is resolved. */
 export interface Unresolved extends Conflict {
-  /** What became of the edit, or would have; where, and at which version. */
-  readonly told: {
-    readonly kind: Exclude<Conflict["kind"], "refused">;
-    readonly path: string;
-    readonly version: number;
-  };
+  /** What became of the edit, or would have; where, and at which version. Not of what was merged here. */
+  readonly told?: Pick<WireConflict, "kind" | "path"> & { readonly version: number };
   /** `path` is a value's, or that of an item that was removed; or `lost`: what is there by now is another. */
   readonly place: "node" | "gap" | "lost";
 }
+
+/** One that the server told. */
+export type Reported = Unresolved & Required<Pick<Unresolved, "told">>;
 
 /** A conflict until what it was resolved with is committed: it comes back where that is refused. */
 export interface Resolved {
@@ -159,20 +158,17 @@ function wanted({ base }: WireConflict, operation: PatchOperation | undefined): 
   return base === undefined ? undefined : apply(base, lower(base, [{ ...operation, path: "" }]));
 }
 
-export function fromMerge(found: MergeConflict, version: number): Unresolved {
-  const { path } = found;
-  return {
-    ...found,
-    id: nextId(),
-    kind: "merged",
-    omitted: [],
-    userId: null,
-    version,
-    timestamp: null,
-    told: { kind: "merged", path, version },
-    place: "node",
-  };
-}
+/** `by`: the change that it was merged with, where it is known. */
+export const fromMerge = (found: MergeConflict, version: number, by?: Partial<Change>): Unresolved => ({
+  ...found,
+  id: nextId(),
+  kind: "merged",
+  omitted: [],
+  userId: by?.user_id ?? null,
+  version,
+  timestamp: by?.timestamp ?? null,
+  place: "node",
+});
 
 /** The patch that writes a value over what is there, or where an item was removed. */
 export function patchOf(view: Json, path: string, value: Json | undefined, isGap = false): Patch {

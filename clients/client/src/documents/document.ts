@@ -14,7 +14,7 @@ import type {
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
 import { PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
-import { patchOf, resolving, type Unresolved, valueAt } from "./conflicts.js";
+import { patchOf, type Reported, resolving, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { DocumentState, EVERYTHING } from "./state.js";
 import { Bursts, isTyping } from "./typing.js";
@@ -188,7 +188,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     for (const one of found) if (one.kind === "refused") this.#decide(one, resolution);
     this.#turn(ids, (one) => (resolution === (one.kind === "overwrote" ? "mine" : "theirs") ? [] : one));
     const long = this.#unresolved(ids).find(
-      ({ theirs, omitted }) => theirs === undefined && omitted.includes("theirs"),
+      (one): one is Reported => one.theirs === undefined && one.omitted.includes("theirs"),
     );
     if (long && resolution === "theirs") void this.#fetchTheirs(long, ids, isOwn);
     else {
@@ -232,7 +232,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     });
   }
 
-  async #fetchTheirs({ id, told }: Unresolved, ids: readonly string[], isOwn: boolean): Promise<void> {
+  async #fetchTheirs({ id, told }: Reported, ids: readonly string[], isOwn: boolean): Promise<void> {
     try {
       const { document } = await this.at(told.version);
       this.#turn([id], (one) => ({ ...one, theirs: valueAt(document as Json, told.path) ?? null }));
@@ -253,11 +253,11 @@ export class Document<T = Json> implements SharedDocument<T> {
     const refused = state.conflicts.filter(({ kind }) => kind === "refused");
     const { inFlight, buffer } = (replicator.replica as Replica).toJSON();
     const isAlone = refused.length === 1 && inFlight?.submission.patch.length === 1 && !buffer.length;
-    const isSent = !isAlone || (resolution === "mine" && asked.told.kind === "overwrote");
+    const isSent = !isAlone || (resolution === "mine" && asked.told?.kind === "overwrote");
     replicator.decide(isSent);
     this.#turn(
       refused.map(({ id }) => id),
-      (one) => ({ ...one, kind: isSent ? one.told.kind : "dropped" }),
+      (one) => ({ ...one, kind: isSent ? (one as Reported).told.kind : "dropped" }),
     );
     this.wire.outbox.request(false);
   }

@@ -63,6 +63,8 @@ export class Replicator {
   replica: Replica | null = null;
   epoch = 0;
   readonly flight = new Flight();
+  /** The change of others that is being taken in, or was last. */
+  taken: Change | undefined;
   /** Of the change that is being taken in, if one is: nothing goes in flight then. */
   #author: string | null | undefined;
   #editsMax = Number.POSITIVE_INFINITY; // in a patch: fewer while one to blame is looked for,
@@ -271,35 +273,41 @@ export class Replicator {
   }
 
   #receive(change: Change): void {
-    const { client_id: author, seq, version, operations } = change;
-    if (author === this.clientId() && seq !== undefined) {
+    const { seq } = change;
+    if (change.client_id === this.clientId() && seq !== undefined) {
       // The record was written before this was sent, and can have the same edit waiting.
-      if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, operations)) this.renumber(seq + 1);
+      if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, change.operations))
+        this.renumber(seq + 1);
       this.acknowledge(seq, change);
-    } else this.receive(version, operations, author);
+    } else this.receive(change);
   }
 
-  receive(version: number, patch: Patch, author: string): void {
-    this.#carry(author, () => this.replica?.receive(version, patch), patch);
+  receive(change: Change): void {
+    this.#carry(() => this.replica?.receive(change.version, change.operations), change);
   }
 
   /**
    * A change past what waits. What `theirs` meet of that, in its member or with another document, goes on the base that its
-   * author saw, and the server tells what became of it; where they deleted the document, it is told here.
+   * author saw, and the server tells what became of it; where they deleted the document, it is told here. Of a state
+   * nobody knows whose it is.
    */
-  #carry(author: string | null, receive: () => void, theirs: Valued = []): void {
+  #carry(receive: () => void, change?: Change): void {
     const replica = this.replica as Replica;
     const { document, view } = replica;
     const { buffer } = replica.toJSON();
+    const theirs: Valued = change?.operations ?? [];
+    this.taken = change;
     const isMet = ([kind, path]: Operation) =>
       !(kind === "txt" && isTyping(theirs)) &&
       theirs.some((one) => (one.path ? memberOf(one) === path?.[0] : one.value !== null));
     if (buffer.flat().some(isMet)) this.#promote();
-    this.#by(author, receive);
-    if (!buffer.length || replica.view !== null) return;
-    this.flight.answeredUpTo = replica.version; // it is asked about here, with what is in flight
-    this.decide(false); // and no more alone
-    this.#tell(merge(document, view, null), replica.version);
+    this.#by(change?.client_id ?? null, receive);
+    if (replica.view !== null) return;
+    const met = merge(document, view, null);
+    if (!met.conflicts.length) return;
+    this.flight.answeredUpTo = replica.version; // it is asked about here
+    this.decide(false); // and no more there
+    this.#tell(met, change);
   }
 
   /** The answer to the submission `seq`. One to a resend doesn't say what was committed: `GapError`, if it isn't known. */
@@ -337,7 +345,7 @@ export class Replicator {
   /** False where too much is pending to be carried past what differs. */
   #isCarried(replica: Replica, state: Json, version: number): boolean {
     try {
-      this.#carry(null, () => replica.reload(state, version));
+      this.#carry(() => replica.reload(state, version));
       return true;
     } catch (error) {
       if (!(error instanceof PatchError)) throw error;
@@ -365,11 +373,12 @@ export class Replicator {
   #merge({ document, view }: Pick<Replica, "document" | "view">, theirs: Json, version: number): void {
     const merged = merge(document, view, theirs, this.strategies);
     if (this.succeed(theirs, version, merged.patch).isSettled) this.#settle();
-    this.#tell(merged, version);
+    this.#tell(merged);
   }
 
-  #tell({ conflicts }: Merged, version: number): void {
-    this.events.onConflicts(conflicts.map((one) => fromMerge(one, version)));
+  #tell({ conflicts }: Merged, by?: Change): void {
+    const { version } = this.replica as Replica;
+    this.events.onConflicts(conflicts.map((one) => fromMerge(one, version, by)));
   }
 
   /** A view that came otherwise than by edits. */

@@ -111,7 +111,7 @@ export class DocumentWire {
     else if (!state.isLive)
       return; // of a subscription before: the answer to the new one has it all
     else if (type === "OP_BROADCAST") {
-      state.replicator.receive(told.version, told.operations ?? [told.operation], told.client_id);
+      state.replicator.receive({ operations: [told.operation], ...payload } as object as Change);
       state.storeSoon();
     } else if (type === "OP_ACK") {
       state.replicator.acknowledge(Number(told.id.slice("op-".length)), told);

@@ -4,25 +4,30 @@ import type { Json } from "../api.js";
 import { fromMerge, type Unresolved } from "../documents/conflicts.js";
 import type { DocumentState } from "../documents/state.js";
 import { merge } from "../kernel/index.js";
+import type { Change } from "../wire.js";
+import { ask } from "./questions.js";
 
 /** The author of questions that have nothing to do with the deletion: they are older, or newer. */
 const NOBODY = "";
 
 export class Losses {
   #version = 0; // of the deletion
+  #by: Change | undefined; // whose it is, where that is known
   #authors = new Map<string, string>(); // of questions, by their ids
 
   constructor(private readonly state: DocumentState) {}
 
-  onDeleted(): void {
+  onDeleted(by: Change | undefined): void {
     const { conflicts, confirmed } = this.state;
     this.#version = confirmed.version;
+    this.#by = by;
     this.#authors = new Map(conflicts.map(({ id }) => [id, NOBODY]));
   }
 
   /** What a tab handed over came too late. */
   onLate(tab: string, base: Json, mine: Json): void {
-    for (const one of merge(base, mine, null).conflicts) this.#ask(tab, fromMerge(one, this.#version));
+    for (const one of merge(base, mine, null).conflicts)
+      this.#ask(tab, fromMerge(one, this.#version, this.#by));
   }
 
   /** A tab tells of all that it had seen: what came late of it is among that, and so is what was on its way here. */
@@ -33,7 +38,7 @@ export class Losses {
     state.conflicts = state.conflicts.filter((one) => !within.includes(one));
     flight.answeredUpTo = Math.max(flight.answeredUpTo, this.#version);
     if (within.some(({ kind }) => kind === "refused")) state.replicator.decide(false);
-    this.#ask(tab, { ...fromMerge(lost, this.#version), id: lost.id });
+    this.#ask(tab, { ...fromMerge(lost, this.#version, this.#by), id: lost.id });
   }
 
   /** Of the document that is there again since the deletion `tab` hadn't seen anything. */
@@ -42,10 +47,7 @@ export class Losses {
   }
 
   #ask(tab: string, question: Unresolved): void {
-    const { state } = this;
     this.#authors.set(question.id, tab);
-    state.onConflicts([question]);
-    void state.store();
-    state.refresh();
+    ask(this.state, [question]);
   }
 }

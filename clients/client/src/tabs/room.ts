@@ -15,6 +15,7 @@ import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
 import { Losses } from "./losses.js";
 import type { Standing } from "./notes.js";
+import { ask, unseen, type ViewStep } from "./questions.js";
 
 /** So many changes of the view are remembered; a tab that is further behind gets the state. */
 const REMEMBERED = 200;
@@ -24,18 +25,11 @@ export interface RoomEvents {
   onStanding(standing: Standing): void;
 }
 
-interface Change {
-  before: Json;
-  operations: Operations;
-  after: Json;
-  author: string | null;
-}
-
 export class TabRoom {
   #tabs = new Map<string, number>(); // to the newest `seq` known of each
   #wanted = new Map<string, Json>(); // what each last said of conflicts
   #version = 1;
-  #changes: Change[] = [];
+  #changes: ViewStep[] = [];
   #acting: { tab: string; id: string } | null = null;
   #placed: string | null = null; // the tab in which the user is
   #status: DocumentStatus;
@@ -155,13 +149,14 @@ export class TabRoom {
   }
 
   /** What changed after a version; null where that isn't remembered. */
-  #since(version: number): Change[] | null {
+  #since(version: number): ViewStep[] | null {
     const at = this.#changes.length - (this.#version - version);
     return at >= 0 && version <= this.#version ? this.#changes.slice(at) : null;
   }
 
-  #commit(tab: string, id: string, patch: Patch, since: Change[]): void {
-    const { view, replicator } = this.document.state;
+  #commit(tab: string, id: string, patch: Patch, since: ViewStep[]): void {
+    const { state } = this.document;
+    const { view, replicator } = state;
     const base = since[0]?.before ?? view;
     const lowered = lower(base, patch, replicator.strategies);
     const operations = rebase(
@@ -170,6 +165,7 @@ export class TabRoom {
     );
     apply(view, operations); // its tests hold here as well
     const merged = emit(view, operations, true);
+    const questions = unseen(base, lowered, since, state.context.clientId());
     this.#acting = { tab, id };
     try {
       if (merged.length) this.document.edit(merged, false);
@@ -177,6 +173,7 @@ export class TabRoom {
       this.document.wire.outbox.request(false); // the tab has waited for more typing already
       // A change that others left nothing of takes its version all the same, as the server has it.
       if (this.#acting) this.#onView(view, [], null);
+      if (questions.length) ask(state, questions);
     } finally {
       this.#acting = null;
     }
@@ -189,18 +186,20 @@ export class TabRoom {
 
   /** A change of the leading tab's view: the tab that made it gets the answer, the others the change. */
   #onView(before: Json, operations: Operations, author: string | null): void {
-    const after = this.document.state.view;
-    if (after === null && before !== null) this.#losses.onDeleted();
+    const { view: after, context, replicator } = this.document.state;
+    const by = author === context.clientId() ? undefined : replicator.taken;
+    if (after === null && before !== null) this.#losses.onDeleted(by);
     this.#version++;
-    this.#changes.push({ before, operations, after, author });
+    this.#changes.push({ before, operations, after, author, by });
     if (this.#changes.length > REMEMBERED) this.#changes.shift();
     const acting = this.#acting;
     this.#acting = null;
     const patch = emit(before, operations);
     const version = this.#version;
+    const whose = { client_id: author, user_id: by?.user_id };
     for (const tab of this.#tabs.keys()) {
       if (tab === acting?.tab) this.events.tell(tab, "OP_ACK", { id: acting.id, version, operations: patch });
-      else this.events.tell(tab, "OP_BROADCAST", { version, operations: patch, client_id: author });
+      else this.events.tell(tab, "OP_BROADCAST", { version, operations: patch, ...whose });
     }
   }
 

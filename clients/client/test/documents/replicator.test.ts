@@ -34,6 +34,15 @@ function restored(
   return replicator;
 }
 
+/** What somebody else's client made of the record's version. */
+const by = (author: string, operations: Patch): Change => ({
+  client_id: author,
+  user_id: author,
+  timestamp: 1,
+  version: 11,
+  operations,
+});
+
 /** What Ann's client sent after the record was written, under the numbers from 5 on. */
 const sent = (texts: string[]): Change[] =>
   texts.map((text, at) => {
@@ -189,19 +198,14 @@ describe("what waits when others write in the same document", () => {
   ])("goes on version %i, %s", (version, _, mine, theirs) => {
     const replicator = restored(fields);
     replicator.edit(mine);
-    replicator.receive(11, theirs, "ben");
+    replicator.receive(by("ben", theirs));
     expect(replicator.next()).toMatchObject({ baseVersion: version });
   });
 });
 
 describe("what waits when others delete the document", () => {
-  const DELETION: Change = {
-    client_id: "ben",
-    user_id: "ben",
-    timestamp: 1,
-    version: 11,
-    operations: [{ op: "replace", path: "", value: null }],
-  };
+  const DELETION = by("ben", [{ op: "replace", path: "", value: null }]);
+  const DROPPED: WireConflict = { index: 0, path: "/text", kind: "dropped", base: "", version: 11 };
   const missed = { version: 11, epoch: 1 };
   const asked = [{ kind: "merged", path: "", base: { text: "" }, mine: { text: "ab" }, theirs: null }];
 
@@ -215,7 +219,7 @@ describe("what waits when others delete the document", () => {
   }
 
   test.each<[string, (replicator: Replicator) => void]>([
-    ["now", (replicator) => replicator.receive(11, DELETION.operations, "ben")],
+    ["now", (replicator) => replicator.receive(DELETION)],
     ["while there was no connection", (it) => it.resume({ ...missed, changes: [DELETION] })],
     ["long ago, so that the state alone is told", (it) => it.resume({ ...missed, state: null })],
   ])("is told, with all that was there: %s", (_, happens) => {
@@ -235,9 +239,8 @@ describe("what waits when others delete the document", () => {
   ])("is told once, with what is in flight, of which the server tells as well%s", (_, goingOn) => {
     const told: Unresolved[] = [];
     const replicator = typing(told);
-    replicator.receive(11, DELETION.operations, "ben");
-    const dropped: WireConflict = { index: 0, path: "/text", kind: "dropped", base: "", version: 11 };
-    goingOn(replicator, told).acknowledge(5, { version: 12, operations: [], conflicts: [dropped] });
+    replicator.receive(DELETION);
+    goingOn(replicator, told).acknowledge(5, { version: 12, operations: [], conflicts: [DROPPED] });
     expect(told).toMatchObject(asked);
     expect(told).toHaveLength(1);
   });
@@ -252,15 +255,34 @@ describe("what waits when others delete the document", () => {
     expect(replicator.flight.pending).toBe(0);
   });
 
-  test("isn't told where it came to nothing, or all of it is in flight: of that the server tells", () => {
+  test("is told with who did it and when, also where all of it is in flight", () => {
     const told: Unresolved[] = [];
-    const erased = restored(RECORD, {}, [], told);
-    erased.edit(write("a"));
-    erased.edit([{ op: "text", path: "/text", value: [{ d: 1 }] }]);
-    const flying = restored(RECORD, {}, [], told);
-    flying.edit(write("a"));
-    flying.next();
-    for (const one of [erased, flying]) one.receive(11, DELETION.operations, "ben");
+    const replicator = restored(RECORD, {}, [], told);
+    replicator.edit(write("a"));
+    replicator.next();
+    replicator.receive(DELETION);
+    expect(told).toMatchObject([{ path: "", mine: { text: "a" }, userId: "ben", timestamp: 1, version: 11 }]);
+    replicator.acknowledge(5, { version: 12, operations: [], conflicts: [DROPPED] });
+    expect(told).toHaveLength(1);
+  });
+
+  test("isn't told where it came to nothing", () => {
+    const told: Unresolved[] = [];
+    const replicator = restored(RECORD, {}, [], told);
+    replicator.edit(write("a"));
+    replicator.edit([{ op: "text", path: "/text", value: [{ d: 1 }] }]);
+    replicator.receive(DELETION);
     expect(told).toEqual([]);
+  });
+
+  test("leaves what the server tells of one's own deletion", () => {
+    const told: Unresolved[] = [];
+    const replicator = restored(RECORD, {}, [], told);
+    replicator.edit(DELETION.operations);
+    replicator.next();
+    replicator.receive(by("ben", write("b")));
+    const overwrote: WireConflict = { ...DROPPED, path: "", kind: "overwrote", theirs: { text: "b" } };
+    replicator.acknowledge(5, { version: 12, conflicts: [overwrote] });
+    expect(told).toMatchObject([{ kind: "overwrote", theirs: { text: "b" } }]);
   });
 });

@@ -1,6 +1,6 @@
 /** What is told while a tab takes over another's queue. */
 
-import type { Json, ViewChange } from "@collab/client";
+import type { Json, PatchOperation, ViewChange } from "@collab/client";
 import { describe, expect, test } from "vitest";
 import { fromMerge } from "../../src/documents/conflicts.js";
 import type { DocumentContext } from "../../src/documents/context.js";
@@ -9,6 +9,7 @@ import { DocumentState } from "../../src/documents/state.js";
 import { Replica } from "../../src/kernel/index.js";
 import { follow } from "../../src/tabs/follower.js";
 import { handOver, takeOver } from "../../src/tabs/takeover.js";
+import type { Change } from "../../src/wire.js";
 
 /** A document of a tab whose store has this much. */
 function following(stored: () => Json): DocumentState {
@@ -172,11 +173,16 @@ test("a lead that is lost before anything was written hands over what it had rea
   expect(state.replicator.next()).toBe(null);
 });
 
+const byBen = (version: number, delta: Json): Change => {
+  const operations = [{ op: "text", path: "/text", value: delta } as PatchOperation];
+  return { version, operations, client_id: "ben", user_id: "ben", timestamp: 1 };
+};
+
 test("what others wrote after the last write isn't handed over as this tab's", async () => {
   const record = { replica: new Replica({ text: "" }, 5).toJSON(), epoch: 1, edits: 0, flying: 0 };
   const state = following(() => ({ ...record, conflicts: [], role: "editor" }) as unknown as Json);
   await takeOver(state, leads);
-  state.replicator.receive(6, [{ op: "text", path: "/text", value: ["theirs"] }], "ben");
+  state.replicator.receive(byBen(6, ["theirs"]));
   handOver(state);
   expect(state.view).toEqual({ text: "theirs" });
   expect(state.replicator.next()).toBe(null);
@@ -190,7 +196,7 @@ test("what the server acknowledged isn't handed over though it could not be stor
   state.edited(() => state.replicator.edit([{ op: "text", path: "/text", value: ["mine"] }]));
   state.replicator.next();
   state.replicator.acknowledge(1, { version: 6 });
-  state.replicator.receive(7, [{ op: "text", path: "/text", value: [4, " and theirs"] }], "ben");
+  state.replicator.receive(byBen(7, [4, " and theirs"]));
   expect(state.isStored).toBe(false);
   handOver(state);
   expect(state.view).toEqual({ text: "mine and theirs" });
