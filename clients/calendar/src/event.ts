@@ -107,11 +107,18 @@ export function labelOf(path: string): string {
 
 /** A member's value for people. */
 export function textOf(path: string, value: unknown): string {
-  if (path === "") return value ? titleOf(value as EventDocument) : "deleted";
+  if (path === "") return value ? wholeOf(value as EventDocument) : "deleted";
   if (path.endsWith("/response_status")) return answerOf(value);
   if (path === WHEN) return whenOf(value as EventDocument);
   if (path === "/start_time" || path === "/end_time") return momentOf(new Date(String(value)));
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
+/** A line for each thing that people wrote. */
+function wholeOf(event: EventDocument): string {
+  const { location, description, attendees = [] } = event;
+  const answers = attendees.map((one) => `${one.user_id}: ${answerOf(one.response_status)}`);
+  return [titleOf(event), whenOf(event), location, description, ...answers].filter(Boolean).join("\n");
 }
 
 /** What is missing is left out. */

@@ -29,12 +29,15 @@ test("what is no answer isn't shown as one, whatever it is called", () => {
     expect(answerOf(status)).toBe("no answer yet");
 });
 
-test("of an event as a whole its title is shown, or that it was deleted", () => {
-  expect([{ title: "Lunch" }, { title: "" }, null].map((value) => textOf("", value))).toEqual([
-    "Lunch",
+test("of an event as a whole all that people wrote is shown, or that it was deleted", () => {
+  const attendees = [{ user_id: "ann", response_status: "ACCEPTED" }];
+  const whole = { title: "Lunch", location: "", description: "Bring cake", attendees };
+  expect([whole, { title: "" }, null].map((value) => textOf("", value))).toEqual([
+    "Lunch\nBring cake\nann: Going",
     "Untitled",
     "deleted",
   ]);
+  expect(textOf("", { title: "Lunch", start_time: "2021-05-06T10:00" })).toContain("2021");
 });
 
 test("of two times, which are one question, the day is said once, and what is missing isn't", () => {
