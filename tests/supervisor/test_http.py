@@ -149,7 +149,7 @@ async def test_bodies_that_began_before_a_roll_count_after_it(tmp_path):
         head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 45002\r\n\r\n"
         address = urlsplit(server.admin)
         server.command.process.send_signal(signal.SIGHUP)
-        await server.command.log.told("worker 0 is ready", times=2)
+        await server.command.log.told("worker 1 is ready", times=2)  # the last: a body has 30 s at most
         async with await trio.open_tcp_stream(str(address.hostname), address.port or 80) as begun:
             await begun.send_all(f"{head}{half}".encode())
             await server.command.log.told("all workers are new")

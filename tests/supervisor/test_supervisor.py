@@ -112,13 +112,14 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path):
 
 
 async def test_the_presence_of_a_killed_worker_goes(tmp_path):
-    async with node(tmp_path, *SPREAD) as server, trio.open_nursery() as nursery:
+    looks = ("--set", "redis.node_check_s=0.1")
+    async with node(tmp_path, *SPREAD, *looks) as server, trio.open_nursery() as nursery:
         people = {}
         for user, worker in (("ann", "n1.0"), ("bob", "n1.1")):
             people[user] = await on(nursery, server, await server.token(user), worker)
             await people[user].ask("SUBSCRIBE", {"resource": "event", "resource_id": "42"})
         await people["ann"].take("PRESENCE_JOIN", user_id="bob")
-        await trio.sleep(4)  # long enough for the nodes to have seen each other's lease
+        await trio.sleep(4)  # many looks: the workers have seen each other's lease
         workers(server)[0].kill()
 
         def gone() -> list[str]:
