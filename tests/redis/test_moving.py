@@ -118,8 +118,12 @@ async def test_an_interrupted_move_is_healed_by_the_next_run() -> None:
                 for partition in range(256):
                     client.hset(tag(partition), "fenced", "elsewhere")
             quick = alone.with_(timeouts={"append_timeout_s": 0.1})
-            (outcome,) = await RedisLog(shards, quick).append([filled(opening, 1)])
-            assert "moved" in str(outcome)
+
+            async def refused() -> bool:
+                (outcome,) = await RedisLog(shards, quick).append([filled(opening, 1)])
+                return "moved" in str(outcome)
+
+            await until(refused, "it is refused because its partition moved")
             told: list[str] = []
             await trio.to_thread.run_sync(rebalance, both.redis, told.append)
             assert sum("serves again" in line for line in told) == 256
