@@ -19,20 +19,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-import trio
-
 from benchmarks import measure, overload
-from benchmarks.edit import Core, Editor
+from benchmarks.edit import Core, Editor, as_in_a_worker
 from benchmarks.gateways import flooded
 from gateway.log.sqlite.log import SqliteLog
-from gateway.runtime import interpreter
-from gateway.runtime.metrics import Counters
 
 DISTANCES = (0, 150, 250, 1000, 9000)
 TOGETHER = 50
@@ -74,12 +69,6 @@ async def measured(folder: str, edits: int) -> dict[str, dict[str, float]]:
             results[str(behind)] = {"first": first * 1e6, "each": statistics.median(others) * 1e6}
     await log.aclose()
     return results
-
-
-def once(edits: int) -> dict[str, dict[str, float]]:
-    with tempfile.TemporaryDirectory() as folder, interpreter.runtime(Counters()) as runtime:
-        runtime.started()
-        return trio.run(measured, folder, edits)
 
 
 def table(title: str, results: Mapping[str, Mapping[str, float]]) -> str:
@@ -127,7 +116,7 @@ def main() -> None:
     if options.beside:
         print_beside(beside(options.rate), options)
         return
-    results = measure.medians([once(options.edits) for _ in range(options.repeats)])
+    results = measure.medians([as_in_a_worker(measured, options.edits) for _ in range(options.repeats)])
     print(table(TITLE, results))
     print(measure.save("behind", {"title": TITLE, "results": results}, vars(options)))
 

@@ -16,9 +16,10 @@ import pstats
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 import trio.lowlevel
@@ -35,6 +36,7 @@ from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from tests.doubles.log import MemoryLog
 
+T = TypeVar("T")
 ROOMS = 100
 EDITORS = 5
 TOGETHER = (1, 5, 20)
@@ -233,6 +235,13 @@ def turn(editors: Sequence[Editor], together: int) -> list[Editor]:
     return [editors[room * EDITORS + place % EDITORS] for place in range(together) for room in range(ROOMS)]
 
 
+def as_in_a_worker(measured: Callable[..., Awaitable[T]], *given: object) -> T:
+    """What is measured in a new folder, with the interpreter as a worker has it."""
+    with tempfile.TemporaryDirectory() as folder, interpreter.runtime(Counters()) as runtime:
+        runtime.started()
+        return trio.run(measured, folder, *given)
+
+
 async def measured(folder: str, edits: int, together: int, profiler: cProfile.Profile | None) -> Cost:
     """One run on a core of its own."""
     async with Core.running(folder) as core:
@@ -255,18 +264,17 @@ def run(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--profile", action="store_true", help="print where the time of one run goes")
     options = parser.parse_args(arguments)
 
-    def once(together: int, profiler: cProfile.Profile | None = None) -> Cost:
-        with tempfile.TemporaryDirectory() as folder, interpreter.runtime(Counters()) as runtime:
-            runtime.started()
-            return trio.run(measured, folder, options.edits, together, profiler)
-
     if options.profile:
         profiler = cProfile.Profile()
-        once(1, profiler)
+        as_in_a_worker(measured, options.edits, 1, profiler)
         pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
         return
     names = [str(together) for together in TOGETHER]
-    results = measure.repeated(names, options.repeats, lambda name: once(int(name)).us())
+    results = measure.repeated(
+        names,
+        options.repeats,
+        lambda name: as_in_a_worker(measured, options.edits, int(name), None).us(),
+    )
     print(table(results))
     print(measure.save("edit", {"title": TITLE, "results": results}, vars(options)))
 

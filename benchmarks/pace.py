@@ -11,7 +11,6 @@ microseconds an edit, latency from an edit's arrival to its broadcast. Writes ou
 
 from __future__ import annotations
 
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,9 @@ from pathlib import Path
 import trio
 
 from benchmarks import measure
-from benchmarks.edit import EDITORS, Core, Editor
+from benchmarks.edit import EDITORS, Core, Editor, as_in_a_worker
 from gateway.log.sqlite.log import PACING, SqliteLog
 from gateway.ports import Pacing
-from gateway.runtime import interpreter
-from gateway.runtime.metrics import Counters
 
 ROOMS = 200
 RATES = (400, 2000)
@@ -74,9 +71,7 @@ async def measured(folder: str, pacing: Pacing, rate: int, seconds: float) -> di
 
 
 def once(variant: str, rate: int, seconds: float) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder, interpreter.runtime(Counters()) as runtime:
-        runtime.started()
-        return trio.run(measured, folder, VARIANTS[variant], rate, seconds)
+    return as_in_a_worker(measured, VARIANTS[variant], rate, seconds)
 
 
 def main() -> None:
