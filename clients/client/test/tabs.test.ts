@@ -354,13 +354,12 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await opened(origin.tab({ environment: hasty(0.02) }), ben.id);
     said.length = 0;
     let written = "";
-    for (let key = 0; key < 60 && !said.includes("PING"); key++) {
+    while (!said.includes("PING")) {
       written += "x";
       ben.setText("/description", written);
       await ben.saved();
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    expect(said).toContain("PING");
   });
 
   test("a tab that is seen leads in place of one in the background that polls to save power, and back", async () => {

@@ -56,12 +56,11 @@ test("a token that ends is renewed, and editing goes on", async () => {
   await document.ready();
   document.create({ title: "0" });
   const started = Date.now();
-  for (let edit = 1; Date.now() - started < 8_000; edit++) {
+  for (let edit = 1; tokens < 3 || Date.now() - started < 4_000; edit++) {
     document.set("/title", String(edit));
     await document.saved();
     await new Promise((done) => setTimeout(done, 100));
   }
-  expect(tokens).toBeGreaterThan(2);
   expect(document.snapshot.pending).toBe(0);
   await client.close();
 });
