@@ -189,8 +189,9 @@ class Run:
         self._join(only_live=False)
 
     def _heed(self) -> None:
-        """End the run where a machine was lost, or where somebody who watches wants it."""
-        if lost := self._lost():
+        """End the run where a machine or process was lost, or where somebody who watches wants it."""
+        silent = next(filter(None, (one.silent(SILENCE_S) for one in self.generators)), "")
+        if lost := self._lost() or silent:
             self._end(f"{lost}, at {self._now_s():.1f} s")
         elif self.options.control.stopped:
             self._end("the run was ended from its page")

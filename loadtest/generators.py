@@ -111,16 +111,21 @@ class Generator(ABC):
 
     async def done(self, silence_s: float) -> None:
         """Wait until the process has ended, or said nothing for so long, which is a failure."""
-        while not self.ended.is_set():
-            left_s = self.heard_at + silence_s - trio.current_time()
-            if left_s <= 0:
-                self.failure = self.failure or f"a generator process said nothing for {silence_s:.0f} s"
-                return
-            with trio.move_on_after(left_s):
+        while not self.ended.is_set() and not self.silent(silence_s):
+            with trio.move_on_at(self.heard_at + silence_s):
                 await self.ended.wait()
+
+    def silent(self, silence_s: float) -> str:
+        """What is wrong with the process where it said nothing for so long and hasn't ended, which is a
+        failure; else empty."""
+        if self.ended.is_set() or trio.current_time() < self.heard_at + silence_s:
+            return ""
+        self.failure = self.failure or f"a generator process said nothing for {silence_s:.0f} s"
+        return self.failure
 
     async def start(self, start_ns: int) -> None:
         """Have the schedule begin at this moment of this machine's monotonic clock."""
+        self.heard_at = trio.current_time()  # from now on it has something to say
         await self._tell({"start_ns": start_ns})
 
     async def steer(self, rate: float) -> None:

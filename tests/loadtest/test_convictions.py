@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import trio
 
+from loadtest import coordinator
 from loadtest.coordinator import Run, run
 from loadtest.evidence import COUNTED
 from loadtest.generators import LocalGenerator
@@ -260,6 +261,25 @@ async def _starve(one: Run) -> None:
                 os.kill(pid, signal.SIGSTOP)
                 await trio.sleep(0.25)
                 os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_run_whose_generator_hangs_ends_with_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "SILENCE_S", 3.0)
+    async with embedded({}, command()) as server:
+        one = Run(Options(scenario(stages=stages(18, 150, 60))), server)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_when_measured, one)
+            report = await one.go()
+    assert report["verdict"]["status"] == "invalid"
+    assert report["ended_early"].startswith("a generator process said nothing for 3 s, at ")
+
+
+async def _stop_when_measured(one: Run) -> None:
+    await until(lambda: len(one.progress.intervals) > 1, within_s=math.inf)
+    (generator,) = one.generators
+    assert isinstance(generator, LocalGenerator)
+    assert generator.process.pid is not None
+    os.kill(generator.process.pid, signal.SIGSTOP)
 
 
 async def test_several_processes_share_the_documents() -> None:
