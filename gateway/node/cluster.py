@@ -164,6 +164,7 @@ class ClusterBackend:
         """See the port."""
         counters.bus_lost = self.bus.messages_lost
         counters.reservations = self.log.reservations
+        counters.redis_unreachable = len(self._shards.away)
         counters.log_unwritable = int(bool(self._memory.full))
         counters.log_damaged = damage.met
         if self._archiver is not None:
@@ -182,7 +183,14 @@ class ClusterBackend:
     @property
     def problems(self) -> Sequence[str]:
         """See the port."""
-        found = [self._full(address) for address in self._memory.full] + damaged()
+        found = [
+            *(
+                f"redis {name} is out of reach: edits of its resources are refused"
+                for name in self._shards.away
+            ),
+            *(self._full(address) for address in self._memory.full),
+            *damaged(),
+        ]
         if self._archiver is not None and self._archiver.numbers.trouble:
             waits = f"the archive waits: {self._archiver.numbers.trouble}"
             found.append(waits + (STORE_AWAY if self._archiver.numbers.store_away else ""))
@@ -201,7 +209,6 @@ class ClusterBackend:
         while True:
             facts = await gather(self._shards)
             serving = {address.name for address in self._shards.first_partitions()}
-            counters.redis_unreachable = len(serving - facts.keys())
             for name, known in facts.items():
                 self._warn_of(name, known)
             for level, of in LEVELS.items():

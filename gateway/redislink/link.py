@@ -83,7 +83,7 @@ class _Request:
 
 def out_of_reach(address: Address) -> Outage:
     """What is told of a server to which links are down."""
-    return Outage(logger, f"Redis {address.name} is out of reach", logging.INFO)
+    return Outage(logger, f"Redis {address.name} is out of reach")
 
 
 class Link:

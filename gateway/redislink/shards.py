@@ -113,6 +113,10 @@ class Server:
         self.loading = trio.Lock()
         self.loads = 0
 
+    @property
+    def up(self) -> bool:
+        return self.appends.up and self.others.up
+
     def link(self, channel: Channel) -> Link:
         return self.appends if channel == "appends" else self.others
 
@@ -244,6 +248,12 @@ class Shards:
         for partition, address in enumerate(self.table.owners):
             first.setdefault(address, partition)
         return first
+
+    @property
+    def away(self) -> Sequence[str]:
+        """The names of the servers that are out of reach now."""
+        serving = set() if self._table is None else self._table.addresses
+        return sorted(address.name for address in serving if not self._servers[address].up)
 
     def server(self, partition: int) -> Server:
         return self._owners[partition]
