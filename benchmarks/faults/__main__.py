@@ -77,7 +77,7 @@ class Wanted:
 async def drilled(drill: Drill, wanted: Wanted) -> dict[str, Any]:
     """The harness's report of one drill, with the node's metrics at the end as `metrics`."""
     async with running(drill.shape, wanted.scenario.server) as cluster, trio.open_nursery() as beside:
-        actions, bystanders = [], Bystanders()
+        actions, bystanders = [], Bystanders(drill.spares)
         if drill.watched:
             come = partial(_begin, beside, partial(bystanders.watch, cluster))
             actions.append(Action("bystanders", max(0.0, wanted.at_s - WATCHED_BEFORE_S), come))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count, islice
 from typing import Any
 
 import trio
@@ -25,8 +26,8 @@ BACK_SHARE = 0.99
 class Pair:
     """Two who look at one document; one of them writes. `took_ms`: (when it was written, how long)."""
 
-    def __init__(self, number: int) -> None:
-        self.resource = {"resource": "event", "resource_id": f"bystander-{number}"}
+    def __init__(self, name: str) -> None:
+        self.resource = {"resource": "event", "resource_id": name}
         self.took_ms: list[tuple[float, float]] = []
         self.lost = False
         self._written_s: dict[int, float] = {}
@@ -66,11 +67,17 @@ class Pair:
                 self.took_ms.append((written_s, 1000 * (trio.current_time() - written_s)))
 
 
-class Bystanders:
-    """All of them, while `watch` runs."""
+def everywhere(resource: str) -> bool:
+    """A fault that is none of any resource's."""
+    return True
 
-    def __init__(self) -> None:
-        self.pairs = [Pair(number) for number in range(PAIRS)]
+
+class Bystanders:
+    """All of them, while `watch` runs, in documents that are `spared` by the fault."""
+
+    def __init__(self, spared: Callable[[str], bool] = everywhere) -> None:
+        names = (f"bystander-{number}" for number in count())
+        self.pairs = [Pair(name) for name in islice((n for n in names if spared(f"event:{n}")), PAIRS)]
         self.broken_s = 0.0  # when the fault began, in Trio's time
 
     async def watch(self, cluster: Cluster) -> None:
@@ -94,14 +101,16 @@ class Bystanders:
         }
 
     def judge(self, report: dict[str, Any], fault: str, p95_max_ms: float | None) -> None:
-        """Add to the harness's report what they saw until its users were back, and whether that will do.
+        """Add to the harness's report what they saw until the fault was over and its users were back, and
+        whether that will do.
 
         Where the run was ended before the fault they saw nothing of it.
         """
-        at_s = next((one["at_s"] for one in report["disruptions"] if one["name"] == fault), None)
-        if at_s is None:
+        broken = next((one for one in report["disruptions"] if one["name"] == fault), None)
+        if broken is None:
             return
-        lasted_s = _back_s(report["series"], at_s) - at_s
+        at_s = broken["at_s"]
+        lasted_s = max(_back_s(report["series"], at_s), broken["until_s"] or at_s) - at_s
         found = {**self.report(self.broken_s, self.broken_s + lasted_s), "until_back_s": lasted_s}
         report["bystanders"] = found
         verdict, p95_ms = report["verdict"], found["p95_ms"]

@@ -45,7 +45,7 @@ FSYNC = ("--appendonly", "yes", "--appendfsync", "always")
 class Shape:
     """Which servers there are, and how the gateway is set up."""
 
-    redis: Literal["one", "two", "cluster"] = "one"
+    redis: Literal["one", "two", "three", "cluster"] = "one"  # of "two" one serves, until it is added
     durability: Literal["memory", "fsync", "replicated"] = "memory"
     nodes: int = 1  # two of them: behind HAProxy
     workers: int = 2
@@ -164,18 +164,19 @@ def _start_servers(cluster: Cluster, stack: ExitStack) -> None:
         cluster.redis_cluster = stack.enter_context(redis_cluster(*arguments))
         cluster.redis = list(cluster.redis_cluster.servers)
     else:
-        count = 2 if shape.redis == "two" else 1
+        count = {"one": 1, "two": 2, "three": 3}[shape.redis]
         cluster.redis = [stack.enter_context(redis_server(*arguments)) for _ in range(count)]
     if shape.archive:
         cluster.postgres = stack.enter_context(postgres_server(niceness=ARCHIVE_NICENESS))
 
 
 def _words(cluster: Cluster, dsn: str, settings: Mapping[str, Any], data: Path) -> list[str]:
-    """The options of every node. Of two Redis servers the second is added later."""
+    """The options of every node."""
     shape = cluster.shape
     how = "--redis-cluster" if shape.redis == "cluster" else "--redis"
-    port = cluster.network.port if cluster.network else cluster.redis[0].port
-    words = ["--workers", str(shape.workers), how, f"redis://127.0.0.1:{port}/0", "--data", str(data)]
+    url = f"redis://127.0.0.1:{cluster.network.port}/0" if cluster.network else cluster.redis[0].url
+    url = cluster.redis_urls if shape.redis == "three" else url
+    words = ["--workers", str(shape.workers), how, url, "--data", str(data)]
     words += ["--postgres", dsn] if dsn else []
     for name, value in {"redis.durability": shape.durability, **settings, **shape.settings}.items():
         words += ["--set", f"{name}={value}"]

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import redis
 import trio
 
+from benchmarks.faults.bystanders import everywhere
 from benchmarks.faults.cluster import Cluster, Shape, gateway, in_thread
+from gateway.config import RedisSettings
+from gateway.redislink.keys import partition_of
 from loadtest.observe import scrape
 
 STOPPED_S = 10.0
@@ -17,6 +20,8 @@ CUT_S = 5.0
 LOST_S = 8.0
 REDIS_AWAY_S = 1.0
 MASTER_AWAY_S = 6.0
+SHARD_AWAY_S = 8.0
+SHARDS, AWAY = 3, 2  # the last of three
 POSTGRES_AWAY_S = 5.0
 BETWEEN_NODES_S = 2.0
 # More than it holds when it begins to fill; the load writes that in some seconds.
@@ -29,7 +34,7 @@ FULL_S = 3.0
 class Drill:
     """One of them: the servers that it needs, and what it does to them, `at_s` into a scenario.
 
-    `watched`: bystanders work through it, and must hardly notice.
+    `watched`: bystanders work through it in documents that it `spares`, and must hardly notice.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Drill:
     scenario: str = "drill"
     at_s: float = 12.0
     watched: bool = False
+    spares: Callable[[str], bool] = everywhere
 
 
 async def kill_worker(cluster: Cluster) -> None:
@@ -59,6 +65,19 @@ async def kill_master(cluster: Cluster) -> None:
     await in_thread(master.kill)
     await trio.sleep(MASTER_AWAY_S)
     await in_thread(master.start)
+
+
+async def stop_shard(cluster: Cluster) -> None:
+    """One of three independent servers is stopped, and started again."""
+    server = cluster.redis[AWAY]
+    await in_thread(server.stop)
+    await trio.sleep(SHARD_AWAY_S)
+    await in_thread(server.start)
+
+
+def elsewhere(resource: str) -> bool:
+    """Whether a resource is on a server that stays: a new deployment deals its partitions out in turn."""
+    return partition_of(resource, RedisSettings().partitions) % SHARDS != AWAY
 
 
 async def kill_postgres(cluster: Cluster) -> None:
@@ -141,6 +160,14 @@ ALL = (
         "kill -9 of a master of a Redis Cluster (replicated)",
         Shape(redis="cluster", durability="replicated"),
         kill_master,
+    ),
+    Drill(
+        "part",
+        f"one of three Redis servers (fsync) is stopped for {SHARD_AWAY_S:.0f} s; others' documents go on",
+        Shape(redis="three", durability="fsync", nodes=2),
+        stop_shard,
+        watched=True,
+        spares=elsewhere,
     ),
     Drill("postgres", "kill -9 of PostgreSQL, started again", Shape(), kill_postgres),
     Drill(

@@ -27,13 +27,13 @@ def small() -> Wanted:
     return Wanted(load("drill").scaled(users=0.1, durations=0.3), 4.0, None, 0.0)
 
 
-@pytest.mark.parametrize("name", ["worker", "redis", "cut", "shard"])
+@pytest.mark.parametrize("name", ["worker", "redis", "part", "cut", "shard"])
 async def test_a_drill_breaks_a_cluster_and_nothing_is_lost(name: str) -> None:
     found = await drilled(DRILLS[name], small())
     made = summary(name, found)
     assert made["faults"] == dict.fromkeys(COUNTED, 0), found["verdict"]["reasons"]
-    [done] = found["disruptions"]
-    assert (done["name"], done["at_s"] >= 4.0) == (name, True)
+    [done] = [one for one in found["disruptions"] if one["name"] == name]
+    assert done["at_s"] >= 4.0
     assert done["until_s"] is not None
     assert made["acknowledged"] > 0.9 * made["scheduled"] > 0
     assert made["pss_bytes"] > 50_000_000
