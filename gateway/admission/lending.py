@@ -45,6 +45,7 @@ class Lending:
         self._untold_s: dict[str, float] = {}
         self._telling_s: dict[str, float] = {}
         self._wanted_s: dict[str, float] = {}
+        self._alone: set[str] = set()  # of whom nobody answered
 
     def uses_grant(self, user_id: str, now_s: float, cost_s: float) -> bool:
         """Whether this was granted, and counted, before."""
@@ -55,7 +56,11 @@ class Lending:
         return True
 
     def lends(self, user_id: str, now_s: float, cost_s: float, interval_s: float, burst_s: float) -> bool:
-        """Whether this may be spent before others are asked, who are if need be."""
+        """Whether this may be spent before others are asked, who are if need be; nobody would answer of some
+        users."""
+        if user_id in self._alone:
+            self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + cost_s
+            return True
         lease = self._leases.get(user_id)
         known = lease is not None and lease.learned_at_s >= now_s - KNOWN_S
         if lease is None or not known:
@@ -77,10 +82,9 @@ class Lending:
 
     def spent(self) -> dict[str, Spent]:
         """What users spent since the last time, and want; `learn` or `retell` follows."""
-        self._telling_s, self._untold_s = self._untold_s, {}
         wanted_s, self._wanted_s = self._wanted_s, {}
-        users = dict.fromkeys((*self._telling_s, *wanted_s))
-        return {user: Spent(self._telling_s.get(user, 0.0), wanted_s.get(user, 0.0)) for user in users}
+        self._telling_s, self._untold_s = dict.fromkeys(wanted_s, 0.0) | self._untold_s, {}
+        return {user: Spent(spent_s, wanted_s.get(user, 0.0)) for user, spent_s in self._telling_s.items()}
 
     def retell(self) -> None:
         """What `spent` gave reached nobody: it's told with the next."""
@@ -89,8 +93,12 @@ class Lending:
         self._telling_s = {}
 
     def learn(self, found: Mapping[str, RateLeft], now_s: float, interval_s: float, burst_s: float) -> None:
-        """What is left to users, by what was spent everywhere."""
-        self._telling_s = {}
+        """What is left to users, by what was spent everywhere; what the others spent is told again."""
+        self._alone.difference_update(found)
+        for user_id in found:
+            self._telling_s.pop(user_id, None)
+        self._alone.update(self._telling_s)
+        self.retell()
         for user_id, (full_in_s, others, granted_s) in found.items():
             part_s = (burst_s - full_in_s) / max(LEASE_PARTS, others + 1)
             is_scarce = others > 0 and part_s < interval_s

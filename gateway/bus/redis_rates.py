@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from gateway.errors import LogUnavailable
 from gateway.ports import RateLeft, Spent
-from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of, rate
-from gateway.redislink.link import pack
+from gateway.redislink.link import failed, pack
 from gateway.redislink.shards import Call, Shards
 
 TIMEOUT_S = 1.0
@@ -31,12 +30,10 @@ class RedisRates:
             words = (b"FCALL", self._function, b"1", rate(user_id, partitions), self._worker, *amounts)
             calls.append(Call(partition_of(user_id, partitions), pack(words)))
         replies = await self._shards.calls(calls, timeout_s=TIMEOUT_S)
-        found: dict[str, RateLeft] = {}
-        for user_id, reply in zip(spent, replies, strict=True):
-            if isinstance(reply, LinkError):
-                raise LogUnavailable(str(reply), "unknown" if reply.sent else "none")
-            if isinstance(reply, Exception):
-                raise LogUnavailable(f"redis: {reply}", "none")
-            left, others, granted = reply[1]
-            found[user_id] = RateLeft(float(left) / 1000, int(others), float(granted) / 1000)
-        return found
+        answers = {user: reply[1] for user, reply in zip(spent, replies, strict=True) if not failed(reply)}
+        if not answers and self._shards.all_away:
+            raise LogUnavailable(f"no Redis server answers: {replies[0]}", "unknown")
+        return {
+            user_id: RateLeft(float(left) / 1000, int(others), float(granted) / 1000)
+            for user_id, (left, others, granted) in answers.items()
+        }

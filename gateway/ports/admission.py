@@ -168,6 +168,7 @@ class RateStore(Protocol):
     async def spend(self, spent: Mapping[str, Spent], burst_s: float) -> Mapping[str, RateLeft]:
         """Add what users spent; what is wanted is granted, and spent, where `burst_s` has room for it.
 
-        Raises LogUnavailable.
+        A user is left out where the part of the store that knows him doesn't answer. Raises LogUnavailable
+        where none of it does.
         """
         ...

@@ -255,6 +255,11 @@ class Shards:
         serving = set() if self._table is None else self._table.addresses
         return sorted(address.name for address in serving if not self._servers[address].up)
 
+    @property
+    def all_away(self) -> bool:
+        """Whether no server is within reach."""
+        return len(self.away) == len(self.table.addresses)
+
     def server(self, partition: int) -> Server:
         return self._owners[partition]
 

@@ -41,7 +41,8 @@ class RateSharing:
         await self._told.wait()
 
     async def run(self) -> None:
-        """Serve until cancelled. While the store can't be reached each worker limits for itself."""
+        """Serve until cancelled. While the store can't be reached each worker limits for itself; while a part
+        of it can't, those users that it knows."""
         reached = True
         while True:
             if reached:
@@ -68,5 +69,8 @@ class RateSharing:
             return False
         learned = {user_id: allowance for user_id, allowance in found.items() if user_id}
         self._limiter.learn(learned, self._now_s())
-        self._outage.over()
+        if spent.keys() <= found.keys():
+            self._outage.over()
+        else:
+            self._outage.lasts("some users' can't be told")
         return True

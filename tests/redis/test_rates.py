@@ -10,7 +10,8 @@ import trio
 from gateway.admission import RateLimiter
 from gateway.bus.redis_rates import RedisRates
 from gateway.errors import LogUnavailable
-from gateway.ports import RateLeft, Spent
+from gateway.ports import ASK, RateLeft, Spent
+from gateway.redislink.keys import partition_of
 from gateway.sessions import rates
 from gateway.sessions.rates import RateSharing
 from tests.redis.parts import fresh, running, settings
@@ -104,4 +105,51 @@ async def test_without_redis_each_worker_limits_for_itself_until_it_is_back(
                 return [limiter.take(user, 0) == 0 for _ in range(11)] == [True] * 10 + [False]
 
             await until(gives_a_whole_burst)
+            nursery.cancel_scope.cancel()
+
+
+class Taker:
+    """A worker whose users wait for what others say, as those of a session do."""
+
+    def __init__(self, limiter: RateLimiter, sharing: RateSharing) -> None:
+        self._limiter = limiter
+        self._sharing = sharing
+
+    async def taken(self, user_id: str) -> bool:
+        """Whether an edit of this user is allowed."""
+        while (wait_ms := self._limiter.take(user_id, trio.current_time())) == ASK:
+            await self._sharing.told()
+        return wait_ms == 0
+
+
+async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_others_shared() -> None:
+    with redis_server() as one, redis_server() as two:
+        config = settings(one.url, two.url, command_timeout_s=0.3)
+        here, gone = (
+            next(user for user in map(str, range(99)) if partition_of(user, 256) % 2 == server)
+            for server in (0, 1)
+        )
+        async with running(config) as shards, trio.open_nursery() as nursery:
+            limiter, other = RateLimiter(1, 10), RedisRates(shards, "other")
+            sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
+            nursery.start_soon(sharing.run)
+            taker = Taker(limiter, sharing)
+            await trio.sleep(0.02)
+            two.stop()
+            passing = Passing()
+            assert [await taker.taken(user) for user in (gone, here, here)] == [True] * 3  # told together
+            assert [await taker.taken(gone) for _ in range(10)] == [True] * 9 + [False]
+            assert await taker.taken(here)
+            for _ in range(4):
+                await sharing.told()
+            left = (await other.spend({here: Spent(0.0)}, 600))[here]
+            assert passing.is_left(left, 180), "it was told once"
+            assert left.others == 1
+            await trio.to_thread.run_sync(two.start)
+
+            async def told() -> bool:
+                found = await other.spend({gone: Spent(0.0)}, 600)
+                return gone in found and found[gone].full_in_s > 300
+
+            await until(told, "what was spent meanwhile is told")
             nursery.cancel_scope.cancel()
