@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import click
 import orjson
 
-from gateway.cli.operate import AdminPort, operating
+from gateway.cli.operate import AdminPort, looking
 from gateway.cli.options import given_only, instant_text, spanned
 from gateway.errors import ClientError
 from gateway.ports.audit import AuditRecord, ChainCheck
@@ -39,7 +39,7 @@ def audit_command() -> None:
 @spanned
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="The newest.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON lines, for programs.")
-@operating
+@looking
 def list_records(
     text: str | None,
     act: str | None,
@@ -51,7 +51,12 @@ def list_records(
     as_json: bool,
     port: AdminPort,
 ) -> None:
-    """Show the newest records in which TEXT occurs."""
+    """Show the newest records in which TEXT occurs.
+
+    \b
+    gateway audit list
+    gateway audit list --act purge --since 2030-01-31T00:00:00Z
+    """
     wanted = {"q": text, "act": act, "actor": actor, "subject": subject, "since": since, "until": until}
     answer = port.ask("GET", f"/v1/audit?{urlencode({**given_only(wanted), 'limit': limit})}")
     for record in reversed(answer["records"]):
@@ -60,9 +65,13 @@ def list_records(
 
 @audit_command.command("export", short_help="Write all records as JSON lines, the oldest first.")
 @click.option("--after", default=0, type=click.IntRange(0), help="From the one behind this number on.")
-@operating
+@looking
 def export(after: int, port: AdminPort) -> None:
-    """Write the records to the standard output, an object a line."""
+    """Write the records to the standard output, an object a line.
+
+    \b
+    gateway audit export > audit-2030-01.jsonl
+    """
     for record in _all(port, after):
         click.echo(json.dumps(record))
 
@@ -74,12 +83,16 @@ def export(after: int, port: AdminPort) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="An earlier export, whose records must be there unchanged.",
 )
-@operating
+@looking
 def verify(file: Path | None, against: Path | None, port: AdminPort) -> None:
     """Check the chain of a running gateway, or of an exported FILE. Exit status 1: something is wrong.
 
     A chain that was made anew as a whole is sound in itself: --against an earlier export shows it. Every
     record's digest is in the gateway's log, too.
+
+    \b
+    gateway audit verify
+    gateway audit verify --against audit-2030-01.jsonl
     """
     known = {} if against is None else {record.number: record for record in _read(against)}
     exported = len(known)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.operate import AdminPort, operating
+from gateway.cli.operate import AdminPort, looking_or_operating
 from gateway.config import FeaturesSettings
 from gateway.config.fields import in_toml, of, read, suggestion
 from gateway.config.section import fields_of
@@ -18,7 +18,7 @@ from gateway.config.section import fields_of
 @click.argument("changes", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--reset", is_flag=True, help="Go by the settings again.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@operating
+@looking_or_operating
 def flags_command(changes: tuple[str, ...], reset: bool, as_json: bool, port: AdminPort) -> None:
     """Show the flags in force; change those that are named, on all nodes and for good.
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from gateway.cli.operate import AdminPort, operating
+from gateway.cli.operate import EVERYTHING, AdminPort, asking
 from gateway.cli.options import given_only, instant_text, resource_of, spanned
 from gateway.errors import ClientError
 from gateway.ports.resources import Resource
@@ -31,7 +31,7 @@ SPAN = 1000  # of which a few are wanted
 @click.option("--at", "named_at", type=click.IntRange(1), metavar="VERSION", help="The version for --name.")
 @click.option("--unname", metavar="NAME", help="Take a name away.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@operating
+@asking("that grants RESOURCE: viewer to look, editor to change something", EVERYTHING)
 def history_command(
     resource: Resource,
     path: str | None,
@@ -68,7 +68,6 @@ def history_command(
             raise click.UsageError(RULE)
     if named_at is not None and name is None:
         raise click.UsageError("--at goes with --name")
-    port = port.of_everything()
     base = f"/v1/resources/{resource.type}/{resource.id}"
     if of_names:
         for line in _names(port, base, name, named_at, unname):

@@ -7,7 +7,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ from gateway.errors import ClientError, Unreachable
 
 TIMEOUT_S = 30.0
 TOKEN_TTL_S = 300
+OPERATORS = MappingProxyType({"node:admin": "admin"})
+EVERYTHING = MappingProxyType({"*": "admin"})
 OTHER_SECRET = (
     "is that the secret of this gateway? --data DIR, or --set auth.secret_file=FILE, says where it is."
 )
@@ -34,11 +36,7 @@ class AdminPort(NamedTuple):
     settings: Settings
     url: str | None
     token: str | None
-    grants: Mapping[str, str] = MappingProxyType({"node:admin": "admin"})
-
-    def of_everything(self) -> AdminPort:
-        """The same, for what is done to resources."""
-        return self._replace(grants={"*": "admin"})
+    grants: Mapping[str, str]
 
     @property
     def base(self) -> str:
@@ -101,28 +99,39 @@ def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def operating(command: Command) -> Command:
-    """Adds --admin, --token and the settings to a command, which gets them as `port`."""
+def asking(needed: str, grants: Mapping[str, str] = OPERATORS) -> Callable[[Command], Command]:
+    """Adds --admin, --token and the settings to a command, which gets them as `port`.
 
-    @click.option(
-        "--admin",
-        "admin_url",
-        type=http_url,
-        envvar="GATEWAY_ADMIN_URL",
-        metavar="URL",
-        help="The admin port.  [env: GATEWAY_ADMIN_URL; default: http://127.0.0.1:8788]",
-    )
-    @click.option(
-        "--token",
-        type=token_of,
-        envvar="GATEWAY_TOKEN",
-        metavar="JWT",
-        help="A token that grants node:admin=admin; left out, one is signed with the secret in the data "
-        "directory.  [env: GATEWAY_TOKEN]",
-    )
-    @settings
-    @wraps(command)
-    def with_port(admin_url: str | None, token: str | None, settings: Settings, **options: Any) -> None:
-        command(port=AdminPort(settings, admin_url, token), **options)
+    `needed` is what a token is that will do; one that has to be signed first grants `grants`.
+    """
 
-    return with_port
+    def decorated(command: Command) -> Command:
+        @click.option(
+            "--admin",
+            "admin_url",
+            type=http_url,
+            envvar="GATEWAY_ADMIN_URL",
+            metavar="URL",
+            help="The admin port.  [env: GATEWAY_ADMIN_URL; default: http://127.0.0.1:8788]",
+        )
+        @click.option(
+            "--token",
+            type=token_of,
+            envvar="GATEWAY_TOKEN",
+            metavar="JWT",
+            help=f"A token {needed}; left out, one is signed with the secret in the data directory.  "
+            "[env: GATEWAY_TOKEN]",
+        )
+        @settings
+        @wraps(command)
+        def with_port(admin_url: str | None, token: str | None, settings: Settings, **options: Any) -> None:
+            command(port=AdminPort(settings, admin_url, token, grants), **options)
+
+        return with_port
+
+    return decorated
+
+
+operating = asking("that grants node:admin=admin")
+looking = asking("that grants node:admin=viewer")
+looking_or_operating = asking("that grants node:admin=admin, or viewer to look only")

@@ -26,6 +26,10 @@ def reindex_command(settings: Settings) -> None:
 
     Gateways may serve meanwhile: they go on with the new index by themselves. In a cluster (search.url) they
     help, and it is made from the archive.
+
+    \b
+    gateway reindex --data /var/lib/gateway
+    gateway reindex --config /etc/gateway/gateway.toml
     """
     config = settings.load()
     check_settings(config)

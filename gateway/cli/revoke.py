@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from gateway.cli.operate import AdminPort, operating
+from gateway.cli.operate import AdminPort, looking_or_operating
 from gateway.cli.token import duration_s
 
 PATH = "/v1/revocations"
@@ -48,7 +48,7 @@ def as_listed(text: str) -> str:
     "--undo", multiple=True, metavar="ID", type=as_listed, help="Take one back; the list has the ids."
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@operating
+@looking_or_operating
 def revoke_command(
     users: tuple[str, ...],
     tokens: tuple[str, ...],

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import click
 
-from gateway.cli.operate import AdminPort, operating
+from gateway.cli.operate import EVERYTHING, AdminPort, asking
 from gateway.cli.options import given_only, instant_text, spanned
 from gateway.ports.search import KINDS
 
@@ -24,7 +24,7 @@ PAGE = 100
 @spanned
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="The newest.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON lines, for programs.")
-@operating
+@asking("whose grants say what is looked through", EVERYTHING)
 def search_command(
     words: tuple[str, ...],
     kind: str | None,
@@ -43,7 +43,6 @@ def search_command(
     gateway search 会議 --kind document
     gateway search --user ann --since 2030-01-31T00:00:00Z
     """
-    port = port.of_everything()
     filters = {"kind": kind, "type": resource_type, "user_id": user, "since": since, "until": until}
     query = {"q": " ".join(words), **given_only(filters), "limit": min(limit, PAGE)}
     for item in islice(port.pages(f"/v1/search?{urlencode(query)}", "items"), limit):

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import click
 
-from gateway.cli.operate import AdminPort, operating
+from gateway.cli.operate import AdminPort, looking, looking_or_operating, operating
 from gateway.cli.token import duration_s
 
 LOOK_INTERVAL_S = 0.5
@@ -22,7 +22,7 @@ RATE_S = 2.0
 @click.argument("of", required=False, metavar="[USER|TYPE:ID]")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Of each worker.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@operating
+@looking
 def sessions_command(of: str | None, limit: int, as_json: bool, port: AdminPort) -> None:
     """List the newest sessions of a node: all, those of a user, or who sees a resource.
 
@@ -58,7 +58,7 @@ def _session(session: Mapping[str, Any]) -> str:
 
 @click.command("rooms", short_help="The busiest and the most watched resources of a node.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@operating
+@looking
 def rooms_command(as_json: bool, port: AdminPort) -> None:
     """List the resources of a node that change most, and those that most look at; takes two seconds.
 
@@ -97,7 +97,9 @@ def _joined(rooms: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 @click.command("trace", short_help="Follow a user or a resource live.")
 @click.argument("what", metavar="USER|TYPE:ID")
-@click.option("--for", "for_s", type=duration_s, default="60s", show_default=True, metavar="TIME")
+@click.option(
+    "--for", "for_s", type=duration_s, default="60s", show_default=True, metavar="TIME", help="How long."
+)
 @operating
 def trace_command(what: str, for_s: int, port: AdminPort) -> None:
     """Print each message of a user, or of a resource with its changes, as the node hears it; a line each.
@@ -145,7 +147,7 @@ def _event(event: Mapping[str, Any]) -> str:
 @click.command("console", short_help="Where the console is, and a token for it.")
 @click.option("--ttl", type=duration_s, default="8h", show_default=True, metavar="TIME", help="Of the token.")
 @click.option("--look", is_flag=True, help="A token that may look and change nothing.")
-@operating
+@looking_or_operating
 def console_command(ttl: int, look: bool, port: AdminPort) -> None:
     """Print an address that opens the console in a browser, signed in: by --token, else by one that is made.
 

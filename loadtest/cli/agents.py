@@ -30,6 +30,9 @@ def agent_command(listen: str, secret_file: Path) -> None:
 
     It takes connections from who has the same secret, and nothing is readable on the way. Each connection is
     one generator process, which ends with it. Ctrl-C ends the agent.
+
+    \b
+    python -m loadtest agent --listen 0.0.0.0 --secret-file agents.secret
     """
     try:
         address, secret = address_of(listen), read_secret(secret_file)

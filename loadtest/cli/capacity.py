@@ -126,6 +126,10 @@ def sweep_command(
     here, so that a plan can't be made of it.
 
     Exit status: 0; 2 where it was ended early (Ctrl-C), with the points of the runs before and no knee.
+
+    \b
+    python -m loadtest sweep floor --vary operations --start 2000 --factor 1.6 --json operations.json
+    python -m loadtest sweep floor --vary connections --rate-scale 0.2 --start 1200 --json connections.json
     """
     base, agents = scenario_of(scenario, scale, rates=rate_scale), taken_agents(options)
     writable(json_file)
@@ -160,8 +164,8 @@ _wanted_options = together(
     click.option("--viewers", type=float, required=True, help="How many others see an edit."),
     click.option("--p95-ms", default=200.0, show_default=True, help="Delivery target."),
     click.option("--survive", default=1, show_default=True, help="Nodes that may fail at once."),
-    click.option("--cores-a-node", default=2, show_default=True),
-    click.option("--node-memory-gib", default=4.0, show_default=True),
+    click.option("--cores-a-node", default=2, show_default=True, help="Of the machine that is planned with."),
+    click.option("--node-memory-gib", default=4.0, show_default=True, help="Of the same machine."),
     click.option("--connections-a-worker", default=19_000, show_default=True, help="Its connections_max."),
     click.option(
         "--scaling",
@@ -198,6 +202,10 @@ def plan_command(
 
     Costs (CPU a connection, a connect, an operation, a delivery; memory a connection) are fitted with 90 %
     confidence intervals. What goes beyond the measurements, and what is assumed, is said.
+
+    \b
+    python -m loadtest plan floor.json storm.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
+    python -m loadtest plan floor.json --connections 3000 --ops-per-user-s 0.1 --viewers 4 --check run.json
     """
     writable(json_file)
     model, compared = model_of(calibrations), points_in(checks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,12 @@ def main() -> None:
 @main.command("list")
 @click.option("--keys", "with_keys", is_flag=True, help="Every key that a scenario's file may have instead.")
 def list_command(with_keys: bool) -> None:
-    """The shipped scenarios."""
+    """The shipped scenarios.
+
+    \b
+    python -m loadtest list
+    python -m loadtest list --keys
+    """
     if with_keys:
         _list_keys()
         return
@@ -104,12 +110,14 @@ def list_command(with_keys: bool) -> None:
 
 
 def _list_keys() -> None:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in ("table", "key", "default", "what it says"):
-        table.add_column(name, no_wrap=name == "key")
-    for key in scenarios.members():
-        table.add_row(*(Text(cell) for cell in (key.table, key.name, key.default, key.meaning)))
-    console.print(table)
+    """Each table of a scenario's file with its keys; a line that is too long goes on in the next one."""
+    for heading, keys in groupby(scenarios.members(), key=lambda key: key.table):
+        table = Table.grid(padding=(0, 2))
+        for name in ("key", "default", "what it says"):
+            table.add_column(no_wrap=name == "key", overflow="fold")
+        for key in keys:
+            table.add_row(*(Text(cell) for cell in (f"  {key.name}", key.default, key.meaning)))
+        console.print(Text(heading or "at the top"), table, sep="\n")
 
 
 @main.command("run")
@@ -192,6 +200,11 @@ def run_command(
     rates.{operations_per_s,deliveries_per_s}, latency_ms.{delivery,ack,connect,sync}.{p50,p95,p99,max},
     connections.{attempted,succeeded,peak}, server.{cpu_s,rss_bytes,kernel_socket_bytes},
     generator.{cpu_s,lag_p99_ms,missed}, stages[], environment.
+
+    \b
+    python -m loadtest run smoke
+    python -m loadtest run headline --scale 0.25 --html report.html --json report.json
+    python -m loadtest run rfc002 --url ws://HOST:8787/realtime --token-secret-file data/jwt-secret
     """
     files, otlp, agents = taken(options), collector(options), taken_agents(options)
     loaded = with_targets(scenario_of(scenario, scale, duration_scale, rate_scale), targets)
@@ -228,8 +241,7 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
 
     \b
     On each machine, at the same --start-at, with --share 1/3, 2/3, 3/3 and one --run-name:
-      python -m loadtest run many-documents --url ... --share 1/3 --start-at 1800000000 --run-name a \
-        --json 1.json
+      python -m loadtest run rfc002 --url ... --share 1/3 --start-at 1800000000 --run-name a --json 1.json
     Then:
       python -m loadtest merge 1.json 2.json 3.json --html all.html
     """
@@ -248,7 +260,11 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
 @click.argument("report", type=READABLE)
 @click.argument("page", type=FILE)
 def html_command(report: Path, page: Path) -> None:
-    """Turn the JSON REPORT of a run into an HTML PAGE."""
+    """Turn the JSON REPORT of a run into an HTML PAGE.
+
+    \b
+    python -m loadtest html report.json report.html
+    """
     writable(page)
     save(_load(report), {"html": page})
 
@@ -257,7 +273,12 @@ def html_command(report: Path, page: Path) -> None:
 @click.argument("report", type=READABLE)
 @output_options
 def export_command(report: Path, **options: Any) -> None:
-    """Write the JSON REPORT of a run in other forms, or send its samples."""
+    """Write the JSON REPORT of a run in other forms, or send its samples.
+
+    \b
+    python -m loadtest export report.json --junit junit.xml --csv samples.csv
+    python -m loadtest export report.json --otlp http://HOST:4318
+    """
     files, otlp, loaded = taken(options), collector(options), _load(report)
     save(loaded, files)
     send(loaded, otlp)
@@ -268,7 +289,11 @@ def export_command(report: Path, **options: Any) -> None:
 @click.argument("report", type=READABLE)
 @click.option("--baselines", type=FOLDER, default=BASELINES, show_default=True, help="Where they are kept.")
 def baseline_command(name: str, report: Path, baselines: Path) -> None:
-    """Keep the JSON REPORT of a run as the baseline NAME, for `compare --baseline NAME`."""
+    """Keep the JSON REPORT of a run as the baseline NAME, for `compare --baseline NAME`.
+
+    \b
+    python -m loadtest baseline main before.json
+    """
     path = baseline(baselines, name)
     made = _load(report)
     try:
@@ -293,7 +318,12 @@ def baseline_command(name: str, report: Path, baselines: Path) -> None:
     help="A regression is worse by more than this share.",
 )
 def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path, threshold: float) -> None:
-    """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression."""
+    """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression.
+
+    \b
+    python -m loadtest compare before.json after.json
+    python -m loadtest compare --baseline main after.json
+    """
     stored = [] if name is None else [baseline(baselines, name)]
     if stored and not stored[0].is_file():
         kept_by = f"python -m loadtest baseline {name} REPORT"

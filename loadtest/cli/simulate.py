@@ -50,6 +50,9 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
 
     Twenty short runs, each against a gateway of its own, about six minutes. `plan` and `simulate` read the
     file; sweeps may be given beside it. Runs that don't pass are told: mistrust what they measured.
+
+    \b
+    python -m loadtest calibrate --json costs.json
     """
     writable(json_file)
 
@@ -70,7 +73,12 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
     "--connections", type=number_from(1, 100_000_000), metavar="NUMBER", required=True, help="At the peak."
 )
 @click.option(
-    "--ops-per-user-s", "operations_per_user_s", type=number_from(0, 1000), metavar="NUMBER", required=True
+    "--ops-per-user-s",
+    "operations_per_user_s",
+    type=number_from(0, 1000),
+    metavar="NUMBER",
+    required=True,
+    help="Edits.",
 )
 @click.option(
     "--viewers",
@@ -80,9 +88,20 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
     help="How many others see an edit.",
 )
 @click.option(
-    "--p95-ms", type=number_from(0.001, 600_000), metavar="NUMBER", default="200", show_default=True
+    "--p95-ms",
+    type=number_from(0.001, 600_000),
+    metavar="NUMBER",
+    default="200",
+    show_default=True,
+    help="Delivery target.",
 )
-@click.option("--survive", type=click.IntRange(0, 100), default=1, show_default=True)
+@click.option(
+    "--survive",
+    type=click.IntRange(0, 100),
+    default=1,
+    show_default=True,
+    help="Nodes that may fail at once.",
+)
 @click.option("--prices", default="rfc002", show_default=True, help="A price list: a name, or a TOML file.")
 @click.option("--nodes", type=click.IntRange(1, studies.NODES_MAX), help="Judge a plan of so many nodes too.")
 @click.option(
@@ -102,8 +121,11 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
     metavar="NUMBER",
     default="19000",
     show_default=True,
+    help="Its connections_max.",
 )
-@click.option("--seeds", type=click.IntRange(1, 200), default=5, show_default=True)
+@click.option(
+    "--seeds", type=click.IntRange(1, 200), default=5, show_default=True, help="How often each is simulated."
+)
 @click.option("--day/--no-day", "with_day", default=False, help="Nodes for each hour of a day too.")
 @click.option("--json", "json_file", type=FILE, help="Write the study as JSON.")
 @click.option("--html", "html_file", type=FILE, help="Write it as one HTML page with pictures.")
@@ -123,6 +145,10 @@ def simulate_command(
     Workers and Redis masters are queues, edits and connects their jobs. Each plan goes through steady state,
     the loss of a node, a zone and a Redis master, a rolling upgrade, everybody coming back at once, and a hot
     document; each several times, with other seeds and other resamples of the costs, whose spread is shown.
+
+    \b
+    python -m loadtest simulate costs.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
+    python -m loadtest simulate costs.json --connections 3000 --ops-per-user-s 0.1 --viewers 4 --nodes 2 --day
     """
     writable(json_file, html_file)
     try:

@@ -17,6 +17,7 @@ import trio
 from click.testing import CliRunner, Result
 
 from loadtest.cli import main
+from loadtest.scenario import members
 from tests.loadtest.calibrations import calibration
 from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
@@ -146,6 +147,21 @@ def test_the_scenarios_are_listed_with_what_they_do() -> None:
     result = call("list")
     assert "headline" in result.output
     assert "30,000 edits a second" in " ".join(result.output.split())
+
+
+def test_the_keys_of_a_scenario_are_whole_in_a_narrow_terminal() -> None:
+    """Eight were cut off with "…", and the table was three words wide."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "loadtest", "list", "--keys"],
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "…" not in listed
+    headings = [line for line in listed.splitlines() if not line.startswith(" ")]
+    assert headings == list(dict.fromkeys(key.table or "at the top" for key in members()))
+    assert {key.name for key in members()} <= set(listed.split())
 
 
 def test_help_names_the_keys_of_the_report_and_the_exit_statuses() -> None:
