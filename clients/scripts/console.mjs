@@ -166,7 +166,7 @@ try {
   await phone.locator("#busiest").getByText(resource).waitFor();
   seen.phoneOverflow = await overflow(phone);
   await phone.waitForTimeout(5_000);
-  seen.brokenOnPhone = await broken(phone, "#acts");
+  seen.brokenOnPhone = [...(await broken(phone, "#acts")), ...(await broken(phone, "#flags"))];
   seen.cutOnPhone = await cut(phone, "flags", "revocations", "acts");
   await phone.screenshot({ path: path.join(folder, "console-phone.png"), fullPage: true });
   seen.linesOfLeave = await linesOfLeave(phone);

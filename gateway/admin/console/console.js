@@ -303,11 +303,16 @@ async function drawTrace() {
 async function drawFlags() {
   const found = await ask("GET", "v1/flags");
   table("flags", [
-    ["flag", ([name]) => name],
+    ["flag", ([name]) => breakable(name)],
     ["in force", ([, value]) => (Array.isArray(value) ? value.join(", ") || "none" : String(value) || "none")],
     ["by", ([name]) => (name in found.changed ? `changed by ${found.changed_by}` : "settings")],
     ["act", ([name, value]) => (operator && typeof value === "boolean" ? toggle(name, value) : "")],
   ], Object.entries(found.in_force), "");
+}
+
+// A narrow page goes on in the next line after an underscore, and not within a word.
+function breakable(name) {
+  return made("span", {}, ...name.split(/(?<=_)/).flatMap((part) => [part, made("wbr", {}, "")]));
 }
 
 function toggle(name, value) {
