@@ -123,5 +123,5 @@ simulate: venv
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 clean:
-	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache clients/node_modules benchmarks/node_modules clients/*/dist
+	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache clients/node_modules benchmarks/node_modules clients/*/dist clients/*/LICENSE
 	find _speedups gateway -name '*.so' -delete

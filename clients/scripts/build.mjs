@@ -1,6 +1,7 @@
 // Builds the package of the working directory: each of its exports as ESM and as CJS, with types.
 //
 // dist/esm and dist/cjs hold the same files; a package.json in the latter says that its .js and .d.ts are CJS.
+// The license goes along: npm packs the one that lies beside package.json.
 
 import { execFileSync } from "node:child_process";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -34,3 +35,4 @@ cpSync("dist/esm", "dist/cjs", {
   filter: (source) => !source.endsWith(".js") && !source.includes("chunks"),
 });
 writeFileSync("dist/cjs/package.json", `${JSON.stringify({ type: "commonjs" })}\n`);
+cpSync("../../LICENSE", "LICENSE");

@@ -1,4 +1,4 @@
-// Packs each published package and has publint and attw look at what users would install.
+// Packs each published package and has publint and attw look at what users would install; its license is in it.
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -18,6 +18,14 @@ async function lint(folder, archive) {
   for (const message of messages) console.log(`${folder}: ${formatMessage(message, pkg)}`);
   if (messages.length) process.exitCode = 1;
   else console.log(`${pkg.name}: publint has nothing to say`);
+}
+
+/** Who passes a package on has to pass on its license. */
+function license(folder, archive) {
+  const files = execFileSync("tar", ["-tzf", archive], { encoding: "utf8" }).split("\n");
+  if (files.includes("package/LICENSE")) return;
+  console.log(`${folder}: its package has no LICENSE`);
+  process.exitCode = 1;
 }
 
 /** Style sheets have no types. */
@@ -45,6 +53,7 @@ for (const folder of PACKAGES) {
   try {
     execFileSync("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: folder, stdio: "ignore" });
     const archive = join(packed, readdirSync(packed)[0]);
+    license(folder, archive);
     if (only !== "attw") await lint(folder, archive);
     if (!only && folder !== "react-native") await load(folder);
     if (only !== "publint") {
