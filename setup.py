@@ -2,7 +2,7 @@
 
 `GATEWAY_KERNELS=later` installs without them, for who runs `setup.py build_ext --inplace` next and wants to
 see its progress (`make venv` does). `GATEWAY_CFLAGS` are further flags of the C compiler: `-O0` is quick to
-build.
+build, `-g` is for a debugger.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ KERNEL = Path("gateway/ot/kernel")
 QUIET = ["-Wno-all", "-Wno-sign-compare", "-Wno-discarded-qualifiers", "-Wno-unknown-warning-option"]
 REFUSED = ["incompatible-pointer-types", "int-conversion", "implicit-function-declaration"]
 WARNINGS = [*QUIET, *(f"-Werror={name}" for name in REFUSED)]
-OPTIMISE = ["-O3", "-fno-strict-aliasing", *WARNINGS, *os.environ.get("GATEWAY_CFLAGS", "").split()]
+# Python's own flags ask for debug symbols, which take four times the room of the code.
+FLAGS = ["-O3", "-g0", "-fno-strict-aliasing", *WARNINGS, *os.environ.get("GATEWAY_CFLAGS", "").split()]
 WITHOUT_CYTHON = "setup.py: Cython is missing, so nothing is compiled. Get it: pip install 'cython>=3.1,<4'"
 # Types come from the .pxd alone: versions of Cython differ in what they make of annotations.
 DIRECTIVES = {"language_level": 3, "annotation_typing": False}
@@ -40,9 +41,9 @@ def extensions() -> list[Extension]:
         print(f"{WITHOUT_CYTHON} Everything will run as plain Python, more slowly.", file=sys.stderr)
         return []
     sources = [*sorted(Path("_speedups").glob("*.pyx")), joined_kernel()]
-    modules = [Extension(f"_speedups.{p.stem}", [str(p)], extra_compile_args=OPTIMISE) for p in sources]
+    modules = [Extension(f"_speedups.{p.stem}", [str(p)], extra_compile_args=FLAGS) for p in sources]
     modules += [
-        Extension(".".join(p.with_suffix("").parts), [str(p)], extra_compile_args=OPTIMISE) for p in core()
+        Extension(".".join(p.with_suffix("").parts), [str(p)], extra_compile_args=FLAGS) for p in core()
     ]
     built: list[Extension] = cythonize(
         modules, build_dir="build", compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,14 @@ def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Built, by_the
     assert "compiler" not in said
     tools = {path.name for path in (folder / "tools").iterdir()}
     assert tools.isdisjoint({"gcc", "cc", "c++", "clang", "ld"})
+
+
+def test_a_wheel_carries_no_debug_symbols(built: Built, by_the_page: Path) -> None:
+    """They were three quarters of what is downloaded."""
+    [made] = (built.folder / "out" / "wheels").glob("*.whl")
+    with zipfile.ZipFile(made) as archive:
+        compiled = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}
+    assert compiled and [name for name, code in compiled.items() if b".debug_info" in code] == []
 
 
 def test_an_upgrade_by_the_page_loses_nothing(built: Built, by_the_page: Path) -> None:
