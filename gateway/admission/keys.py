@@ -74,7 +74,7 @@ class _KeyFile:
 
     def __init__(self, path: Path, read: Callable[[Path], list[Key]]) -> None:
         self.problem = ""
-        self._path = path
+        self.path = path
         self._read = read
         self._stamp = _stamp(path)
         self._doubted = False
@@ -86,7 +86,7 @@ class _KeyFile:
         No file, or nothing in it, means that its keys are revoked; but whoever writes a file in place empties
         it for a moment, so that has to be seen twice. A file that can't be used leaves the keys as they are.
         """
-        stamp = _stamp(self._path)
+        stamp = _stamp(self.path)
         if stamp == self._stamp:
             return False
         is_empty = stamp is None or stamp.size == 0
@@ -95,12 +95,12 @@ class _KeyFile:
             return False
         self._stamp, self._doubted = stamp, False
         if is_empty:
-            self.keys, self.problem = [], f"{self._path} is gone or empty: its keys are revoked"
+            self.keys, self.problem = [], f"{self.path} is gone or empty: its keys are revoked"
             return True
         try:
-            self.keys, self.problem = self._read(self._path), ""
+            self.keys, self.problem = self._read(self.path), ""
         except ConfigError as error:
-            self.problem = f"the keys of {self._path} stay as they were, for it can't be used: {error}"
+            self.problem = f"the keys of {self.path} stay as they were, for it can't be used: {error}"
         return True
 
 
@@ -114,7 +114,7 @@ class _PreviousSecret(_KeyFile):
     def refresh(self) -> bool:
         """See `_KeyFile`; that it is gone is nothing to mend."""
         changed = super().refresh()
-        if changed and not self.keys and not self._path.exists():
+        if changed and not self.keys and not self.path.exists():
             self.problem = ""
         return changed
 
@@ -180,7 +180,7 @@ class KeyRing:
             if file.problem:
                 logger.error("%s", file.problem)
             else:
-                logger.info("read %d keys again", len(file.keys))
+                logger.info("read %s again; keys in it: %d", file.path, len(file.keys))
 
     def _take(self) -> None:
         self._by_algorithm: dict[str, list[Key]] = {}

@@ -109,7 +109,7 @@ async def on_log_unavailable(request: Request, error: Exception) -> Response:
     if isinstance(error, LogTrimmed):
         text = f"{error}; ask for a newer version."
         return response(Problem(410, text, code="VERSION_TOO_OLD", version=error.version))
-    detail = f"The log can't be reached: {error}. Try again in a moment."
+    detail = f"That can't be done now: {error}. Try again in a moment."
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return response(Problem(503, detail, headers=headers, code="UNAVAILABLE", outcome=error.outcome))
 
