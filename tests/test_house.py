@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FUNCTION_LINES_MAX = 70
-FUNCTION_LINES_MEDIAN = 6
+FUNCTION_LINES_MEDIAN = {"gateway": 5, "loadtest": 6}  # but for their docstrings: a command's is its help
 CLASS_LINES_MAX = 300
 PACKAGES = ("gateway", "loadtest")
 
@@ -51,6 +51,11 @@ def lines(node: ast.AST) -> int:
     return node.end_lineno - node.lineno + 1
 
 
+def docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many of them are its docstring."""
+    return len((ast.get_docstring(node, clean=False) or "").splitlines())
+
+
 def test_no_class_name_is_defined_twice():
     places = defaultdict(set)
     for path, node in defined(ast.ClassDef):
@@ -64,7 +69,8 @@ def test_functions_are_short(package: str):
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     found = [(f"{path}:{node.name}", lines(node)) for path, node in defined(kinds, package)]
     assert [name for name, length in found if length > FUNCTION_LINES_MAX] == []
-    assert median(length for _, length in found) <= FUNCTION_LINES_MEDIAN
+    bare = [lines(node) - docstring_lines(node) for _, node in defined(kinds, package)]
+    assert median(bare) <= FUNCTION_LINES_MEDIAN[package]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cli import gateway
 from loadtest.cli.main import main
-from tests.docs.test_commands import check
+from tests.docs.typeable import check
 
 
 def leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

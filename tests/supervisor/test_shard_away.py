@@ -13,7 +13,7 @@ from gateway.redislink.keys import partition_of
 from tests.cli.commands import Server, http_of, served
 from tests.scraped import until_scraped
 from tests.servers import redis_server
-from tests.supervisor.test_supervisor import WORKERS
+from tests.supervisor.node import WORKERS
 from tests.waiting import PATIENCE_S, until, until_equal
 
 QUICK = ("--set", "redis.command_timeout_s=0.5", "--set", "redis.connect_timeout_s=0.5")
