@@ -8,7 +8,7 @@ unasked: the edit waits for one round trip, and is granted to one of them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from gateway.ports import RateLeft, Spent
@@ -45,7 +45,7 @@ class Lending:
         self._untold_s: dict[str, float] = {}
         self._telling_s: dict[str, float] = {}
         self._wanted_s: dict[str, float] = {}
-        self._alone: set[str] = set()  # of whom nobody answered
+        self._alone: dict[str, float] = {}  # of whom nobody answered, and when what is untold was worked out
 
     def uses_grant(self, user_id: str, now_s: float, cost_s: float) -> bool:
         """Whether this was granted, and counted, before."""
@@ -59,7 +59,8 @@ class Lending:
         """Whether this may be spent before others are asked, who are if need be; nobody would answer of some
         users."""
         if user_id in self._alone:
-            self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + cost_s
+            self._work_out(user_id, now_s)
+            self._untold_s[user_id] += cost_s
             return True
         lease = self._leases.get(user_id)
         known = lease is not None and lease.learned_at_s >= now_s - KNOWN_S
@@ -81,9 +82,13 @@ class Lending:
         return self._untold_s.get(user_id, 0.0)
 
     def spent(self) -> dict[str, Spent]:
-        """What users spent since the last time, and want; `learn` or `retell` follows."""
+        """What users spent since the last time, and want; `learn` or `retell` follows.
+
+        Those who are alone are left out: what is told to a server that hangs is counted when it goes on.
+        """
         wanted_s, self._wanted_s = self._wanted_s, {}
-        self._telling_s, self._untold_s = dict.fromkeys(wanted_s, 0.0) | self._untold_s, {}
+        told = [user for user in self._untold_s if user not in self._alone]
+        self._telling_s = dict.fromkeys(wanted_s, 0.0) | {user: self._untold_s.pop(user) for user in told}
         return {user: Spent(spent_s, wanted_s.get(user, 0.0)) for user, spent_s in self._telling_s.items()}
 
     def retell(self) -> None:
@@ -92,13 +97,31 @@ class Lending:
             self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + seconds
         self._telling_s = {}
 
+    @property
+    def alone(self) -> Collection[str]:
+        """Users of whom nobody answered: they are this worker's own, until `rejoin`."""
+        return self._alone.keys()
+
+    def rejoin(self, user_ids: Iterable[str], now_s: float) -> None:
+        """Somebody answers of them again. What they spent meanwhile is told with the next, but for what the
+        time has paid off."""
+        for user_id in user_ids:
+            self._work_out(user_id, now_s)
+            del self._alone[user_id]
+
+    def _work_out(self, user_id: str, now_s: float) -> None:
+        """The time pays off what a user who is alone spent, as it does where others know of it."""
+        passed_s = max(0.0, now_s - self._alone[user_id])
+        self._untold_s[user_id] = max(0.0, self._untold_s.get(user_id, 0.0) - passed_s)
+        self._alone[user_id] = now_s
+
     def learn(self, found: Mapping[str, RateLeft], now_s: float, interval_s: float, burst_s: float) -> None:
-        """What is left to users, by what was spent everywhere; what the others spent is told again."""
-        self._alone.difference_update(found)
-        for user_id in found:
-            self._telling_s.pop(user_id, None)
-        self._alone.update(self._telling_s)
-        self.retell()
+        """What is left to users, by what was spent everywhere. The others are alone: what was told of them
+        may have been counted, and isn't told again."""
+        for user_id in self._telling_s.keys() - found.keys():
+            self._alone[user_id] = now_s
+            self._wanted_s.pop(user_id, None)
+        self._telling_s = {}
         for user_id, (full_in_s, others, granted_s) in found.items():
             part_s = (burst_s - full_in_s) / max(LEASE_PARTS, others + 1)
             is_scarce = others > 0 and part_s < interval_s

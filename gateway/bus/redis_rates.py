@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gateway.errors import LogUnavailable
 from gateway.ports import RateLeft, Spent
+from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of, rate
 from gateway.redislink.link import failed, pack
 from gateway.redislink.shards import Call, Shards
@@ -32,7 +33,8 @@ class RedisRates:
         replies = await self._shards.calls(calls, timeout_s=TIMEOUT_S)
         answers = {user: reply[1] for user, reply in zip(spent, replies, strict=True) if not failed(reply)}
         if not answers and self._shards.all_away:
-            raise LogUnavailable(f"no Redis server answers: {replies[0]}", "unknown")
+            sent = any(isinstance(reply, LinkError) and reply.sent for reply in replies)
+            raise LogUnavailable(f"no Redis server answers: {replies[0]}", "unknown" if sent else "none")
         return {
             user_id: RateLeft(float(left) / 1000, int(others), float(granted) / 1000)
             for user_id, (left, others, granted) in answers.items()

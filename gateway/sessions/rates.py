@@ -7,7 +7,8 @@ lease. Only an edit beyond the lease waits for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import trio
 
@@ -43,6 +44,11 @@ class RateSharing:
     async def run(self) -> None:
         """Serve until cancelled. While the store can't be reached each worker limits for itself; while a part
         of it can't, those users that it knows."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._share)
+            nursery.start_soon(self._find_alone)
+
+    async def _share(self) -> None:
         reached = True
         while True:
             if reached:
@@ -58,19 +64,40 @@ class RateSharing:
             told.set()
 
     async def _exchange(self, reached: bool) -> bool:
-        spent = self._limiter.spent()
-        if not spent and reached:
+        """Tell and learn; whether the store was reached. One that wasn't is only asked whether it is now."""
+        spent = self._limiter.spent() if reached else {"": Spent(0.0)}
+        if not spent:
             return True
         try:
-            found = await self._store.spend(spent or {"": Spent(0.0)}, self._limiter.burst_s)
+            found = await self._store.spend(spent, self._limiter.burst_s)
         except LogUnavailable as error:
-            self._limiter.retell()
             self._outage.lasts(str(error))
+            if error.outcome == "none":
+                self._limiter.retell()
+            else:
+                self._limiter.learn({}, self._now_s())
             return False
-        learned = {user_id: allowance for user_id, allowance in found.items() if user_id}
-        self._limiter.learn(learned, self._now_s())
-        if spent.keys() <= found.keys():
-            self._outage.over()
-        else:
+        self._limiter.learn({user: left for user, left in found.items() if user}, self._now_s())
+        if self._alone or spent.keys() - found.keys():
             self._outage.lasts("some users' can't be told")
+        else:
+            self._outage.over()
         return True
+
+    @property
+    def _alone(self) -> Collection[str]:
+        lending = self._limiter.lending
+        return () if lending is None else lending.alone
+
+    async def _find_alone(self) -> None:
+        """Ask now and then whether somebody answers again of those who are alone. The others don't wait for
+        that: a server that hangs takes its time."""
+        while True:
+            await trio.sleep(RETRY_PAUSE_S)
+            if not self._alone:
+                continue
+            asked = dict.fromkeys(self._alone, Spent(0.0))
+            with suppress(LogUnavailable):
+                found = await self._store.spend(asked, self._limiter.burst_s)
+                assert self._limiter.lending is not None
+                self._limiter.lending.rejoin(found, self._now_s())

@@ -334,6 +334,31 @@ def test_what_reached_nobody_is_told_again() -> None:
     assert limiter.spent() == {"ann": (pytest.approx(1.2), 0)}
 
 
+def test_what_may_have_been_counted_is_not_told_again() -> None:
+    limiter = shared(1)[0]
+    limiter.take("ann", 0)
+    limiter.spent()
+    limiter.take("ann", 0)
+    limiter.learn({}, 0)
+    assert limiter.lending is not None
+    assert list(limiter.lending.alone) == ["ann"]
+    assert limiter.spent() == {}  # a server that hangs would count it when it goes on
+    limiter.lending.rejoin(["ann"], 0)
+    assert limiter.spent() == {"ann": (pytest.approx(0.6), 0)}
+
+
+def test_the_time_pays_off_what_was_spent_while_nobody_answered() -> None:
+    limiter, store = shared(1)[0], Store()
+    limiter.take("ann", 0)
+    limiter.spent()
+    limiter.learn({}, 0)
+    assert [limiter.take("ann", number * 0.7) for number in range(1000)] == [0] * 1000
+    assert limiter.lending is not None
+    limiter.lending.rejoin(["ann"], 699.5)
+    store.exchange(limiter, 699.6)
+    assert [limiter.take("ann", 700) for _ in range(3)] == [0, 0, ASK]
+
+
 def test_a_worker_alone_limits_for_itself() -> None:
     limiter = shared(1)[0]
     limiter.unshare()

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from gateway.admission import RateLimiter
+from gateway.bus import redis_rates
 from gateway.bus.redis_rates import RedisRates
 from gateway.errors import LogUnavailable
 from gateway.ports import ASK, RateLeft, Spent
@@ -15,8 +16,8 @@ from gateway.redislink.keys import partition_of
 from gateway.sessions import rates
 from gateway.sessions.rates import RateSharing
 from tests.redis.parts import fresh, running, settings
-from tests.servers import redis_server
-from tests.waiting import until
+from tests.servers import RedisServer, redis_server
+from tests.waiting import PATIENCE_S, until
 
 
 class Passing:
@@ -122,20 +123,37 @@ class Taker:
         return wait_ms == 0
 
 
-async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_others_shared() -> None:
+def one_at_each_of_two() -> tuple[str, str]:
+    """Users of the first and of the second of two servers, to which partitions are dealt out in turn."""
+    first, second = (
+        next(user for user in map(str, range(99)) if partition_of(user, 256) % 2 == server)
+        for server in (0, 1)
+    )
+    return first, second
+
+
+async def ends(server: RedisServer, away: str) -> None:
+    """It stops, or hangs."""
+    await trio.to_thread.run_sync(getattr(server, away))
+
+
+async def is_back(server: RedisServer, away: str) -> None:
+    """It serves again."""
+    await trio.to_thread.run_sync(server.start if away == "stop" else server.resume)
+
+
+@pytest.mark.parametrize("away", ["stop", "pause"])
+async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_others_shared(away: str) -> None:
+    here, gone = one_at_each_of_two()
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, command_timeout_s=0.3)
-        here, gone = (
-            next(user for user in map(str, range(99)) if partition_of(user, 256) % 2 == server)
-            for server in (0, 1)
-        )
         async with running(config) as shards, trio.open_nursery() as nursery:
             limiter, other = RateLimiter(1, 10), RedisRates(shards, "other")
             sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
             nursery.start_soon(sharing.run)
             taker = Taker(limiter, sharing)
             await trio.sleep(0.02)
-            two.stop()
+            await ends(two, away)
             passing = Passing()
             assert [await taker.taken(user) for user in (gone, here, here)] == [True] * 3  # told together
             assert [await taker.taken(gone) for _ in range(10)] == [True] * 9 + [False]
@@ -145,11 +163,71 @@ async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_oth
             left = (await other.spend({here: Spent(0.0)}, 600))[here]
             assert passing.is_left(left, 180), "it was told once"
             assert left.others == 1
-            await trio.to_thread.run_sync(two.start)
+            await is_back(two, away)
 
-            async def told() -> bool:
+            async def told_s() -> float:
                 found = await other.spend({gone: Spent(0.0)}, 600)
-                return gone in found and found[gone].full_in_s > 300
+                return found[gone].full_in_s if gone in found else 0.0
 
-            await until(told, "what was spent meanwhile is told")
+            async def is_told() -> bool:
+                return await told_s() > 300
+
+            await until(is_told, "what was spent meanwhile is told")
+            for _ in range(4):
+                await sharing.told()
+            assert await told_s() <= 600, "it is counted once"
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("away", ["stop", "pause"])
+async def test_who_kept_within_his_rate_while_his_server_was_away_is_not_limited_afterwards(
+    monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    monkeypatch.setattr(rates, "RETRY_PAUSE_S", 0.05)
+    _, gone = one_at_each_of_two()
+    with redis_server() as one, redis_server() as two:
+        config = settings(one.url, two.url, command_timeout_s=0.3)
+        async with running(config) as shards, trio.open_nursery() as nursery:
+            limiter = RateLimiter(1200, 10)
+            sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
+            nursery.start_soon(sharing.run)
+            taker = Taker(limiter, sharing)
+            await trio.sleep(0.02)
+
+            async def types_on() -> list[bool]:
+                taken = []
+                for _ in range(40):  # a second of the rate more than the burst, in longer
+                    taken.append(await taker.taken(gone))
+                    await trio.sleep(0.06)
+                return taken
+
+            await ends(two, away)
+            assert await types_on() == [True] * 40
+            await is_back(two, away)
+            assert limiter.lending is not None
+            lending = limiter.lending
+            await until(lambda: not lending.alone, "its server answers of the user")
+            assert await types_on() == [True] * 40
+            nursery.cancel_scope.cancel()
+
+
+async def test_nobody_waits_for_a_server_that_hangs_once_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "RETRY_PAUSE_S", 0.05)
+    here, gone = one_at_each_of_two()
+    with redis_server() as one, redis_server() as two:
+        config = settings(one.url, two.url, command_timeout_s=PATIENCE_S * 2)
+        async with running(config) as shards, trio.open_nursery() as nursery:
+            limiter = RateLimiter(60, 40)
+            sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
+            nursery.start_soon(sharing.run)
+            taker = Taker(limiter, sharing)
+            await trio.sleep(0.02)
+            await ends(two, "pause")
+            assert await taker.taken(gone)
+            await sharing.told()
+            monkeypatch.setattr(redis_rates, "TIMEOUT_S", PATIENCE_S * 2)
+            with trio.fail_after(PATIENCE_S):
+                assert [await taker.taken(user) for user in (gone, here) * 20] == [True] * 40
+                await sharing.told()
+            await is_back(two, "pause")
             nursery.cancel_scope.cancel()
