@@ -48,6 +48,9 @@ STAMP_BITS = 21
 # A search ends in failure after so long; steps of SQLite between two looks at the clock.
 SEARCH_TIME_MAX_S = 5.0
 STEPS_A_LOOK = 10_000
+# A search waits so long for an index that isn't there yet, as when a node begins.
+MADE_WITHIN_S = 4.0
+MADE_LOOK_S = 0.1
 # With at most so many entries that may be read, those are looked through one by one.
 WALKED_MAX = 2000
 # A short term with more trigrams than this is looked for in the entries themselves, of which many have it.
@@ -228,6 +231,7 @@ class SqliteSearch:
             connection.set_progress_handler(lambda: time.monotonic() > ends_s, STEPS_A_LOOK)
             return work(connection)
 
+        await self._wait_made()
         try:
             file = self._path.stat().st_ino
             if file != self._file:
@@ -236,6 +240,14 @@ class SqliteSearch:
             return await self._readers.run(bounded)
         except (OSError, sqlite3.Error) as error:
             raise _unavailable(f"the index of searches: {error}", "none", error) from error
+
+    async def _wait_made(self) -> None:
+        """Return when the index is there; raises LogUnavailable where that takes long."""
+        with trio.move_on_after(MADE_WITHIN_S):
+            while not self._path.exists():  # noqa: ASYNC110  (a file tells nobody)
+                await trio.sleep(MADE_LOOK_S)
+            return
+        raise LogUnavailable("the index of searches isn't made yet", "none")
 
 
 def _unavailable(told: str, outcome: str, error: Exception) -> LogUnavailable:
