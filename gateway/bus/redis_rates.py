@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hiredis import ReplyError
+
 from gateway.errors import LogUnavailable
 from gateway.ports import RateLeft, Spent
 from gateway.redislink.errors import LinkError
@@ -20,7 +22,13 @@ class RedisRates:
     def __init__(self, shards: Shards, worker: str) -> None:
         self._shards = shards
         self._worker = worker
+        self._trouble = ""
         self._function = shards.library.function("spend")
+
+    @property
+    def trouble(self) -> str:
+        """See the port."""
+        return self._trouble
 
     async def spend(self, spent: Mapping[str, Spent], burst_s: float) -> Mapping[str, RateLeft]:
         """See the port."""
@@ -32,10 +40,18 @@ class RedisRates:
             calls.append(Call(partition_of(user_id, partitions), pack(words)))
         replies = await self._shards.calls(calls, timeout_s=TIMEOUT_S)
         answers = {user: reply[1] for user, reply in zip(spent, replies, strict=True) if not failed(reply)}
-        if not answers and self._shards.all_away:
+        failures = [(call, reply) for call, reply in zip(calls, replies, strict=True) if failed(reply)]
+        if failures:
+            self._trouble = self._told(*failures[0])
+        if not answers and (self._shards.all_away or isinstance(replies[0], ReplyError)):
             sent = any(isinstance(reply, LinkError) and reply.sent for reply in replies)
-            raise LogUnavailable(f"no Redis server answers: {replies[0]}", "unknown" if sent else "none")
+            raise LogUnavailable(self._trouble, "unknown" if sent else "none")
         return {
             user_id: RateLeft(float(left) / 1000, int(others), float(granted) / 1000)
             for user_id, (left, others, granted) in answers.items()
         }
+
+    def _told(self, call: Call, reply: LinkError | ReplyError) -> str:
+        """Which server failed, and how, for people."""
+        name = self._shards.server(call.partition).address.name
+        return f"Redis {name}: {reply}" if isinstance(reply, ReplyError) else f"Redis {name} doesn't answer"

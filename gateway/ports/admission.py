@@ -165,6 +165,11 @@ class RateLeft(NamedTuple):
 class RateStore(Protocol):
     """What users spent of their rates, on all workers."""
 
+    @property
+    def trouble(self) -> str:
+        """Why users were left out the last time that some were, for people."""
+        ...
+
     async def spend(self, spent: Mapping[str, Spent], burst_s: float) -> Mapping[str, RateLeft]:
         """Add what users spent; what is wanted is granted, and spent, where `burst_s` has room for it.
 

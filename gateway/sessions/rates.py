@@ -79,7 +79,7 @@ class RateSharing:
             return False
         self._limiter.learn({user: left for user, left in found.items() if user}, self._now_s())
         if self._alone or spent.keys() - found.keys():
-            self._outage.lasts("some users' can't be told")
+            self._outage.lasts(f"some users' can't be told: {self._store.trouble}")
         else:
             self._outage.over()
         return True

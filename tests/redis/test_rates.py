@@ -13,6 +13,8 @@ from gateway.bus.redis_rates import RedisRates
 from gateway.errors import LogUnavailable
 from gateway.ports import ASK, RateLeft, Spent
 from gateway.redislink.keys import partition_of
+from gateway.redislink.link import pack
+from gateway.redislink.shards import Call
 from gateway.sessions import rates
 from gateway.sessions.rates import RateSharing
 from tests.redis.parts import fresh, running, settings
@@ -109,6 +111,26 @@ async def test_without_redis_each_worker_limits_for_itself_until_it_is_back(
             nursery.cancel_scope.cancel()
 
 
+async def test_an_error_of_all_servers_is_told_and_each_worker_limits_for_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with redis_server() as server:
+        async with running(settings(server.url)) as shards, trio.open_nursery() as nursery:
+            store, limiter = RedisRates(shards, "one"), RateLimiter(60, 10)
+            await shards.call(Call(0, pack(("ACL", "SETUSER", "default", "-fcall"))))
+            with pytest.raises(LogUnavailable, match="NOPERM") as raised:
+                await store.spend({"ann": Spent(1.0)}, 10)
+            assert raised.value.outcome == "none"
+            sharing = RateSharing(limiter, store, trio.current_time)
+            nursery.start_soon(sharing.run)
+            taker = Taker(limiter, sharing)
+            await trio.sleep(0.02)
+            assert [await taker.taken("ann") for _ in range(11)] == [True] * 10 + [False]
+            told = f"rates are limited by each worker for itself: Redis 127.0.0.1:{server.port}/0: NOPERM"
+            assert told in caplog.text
+            nursery.cancel_scope.cancel()
+
+
 class Taker:
     """A worker whose users wait for what others say, as those of a session do."""
 
@@ -143,7 +165,9 @@ async def is_back(server: RedisServer, away: str) -> None:
 
 
 @pytest.mark.parametrize("away", ["stop", "pause"])
-async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_others_shared(away: str) -> None:
+async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_others_shared(
+    caplog: pytest.LogCaptureFixture, away: str
+) -> None:
     here, gone = one_at_each_of_two()
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, command_timeout_s=0.3)
@@ -163,6 +187,7 @@ async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_oth
             left = (await other.spend({here: Spent(0.0)}, 600))[here]
             assert passing.is_left(left, 180), "it was told once"
             assert left.others == 1
+            assert f"some users' can't be told: Redis 127.0.0.1:{two.port}/0 doesn't answer" in caplog.text
             await is_back(two, away)
 
             async def told_s() -> float:
