@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import Refusal
 from gateway.http.early import Early
 from gateway.http.problems import of_refusal, told_late
-from gateway.http.requests import USER, HttpContext, signed_in
+from gateway.http.requests import USER, HttpContext, sign_in
 from gateway.sessions.account import BYTE_S
 from gateway.sessions.metered import Metered
 
@@ -28,11 +28,10 @@ class Charged:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and charge for each of its steps."""
-        identity = signed_in(self._context, Headers(scope=scope).get("authorization", ""))
-        if identity is None:
+        sign_in(self._context, scope)
+        if USER not in scope:
             await self._app(scope, receive, send)
             return
-        scope[USER] = identity
         busy_s = REQUEST_S
 
         def held(seconds: float) -> None:
@@ -48,7 +47,7 @@ class Charged:
         try:
             await Metered(self._answer(scope, received, send), trio.current_time, held)
         finally:
-            self._context.resources.spend_cpu(identity.user_id, busy_s)
+            self._context.resources.spend_cpu(scope[USER].user_id, busy_s)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

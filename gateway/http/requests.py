@@ -12,8 +12,10 @@ from urllib.parse import urlencode
 
 import orjson
 import trio
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from gateway.admission import at_least
 from gateway.admission.tokens import USER_ID_LENGTH_MAX
@@ -30,8 +32,9 @@ from gateway.wire.messages import RESOURCE_ID, parsed
 BODY_TIMEOUT_S = 30.0
 TOO_SLOW = 408
 INTEGER_MAX = (1 << 53) - 1
-# Where `Charged` says who asks, whose turn it is.
+# Where `Charged` says who asks, whose turn it is; or why that token is refused.
 USER = "gateway.user"
+REFUSED = "gateway.refused"
 
 
 class HttpContext(NamedTuple):
@@ -93,28 +96,38 @@ def identity_of(context: HttpContext, request: Request) -> Identity:
     if not token:
         detail = "Send the header `Authorization: Bearer TOKEN`; `gateway token` makes one."
         raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"}, code="UNAUTHENTICATED")
-    return verified(context, token, request.method, request.client.host if request.client else "")
+    host = request.client.host if request.client else ""
+    refusal: Refusal | None = request.scope.pop(REFUSED, None)  # kept, it would hold itself by its traceback
+    if refusal is not None:
+        _note_bad_token(context, request.method, host, refusal)
+        raise refusal
+    return verified(context, token, request.method, host)
 
 
-def signed_in(context: HttpContext, authorization: str) -> Identity | None:
-    """Who signed in with this header, if anybody did. What is wrong with a token is for who needs one."""
-    token = token_of(authorization)
+def sign_in(context: HttpContext, scope: Scope) -> None:
+    """Say in the scope who signed in, or why a token is refused, which is told where one is needed."""
+    token = token_of(Headers(scope=scope).get("authorization", ""))
     if not token:
-        return None
+        return
     try:
-        return context.authenticator.verify(token, context.now_s())
-    except Refusal:
-        return None
+        scope[USER] = context.authenticator.verify(token, context.now_s())
+    except Refusal as refusal:
+        scope[REFUSED] = refusal.with_traceback(None)
 
 
 def verified(context: HttpContext, token: str, method: str, host: str) -> Identity:
-    """Who shows this token from there; raises Refusal. A bad token is recorded; one that has ended isn't."""
+    """Who shows this token from there; raises Refusal."""
     try:
         return context.authenticator.verify(token, context.now_s())
     except Refusal as refusal:
-        if refusal.code != "TOKEN_EXPIRED":
-            note_refusal(context, method, "", host, refusal.code)
+        _note_bad_token(context, method, host, refusal)
         raise
+
+
+def _note_bad_token(context: HttpContext, method: str, host: str, refusal: Refusal) -> None:
+    """A bad token is recorded; one that has ended isn't."""
+    if refusal.code != "TOKEN_EXPIRED":
+        note_refusal(context, method, "", host, refusal.code)
 
 
 async def user_of(context: HttpContext, request: Request) -> Identity:

@@ -15,7 +15,7 @@ from gateway.errors import Refusal
 from gateway.http.early import Early
 from gateway.http.http1 import Client
 from gateway.http.problems import Problem
-from gateway.http.requests import USER, HttpContext, token_of, verified
+from gateway.http.requests import REFUSED, USER, HttpContext, token_of, verified
 from gateway.sessions.visitors import TooMany, Visitors
 
 UNAUTHORIZED = 401
@@ -95,7 +95,8 @@ class Visited:
         remote = _remote_of(client)
 
         async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == UNAUTHORIZED:
+            is_bad = REFUSED in scope or message.get("status") == UNAUTHORIZED
+            if is_bad and message["type"] == "http.response.start":
                 self._visitors.bad_tokens.count(remote)
             await send(message)
 

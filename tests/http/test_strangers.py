@@ -10,6 +10,8 @@ import orjson
 import pytest
 import trio
 
+from gateway.admission.tokens import TokenVerifier
+from gateway.ports import Identity
 from tests.http.node import TRANSPORTS, Served, served
 from tests.waiting import PATIENCE_S, until
 
@@ -109,6 +111,26 @@ async def test_who_guesses_beyond_the_limit_has_no_more_guesses(tmp_path, transp
         audit = f"http://127.0.0.1:{node.admin_port}/v1/audit"
         found = await node.client.get(audit, params={"act": "http.GET", "subject": "127.0.0.1"})
         assert found.json()["records"], "guesses that were looked at"
+
+
+@pytest.mark.parametrize("path", [DESCRIPTION, "/nothing", EVENT])
+async def test_a_guess_is_one_wherever_it_is_made_and_is_looked_at_once(
+    tmp_path, transport, path, monkeypatch
+):
+    looked, verify = [], TokenVerifier.verify
+
+    def counted(verifier: TokenVerifier, token: str, now_s: float) -> Identity:
+        looked.append(token)
+        return verify(verifier, token, now_s)
+
+    monkeypatch.setattr(TokenVerifier, "verify", counted)
+    guesses = {"failed_authentications_per_minute": 1, "failed_authentications_burst": 1}
+    async with served(tmp_path, transport, limits=guesses) as node, stranger(node) as client:
+        guess = {"Authorization": "Bearer no"}
+        while (answer := await client.get(path, headers=guess)).status_code != 429:
+            assert len(looked) <= 2
+        assert looked == ["no"] * 2
+        assert "were refused" in answer.json()["detail"]
 
 
 async def test_what_a_user_asks_for_keeps_no_stranger_waiting(tmp_path, transport):
