@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import redis
 import trio
 
-from benchmarks.faults.bystanders import everywhere
 from benchmarks.faults.cluster import Cluster, Shape, gateway, in_thread
 from gateway.config import RedisSettings
 from gateway.redislink.keys import partition_of
@@ -34,7 +33,7 @@ FULL_S = 3.0
 class Drill:
     """One of them: the servers that it needs, and what it does to them, `at_s` into a scenario.
 
-    `watched`: bystanders work through it in documents that it `spares`, and must hardly notice.
+    `watched`: bystanders work through it and must hardly notice; where it `spares` documents, in these.
     """
 
     name: str
@@ -44,7 +43,7 @@ class Drill:
     scenario: str = "drill"
     at_s: float = 12.0
     watched: bool = False
-    spares: Callable[[str], bool] = everywhere
+    spares: Callable[[str], bool] | None = None
 
 
 async def kill_worker(cluster: Cluster) -> None:

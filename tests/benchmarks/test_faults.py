@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from benchmarks.faults import restore
 from benchmarks.faults.__main__ import Wanted, drilled, leaves, main
 from benchmarks.faults.bystanders import PAIRS, Bystanders, told
-from benchmarks.faults.drills import DRILLS
+from benchmarks.faults.drills import DRILLS, elsewhere
 from benchmarks.faults.table import summary, table
 from loadtest.evidence import COUNTED, Findings
 from loadtest.options import RunError
@@ -40,6 +41,9 @@ async def test_a_drill_breaks_a_cluster_and_nothing_is_lost(name: str) -> None:
     assert sum(value for key, value in found["metrics"].items() if key.startswith("gateway_batches")) > 0
     if name == "worker":
         assert made["disconnected"] > 0
+    if name == "part":
+        seen = found["bystanders"]
+        assert (seen["pairs"], seen["deliveries"] > 0) == (PAIRS, True), found["verdict"]["reasons"]
 
 
 async def test_bystanders_tell_what_they_notice_of_a_storm() -> None:
@@ -70,6 +74,20 @@ def test_bystanders_say_nothing_about_the_server_where_the_run_says_nothing(stat
     Bystanders().judge(made, "takeover", 200.0)
     assert made["verdict"]["status"] == judged
     assert made["verdict"]["reasons"] == ["target: bystanders' p95 is nothing, 200.0 ms wanted"]
+
+
+@pytest.mark.parametrize(("spared", "judged"), [(elsewhere, "fail"), (None, "pass")])
+def test_where_a_fault_spares_documents_nobody_in_them_is_refused(
+    spared: Callable[[str], bool] | None, judged: str
+) -> None:
+    made = {**report(), "disruptions": BROKEN}
+    bystanders = Bystanders(spared)
+    bystanders.pairs[0].took_ms.append((0.1, 5.0))
+    for pair in bystanders.pairs[1:]:
+        pair.lost = True
+    bystanders.judge(made, "takeover", 200.0)
+    told = f"target: {PAIRS - 1} of {PAIRS} bystanders were refused or cut off, none may be"
+    assert (made["verdict"]["status"], told in made["verdict"]["reasons"]) == (judged, judged == "fail")
 
 
 def test_a_run_that_was_ended_before_the_fault_is_not_judged_by_bystanders() -> None:
