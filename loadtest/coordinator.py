@@ -135,6 +135,7 @@ class Run:
         return self._outcome()
 
     def _outcome(self) -> dict[str, Any]:
+        self._join(only_live=False)  # what waited for a process that hung or a machine that was lost
         if self.ended_early and not (self.progress.intervals or self.server_died):
             raise RunError(f"{self.ended_early}, before anything was measured")
         return self._report()
@@ -186,7 +187,6 @@ class Run:
             if playing:
                 await self._steer()
             await trio.sleep(0.25)
-        self._join(only_live=False)
 
     def _heed(self) -> None:
         """End the run where a machine or process was lost, or where somebody who watches wants it."""
