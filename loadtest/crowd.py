@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.connections import RETRY_MS, Connections, retry_after_ms
 from loadtest.engine import CLOSED, MESSAGE, OPENED, REJECTED, Engine, Event
+from loadtest.evidence import Findings
 from loadtest.schedule import PRESENCE
 from loadtest.users import Target, User
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from loadtest.protocols.port import Protocol
 
 QUEUE_RETRY_MS = 20.0
-PROBLEMS_MAX = 20
 IN_FLIGHT_MAX = 1024  # a user with so many unanswered edits makes no more: the server has stalled
 
 
@@ -31,7 +31,7 @@ class Crowd(Connections):
     ) -> None:
         super().__init__(engine, target, users, protocol)
         self.resume = resume
-        self.problems: list[tuple[str, str]] = []  # (fault, what happened)
+        self.findings = Findings()  # what users saw by themselves
         self.zero_ns = 0
 
     # ------------------------------------------------------------------------------------------- edits
@@ -154,9 +154,8 @@ class Crowd(Connections):
         )
 
     def accuse(self, fault: str, words: str) -> None:
-        """Note a fault of the server, by its name in `loadtest.evidence.COUNTED`; the first few are kept."""
-        if len(self.problems) < PROBLEMS_MAX:
-            self.problems.append((fault, words))
+        """Note a fault of the server, by its name in `loadtest.evidence.COUNTED`."""
+        self.findings.add(fault, words)
 
     def catch_up(self, user: User, now: int) -> None:
         """Send again what is unanswered, then what queued up."""

@@ -106,8 +106,7 @@ class Judgement:
                 continue  # it came later: reordered
             findings.add(FAULTS[kind], self.protocol.fault_text(kind, user, expected, got), 0)
         findings.counts.update({FAULTS[kind]: count for kind, count in self.engine.fault_counts.items()})
-        for fault, words in self.crowd.problems:
-            findings.add(fault, words)
+        findings.merge(self.crowd.findings)
         for user in (one for one in self.users if one.replica is not None):
             self.protocol.catch_up(self.engine, user)
             assert user.replica is not None

@@ -12,7 +12,9 @@ from loadtest.connections import MS
 from loadtest.crowd import IN_FLIGHT_MAX, QUEUE_RETRY_MS, Crowd
 from loadtest.engine import CLOSED, MESSAGE, REJECTED
 from loadtest.engine.pure import Engine
+from loadtest.judgement import Judgement
 from loadtest.protocols.collab import SEQS_KEPT, Collab
+from loadtest.protocols.rooms import RoomAuditor
 from loadtest.replica import Replica
 from loadtest.schedule import Life, LifeKind
 from loadtest.users import Target, User
@@ -202,10 +204,24 @@ def test_a_connection_that_the_schedule_cuts_while_it_is_made_has_not_failed(kin
 )
 def test_who_comes_back_gets_each_change_once_and_in_order(came: list[int], faults: list[str]) -> None:
     crowd, _ = crowd_of_one()
-    payload = {"version": 8, "epoch": 1, "changes": [{"version": version} for version in came]}
+    come_back(crowd, 5, 8, changes=[{"version": version} for version in came])
+    assert list(crowd.findings.counts) == faults
+
+
+def come_back(crowd: Crowd, before: int, version: int, **more: Any) -> None:
+    """The answer to a user who had seen version `before`."""
+    payload = {"version": version, "epoch": 1, **more}
     answer = orjson.dumps({"type": "SUBSCRIBE_ACK", "payload": payload})
-    crowd.handle([(0, MESSAGE, (answer, 5), NOW)])
-    assert [fault for fault, _ in crowd.problems] == faults
+    crowd.handle([(0, MESSAGE, (answer, before), NOW)])
+
+
+async def test_many_faults_of_one_kind_hide_none_of_another() -> None:
+    crowd, _ = crowd_of_one()
+    for _ in range(50):
+        come_back(crowd, 5, 8, changes=[{"version": 8}])
+    come_back(crowd, 8, 7)
+    found = await Judgement(crowd.target, crowd, RoomAuditor(), {}, drain_s=0).findings()
+    assert found.counts == {"gaps": 50, "lost_acknowledged": 1}
 
 
 def test_what_is_wrong_with_a_handshake_is_an_error_in_words() -> None:
