@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import trio
 
 from tests.cli.commands import Server, served
@@ -148,11 +149,19 @@ async def test_bodies_that_began_before_a_roll_count_after_it(tmp_path):
         bearer, half = f"Bearer {await server.token()}", "x" * 30_000
         head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 45002\r\n\r\n"
         address = urlsplit(server.admin)
+        log = server.command.log
+        await log.told("worker 1 is ready")
+        [ready] = [line for line in log.lines if "worker 1 is ready" in line]
+        last = psutil.Process(int(ready.split()[-1]))
         server.command.process.send_signal(signal.SIGHUP)
-        await server.command.log.told("worker 1 is ready", times=2)  # the last: a body has 30 s at most
+        await log.told("worker 0 is ready", times=2)
+        last.suspend()  # the roll isn't over before it ends
+        await log.told("worker 1 is ready", times=2)
         async with await trio.open_tcp_stream(str(address.hostname), address.port or 80) as begun:
             await begun.send_all(f"{head}{half}".encode())
-            await server.command.log.told("all workers are new")
+            assert not any("all workers are new" in line for line in log.lines)
+            last.resume()
+            await log.told("all workers are new")
             async with httpx.AsyncClient(
                 base_url=server.admin, headers={"Authorization": bearer}, timeout=PATIENCE_S
             ) as client:
