@@ -168,10 +168,28 @@ def test_what_is_read_from_the_source_is_what_is_imported():
 def test_what_tests_share_is_in_modules_of_its_own():
     """A module of tests imports none of another: what both need has a name that says what it is."""
     found = [
-        f"{path.relative_to(ROOT)} imports {node.module}"
+        f"{path.relative_to(ROOT)} imports {name}"
         for folder in ("tests", "benchmarks", "loadtest")
         for path in sorted((ROOT / folder).rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and ".test_" in f".{node.module}"
+        for name in named(node)
+        if ".test_" in f".{name}"
     ]
     assert found == []
+
+
+def named(node):
+    """What an import names, dotted."""
+    if not isinstance(node, ast.Import | ast.ImportFrom):
+        return []
+    within = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+    return [f"{within}{alias.name}" for alias in node.names]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["from a.test_b import c", "from a import test_b", "import a.test_b as b", "from . import test_b"],
+)
+def test_an_import_of_a_module_of_tests_is_seen_however_it_is_written(written):
+    [node] = ast.parse(written).body
+    assert any(".test_" in f".{name}" for name in named(node))
