@@ -8,9 +8,9 @@ python -m benchmarks.faults --drill worker --repeat 3     one of them, three tim
 python -m benchmarks.faults --drill none --scenario headline --rate-scale 0.334
 python -m benchmarks.faults --drill none --scenario connections --scale 1.7
 
-The servers are started for each run, on free ports of loopback: Redis (a cluster of three masters and
-three replicas where the drill needs one), PostgreSQL as the archive, one or two nodes of two workers,
-HAProxy before two. The outage and the time to recover are what the harness's users saw
+The servers are started for each run, on free ports of loopback: Redis (two or three where the drill
+needs them, or a cluster of three masters and three replicas), PostgreSQL as the archive, one or two
+nodes of two workers, HAProxy before two. The outage and the time to recover are what the harness's users saw
 (docs/how-to/run-a-load-test.md#outages).
 """
 
