@@ -20,7 +20,6 @@ from tests.waiting import PATIENCE_S, until, until_equal
 WORKERS = ("--workers", "2", "--node", "n1", "--set", "limits.operations_per_minute=0")
 # Clients stay in the worker that they came to: for what is about several workers with one resource.
 SPREAD = ("--set", "server.hand_over=false")
-ROLL_TIMEOUT_S = 2 * START_TIMEOUT_S
 
 
 @asynccontextmanager

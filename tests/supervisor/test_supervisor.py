@@ -22,12 +22,14 @@ from gateway.config import Config
 from gateway.supervisor import Supervisor
 from gateway.supervisor.child import Child
 from gateway.transport.siblings import Place
-from tests.cli.commands import gateway
+from tests.cli.commands import START_TIMEOUT_S, gateway
 from tests.clients.wire import Wire, wire
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
-from tests.supervisor.node import ROLL_TIMEOUT_S, SPREAD, kill, metrics, node, on, restarted, workers
+from tests.supervisor.node import SPREAD, kill, metrics, node, on, restarted, workers
 from tests.waiting import PATIENCE_S, until
+
+ROLL_TIMEOUT_S = 2 * START_TIMEOUT_S
 
 
 async def test_workers_share_a_port_their_edits_and_their_presence(tmp_path):
