@@ -232,7 +232,6 @@ cdef class _Sockets(_Judge):
         user.launch(number, intended_ns, payload)
         if user.phase == PHASE_OPEN:
             self.send_frame(slot, user, self.opcode, payload)
-        return user.flying
 
     def send(self, Py_ssize_t slot, bytes payload, int opcode=0):
         cdef _User user = self.users[slot]

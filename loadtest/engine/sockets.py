@@ -94,8 +94,8 @@ class Sockets(Judge):
 
     # ---------------------------------------------------------------------------------------------- sending
 
-    def submit(self, slot: int, number: int, intended_ns: int, payload: bytes) -> int:
-        """Send an operation whose answer is awaited; returns how many are in flight now.
+    def submit(self, slot: int, number: int, intended_ns: int, payload: bytes) -> None:
+        """Send an operation whose answer is awaited.
 
         Without a connection it only goes into flight: see `in_flight`.
         """
@@ -103,7 +103,6 @@ class Sockets(Judge):
         user.flights[number] = (intended_ns, payload)
         if user.phase == "open":
             self._send_frame(user, self.opcode, payload)
-        return len(user.flights)
 
     def send(self, slot: int, payload: bytes, opcode: int = 0) -> None:
         """Send a message that nobody waits for; nothing happens without a connection."""
