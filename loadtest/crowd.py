@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from loadtest.connections import RETRY_MS, Connections, retry_after_ms
-from loadtest.engine import CLOSED, MESSAGE, OPENED, REJECTED, Engine, Event
+from loadtest.engine import CLOSED, MALFORMED, MESSAGE, OPENED, REJECTED, Engine, Event
 from loadtest.evidence import Findings
+from loadtest.protocols.port import Unreadable
 from loadtest.schedule import PRESENCE
 from loadtest.users import Target, User
 
@@ -110,7 +111,7 @@ class Crowd(Connections):
         for slot, kind, data, now in events:
             user = self.users[slot]
             if kind == MESSAGE:
-                self.protocol.received(self, user, data[0], data[1], now)
+                self._received(user, data[0], data[1], now)
             elif kind == OPENED:
                 self._opened(user, now)
             elif kind == CLOSED:
@@ -119,6 +120,12 @@ class Crowd(Connections):
                 why = data[9:12] if data.startswith(b"HTTP/") else data
                 self.errors[f"handshake {why.decode(errors='replace')}"] += 1
                 user.return_delay_ms = retry_after_ms(data)
+
+    def _received(self, user: User, payload: bytes, before: int, now: int) -> None:
+        try:
+            self.protocol.received(self, user, payload, before, now)
+        except Unreadable:
+            self.engine.blame(MALFORMED, user.slot, -1, -1)
 
     def _opened(self, user: User, now: int) -> None:
         user.state = "joining"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadtest.engine import DUPLICATE, GAP, REORDERED, Engine
+from loadtest.engine import DUPLICATE, GAP, MALFORMED, REORDERED, Engine
 from loadtest.evidence import Evidence, Findings
 from loadtest.protocols.port import Protocol
 from loadtest.users import User
@@ -46,9 +46,10 @@ class Book:
         return self.keys.setdefault((author, number), len(self.keys) + 1)
 
     def acknowledge(self, author: Author, number: int) -> int:
-        """An edit is stored, as the server says."""
+        """An edit is stored, as the server says; raises KeyError where there is no such edit."""
+        key = self.keys[author, number]
         self.acknowledged[author] = max(number, self.acknowledged.get(author, 0))
-        return self.keys[author, number]
+        return key
 
     def join(self, reading: Reading) -> None:
         """A reader comes: all that is submitted from now on must reach it."""
@@ -149,4 +150,6 @@ class AuthorsProtocol(Protocol):
         return -sum(self.books[user.document].behind(session.reading, session.author).values())
 
     def fault_text(self, kind: int, user: User, expected: int, got: int) -> str:
+        if kind == MALFORMED:
+            return super().fault_text(kind, user, expected, got)
         return f"{user.resource_id}: {user.user_id} expected edit {expected} of an author and got {got}"

@@ -24,7 +24,7 @@ from loadtest.engine import Engine
 from loadtest.evidence import Evidence, Findings
 from loadtest.protocols.authors import Author, AuthorsProtocol, Reading, judge_authors
 from loadtest.protocols.lib0 import Decoder, ranges, state_vector, var_bytes, var_uint
-from loadtest.protocols.port import ReadAfterwards, States
+from loadtest.protocols.port import ReadAfterwards, States, reading
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
 
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from loadtest.crowd import Crowd
 
 SYNC, AUTH, SYNC_REPLY, STATUS = 0, 2, 4, 8
+SYNCS = (SYNC, SYNC_REPLY)
 STEP_1, STEP_2, UPDATE = 0, 1, 2
 TOKEN, DENIED = 0, 1
 ROOT = "event"
 NOTHING = b"\0\0"  # an update without anything
+Stretch = tuple[int, int, int]  # of an author's clock: see `ranges`
 
 
 def authentication(name: bytes) -> bytes:
@@ -46,6 +48,16 @@ def authentication(name: bytes) -> bytes:
 def sync(name: bytes, step: int, data: bytes) -> bytes:
     """A message of the sync protocol."""
     return name + var_uint(SYNC) + var_uint(step) + var_bytes(data)
+
+
+def read(payload: bytes) -> tuple[int, int, bytes]:
+    """(kind, number, content) of a message: the step of a sync and what it has, a status, the answer to a
+    token; (kind, 0, b"") of other kinds."""
+    decoder = Decoder(payload)
+    decoder.bytes()  # the document's name
+    kind = decoder.uint()
+    number = decoder.uint() if kind in (*SYNCS, STATUS, AUTH) else 0
+    return kind, number, decoder.bytes() if kind in SYNCS else b""
 
 
 class YjsReplica:
@@ -195,29 +207,30 @@ class Hocuspocus(AuthorsProtocol):
         crowd.engine.send(user.slot, sync(name, STEP_1, state_vector(known)))
 
     def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
-        decoder = Decoder(payload)
-        decoder.bytes()  # the document's name
-        kind = decoder.uint()
-        if kind in (SYNC, SYNC_REPLY):
-            self._synced(crowd, user, decoder.uint(), decoder, now)
+        with reading():
+            kind, number, update = read(payload)
+            stretches = list(ranges(update)) if kind in SYNCS and number != STEP_1 else []
+        if kind in SYNCS:
+            self._synced(crowd, user, number, update, stretches, now)
         elif kind == STATUS:
-            self._status(crowd, user, decoder.uint(), now)
+            self._status(crowd, user, number, now)
         elif kind == AUTH:
-            if decoder.uint() == DENIED:
+            if number == DENIED:
                 crowd.errors["PERMISSION_DENIED"] += 1
             else:
                 crowd.connected_in(user, now)
 
-    def _synced(self, crowd: Crowd, user: User, step: int, decoder: Decoder, now: int) -> None:
+    def _synced(
+        self, crowd: Crowd, user: User, step: int, update: bytes, stretches: Sequence[Stretch], now: int
+    ) -> None:
         session = self.session(user)
         if step == STEP_1:  # the server asks for what it lacks: what is unanswered is sent again by itself
             session.expected.append(None)
             crowd.engine.send(user.slot, sync(var_bytes(user.resource_id.encode()), STEP_2, NOTHING))
             return
-        update = decoder.bytes()
         if session.replica is not None:
             session.replica.feed([update])
-        for client, clock, length in ranges(update):
+        for client, clock, length in stretches:
             end = clock + length
             if step == UPDATE and client != session.author and user.state == "live":
                 self._deliver(crowd.engine, user, client, clock, end, now)

@@ -13,7 +13,8 @@ of changes (`deliver`, `step`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 from typing import Protocol as TypingProtocol
 
@@ -27,6 +28,19 @@ if TYPE_CHECKING:
     from loadtest.crowd import Crowd
 
 States = dict[int, tuple[int, Any]]
+
+
+class Unreadable(Exception):
+    """A message isn't what the protocol says: it counts as `malformed`."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Within it a message is read: what isn't there, or isn't what it should be, makes it Unreadable."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Unreadable from error
 
 
 class Auditor(TypingProtocol):
@@ -106,7 +120,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
-        """A message arrived; `before` is the version that the user had seen."""
+        """A message arrived; `before` is the version that the user had seen. Raises Unreadable."""
 
     # ----------------------------------------------------------------------------------------- submitting
 

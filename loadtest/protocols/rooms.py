@@ -17,7 +17,7 @@ from loadtest import content
 from loadtest.engine import Engine
 from loadtest.evidence import Evidence, Findings
 from loadtest.protocols.authors import AuthorsProtocol, Reading, judge_authors
-from loadtest.protocols.port import ReadAfterwards, States
+from loadtest.protocols.port import ReadAfterwards, States, reading
 from loadtest.replica import ReplicaError, apply
 from loadtest.users import Target, User
 
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 OPEN, PING, CONNECTED, EVENT, ACK = b"0", b"2", b"40", b"42", b"43"
 JOIN_ACK = 0  # the number of the join's acknowledgement; edits count from 1
+
+
+def edit_of(payload: bytes) -> tuple[str, int, Any]:
+    """(author, its number, the edit) of an event; raises Unreadable."""
+    with reading():
+        _, body = orjson.loads(payload[2:])
+        return str(body["by"]), int(body["n"]), body["edit"]
 
 
 class RoomReplica:
@@ -78,7 +85,8 @@ class SocketIO(AuthorsProtocol):
         if payload.startswith(EVENT):
             self._event(crowd, user, payload, now)
         elif payload.startswith(ACK):
-            number = int(payload[2 : payload.index(b"[")])
+            with reading():
+                number = int(payload[2 : payload.index(b"[")])
             if number == JOIN_ACK:
                 self.books[user.document].join(self.session(user).reading)
                 crowd.joined(user, now)
@@ -93,13 +101,14 @@ class SocketIO(AuthorsProtocol):
             engine.send(slot, b"3")
 
     def _event(self, crowd: Crowd, user: User, payload: bytes, now: int) -> None:
-        _, body = orjson.loads(payload[2:])
-        book, reading = self.books[user.document], self.session(user).reading
-        if book.deliver(crowd.engine, user, reading, body["by"], body["n"], now) and user.replica is not None:
-            user.replica.feed([body["edit"]])
+        author, number, edit = edit_of(payload)
+        book, seen = self.books[user.document], self.session(user).reading
+        if book.deliver(crowd.engine, user, seen, author, number, now) and user.replica is not None:
+            user.replica.feed([edit])
 
     def _acknowledged(self, crowd: Crowd, user: User, number: int, now: int) -> None:
-        key = self.books[user.document].acknowledge(user.client_id, number)
+        with reading():
+            key = self.books[user.document].acknowledge(user.client_id, number)
         crowd.acknowledged(user, number, key, now)
 
     def edit(self, engine: Engine, user: User, kind: int, index: int) -> tuple[int, bytes]:

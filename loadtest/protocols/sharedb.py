@@ -25,7 +25,7 @@ from loadtest.client import REQUEST_TIMEOUT_S, ClientError, Unreachable, in_part
 from loadtest.engine import Engine
 from loadtest.evidence import Evidence, Findings, judge_document
 from loadtest.protocols import json0, json1
-from loadtest.protocols.port import Protocol, ReadAfterwards, States
+from loadtest.protocols.port import Protocol, ReadAfterwards, States, Unreadable, reading
 from loadtest.replica import ReplicaError, digest
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
@@ -61,6 +61,22 @@ def change_of(message: Mapping[str, Any]) -> Change:
 
 def _is_json0(operation: Sequence[Any]) -> bool:
     return all(isinstance(one, dict) and "p" in one for one in operation)
+
+
+def _is_whole(message: Any, client_id: str) -> bool:
+    """Whether a message has what users look at."""
+    if not isinstance(message, dict):
+        return False
+    numbered = isinstance(message.get("seq"), int)
+    if (error := message.get("error")) is not None:
+        return isinstance(error, dict) and (numbered or "seq" not in message)
+    if message.get("a") == "op":
+        operation = message.get("op")
+        whole = isinstance(message.get("v"), int) and (numbered or message.get("src") != client_id)
+        return whole and (operation is None or isinstance(operation, list))
+    if message.get("a") == "s" and (snapshot := message.get("data")) is not None:
+        return isinstance(snapshot, dict) and isinstance(snapshot.get("v"), int)
+    return True
 
 
 class Replica:
@@ -147,7 +163,10 @@ class ShareDB(Protocol):
         engine.send(user.slot, orjson.dumps(request))
 
     def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
-        message = orjson.loads(payload)
+        with reading():
+            message = orjson.loads(payload)
+        if not _is_whole(message, user.client_id):
+            raise Unreadable
         action, error = message.get("a"), message.get("error")
         if error is not None:
             self._error(crowd, user, message, error, now)
