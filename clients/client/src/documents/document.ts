@@ -62,7 +62,7 @@ export class Document<T = Json> implements SharedDocument<T> {
       this.#bursts.end();
       throw new EditError(error.code, error.message, error.index);
     }
-    if (isTyped) this.presence.setTyping(true);
+    if (isTyped && isOwn) this.presence.setTyping(true);
   }
 
   #checkEditable(): void {
@@ -118,7 +118,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   delete(): Promise<void> {
-    this.edit({ op: "replace", path: "", value: null });
+    this.set("", null);
     return this.saved();
   }
 

@@ -225,6 +225,14 @@ describe("presence", () => {
     await vi.advanceTimersByTimeAsync(9_000);
     expect(told()).toEqual([true, true, true, false]);
   });
+
+  test("doesn't say that somebody types where an application edits a text by itself", async () => {
+    await start({ description: "a\r\nb" });
+    document.edit({ op: "text", path: "/description", value: [1, { d: 1 }] }, false);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(ops()).toHaveLength(1);
+    expect(platform.socket.last("PRESENCE_UPDATE")).toBeUndefined();
+  });
 });
 
 describe("a document that is closed", () => {
