@@ -25,10 +25,14 @@ const IS_APPLE = /^(Mac|iP)/.test(navigator.platform);
 // As a shortcut's key is known on each keyboard: what it types may be a Cyrillic letter.
 const [Y, Z] = [89, 90];
 
+/** By keys, which repeat, nobody deletes an event: that takes a button. */
+const isThere = (event: EventDocument | null): boolean => event !== null;
+
 const WAYS: Readonly<Record<string, "undo" | "redo">> = { historyUndo: "undo", historyRedo: "redo" };
 
 /** What somebody asks for by a key, or by a menu of the browser's. AltGr, which is Alt with Ctrl, types. */
 function wayOf(event: KeyboardEvent | InputEvent): "undo" | "redo" | undefined {
+  if (event.isComposing) return undefined;
   if ("inputType" in event) return WAYS[event.inputType];
   const { keyCode, shiftKey, altKey, ctrlKey, metaKey } = event;
   if (altKey || ctrlKey === IS_APPLE || metaKey !== IS_APPLE) return undefined;
@@ -48,7 +52,7 @@ export function useUndoKeys(
       const way = wayOf(event as KeyboardEvent | InputEvent);
       if (!way) return;
       event.preventDefault();
-      if (document.snapshot.canEdit) document[way]();
+      if (document.snapshot.canEdit) document[way](isThere);
     };
     field.addEventListener("keydown", takeBack);
     field.addEventListener("beforeinput", takeBack);

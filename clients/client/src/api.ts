@@ -265,8 +265,9 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   /** Delete it, for everybody (admins). Resolves when the server has done it. */
   delete(): Promise<void>;
 
-  undo(): void;
-  redo(): void;
+  /** Takes back one's own last edit, as far as others left it; with `isWanted` only where that likes what comes of it. */
+  undo(isWanted?: (after: T | null) => boolean): void;
+  redo(isWanted?: (after: T | null) => boolean): void;
 
   /** Every edit so far is acknowledged by the server. Rejects where one is refused, or the document ends before. */
   saved(): Promise<void>;

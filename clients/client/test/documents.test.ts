@@ -89,6 +89,21 @@ test("what an application edits by itself is no change of the user's: undo leave
   expect(origins).toEqual(["local", "remote", "local"]);
 });
 
+test("what would come of an undo or a redo can be looked at before, and nothing is done where it isn't wanted", async () => {
+  const { document } = await people.event("ann", { title: "" });
+  const isThere = (event: unknown) => event !== null;
+  document.set("/title", "Lunch");
+  for (let key = 1; key <= 3; key++) document.undo(isThere);
+  expect(document.snapshot).toMatchObject({ view: { title: "" }, canUndo: true, canRedo: true });
+  void document.delete();
+  document.undo(isThere);
+  document.redo(isThere);
+  expect(document.snapshot).toMatchObject({ view: { title: "" }, canUndo: true, canRedo: true });
+  document.redo();
+  expect(document.snapshot.isDeleted).toBe(true);
+  await document.saved();
+});
+
 test("undo takes back one's own edits and leaves others'", async () => {
   const { document: ann } = await people.event("ann", { title: "Sync", location: "Room 1" });
   const { document: ben } = await people.join("ben", ann.id);

@@ -102,6 +102,7 @@ function used(request: ReplicaRequest): unknown {
 
 function called(replica: Replica, call: Exclude<ReplicaRequest["call"], "new">, given: never[]): unknown {
   if (call === "resend") return replica.inFlight ?? replica.next();
+  if (call === "undo" || call === "redo") return replica.takeBack(call);
   if (call !== "reload") return (replica[call] as (...given: never[]) => unknown)(...given);
   const [document, version, isIncluded] = given as unknown as [Json, number, boolean];
   if (isIncluded) replica.included();

@@ -13,7 +13,7 @@ import type {
   ViewChange,
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
-import { PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
+import { type IsWanted, PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
 import { patchOf, type Reported, resolving, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { DocumentState, EVERYTHING } from "./state.js";
@@ -122,18 +122,18 @@ export class Document<T = Json> implements SharedDocument<T> {
     return this.saved();
   }
 
-  undo(): void {
-    this.#takeBack(() => this.state.replicator.undo());
+  undo(isWanted?: (after: T | null) => boolean): void {
+    this.#takeBack("undo", isWanted);
   }
 
-  redo(): void {
-    this.#takeBack(() => this.state.replicator.redo());
+  redo(isWanted?: (after: T | null) => boolean): void {
+    this.#takeBack("redo", isWanted);
   }
 
-  #takeBack(work: () => void): void {
+  #takeBack(way: "undo" | "redo", isWanted?: (after: T | null) => boolean): void {
     this.#checkEditable();
     this.#bursts.end();
-    this.#edited(work);
+    this.#edited(() => this.state.replicator.takeBack(way, isWanted as IsWanted | undefined));
   }
 
   ready(): Promise<void> {

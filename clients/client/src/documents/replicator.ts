@@ -10,6 +10,7 @@ import {
   difference,
   emit,
   GapError,
+  type IsWanted,
   isSame,
   lower,
   type Merged,
@@ -157,12 +158,8 @@ export class Replicator {
     this.#tellRefused();
   }
 
-  undo(): void {
-    if (this.#by(this.clientId(), () => this.replica?.undo())) this.flight.pending++;
-  }
-
-  redo(): void {
-    if (this.#by(this.clientId(), () => this.replica?.redo())) this.flight.pending++;
+  takeBack(way: "undo" | "redo", isWanted?: IsWanted): void {
+    if (this.#by(this.clientId(), () => this.replica?.takeBack(way, isWanted))) this.flight.pending++;
   }
 
   /** The patch from the view to a whole value. */

@@ -9,7 +9,14 @@ export { invert } from "./inverse.js";
 export { DEFAULT_LIMITS, type Limits, lower } from "./lower.js";
 export { type MergeConflict, type Merged, merge } from "./merge.js";
 export { formatPointer, type Path, parsePointer } from "./paths.js";
-export { GapError, type Outgoing, Replica, type ReplicaOptions, type SavedReplica } from "./replica.js";
+export {
+  GapError,
+  type IsWanted,
+  type Outgoing,
+  Replica,
+  type ReplicaOptions,
+  type SavedReplica,
+} from "./replica.js";
 export { difference as textDifference } from "./spans.js";
 export type { Strategies, Strategy } from "./strategies.js";
 export {

@@ -48,6 +48,9 @@ export interface ReplicaOptions {
   seqNext?: number;
 }
 
+/** Of the view as it would be. */
+export type IsWanted = (after: Json) => boolean;
+
 /** The label of none: what takes it back isn't the user's own here. */
 const NO_EDIT = 0;
 
@@ -116,18 +119,12 @@ export class Replica {
     this.#add(operations, joins === null ? NO_EDIT : undefined, !!joins);
   }
 
-  /** Take back the user's last edit, as far as others left it; false without one. */
-  undo(): boolean {
-    return this.#takeBack(this.undoStacks.undo.at(-1));
-  }
-
-  redo(): boolean {
-    return this.#takeBack(this.undoStacks.redo.at(-1));
-  }
-
-  #takeBack(entry: { operations: Operations; label: number } | undefined): boolean {
-    if (entry) this.#add(entry.operations, entry.label);
-    return !!entry;
+  /** Take back the user's last edit, as far as others left it; false without one, or where the view wouldn't be wanted. */
+  takeBack(way: "undo" | "redo", isWanted?: IsWanted): boolean {
+    const entry = this.undoStacks[way].at(-1);
+    if (!entry || isWanted?.(apply(this.view, entry.operations)) === false) return false;
+    this.#add(entry.operations, entry.label);
+    return true;
   }
 
   #add(operations: Operations, undoes?: number, joins = false): void {
@@ -198,12 +195,7 @@ export class Replica {
     if (!(error instanceof PatchError)) throw error;
     this.refused.push({ error, patch: emit(document, edit, true) });
     this.undoStacks.clear();
-    this.#carry(
-      invert(
-        document,
-        edit.filter(([kind]) => kind !== "tst"),
-      ),
-    )();
+    this.#carry(invert(document, edit))();
   }
 
   // The server's side

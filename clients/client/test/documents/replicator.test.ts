@@ -80,7 +80,7 @@ test("an edit under another seq can be undone as before", () => {
   const replicator = restored();
   replicator.edit(write("new "));
   replicator.resume({ version: 10, epoch: 1, changes: [], seq_last: 6 });
-  replicator.undo();
+  replicator.takeBack("undo");
   expect(view(replicator)).toEqual({ text: "" });
 });
 
@@ -144,12 +144,12 @@ test("what was made offline is undone step by step where there is nothing still,
   const alone = made();
   alone.resume({ version: 0, epoch: 3, state: null });
   expect(view(alone)).toEqual({ title: "Lunch" });
-  alone.undo();
+  alone.takeBack("undo");
   expect(view(alone)).toEqual({ title: "" });
   expect(alone.epoch).toBe(3);
   const beside = made();
   beside.resume({ version: 1, epoch: 3, state: { title: "Walk" } });
-  beside.undo();
+  beside.takeBack("undo");
   expect(view(beside)).toEqual({ title: "Walk" });
 });
 

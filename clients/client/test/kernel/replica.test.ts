@@ -68,14 +68,14 @@ describe("a replica", () => {
     replica.edit(titled("Coffee"));
     replica.edit(typed(0, "x"));
     replica.edit(typed(1, "y"), true);
-    expect(replica.undo()).toBe(true);
+    expect(replica.takeBack("undo")).toBe(true);
     expect(replica.view).toEqual({ ...event(), title: "Coffee" });
-    expect(replica.redo()).toBe(true);
+    expect(replica.takeBack("redo")).toBe(true);
     expect(replica.view).toEqual({ ...event(), title: "Coffee", text: "xyabc" });
-    replica.undo();
-    replica.undo();
+    replica.takeBack("undo");
+    replica.takeBack("undo");
     expect(replica.view).toEqual(event());
-    expect(replica.undo()).toBe(false);
+    expect(replica.takeBack("undo")).toBe(false);
   });
 
   it("has nothing to undo of what was typed and taken out again in one go", () => {
@@ -85,9 +85,9 @@ describe("a replica", () => {
     replica.edit([{ op: "text", path: "/text", value: [{ d: 1 }] }], true);
     expect(replica.undoStacks.undo).toHaveLength(1);
     replica.edit(typed(0, "y"), true);
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toEqual({ ...event(), title: "Coffee" });
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toEqual(event());
   });
 
@@ -99,12 +99,12 @@ describe("a replica", () => {
     replica.edit(tagged("d"));
     replica.edit(tagged("e"), true);
     const tags = ["a", "b", "c", "d", "e"];
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toEqual({ ...event(), title: "Coffee", tags });
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toEqual({ ...event(), tags });
-    expect(replica.undo()).toBe(false);
-    while (replica.redo());
+    expect(replica.takeBack("undo")).toBe(false);
+    while (replica.takeBack("redo"));
     expect(replica.view).toEqual({ ...event(), title: "Cocoa", tags });
   });
 
@@ -117,11 +117,11 @@ describe("a replica", () => {
       { op: "add", path: "/seen/0", value: { id: 2 } },
       { op: "replace", path: "/seen/1/note", value: "again" },
     ]);
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toEqual({ seen: [{ id: 2 }, { id: 1, note: "mine" }], n: 1 });
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toEqual({ seen: [{ id: 2 }, { id: 1, note: "" }], n: 1 });
-    expect(replica.undo()).toBe(false);
+    expect(replica.takeBack("undo")).toBe(false);
   });
 
   it("puts back an item that was replaced in what only grows, beside one that stays", () => {
@@ -132,16 +132,16 @@ describe("a replica", () => {
       { op: "add", path: "/list/0", value: { id: 1, note: "y" } },
       { op: "add", path: "/list/-", value: { id: 2 } },
     ]);
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toEqual({ list: [{ id: 1, note: "x" }, { id: 2 }] });
-    replica.redo();
+    replica.takeBack("redo");
     expect(replica.view).toEqual({ list: [{ id: 1, note: "y" }, { id: 2 }] });
   });
 
   it("undoes the making of a document in which something only grows", () => {
     const replica = new Replica(null, 0, { strategies: { "/tags": "grow" } });
     replica.edit([{ op: "add", path: "", value: event() }]);
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toBeNull();
   });
 
@@ -150,7 +150,7 @@ describe("a replica", () => {
     replica.edit(titled("Coffee"));
     replica.acknowledged(replica.next()?.seq ?? 0, 1);
     replica.receive(2, titled("Cocoa"));
-    replica.undo();
+    replica.takeBack("undo");
     expect((replica.view as { title: string }).title).toBe("Cocoa");
   });
 
@@ -233,7 +233,7 @@ describe("a replica", () => {
     replica.edit(titled("Cocoa"));
     replica.acknowledged(1, 1);
     expect(replica.next()).toEqual({ seq: 2, baseVersion: 1, patch: titled("Cocoa") });
-    replica.undo();
+    replica.takeBack("undo");
     expect(replica.view).toMatchObject({ title: "Coffee" });
   });
 

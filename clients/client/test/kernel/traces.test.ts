@@ -47,9 +47,9 @@ function told(replica: Replica, step: Step): Outgoing | null {
       replica.edit(step.patch ?? []);
       return replica.next();
     case "undo":
-      return replica.undo() ? replica.next() : null;
+      return replica.takeBack("undo") ? replica.next() : null;
     case "redo":
-      return replica.redo() ? replica.next() : null;
+      return replica.takeBack("redo") ? replica.next() : null;
     case "receive":
       replica.receive(version, step.patch ?? []);
       return null;
