@@ -959,6 +959,45 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
   });
 
   test.each([
+    ["the answer", { op: "replace", path: "/attendees/0/response_status", value: "ACCEPTED" } as const],
+    ["a note that it had not", { op: "add", path: "/attendees/0/note", value: "late" } as const],
+  ])("of an item that others removed, %s is told though the next item is like it", async (_, edit) => {
+    const { wire, environment } = holding();
+    const attendees = ["ann", "bob"].map((user_id) => ({ user_id, response_status: "NEEDS_ACTION" }));
+    const value = { title: "Sync", attendees };
+    const { ben, first, second } = await pair(people, { value: value as Event, two: { environment } });
+    wire.isHeld = true;
+    second.edit(edit);
+    ben.remove("/attendees/0");
+    await until(first, (now) => now.view?.attendees?.length === 1);
+    wire.goOn();
+    await second.saved();
+    const { conflicts, view } = await until(second, (now) => now.conflicts.length > 0);
+    expect(conflicts).toMatchObject([
+      { kind: "dropped", mine: edit.value, theirs: undefined, userId: "ben" },
+    ]);
+    expect(view?.attendees).toEqual([attendees[1]]);
+  });
+
+  test("what a following tab wrote several times in one place, unseen, is one question", async () => {
+    const { wire, environment } = holding();
+    const { ben, first, second } = await pair(people, { two: { environment } });
+    await until(first, (now) => now.isLive);
+    wire.isHeld = true;
+    second.edit([
+      { op: "replace", path: "/title", value: "L" },
+      { op: "add", path: "/location", value: "Room 1" },
+      { op: "replace", path: "/title", value: "Lunch" },
+    ]);
+    ben.set("/title", "Dinner");
+    await until(first, (now) => now.view?.title === "Dinner");
+    wire.goOn();
+    const { conflicts } = await until(first, (now) => now.conflicts.length > 0);
+    expect(conflicts).toMatchObject([{ path: "/title", base: "Sync", mine: "Lunch", theirs: "Dinner" }]);
+    await second.saved();
+  });
+
+  test.each([
     ["with nothing on its way in the leading tab", [], "server"],
     ["with what is in flight there, of which the server tells first", ["/tags/0"], "server"],
     ["with what is in flight there, of which the server tells later", ["/tags/0"], "tab"],

@@ -53,13 +53,20 @@ export function unseen(
   clientId: string,
 ): Unresolved[] {
   const mine = apply(base, operations);
-  return operations.filter(isPlaced).flatMap((operation) => {
+  const questions = new Map<string, Unresolved>(); // one a place, however often it was written
+  for (const operation of operations.filter(isPlaced)) {
     const met = meeting(operation, since);
-    if (!met || met.step.author === clientId || met.step.after === null) return [];
-    const question = asked(met, formatPointer(operation[1]), base, mine);
-    return [question.base, question.mine].some((one) => equal(one, question.theirs)) ? [] : question;
-  });
+    if (!met || met.step.author === clientId || met.step.after === null) continue;
+    const seen = formatPointer(operation[1]);
+    const question = asked(met, seen, base, mine);
+    if (!isSettled(question)) questions.set(seen, question);
+  }
+  return [...questions.values()];
 }
+
+/** Did they leave what was there, or write the same? */
+const isSettled = ({ place, base, mine, theirs }: Unresolved): boolean =>
+  place !== "lost" && [base, mine].some((one) => equal(one, theirs));
 
 /** Is it known what stands at its path in the documents before and after all of the edit? */
 const isPlaced = (operation: Operation, _: number, { length }: Operations): operation is Writing =>
@@ -86,8 +93,9 @@ const isWritten = ([kind, before]: Writing, [, after]: Writing, step: ViewStep):
 const there = (document: Json, path: Path): Json | undefined => valueAt(document, formatPointer(path));
 
 function asked({ step, kind, at, path }: Meeting, seen: string, base: Json, mine: Json): Unresolved {
-  const sides = { base: valueAt(base, seen), mine: valueAt(mine, seen), theirs: there(step.after, at) };
   const isLost = kind === "dropped" && path.some(isIndex);
+  const theirs = isLost ? undefined : there(step.after, at); // at a lost item's index another stands
+  const sides = { base: valueAt(base, seen), mine: valueAt(mine, seen), theirs };
   return {
     ...fromMerge({ path: formatPointer(path), ...sides }, step.by?.version ?? 0, step.by),
     kind,

@@ -187,7 +187,7 @@ export class TabRoom {
   /** A change of the leading tab's view: the tab that made it gets the answer, the others the change. */
   #onView(before: Json, operations: Operations, author: string | null): void {
     const { view: after, context, replicator } = this.document.state;
-    const by = author === context.clientId() ? undefined : replicator.taken;
+    const by = author !== null && author !== context.clientId() ? replicator.taken : undefined;
     if (after === null && before !== null) this.#losses.onDeleted(by);
     this.#version++;
     this.#changes.push({ before, operations, after, author, by });
