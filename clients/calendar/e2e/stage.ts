@@ -77,25 +77,26 @@ export class Stage {
   /** Another program edits an event, of which it has that version. */
   async edit(id: string, version: number, operations: object[]): Promise<void> {
     const edit = { client_id: "program", version, operations };
-    const told = await this.#asked(`${id}/operations`, { method: "POST", body: JSON.stringify(edit) });
-    if (told.code !== "RATE_LIMITED") return;
-    await new Promise((resolve) => setTimeout(resolve, told.retry_after_ms)); // many at once
-    await this.edit(id, version, operations);
+    await this.#asked(`${id}/operations`, { method: "POST", body: JSON.stringify(edit) });
   }
 
   async versionOf(id: string): Promise<number> {
     return (await this.#asked(id)).version;
   }
 
-  async #asked(path: string, request: RequestInit = {}) {
+  /** Asked again where many ask at once. */
+  async #asked(path: string, request: RequestInit = {}): Promise<{ version: number }> {
     const headers = {
       authorization: `Bearer ${this.#gateway.token("program")}`,
       "content-type": "application/json",
     };
     const answer = await fetch(`${this.address}/v1/resources/event/${path}`, { ...request, headers });
-    const told = await answer.text();
-    expect(answer.ok || answer.status === 429, told).toBe(true);
-    return JSON.parse(told);
+    const text = await answer.text();
+    expect(answer.ok || answer.status === 429, text).toBe(true);
+    const told = JSON.parse(text);
+    if (answer.ok) return told;
+    await new Promise((resolve) => setTimeout(resolve, told.retry_after_ms));
+    return this.#asked(path, request);
   }
 
   /** Two people at one event. */
