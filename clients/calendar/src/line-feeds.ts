@@ -15,16 +15,24 @@ export function useLineFeeds(
   useEffect(() => {
     const field = ref.current;
     if (!document || !field) return;
+    let tried: string | null = null; // what was refused comes back as it was
     const tidy = () => {
       const { view, canEdit } = document.snapshot;
       if (!canEdit || field.ownerDocument.activeElement !== field) return;
-      const value = withoutReturns(textAt(view as unknown as Json, path));
-      if (value.length) document.edit({ op: "text", path, value, unit: "utf16" }, false);
+      const text = textAt(view as unknown as Json, path);
+      const value = withoutReturns(text);
+      if (!value.length || text === tried) return;
+      tried = text;
+      document.edit({ op: "text", path, value, unit: "utf16" }, false);
     };
-    field.addEventListener("focus", tidy);
+    const begin = () => {
+      tried = null;
+      tidy();
+    };
+    field.addEventListener("focus", begin);
     const end = document.subscribe(tidy);
     return () => {
-      field.removeEventListener("focus", tidy);
+      field.removeEventListener("focus", begin);
       end();
     };
   }, [document, path, ref]);
