@@ -1,12 +1,13 @@
 /** An event's conflicts as people decide them: when it starts and ends is one question, where it was moved as a whole. */
 
-import type {
-  Conflict,
-  DocumentSnapshot,
-  Json,
-  Resolution,
-  SharedDocument,
-  Strategies,
+import {
+  type Conflict,
+  type DocumentSnapshot,
+  type Json,
+  type Resolution,
+  type SharedDocument,
+  type Strategies,
+  valueAt,
 } from "@collab/client";
 import { apply, difference, emit, equal, lower, merge } from "@collab/client/kernel";
 import { fitLine, fitText } from "./characters.js";
@@ -116,8 +117,12 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   }
 
   #look(): void {
-    this.#lines.settle();
-    for (const one of agreed(this.document.snapshot.conflicts)) this.document.resolve(one.id, standing(one));
+    const { conflicts, pending, view } = this.document.snapshot;
+    if (!pending) {
+      // what waits may still be refused or taken back, and the two differ again
+      this.#lines.settle();
+      for (const one of agreed(conflicts, view)) this.document.resolve(one.id, standing(one));
+    }
     this.#lookUp();
   }
 
@@ -140,7 +145,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   }
 
   #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
-    const settled = agreed(conflicts);
+    const settled = agreed(conflicts, view);
     const asked = this.#lines.joined(conflicts).filter((one) => !settled.includes(one));
     return joined(asked).map((one) => {
       const problem = this.#problems.get(one.id) ?? (one.problem && inPlainWords(one.problem));
@@ -170,12 +175,19 @@ const newestAt = (conflicts: readonly Conflict[], path: string): Conflict | unde
   conflicts.filter((one) => one.path === path).at(-1);
 
 /** Where both want the same nobody is asked, but for what is refused. Of a time they do by what was asked last. */
-const agreed = (conflicts: readonly Conflict[]): readonly Conflict[] =>
+const agreed = (conflicts: readonly Conflict[], view: Event): readonly Conflict[] =>
   conflicts.filter((one) => {
     const { mine, theirs } = (isOfTime(one) && newestAt(conflicts, one.path)) || one;
     const isSame = mine !== undefined && theirs !== undefined && equal(mine, theirs);
-    return isSame && !isOfLine(one) && one.kind !== "refused";
+    return isSame && !isOfLine(one) && one.kind !== "refused" && isThere(one, theirs, view);
   });
+
+/** What one wrote over theirs may have been undone since. */
+function isThere({ kind, path }: Conflict, value: Json, view: Event): boolean {
+  if (kind !== "overwrote") return true;
+  const now = valueAt(view as unknown as Json, path);
+  return now !== undefined && equal(now, value);
+}
 
 /** The newest of each; null where not both times are in conflict. */
 function timesAmong(conflicts: readonly Conflict[]): Times | null {

@@ -1,9 +1,9 @@
 /** An event's conflicts as people decide them, on a real gateway. */
 
-import { type Conflict, memoryStore, type SharedDocument } from "@collab/client";
+import { type ClientOptions, type Conflict, memoryStore, type SharedDocument } from "@collab/client";
 import { expect, test } from "vitest";
 import { People } from "../../client/test/support/people.js";
-import { gatedWrites } from "../../client/test/support/tabs.js";
+import { gatedWrites, holdingSockets } from "../../client/test/support/tabs.js";
 import { goOffline, until } from "../../client/test/support/until.js";
 import { Conflicts } from "../src/conflicts.js";
 import type { EventDocument } from "../src/event.js";
@@ -13,8 +13,8 @@ const people = new People();
 const at = (hour: number) => `2026-11-30T${String(hour).padStart(2, "0")}:00:00Z`;
 const span = (from: number, to = from + 1) => ({ start_time: at(from), end_time: at(to) });
 
-async function open(user: string, id: string) {
-  const client = people.client(user);
+async function open(user: string, id: string, options: Partial<ClientOptions> = {}) {
+  const client = people.client(user, options);
   const document = client.open<EventDocument>("event", id);
   await document.ready();
   const move = (from: number) =>
@@ -126,6 +126,30 @@ test("an event that both moved to one hour in the end is no question, nor is wha
   expect(questions(conflicts)).toEqual([]);
   await ann.document.saved();
   expect(ann.document.snapshot.view).toMatchObject(span(18));
+});
+
+test("where both want one hour only for now, one is asked when they differ again", async () => {
+  const { bob } = await together();
+  const { wire, webSocket } = holdingSockets();
+  const { document: ann } = await open("ann", bob.document.id, { environment: { webSocket } });
+  const conflicts = new Conflicts(ann);
+  shown(conflicts);
+  wire.isHeld = true;
+  ann.set("/start_time", at(7));
+  bob.document.set("/start_time", at(8));
+  await bob.document.saved();
+  await ann.history(); // Bob's edit is here as well
+  ann.set("/start_time", at(8));
+  wire.goOn();
+  wire.isHeld = true; // the second edit waits
+  await until(ann, ({ conflicts }) => conflicts.length === 1);
+  expect(questions(conflicts)).toEqual([]);
+  ann.undo();
+  expect(questions(conflicts)).toMatchObject([{ path: "/start_time", theirs: at(8) }]);
+  wire.goOn();
+  await ann.saved();
+  expect(questions(conflicts)).toHaveLength(1);
+  expect(ann.snapshot.view).toMatchObject({ start_time: at(9) }); // both were one step
 });
 
 /** Ann moves an event, offline, that Bob makes longer meanwhile: up to before it begins by now. */
