@@ -43,7 +43,8 @@ class RedisRates:
         failures = [(call, reply) for call, reply in zip(calls, replies, strict=True) if failed(reply)]
         if failures:
             self._trouble = self._told(*failures[0])
-        if not answers and (self._shards.all_away or isinstance(replies[0], ReplyError)):
+        is_refused = isinstance(replies[0], ReplyError) and len(self._shards.table.addresses) == 1
+        if not answers and (self._shards.all_away or is_refused):
             sent = any(isinstance(reply, LinkError) and reply.sent for reply in replies)
             raise LogUnavailable(self._trouble, "unknown" if sent else "none")
         return {

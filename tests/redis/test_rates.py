@@ -131,6 +131,27 @@ async def test_an_error_of_all_servers_is_told_and_each_worker_limits_for_itself
             nursery.cancel_scope.cancel()
 
 
+async def test_an_error_of_one_server_leaves_the_users_of_the_other_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rates, "RETRY_PAUSE_S", 0.05)
+    refused, here = one_at_each_of_two()
+    with redis_server() as one, redis_server() as two:
+        async with running(settings(one.url, two.url)) as shards, trio.open_nursery() as nursery:
+            limiter, other = RateLimiter(1, 10), RedisRates(shards, "other")
+            await shards.call(Call(partition_of(refused, 256), pack(("ACL", "SETUSER", "default", "-fcall"))))
+            sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
+            nursery.start_soon(sharing.run)
+            taker = Taker(limiter, sharing)
+            await trio.sleep(0.02)
+            assert await taker.taken(refused)  # told alone: nobody answers
+            await trio.sleep(0.2)
+            assert await taker.taken(here)
+            await sharing.told()
+            assert (await other.spend({here: Spent(0.0)}, 600))[here].others == 1
+            nursery.cancel_scope.cancel()
+
+
 class Taker:
     """A worker whose users wait for what others say, as those of a session do."""
 
