@@ -231,8 +231,8 @@ class SqliteSearch:
             connection.set_progress_handler(lambda: time.monotonic() > ends_s, STEPS_A_LOOK)
             return work(connection)
 
-        await self._wait_made()
         try:
+            await self._wait_made()
             file = self._path.stat().st_ino
             if file != self._file:
                 self._readers.close()
