@@ -91,7 +91,10 @@ class YjsReplica:
         waiting, self._waiting = self._waiting, []
         with self.doc.transaction():
             for update in waiting:
-                self.doc.apply_update(update)
+                try:
+                    self.doc.apply_update(update)
+                except ValueError as error:
+                    self.problem = self.problem or f"an update that can't be read: {error}"
 
     @property
     def document(self) -> Any:

@@ -47,3 +47,13 @@ def test_whose_edits_an_update_has_is_read_from_its_bytes() -> None:
     text.get("t", type=pycrdt.Text).insert(0, "日本😀")
     assert [(client, start) for client, start, _ in ranges(text.get_update())] == [(9, 0)]
     assert sum(length for *_, length in ranges(text.get_update())) == 4, "UTF-16 units, as Yjs counts"
+
+
+def test_an_update_that_cannot_be_read_is_told_and_the_others_are_applied() -> None:
+    from loadtest.protocols.hocuspocus import YjsReplica
+
+    author, reader = YjsReplica(7), YjsReplica(8)
+    update = author.write({"op": "replace", "path": "/title", "value": "a"})
+    reader.feed([b"\0", update])
+    assert reader.document == {"title": "a"}
+    assert reader.problem is not None and "can't be read" in reader.problem
