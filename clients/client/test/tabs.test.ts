@@ -1558,6 +1558,25 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben.presence, () => position() === 4);
   });
 
+  test("who types on in a following tab is shown typing without a break", async () => {
+    const { document: ben } = await people.event("ben", { description: "" });
+    const origin = new Origin(people);
+    const [one, two] = [origin.tab(), origin.tab()];
+    await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const seen: boolean[] = [];
+    ben.presence.subscribe(() => {
+      const [ann] = ben.presence.snapshot.others;
+      if (ann && ann.is_typing !== seen.at(-1)) seen.push(ann.is_typing);
+    });
+    for (let key = 0; key < 30; key++) {
+      second.edit({ op: "text", path: "/description", value: ["x"] });
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    await second.saved();
+    expect(seen.slice(seen.indexOf(true))).toEqual([true]);
+  });
+
   test("a tab types while the other does, and the texts are equal", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
     const origin = new Origin(people);

@@ -10,6 +10,7 @@ import type { Cursor, DocumentStatus, Json, Patch, Resolution } from "../api.js"
 import type { Unresolved } from "../documents/conflicts.js";
 import type { Document } from "../documents/document.js";
 import type { Refusal } from "../documents/replicator.js";
+import { isTyping } from "../documents/typing.js";
 import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
 import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
@@ -169,6 +170,7 @@ export class TabRoom {
     this.#acting = { tab, id };
     try {
       if (merged.length) this.document.edit(merged, false);
+      if (isTyping(patch)) this.document.presence.setTyping(true);
       else if (view === null) this.#losses.onLate(tab, base, apply(base, lowered));
       this.document.wire.outbox.request(false); // the tab has waited for more typing already
       // A change that others left nothing of takes its version all the same, as the server has it.
