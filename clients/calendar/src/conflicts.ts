@@ -32,6 +32,8 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   #theirs = new Map<string, Event>();
   /** By the conflict: why it can't be answered so. */
   #problems = new Map<string, string>();
+  /** Both wanted the same while an edit waited: refused or taken back, it leaves them with what differs. */
+  #waited = new Set<string>();
   readonly #lines: Lines;
 
   constructor(private readonly document: SharedDocument<EventDocument>) {
@@ -118,10 +120,10 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
 
   #look(): void {
     const { conflicts, pending, view } = this.document.snapshot;
-    if (!pending) {
-      // what waits may still be refused or taken back, and the two differ again
+    if (pending) for (const { id } of agreed(conflicts)) this.#waited.add(id);
+    else {
       this.#lines.settle();
-      for (const one of agreed(conflicts, view)) this.document.resolve(one.id, standing(one));
+      for (const one of this.#settled(conflicts, view)) this.document.resolve(one.id, standing(one));
     }
     this.#lookUp();
   }
@@ -144,10 +146,16 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     }
   }
 
+  /** Those that need no answer. */
+  #settled(conflicts: readonly Conflict[], view: Event): readonly Conflict[] {
+    return agreed(conflicts).filter((one) => !this.#waited.has(one.id) || isThere(one, view));
+  }
+
   #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
-    const settled = agreed(conflicts, view);
+    const settled = this.#settled(conflicts, view);
     const asked = this.#lines.joined(conflicts).filter((one) => !settled.includes(one));
-    return joined(asked).map((one) => {
+    const differing = agreed(conflicts);
+    return joined(asked.map((one) => (differing.includes(one) ? asItIs(one, view) : one))).map((one) => {
       const problem = this.#problems.get(one.id) ?? (one.problem && inPlainWords(one.problem));
       const whole = isLeftBehind(one, view) ? this.#whole(one, view) : present(one, view);
       return problem ? { ...whole, problem } : whole;
@@ -175,18 +183,23 @@ const newestAt = (conflicts: readonly Conflict[], path: string): Conflict | unde
   conflicts.filter((one) => one.path === path).at(-1);
 
 /** Where both want the same nobody is asked, but for what is refused. Of a time they do by what was asked last. */
-const agreed = (conflicts: readonly Conflict[], view: Event): readonly Conflict[] =>
+const agreed = (conflicts: readonly Conflict[]): readonly Conflict[] =>
   conflicts.filter((one) => {
     const { mine, theirs } = (isOfTime(one) && newestAt(conflicts, one.path)) || one;
     const isSame = mine !== undefined && theirs !== undefined && equal(mine, theirs);
-    return isSame && !isOfLine(one) && one.kind !== "refused" && isThere(one, theirs, view);
+    return isSame && !isOfLine(one) && one.kind !== "refused";
   });
 
-/** What one wrote over theirs may have been undone since. */
-function isThere({ kind, path }: Conflict, value: Json, view: Event): boolean {
-  if (kind !== "overwrote") return true;
-  const now = valueAt(view as unknown as Json, path);
-  return now !== undefined && equal(now, value);
+/** With what is in the event as mine. */
+const asItIs = (one: Conflict, view: Event): Conflict => ({
+  ...one,
+  mine: valueAt(view as unknown as Json, one.path),
+});
+
+function isThere(one: Conflict, view: Event): boolean {
+  if (one.kind !== "overwrote") return true;
+  const { mine } = asItIs(one, view);
+  return mine !== undefined && one.mine !== undefined && equal(mine, one.mine);
 }
 
 /** The newest of each; null where not both times are in conflict. */

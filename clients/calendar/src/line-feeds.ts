@@ -17,10 +17,11 @@ export function useLineFeeds(
     if (!document || !field) return;
     let tried: string | null = null; // what was refused comes back as it was
     const tidy = () => {
-      const { view, canEdit } = document.snapshot;
+      const { view, canEdit, pending } = document.snapshot;
       if (!canEdit || field.ownerDocument.activeElement !== field) return;
       const text = textAt(view as unknown as Json, path);
       const value = withoutReturns(text);
+      if (!value.length && !pending) tried = null;
       if (!value.length || text === tried) return;
       tried = text;
       document.edit({ op: "text", path, value, unit: "utf16" }, false);

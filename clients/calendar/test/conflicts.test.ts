@@ -145,11 +145,11 @@ test("where both want one hour only for now, one is asked when they differ again
   await until(ann, ({ conflicts }) => conflicts.length === 1);
   expect(questions(conflicts)).toEqual([]);
   ann.undo();
-  expect(questions(conflicts)).toMatchObject([{ path: "/start_time", theirs: at(8) }]);
+  const mine = ann.snapshot.view?.start_time as string;
+  expect(mine).not.toBe(at(8));
   wire.goOn();
   await ann.saved();
-  expect(questions(conflicts)).toHaveLength(1);
-  expect(ann.snapshot.view).toMatchObject({ start_time: at(9) }); // both were one step
+  expect(questions(conflicts)).toMatchObject([{ path: "/start_time", mine, theirs: at(8) }]);
 });
 
 /** Ann moves an event, offline, that Bob makes longer meanwhile: up to before it begins by now. */
