@@ -148,7 +148,8 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
 
   /** Those that need no answer. */
   #settled(conflicts: readonly Conflict[], view: Event): readonly Conflict[] {
-    return agreed(conflicts).filter((one) => !this.#waited.has(one.id) || isThere(one, view));
+    const isStill = (one: Conflict) => !this.#waited.has(one.id) || isThere(lastAsked(conflicts, one), view);
+    return agreed(conflicts).filter(isStill);
   }
 
   #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
@@ -182,10 +183,14 @@ const isOfTime = ({ path }: Pick<Conflict, "path">): boolean =>
 const newestAt = (conflicts: readonly Conflict[], path: string): Conflict | undefined =>
   conflicts.filter((one) => one.path === path).at(-1);
 
-/** Where both want the same nobody is asked, but for what is refused. Of a time they do by what was asked last. */
+/** Of a time what counts is what was asked last. */
+const lastAsked = (conflicts: readonly Conflict[], one: Conflict): Conflict =>
+  (isOfTime(one) && newestAt(conflicts, one.path)) || one;
+
+/** Where both want the same nobody is asked, but for what is refused. */
 const agreed = (conflicts: readonly Conflict[]): readonly Conflict[] =>
   conflicts.filter((one) => {
-    const { mine, theirs } = (isOfTime(one) && newestAt(conflicts, one.path)) || one;
+    const { mine, theirs } = lastAsked(conflicts, one);
     const isSame = mine !== undefined && theirs !== undefined && equal(mine, theirs);
     return isSame && !isOfLine(one) && one.kind !== "refused";
   });

@@ -152,6 +152,29 @@ test("where both want one hour only for now, one is asked when they differ again
   expect(questions(conflicts)).toMatchObject([{ path: "/start_time", mine, theirs: at(8) }]);
 });
 
+test("where both come to want one hour while an edit waits, nor is what was asked before asked again", async () => {
+  const { bob } = await together();
+  const { wire, webSocket } = holdingSockets();
+  const ann = await open("ann", bob.document.id, { environment: { webSocket } });
+  const conflicts = new Conflicts(ann.document);
+  shown(conflicts);
+  await collide(ann, bob, 12, 15);
+  await until(bob.document, ({ view }) => view?.start_time === at(12));
+  wire.isHeld = true;
+  ann.document.set("/start_time", at(11));
+  bob.document.set("/start_time", at(10));
+  await bob.document.saved();
+  await ann.document.history(); // Bob's edit is here as well
+  ann.document.set("/start_time", at(10));
+  wire.goOn();
+  wire.isHeld = true; // the second edit waits
+  await until(ann.document, ({ conflicts }) => conflicts.length === 3);
+  expect(questions(conflicts).map(({ path }) => path)).toEqual(["/end_time"]);
+  wire.goOn();
+  await ann.document.saved();
+  expect(questions(conflicts).map(({ path }) => path)).toEqual(["/end_time"]);
+});
+
 /** Ann moves an event, offline, that Bob makes longer meanwhile: up to before it begins by now. */
 async function leftBehind() {
   const all = await together();
