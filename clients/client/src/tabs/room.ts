@@ -169,9 +169,10 @@ export class TabRoom {
     const questions = unseen(base, lowered, since, state.context.clientId());
     this.#acting = { tab, id };
     try {
-      if (merged.length) this.document.edit(merged, false);
-      if (isTyping(patch)) this.document.presence.setTyping(true);
-      else if (view === null) this.#losses.onLate(tab, base, apply(base, lowered));
+      if (merged.length) {
+        this.document.edit(merged, false);
+        if (isTyping(patch)) this.document.presence.setTyping(true);
+      } else if (view === null) this.#losses.onLate(tab, base, apply(base, lowered));
       this.document.wire.outbox.request(false); // the tab has waited for more typing already
       // A change that others left nothing of takes its version all the same, as the server has it.
       if (this.#acting) this.#onView(view, [], null);
