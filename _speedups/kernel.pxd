@@ -199,6 +199,8 @@ cdef tuple moved_to(tuple operation, tuple path)
 cpdef list against(tuple a, tuple b, bint later)
 @cython.locals(operation=tuple)
 cdef object known(object operations)
+@cython.locals(kind=str)
+cdef inline bint is_known(tuple operation) except -1
 @cython.locals(kind=str, delta=tuple, at=tuple)
 cdef object past(tuple a, tuple b, bint later, Budget budget)
 cdef object gone(tuple a)
@@ -238,7 +240,8 @@ cdef object meet(tuple earlier, tuple later, list passed, Work work)
 @cython.locals(path=tuple, at=tuple)
 cdef bint are_apart(tuple a, tuple b) except -1
 cdef bint is_written_over(tuple earlier, tuple later, Budget budget) except -1
-@cython.locals(current=list, work=Work, stays=bint)
+cdef bint stays_after(tuple earlier, tuple later, Work work) except -1
+@cython.locals(current=list, work=Work, stays=bint, committed=list)
 cpdef tuple rebase(object operations, object window, Budget budget)
 @cython.locals(crossed=list, last=Py_ssize_t, index=Py_ssize_t, operation=tuple, other=tuple)
 cdef list pass_all(list operations, list earlier, Work work)

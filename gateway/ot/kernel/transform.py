@@ -20,6 +20,7 @@ from gateway.ot.kernel.paths import (
     is_inside,
     is_own_place,
     is_same_place,
+    shares,
     starts_with,
 )
 from gateway.ot.kernel.text import transform_delta
@@ -56,18 +57,17 @@ def known(operations: Any) -> Any:
     pickled have equal kinds, but not the same ones.
     """
     for operation in operations:
-        kind = operation[0]
-        if not (
-            kind is SET
-            or kind is INS
-            or kind is REM
-            or kind is MOV
-            or kind is TXT
-            or kind is INC
-            or kind is TST
-        ):
+        if not is_known(operation):
             return [(KINDS.get(other[0], other[0]), *other[1:]) for other in operations]
     return operations
+
+
+def is_known(operation: Operation) -> bool:
+    """Can the operation's kind be compared by identity?"""
+    kind = operation[0]
+    return (
+        kind is SET or kind is INS or kind is REM or kind is MOV or kind is TXT or kind is INC or kind is TST
+    )
 
 
 def past(a: Operation, b: Operation, later: bool, budget: Budget) -> Any:
@@ -337,7 +337,7 @@ def are_apart(a: Operation, b: Operation) -> bool:
     """Do two operations surely not meet, being in different members of the root? The usual case."""
     path = a[1]
     at = b[1]
-    if not path or not at or path[0] == at[0]:
+    if not path or not at or shares(path, at, 1):
         return False
     return type(at[0]) is str and a[0] is not MOV and b[0] is not MOV
 
@@ -349,6 +349,18 @@ def is_written_over(earlier: Operation, later: Operation, budget: Budget) -> boo
     return False
 
 
+def stays_after(earlier: Operation, later: Operation, work: Work) -> bool:
+    """Is a later operation surely the same past an earlier one? Most are: nothing has to be transformed."""
+    if not is_known(earlier):
+        return False
+    if are_apart(later, earlier):
+        return True
+    if not is_written_over(earlier, later, work.budget):
+        return False
+    work.losses |= LATER_WRITES_OVER
+    return True
+
+
 def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Operation], int]:
     """`operations` past a sequence of committed lists, and the loss bits: 0 where there is no conflict."""
     current: list[Operation] = list(known(operations))
@@ -356,17 +368,13 @@ def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Op
     work.budget.begin_merging()
     stays = True
     for change in window:
-        committed = known(change)
-        work.budget.charge(PAIR_UNITS + APART_UNITS * len(committed))
-        if len(committed) == 1 and len(current) == 1:
-            if are_apart(current[0], committed[0]):
-                continue
-            if is_written_over(committed[0], current[0], work.budget):
-                work.losses |= LATER_WRITES_OVER
-                continue
+        work.budget.charge(PAIR_UNITS + APART_UNITS * len(change))
+        if len(change) == 1 and len(current) == 1 and stays_after(change[0], current[0], work):
+            continue
         stays = False
+        committed = list(known(change))
         work.calls_left = CALLS_PER_PAIR * len(committed) * len(current) + CALLS_SPARE
-        current = pass_all(current, list(committed), work)
+        current = pass_all(current, committed, work)
     work.budget.end_merging()
     if stays and work.losses:
         work.losses |= ONLY_WRITES_OVER
