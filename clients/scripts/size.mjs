@@ -8,7 +8,7 @@ import { comments, resolve } from "./entries.mjs";
 
 const KB = 1024;
 const BUDGETS = [
-  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 26.875 * KB },
+  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 27_300 },
   { name: "@collab/client/kernel", input: "client/src/kernel/index.ts", bytesMax: 10.5 * KB },
   { name: "@collab/react", input: "react/src/index.ts", bytesMax: 4 * KB },
 ];
@@ -17,7 +17,9 @@ const gzipped = (code) => gzipSync(code, { level: 9 }).length;
 
 /** The chunks of an entry: those that come at once, and those that come `later`. */
 async function chunksOf(input) {
-  const bundle = await rolldown({ input, resolve, platform: "neutral", external: /^[^./]/ });
+  const options = { input, resolve, platform: "neutral", external: /^[^./]/ };
+  // One file comes at once, as in an application's bundle, where other parts may import from the entry.
+  const bundle = await rolldown({ ...options, preserveEntrySignatures: "allow-extension" });
   // Names without hashes: what stands in a later part is no matter of the first one's size.
   const chunkFileNames = "[name].js";
   const { output } = await bundle.generate({ format: "esm", minify: true, comments, chunkFileNames });
