@@ -2,12 +2,12 @@
 
 import type { Calendar, DocumentOptions, Json } from "./api.js";
 import { LiveCalendar } from "./calendars.js";
-import { type Bounds, delayMs } from "./connection/backoff.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
 import { Document } from "./documents/document.js";
 import { FINAL } from "./documents/refusals.js";
-import { CHANGES_MAX, RETRY_MS } from "./documents/wire.js";
-import { RequestError } from "./errors.js";
+import { CHANGES_MAX } from "./documents/wire.js";
+import { lazy } from "./lazy.js";
+import type { Listing, Listings } from "./listings.js";
 import { keyOf, type Message, resourceOf } from "./wire.js";
 
 interface Held<T> {
@@ -15,12 +15,10 @@ interface Held<T> {
   holders: number;
 }
 
-/** How often the rest of a calendar is asked for. */
-const UNLISTED: Bounds = { min_ms: RETRY_MS, max_ms: 64 * RETRY_MS };
-
 export class Registry {
   #documents = new Map<string, Held<Document<Json>>>();
   #calendars = new Map<string, Held<LiveCalendar>>();
+  #listings: Listings | null = null; // null: not loaded, so no calendar is listed
   #attached = new Map<string, Document<Json>>(); // those whose record was looked for: they take part in the wire
 
   constructor(
@@ -96,12 +94,12 @@ export class Registry {
   calendar(id: string): Calendar {
     let held = this.#calendars.get(id);
     if (!held) {
-      const calendar = new LiveCalendar(id, this.context.http, () => this.#releaseCalendar(id));
-      held = { item: calendar, holders: 0 };
+      held = { item: new LiveCalendar(id, () => this.#releaseCalendar(id)), holders: 0 };
       this.#calendars.set(id, held);
-      const link = this.context.link();
-      if (link) this.#subscribeCalendar(link, calendar);
-      else this.context.nudge(true);
+      const message = "The part for calendars can't be loaded.";
+      this.#list().catch((cause) =>
+        this.context.onProblem({ code: "ERROR", message, type: "calendar", id, cause }),
+      );
     }
     held.holders++;
     return held.item;
@@ -111,21 +109,29 @@ export class Registry {
     const held = this.#calendars.get(id);
     if (!held || --held.holders > 0) return;
     this.#calendars.delete(id);
-    this.context.link()?.send("UNSUBSCRIBE", { resource: "calendar", resource_id: id, children: true });
+    this.#listings?.remove(id);
   }
 
-  /** Where the server tells of a calendar's events it is asked to; else they are listed once a connection. */
-  #subscribeCalendar(link: Sender, calendar: LiveCalendar): void {
-    if (!link.features.includes("children")) calendar.poll().catch(() => {});
-    else
-      link.send("SUBSCRIBE", { resource: "calendar", resource_id: calendar.id, children: true }, "children");
+  #loadListings = lazy(async () => {
+    const { Listings } = await import("./listings.js");
+    this.#listings = new Listings(this.context);
+    return this.#listings;
+  });
+
+  /** What calendars show comes over the network, and so does the code for it; rejects where that can't be loaded now. */
+  async #list(): Promise<Listing[]> {
+    if (!this.#calendars.size) return [];
+    const listings = await this.#loadListings();
+    for (const { item } of this.#calendars.values()) listings.add(item);
+    return listings.all;
   }
 
   // ----------------------------------------------------------------------------------------- connection
 
   onOnline(link: Sender): void {
     this.#subscribe(link);
-    for (const { item } of this.#calendars.values()) this.#subscribeCalendar(link, item);
+    this.#listings?.onOnline(link);
+    this.#list().catch(() => {}); // which was told when they were opened
   }
 
   /** Where the server takes it, all documents in one message: it takes none of them where one is refused. */
@@ -143,42 +149,16 @@ export class Registry {
 
   onOffline(): void {
     for (const document of this.#attached.values()) document.onOffline();
-    for (const { item } of this.#calendars.values()) item.onOffline();
+    this.#listings?.onOffline();
   }
 
   onMessage(message: Message): void {
     const { type, payload } = message;
     const key = resourceOf(payload);
     if (type.startsWith("CHILD") || (type === "ERROR" && payload.ref === "children")) {
-      this.#onCalendar(message);
+      this.#listings?.onMessage(message);
     } else if (key !== null) this.#attached.get(key)?.wire.onMessage(message);
     else if (type === "ERROR") this.#onError(message);
-  }
-
-  #onCalendar({ type, payload }: Message): void {
-    const calendar = this.#calendars.get(String(payload.resource_id))?.item;
-    if (!calendar) return;
-    if (type !== "ERROR") {
-      calendar.onMessage(type, payload).catch((error) => this.#onUnlisted(calendar, error));
-    } else if (FINAL.includes(String(payload.code))) calendar.onForbidden();
-    else this.#subscribeLater(calendar, Number(payload.retry_after_ms ?? RETRY_MS));
-  }
-
-  /** The rest of a long calendar can't be listed: for good, or for now. */
-  #onUnlisted(calendar: LiveCalendar, error: Error): void {
-    if (error instanceof RequestError && !error.isPassing)
-      this.context.onProblem({ code: "ERROR", message: error.message, type: "calendar", id: calendar.id });
-    else
-      this.#subscribeLater(calendar, delayMs(calendar.failures++, UNLISTED, this.context.environment.random));
-  }
-
-  #subscribeLater(calendar: LiveCalendar, ms: number): void {
-    const again = () => {
-      const link = this.context.link();
-      if (link && this.#calendars.get(calendar.id)?.item === calendar)
-        this.#subscribeCalendar(link, calendar);
-    };
-    this.context.environment.setTimeout(again, ms);
   }
 
   /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */
@@ -196,7 +176,7 @@ export class Registry {
   /** Over HTTP, as long as it `isOn`: what waits to be sent, and where it `isWhole` all. Rejects where there is no answer. */
   async poll(isOn: () => boolean, isWhole: boolean): Promise<void> {
     const { pollAll } = await import("./documents/polling.js");
-    const calendars = isWhole ? [...this.#calendars.values()].map(({ item }) => item) : [];
+    const calendars = isWhole ? await this.#list().catch(() => []) : [];
     const isDue = ({ state }: Document<Json>) => isWhole || state.replicator.flight.pending;
     await pollAll([...this.#attached.values()].filter(isDue), calendars, isOn);
   }

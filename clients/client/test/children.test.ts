@@ -28,12 +28,19 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
+/** A calendar that the server was asked for. */
+async function opened() {
+  const calendar = client.calendar("team");
+  await vi.advanceTimersByTimeAsync(0);
+  return calendar;
+}
+
 const item = (id: string) => ({ resource: "event", resource_id: id, version: 1, title: id });
 const subscriptions = () => platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE");
 
 test("where the rest of a long calendar can't be listed, it is asked for again, less and less often", async () => {
   platform.jitter = 1; // the longest that it can be
-  const calendar = client.calendar("team");
+  const calendar = await opened();
   platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
   await vi.advanceTimersByTimeAsync(9_900);
   expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1"]);
@@ -57,7 +64,7 @@ test("where the rest of a long calendar can't be listed, it is asked for again, 
 
 test("where the rest of a long calendar is refused for good, that is told once", async () => {
   const problems = problemsOf(client);
-  const calendar = client.calendar("team");
+  const calendar = await opened();
   platform.answer = () => ({ status: 400, body: { detail: "after must be what `next` has." } });
   platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
   await vi.advanceTimersByTimeAsync(20_000);
@@ -66,8 +73,8 @@ test("where the rest of a long calendar is refused for good, that is told once",
   expect(problems).toMatchObject([{ code: "ERROR", type: "calendar", id: "team" }]);
 });
 
-test("a calendar is in the order of its events' starts, wherever these are told; those without one come last", () => {
-  const calendar = client.calendar("team");
+test("a calendar is in the order of its events' starts, wherever these are told; those without one come last", async () => {
+  const calendar = await opened();
   const items = [
     { ...item("never") },
     { ...item("late"), start_time: "2026-01-02T01:00:00Z" },
@@ -83,7 +90,7 @@ test("a calendar is in the order of its events' starts, wherever these are told;
 test.each(["UNAVAILABLE", "RATE_LIMITED", "TOO_LARGE"])(
   "after %s a calendar is asked for again",
   async (code) => {
-    const calendar = client.calendar("team");
+    const calendar = await opened();
     platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")] });
     platform.socket.tell("ERROR", { ...NAME, ref: "children", code, message: "no", retry_after_ms: 700 });
     expect(calendar.snapshot).toMatchObject({ status: "ready", items: [{ id: "1" }] });
@@ -95,7 +102,7 @@ test.each(["UNAVAILABLE", "RATE_LIMITED", "TOO_LARGE"])(
 );
 
 test("a calendar that isn't granted shows nothing, and isn't asked for again", async () => {
-  const calendar = client.calendar("team");
+  const calendar = await opened();
   platform.socket.tell("ERROR", { ...NAME, ref: "children", code: "FORBIDDEN", message: "no" });
   expect(calendar.snapshot).toMatchObject({ status: "forbidden", items: [] });
   await vi.advanceTimersByTimeAsync(10_000);
@@ -103,7 +110,7 @@ test("a calendar that isn't granted shows nothing, and isn't asked for again", a
 });
 
 test("what is told while the rest of a long calendar is on its way is newer than that", async () => {
-  const calendar = client.calendar("team");
+  const calendar = await opened();
   const titles = () => calendar.snapshot.items.map(({ title }) => title);
   platform.answer = () => {
     platform.socket.tell("CHILD_CHANGED", { ...NAME, item: { ...item("2"), version: 2, title: "new" } });
@@ -121,7 +128,7 @@ test.each([
   ["told anew", "CHILDREN", { items: [item("5")] }, ["5"]],
   ["refused", "ERROR", { ref: "children", code: "FORBIDDEN", message: "no" }, []],
 ])("the rest of a calendar that is %s meanwhile is left out", async (_, type, payload, left) => {
-  const calendar = client.calendar("team");
+  const calendar = await opened();
   platform.answer = () => {
     platform.socket.tell(type, { ...NAME, ...payload });
     return { status: 200, body: { items: [item("2")], next: null } };

@@ -7,11 +7,13 @@ import { problemsOf } from "./support/problems.js";
 
 type Given = Pick<Partial<Environment>, "locks" | "channel">;
 
+const WAIT_MS = 100_000;
 const NETWORK_ERROR = new TypeError("Failed to fetch dynamically imported module");
 
 afterEach(() => {
   vi.doUnmock("../src/tabs/tabs.js");
   vi.doUnmock("../src/http.js");
+  vi.doUnmock("../src/listings.js");
   vi.resetModules();
 });
 
@@ -51,19 +53,19 @@ test.each<[string, (() => never) | null, Given]>([
     const document = client.open("event", "1");
     const early = client.open("event", "2");
     early.create({ title: "Early" });
-    await vi.waitFor(() => expect(platform.sockets).toHaveLength(1), 100_000);
+    await vi.waitFor(() => expect(platform.sockets).toHaveLength(1), WAIT_MS);
     const problems = problemsOf(client);
     await expect(early.stored()).rejects.toMatchObject({ name: "StoreFullError" });
     expect(client.sync.snapshot).toEqual({ state: "unsaved", pending: 1, isStored: false });
     platform.socket.admit();
-    await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined(), 100_000);
+    await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined(), WAIT_MS);
     const state = { title: "Sync" };
     const acknowledged = { resource: "event", resource_id: "1", version: 1, epoch: 1, role: "editor", state };
     platform.socket.tell("SUBSCRIBE_ACK", acknowledged);
     await document.ready();
     document.set("/title", "Mine");
-    await vi.waitFor(() => expect(platform.socket.last("OP")).toBeDefined(), 100_000);
-    await vi.waitFor(() => expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]), 100_000);
+    await vi.waitFor(() => expect(platform.socket.last("OP")).toBeDefined(), WAIT_MS);
+    await vi.waitFor(() => expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]), WAIT_MS);
     expect([...values]).toEqual([]);
     await client.close();
   },
@@ -115,5 +117,46 @@ test("a part that failed to load is loaded at the next try", async () => {
   vi.doUnmock("../src/http.js");
   vi.resetModules();
   await expect(client.list("event")).resolves.toEqual({ items: [], next: null });
+  await client.close();
+});
+
+const CALENDAR = { resource: "calendar", resource_id: "team", children: true };
+
+test("where the part for calendars can't be loaded, that is told, and the next connection shows them", async () => {
+  vi.doMock("../src/listings.js", failing(NETWORK_ERROR));
+  const platform = new FakePlatform();
+  const client = await opened(platform, new Map(), { locks: null });
+  const problems = problemsOf(client);
+  await vi.waitFor(() => expect(platform.sockets).toHaveLength(1), WAIT_MS);
+  platform.socket.admit({ features: ["children"] });
+  const calendar = client.calendar("team");
+  await vi.waitFor(() => expect(problems).toMatchObject([{ code: "ERROR", id: "team" }]), WAIT_MS);
+  expect(calendar.snapshot.status).toBe("loading");
+  vi.doUnmock("../src/listings.js");
+  vi.resetModules();
+  client.disconnect();
+  client.connect();
+  await vi.waitFor(() => expect(platform.sockets).toHaveLength(2), WAIT_MS);
+  platform.socket.admit({ features: ["children"] });
+  await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")?.payload).toEqual(CALENDAR), WAIT_MS);
+  platform.socket.tell("CHILDREN", { ...CALENDAR, items: [] });
+  await vi.waitFor(() => expect(calendar.snapshot.status).toBe("ready"), WAIT_MS);
+  await client.close();
+});
+
+test("a calendar that is closed before the part for calendars is there isn't asked for", async () => {
+  const platform = new FakePlatform();
+  const client = await opened(platform, new Map(), { locks: null });
+  await vi.waitFor(() => expect(platform.sockets).toHaveLength(1), WAIT_MS);
+  platform.socket.admit({ features: ["children"] });
+  client.calendar("closed").close();
+  const calendar = client.calendar("team");
+  await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined(), WAIT_MS);
+  calendar.close();
+  const asked = platform.socket.sent.filter(({ payload }) => payload.children);
+  expect(asked.map(({ type, payload }) => [type, payload.resource_id])).toEqual([
+    ["SUBSCRIBE", "team"],
+    ["UNSUBSCRIBE", "team"],
+  ]);
   await client.close();
 });

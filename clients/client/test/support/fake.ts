@@ -4,6 +4,7 @@ import type { Environment, Signal, Socket } from "@collab/client";
 // What a client loads when it is needed is there already: loading takes time that isn't in the test's hand.
 import "../../src/documents/polling.js";
 import "../../src/http.js";
+import "../../src/listings.js";
 
 interface Sent {
   type: string;
