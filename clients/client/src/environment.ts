@@ -1,6 +1,6 @@
 /** What the platform gives, found when a client is made: nothing here runs at import. */
 
-import type { Environment, Signal, Socket } from "./api.js";
+import type { Environment, Socket } from "./api.js";
 
 /** The globals that some platforms lack (React Native has no `document`, Node 20 no `WebSocket`). */
 interface Globals {
@@ -22,9 +22,16 @@ export function environmentOf(given: Partial<Environment> = {}): Environment {
     random: () => Math.random(),
     setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
     clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
-    network: networkOf(globals),
-    foreground: foregroundOf(globals),
-    activity: activityOf(globals),
+    // Where a platform tells nothing of them, the network and the foreground are there.
+    network: {
+      isOn: () => globals.navigator?.onLine !== false,
+      subscribe: (listener) => listen(globals, ["online", "offline"], listener),
+    },
+    foreground: {
+      isOn: () => globals.document?.visibilityState !== "hidden",
+      subscribe: (listener) => listen(globals.document, ["visibilitychange"], listener),
+    },
+    activity: { subscribe: (listener) => listen(globals, ["pointerdown", "keydown", "focus"], listener) },
     // Left undefined where there are some: what tabs make of them is loaded with tabs (tabs/platform.ts).
     locks: globals.navigator?.locks ? undefined : null,
     channel: globals.BroadcastChannel ? undefined : null,
@@ -42,25 +49,4 @@ function listen(
   return () => {
     for (const name of names) target?.removeEventListener?.(name, listener);
   };
-}
-
-function networkOf(globals: Globals): Signal | null {
-  if (!globals.addEventListener || typeof globals.navigator?.onLine !== "boolean") return null;
-  return {
-    isOn: () => globals.navigator?.onLine !== false,
-    subscribe: (listener) => listen(globals, ["online", "offline"], listener),
-  };
-}
-
-function foregroundOf({ document }: Globals): Signal | null {
-  if (!document) return null;
-  return {
-    isOn: () => document.visibilityState !== "hidden",
-    subscribe: (listener) => listen(document, ["visibilitychange"], listener),
-  };
-}
-
-function activityOf(globals: Globals): Environment["activity"] {
-  if (!globals.document) return null;
-  return { subscribe: (listener) => listen(globals, ["pointerdown", "keydown", "focus"], listener) };
 }
