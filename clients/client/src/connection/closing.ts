@@ -9,42 +9,36 @@ import type { ConnectionReason } from "../api.js";
  * - `poll`: over HTTP.
  * - `deny`: never by itself.
  */
-export interface Verdict {
-  next: "retry" | "token" | "user" | "poll" | "deny";
-  reason: ConnectionReason;
-  afterMs?: number | undefined;
-}
+export type Verdict = readonly [
+  next: "retry" | "token" | "user" | "poll" | "deny",
+  reason: ConnectionReason,
+  afterMs?: number | undefined,
+];
 
 const SLOW_MS = 60_000;
-
-const verdict = (next: Verdict["next"], reason: ConnectionReason, afterMs?: number): Verdict => ({
-  next,
-  reason,
-  afterMs,
-});
 
 export function verdictOf(code: number, reason: string): Verdict {
   switch (code) {
     case 4401:
-      return verdict("token", "token");
+      return ["token", "token"];
     case 4403:
-      if (reason === "origin") return verdict("deny", "origin");
-      return verdict("poll", reason === "killed" ? "killed" : "not_enabled");
+      if (reason === "origin") return ["deny", "origin"];
+      return ["poll", reason === "killed" ? "killed" : "not_enabled"];
     case 4408:
-      return verdict("user", "idle");
+      return ["user", "idle"];
     case 4409:
-      return verdict("deny", "replaced");
+      return ["deny", "replaced"];
     case 4429:
-      return verdict("retry", "slow", SLOW_MS);
+      return ["retry", "slow", SLOW_MS];
     case 4503:
-      return verdict("retry", "full", paceOf(reason));
+      return ["retry", "full", paceOf(reason)];
     case 1002:
     case 1007:
     case 1008:
     case 1009:
-      return verdict("deny", "protocol");
+      return ["deny", "protocol"];
     default:
-      return verdict("retry", "lost");
+      return ["retry", "lost"];
   }
 }
 

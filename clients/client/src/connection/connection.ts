@@ -188,12 +188,12 @@ export class ServerConnection {
   }
 
   async #open(turn: number): Promise<void> {
-    this.#timer.set(TOKEN_TIMEOUT_MS, () => this.#ended({ next: "retry", reason: "token" }));
+    this.#timer.set(TOKEN_TIMEOUT_MS, () => this.#ended(["retry", "token"]));
     let token: string;
     try {
       token = await this.options.getToken();
     } catch {
-      if (turn === this.#turn) this.#ended({ next: "retry", reason: "token" });
+      if (turn === this.#turn) this.#ended(["retry", "token"]);
       return;
     }
     if (turn !== this.#turn) return;
@@ -256,7 +256,7 @@ export class ServerConnection {
     this.#ended(verdictOf(code, reason));
   }
 
-  #ended({ next, reason, afterMs }: Verdict): void {
+  #ended([next, reason, afterMs]: Verdict): void {
     const now = this.environment.now();
     if (next === "deny") this.#deny(reason);
     else if (next === "user") this.#wait(reason, null);

@@ -16,14 +16,11 @@ export interface ServerError extends Refusal {
 }
 
 /**
- * - `again`: what there is now goes at once. `later`: it does after a while.
- * - `asked`: the user decides. `refused`: these operations left the view.
+ * - `again`: what there is now goes at once. A number: it does after so many milliseconds.
+ * - `asked`: the user decides. A patch: it left the view.
  * - `subscribe`, `reload`: what is missing has to come first, at last as a state.
  */
-export type Verdict =
-  | { next: "again" | "asked" | "subscribe" | "reload" }
-  | { next: "later"; afterMs: number }
-  | { next: "refused"; operations: Patch };
+export type Verdict = "again" | "asked" | "subscribe" | "reload" | number | Patch;
 
 /** Asked again, a SUBSCRIBE would get the same answer. */
 export const FINAL = ["FORBIDDEN", "INVALID_MESSAGE"];
@@ -33,20 +30,20 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
   switch (error.code) {
     case "RATE_LIMITED":
     case "UNAVAILABLE":
-      return { next: "later", afterMs: error.retry_after_ms ?? LATER_MS };
+      return error.retry_after_ms ?? LATER_MS;
     case "VERSION_AHEAD":
     case "NOT_SUBSCRIBED":
-      return { next: "subscribe" };
+      return "subscribe";
     case "VERSION_TOO_OLD":
-      return { next: replicator.rebase() ? "again" : "reload" };
+      return replicator.rebase() ? "again" : "reload";
     case "SEQ_REUSED":
       replicator.renumber();
-      return { next: "again" };
+      return "again";
     case "SEQ_TOO_OLD":
       // As under another name: the server can't say whether it has this edit, so the states are merged.
       replicator.renumber((error.seq_last ?? 0) + 1);
       replicator.epoch = NO_EPOCH;
-      return { next: "reload" };
+      return "reload";
     case "CONFLICT":
       if (error.conflicts?.length) return asked(error.conflicts, error.version, replicator);
       return crowded(error, replicator);
@@ -63,7 +60,7 @@ function asked(found: WireConflict[], head: number | undefined, replicator: Repl
   const newest = Math.max(...found.map((one) => one.version ?? 0));
   if (newest <= flight.answeredUpTo) {
     replicator.withdraw(); // it is asked about with what waited
-    return { next: "again" };
+    return "again";
   }
   flight.isAsking = true;
   flight.answeredUpTo = newest;
@@ -78,7 +75,7 @@ function asked(found: WireConflict[], head: number | undefined, replicator: Repl
   replicator.events.onConflicts(
     found.map((one) => ({ ...fromWire(one, version, about, replica.view), kind: "refused" })),
   );
-  return { next: "asked" };
+  return "asked";
 }
 
 /**
@@ -95,12 +92,12 @@ function crowded({ index, version = 0 }: ServerError, replicator: Replicator): V
 function withdrawn(replicator: Replicator, isOne = true): Verdict {
   const count = refusedOf(replicator).edits.length;
   if (isOne && count > 1) return again(replicator, Math.ceil(count / 2));
-  return { next: "refused", operations: replicator.withdraw() };
+  return replicator.withdraw();
 }
 
 function again(replicator: Replicator, editsMax?: number): Verdict {
   replicator.requeue(editsMax);
-  return { next: "again" };
+  return "again";
 }
 
 /** What an error answers is in flight. */

@@ -174,11 +174,11 @@ export class DocumentWire {
     const { replicator } = this.state;
     replicator.flight.isSent = false;
     const verdict = verdictOn(error, replicator);
-    if (verdict.next === "later") this.outbox.block(verdict.afterMs);
-    else if (verdict.next === "refused") this.state.onRefused(error, verdict.operations);
-    else if (verdict.next === "subscribe") this.#subscribeAgain(false);
-    else if (verdict.next === "reload") this.#subscribeAgain(true);
-    const isNow = verdict.next === "again" || verdict.next === "refused";
+    const isGone = typeof verdict === "object";
+    if (typeof verdict === "number") this.outbox.block(verdict);
+    else if (isGone) this.state.onRefused(error, verdict);
+    else if (verdict === "subscribe" || verdict === "reload") this.#subscribeAgain(verdict === "reload");
+    const isNow = verdict === "again" || isGone;
     if (isNow) this.outbox.request(false);
     void this.state.store();
     return isNow;
