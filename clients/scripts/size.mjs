@@ -8,7 +8,7 @@ import { comments, resolve } from "./entries.mjs";
 
 const KB = 1024;
 const BUDGETS = [
-  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 26_790 },
+  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 26_770 },
   { name: "@collab/client/kernel", input: "client/src/kernel/index.ts", bytesMax: 10.5 * KB },
   { name: "@collab/react", input: "react/src/index.ts", bytesMax: 4 * KB },
 ];

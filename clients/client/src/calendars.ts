@@ -6,6 +6,9 @@ import { summaryOf } from "./wire.js";
 
 /** What it shows comes from its listing (listings.ts), which is loaded with the first calendar. */
 export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
+  /** So many calls of `calendar` aren't closed yet. */
+  holders = 0;
+
   constructor(
     readonly id: string,
     readonly close: () => void,

@@ -10,14 +10,9 @@ import { lazy } from "./lazy.js";
 import type { Listing, Listings } from "./listings.js";
 import { keyOf, type Message, resourceOf } from "./wire.js";
 
-interface Held<T> {
-  item: T;
-  holders: number;
-}
-
 export class Registry {
-  #documents = new Map<string, Held<Document<Json>>>();
-  #calendars = new Map<string, Held<LiveCalendar>>();
+  #documents = new Map<string, Document<Json>>();
+  #calendars = new Map<string, LiveCalendar>();
   #listings: Listings | null = null; // null: not loaded, so no calendar is listed
   #attached = new Map<string, Document<Json>>(); // those whose record was looked for: they take part in the wire
 
@@ -28,23 +23,22 @@ export class Registry {
   ) {}
 
   get documents(): Document<Json>[] {
-    return [...this.#documents.values()].map(({ item }) => item);
+    return [...this.#documents.values()];
   }
 
   // -------------------------------------------------------------------------------------------- opening
 
   open(type: string, id: string, options: DocumentOptions = {}): Document<Json> {
     const key = keyOf(type, id);
-    let held = this.#documents.get(key);
-    if (!held) {
-      const document = new Document<Json>(type, id, this.context, () => this.#release(key));
-      held = { item: document, holders: 0 };
-      this.#documents.set(key, held);
+    let document = this.#documents.get(key);
+    if (!document) {
+      document = new Document<Json>(type, id, this.context, () => this.#release(key));
+      this.#documents.set(key, document);
       void this.attach(document);
     }
-    held.holders++;
-    Object.assign(held.item.state.options, options);
-    return held.item;
+    document.holders++;
+    Object.assign(document.state.options, options);
+    return document;
   }
 
   /** A document takes part, once more where it does, once its record was looked for: what was kept comes before what the server says. */
@@ -60,13 +54,12 @@ export class Registry {
   }
 
   #release(key: string): void {
-    const held = this.#documents.get(key);
-    if (!held || --held.holders > 0) return;
-    const { item } = held;
+    const document = this.#documents.get(key);
+    if (!document || --document.holders > 0) return;
     // What isn't sent yet goes first, also of what was kept; a page that closes and opens at once keeps its subscription.
     const end = () => {
-      if (held.holders > 0 || this.#documents.get(key) !== held) return ended();
-      const { pending, conflicts } = item.snapshot;
+      if (document.holders > 0 || this.#documents.get(key) !== document) return ended();
+      const { pending, conflicts } = document.snapshot;
       if (pending) return;
       ended();
       this.#documents.delete(key);
@@ -76,13 +69,13 @@ export class Registry {
         this.context.onProblem({
           code: "CONFLICT",
           message: `${key} has conflicts: open it.`,
-          type: item.type,
-          id: item.id,
+          type: document.type,
+          id: document.id,
         });
-      void item.end();
+      void document.end();
     };
-    const ended = item.subscribe(end);
-    void item.state.restored.then(end);
+    const ended = document.subscribe(end);
+    void document.state.restored.then(end);
   }
 
   /** Edits that were kept when the last client ended are sent, whether or not somebody opens their document. */
@@ -92,22 +85,22 @@ export class Registry {
   }
 
   calendar(id: string): Calendar {
-    let held = this.#calendars.get(id);
-    if (!held) {
-      held = { item: new LiveCalendar(id, () => this.#releaseCalendar(id)), holders: 0 };
-      this.#calendars.set(id, held);
+    let calendar = this.#calendars.get(id);
+    if (!calendar) {
+      calendar = new LiveCalendar(id, () => this.#releaseCalendar(id));
+      this.#calendars.set(id, calendar);
       const message = "The part for calendars can't be loaded.";
       this.#list().catch((cause) =>
         this.context.onProblem({ code: "ERROR", message, type: "calendar", id, cause }),
       );
     }
-    held.holders++;
-    return held.item;
+    calendar.holders++;
+    return calendar;
   }
 
   #releaseCalendar(id: string): void {
-    const held = this.#calendars.get(id);
-    if (!held || --held.holders > 0) return;
+    const calendar = this.#calendars.get(id);
+    if (!calendar || --calendar.holders > 0) return;
     this.#calendars.delete(id);
     this.#listings?.remove(id);
   }
@@ -122,7 +115,7 @@ export class Registry {
   async #list(): Promise<Listing[]> {
     if (!this.#calendars.size) return [];
     const listings = await this.#loadListings();
-    for (const { item } of this.#calendars.values()) listings.add(item);
+    for (const calendar of this.#calendars.values()) listings.add(calendar);
     return listings.all;
   }
 

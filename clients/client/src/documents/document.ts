@@ -24,6 +24,8 @@ export class Document<T = Json> implements SharedDocument<T> {
   readonly state: DocumentState;
   readonly wire: DocumentWire;
   readonly subscribe: (listener: () => void) => () => void;
+  /** So many calls of `open` aren't closed yet. */
+  holders = 0;
   #bursts = new Bursts();
 
   constructor(
