@@ -89,7 +89,7 @@ export class Registry {
     if (!calendar) {
       calendar = new LiveCalendar(id, () => this.#releaseCalendar(id));
       this.#calendars.set(id, calendar);
-      const message = "The part for calendars can't be loaded.";
+      const message = "A part of the client can't be loaded.";
       this.#list().catch((cause) =>
         this.context.onProblem({ code: "ERROR", message, type: "calendar", id, cause }),
       );

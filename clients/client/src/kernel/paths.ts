@@ -16,13 +16,10 @@ export const shown = (text: string): string =>
 /** The tokens of a JSON Pointer, unescaped. */
 export function parsePointer(pointer: string): string[] {
   if (!pointer) return [];
-  if (pointer[0] !== "/") {
-    throw invalid(`path ${shown(pointer)} must be empty or start with /`);
+  if (pointer[0] !== "/" || /~(?![01])/.test(pointer)) {
+    throw invalid(`path ${shown(pointer)} is no JSON Pointer like "/a/0"`);
   }
   checkString(pointer);
-  if (/~(?![01])/.test(pointer)) {
-    throw invalid(`in a path, ~ must be followed by 0 or 1: ${shown(pointer)}`);
-  }
   const tokens = pointer.slice(1).split("/");
   return tokens.map((token) => token.replace(/~1/g, "/").replace(/~0/g, "~"));
 }

@@ -5,7 +5,7 @@
  * lengths and a trailing retain are left out, the order of components is kept.
  */
 
-import { checkString, invalid, isArray, isObject, type Json } from "./values.js";
+import { checkString, invalid, isArray, isObject, type Json, type PatchError } from "./values.js";
 
 export type Delta = readonly (string | number)[];
 /** The wire form: `[5, "hi", {"d": 3}]` retains 5, inserts "hi" and deletes 3. */
@@ -205,7 +205,7 @@ export function carriedOffset(delta: Delta, offset: number, stays = false): numb
 
 /** The delta of a `text` operation's value against the present text. */
 export function readDelta(value: unknown, text: string, utf16: boolean): Delta {
-  if (!isArray(value)) throw invalid("a text operation needs an array of components");
+  if (!isArray(value)) throw misfit();
   const delta: (string | number)[] = [];
   let at = 0;
   for (const component of value) {
@@ -215,10 +215,7 @@ export function readDelta(value: unknown, text: string, utf16: boolean): Delta {
     }
     const size = sizeOf(component);
     const end = utf16 ? at + size : unitAfter(text, at, Math.min(size, text.length + 1));
-    if (end > text.length) throw invalid("a text component reaches past the end of the text");
-    if (utf16 && isLow(text, end)) {
-      throw invalid("a text component ends inside a surrogate pair");
-    }
+    if (end > text.length || (utf16 && isLow(text, end))) throw misfit();
     const count = utf16 ? length(text.slice(at, end)) : size;
     push(delta, typeof component === "number" ? count : -count);
     at = end;
@@ -226,17 +223,14 @@ export function readDelta(value: unknown, text: string, utf16: boolean): Delta {
   return sealed(delta);
 }
 
+/** Also of one that ends inside a surrogate pair, and of what is no array of them. */
+const misfit = (): PatchError =>
+  invalid('a text component is a number, a string or {"d": number}, and ends inside the text');
+
 function sizeOf(component: Json): number {
-  let size: Json | undefined = component;
-  if (isObject(component)) {
-    size = component.d;
-    if (size === undefined || Object.keys(component).length !== 1) {
-      throw invalid('a text component is a number, a string or {"d": number}');
-    }
-  }
-  if (!Number.isInteger(size) || (size as number) < 0) {
-    throw invalid("a text component's length must be 0 or more");
-  }
+  const isDeletion = isObject(component) && Object.keys(component).length === 1;
+  const size = isDeletion ? component.d : component;
+  if (!Number.isInteger(size) || (size as number) < 0) throw misfit();
   return size as number;
 }
 

@@ -61,13 +61,12 @@ export function checkInteger(value: number): number {
 
 function checkNode(node: unknown): void {
   if (typeof node === "string") checkString(node);
-  else if (typeof node === "number") {
-    if (!Number.isFinite(node)) throw invalid("NaN and Infinity are not JSON numbers");
+  else if (Number.isFinite(node)) {
     // From 1e21 on JSON.stringify writes an exponent, and readers take the number for a float.
-    if (Number.isInteger(node) && Math.abs(node) < 1e21) checkInteger(node);
+    if (Number.isInteger(node) && Math.abs(node as number) < 1e21) checkInteger(node as number);
   } else if (isObject(node)) Object.keys(node).forEach(checkString);
   else if (node !== null && typeof node !== "boolean" && !isArray(node)) {
-    throw invalid(`${typeof node} is not a JSON value`);
+    throw invalid(`${String(node)} is not a JSON value`);
   }
 }
 
