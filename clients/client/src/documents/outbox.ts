@@ -20,34 +20,36 @@ export class Outbox {
   #sentAt: number[] = []; // the latest, oldest first
   #blockedUntil = 0;
   #isUrgent = false; // among what waits there is something else than typing
+  #environment: Environment;
+  #intervalMs: number;
+  #flush: () => void;
 
-  constructor(
-    private readonly environment: Environment,
-    private readonly intervalMs: number,
-    private readonly flush: () => void,
-  ) {
+  constructor(environment: Environment, intervalMs: number, flush: () => void) {
+    this.#environment = environment;
+    this.#intervalMs = intervalMs;
+    this.#flush = flush;
     this.#timer = new Timer(environment);
   }
 
   /** There is something to send; typing may wait for more of it. */
   request(isTyping: boolean): void {
-    const now = this.environment.now();
+    const now = this.#environment.now();
     this.#isUrgent ||= !isTyping;
     const dueAt = Math.max(now, this.#isUrgent ? now : this.#typingDueAt(now), this.#blockedUntil);
     if (dueAt >= this.#dueAt) return;
     this.close();
-    if (dueAt <= now) this.flush();
+    if (dueAt <= now) this.#flush();
     else {
       this.#dueAt = dueAt;
       this.#timer.set(dueAt - now, () => {
         this.close();
-        this.flush();
+        this.#flush();
       });
     }
   }
 
   #typingDueAt(now: number): number {
-    const { intervalMs } = this;
+    const intervalMs = this.#intervalMs;
     const last = this.#sentAt.at(-1) ?? Number.NEGATIVE_INFINITY;
     const first = this.#sentAt.at(-PATCHES_MAX) ?? Number.NEGATIVE_INFINITY;
     const isClose = now < last + CLOSEST * intervalMs;
@@ -61,13 +63,13 @@ export class Outbox {
 
   /** It was all that waited, or a part of it. */
   sent(isAll: boolean): void {
-    this.#sentAt = [...this.#sentAt.slice(1 - PATCHES_MAX), this.environment.now()];
+    this.#sentAt = [...this.#sentAt.slice(1 - PATCHES_MAX), this.#environment.now()];
     this.#isUrgent &&= !isAll;
   }
 
   /** The server wants to hear nothing for so long; what there is goes then. */
   block(ms: number): void {
-    this.#blockedUntil = this.environment.now() + ms;
+    this.#blockedUntil = this.#environment.now() + ms;
     this.close();
     this.request(false);
   }

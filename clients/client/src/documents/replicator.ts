@@ -72,26 +72,29 @@ export class Replicator {
   #growth = 1; // and when it is found more and more again, for it may not be the only one
   /** Document and view before a state took the place of changes, for a merge if the base turns out too old. */
   #before: { document: Json; view: Json; after: Json } | null = null;
+  #clientId: () => string;
 
   constructor(
-    private readonly clientId: () => string,
+    clientId: () => string,
     readonly strategies: Strategies,
     readonly events: ReplicatorEvents,
-  ) {}
+  ) {
+    this.#clientId = clientId;
+  }
 
   // ------------------------------------------------------------------------------------------- replicas
 
   /** Under another name than the record's the server's state is merged: it knows what was sent under that name. */
   restore(saved: SavedReplicator): void {
     this.replace(saved.replica);
-    this.epoch = saved.clientId === this.clientId() ? saved.epoch : NO_EPOCH;
+    this.epoch = saved.clientId === this.#clientId() ? saved.epoch : NO_EPOCH;
     this.flight.restore(saved);
   }
 
   save(): SavedReplicator | null {
     if (!this.replica) return null;
     const { epoch, flight } = this;
-    return { replica: this.replica.toJSON(), clientId: this.clientId(), epoch, ...flight.save() };
+    return { replica: this.replica.toJSON(), clientId: this.#clientId(), epoch, ...flight.save() };
   }
 
   /** Nothing is known of the document: edits start from nothing, and from no history. */
@@ -148,18 +151,18 @@ export class Replicator {
 
   /** An edit of the view; throws the kernel's PatchError. */
   edit(patch: Patch, joins?: boolean | null): void {
-    this.#by(this.clientId(), () => (this.replica as Replica).edit(patch, joins));
+    this.#by(this.#clientId(), () => (this.replica as Replica).edit(patch, joins));
     this.flight.pending++;
   }
 
   /** What was edited, and counted, before it came to stand on this view. */
   bringIn(patch: Patch): void {
-    this.#by(this.clientId(), () => write(this.replica as Replica, patch));
+    this.#by(this.#clientId(), () => write(this.replica as Replica, patch));
     this.#tellRefused();
   }
 
   takeBack(way: "undo" | "redo", isWanted?: IsWanted): void {
-    if (this.#by(this.clientId(), () => this.replica?.takeBack(way, isWanted))) this.flight.pending++;
+    if (this.#by(this.#clientId(), () => this.replica?.takeBack(way, isWanted))) this.flight.pending++;
   }
 
   /** The patch from the view to a whole value. */
@@ -271,7 +274,7 @@ export class Replicator {
 
   #receive(change: Change): void {
     const { seq } = change;
-    if (change.client_id === this.clientId() && seq !== undefined) {
+    if (change.client_id === this.#clientId() && seq !== undefined) {
       // The record was written before this was sent, and can have the same edit waiting.
       if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, change.operations))
         this.renumber(seq + 1);

@@ -32,12 +32,12 @@ export class Keeper {
   #readTimer: Timer;
   #unread = new Set<string>(); // keys and prefixes of which was told
   #busy = new Map<string, () => boolean>(); // what is done before these keys are read
+  #store: Store;
+  #onProblem: (problem: Problem) => void;
 
-  constructor(
-    private store: Store,
-    environment: Environment,
-    private readonly onProblem: (problem: Problem) => void,
-  ) {
+  constructor(store: Store, environment: Environment, onProblem: (problem: Problem) => void) {
+    this.#store = store;
+    this.#onProblem = onProblem;
     this.#timer = new Timer(environment);
     this.#readTimer = new Timer(environment);
   }
@@ -68,7 +68,7 @@ export class Keeper {
 
   /** Before anything was read or written: the store is left alone, and edits are in memory only, as its user is told. */
   forgo(cause: unknown, wayOut: string): void {
-    this.store = { ...memoryStore(), write: () => Promise.reject() };
+    this.#store = { ...memoryStore(), write: () => Promise.reject() };
     this.#isFailing = true;
     this.#readTimer.set(HEARD_MS, () =>
       this.#tell(cause, `Edits aren't stored here, for tabs can't share a store${wayOut}.`),
@@ -121,7 +121,7 @@ export class Keeper {
   async #load(key: string, isBusy?: () => boolean): Promise<Json | undefined> {
     if (!this.isOwner) return undefined;
     try {
-      const read = await twice(() => this.store.read(key));
+      const read = await twice(() => this.#store.read(key));
       if (!isBusy?.()) return read;
       this.#busy.set(key, isBusy);
     } catch (error) {
@@ -143,7 +143,7 @@ export class Keeper {
   /** Keys that are stored; none where the store doesn't answer. */
   async keys(prefix: string): Promise<string[]> {
     try {
-      return this.isOwner && !this.#isSealed ? await twice(() => this.store.keys(prefix)) : [];
+      return this.isOwner && !this.#isSealed ? await twice(() => this.#store.keys(prefix)) : [];
     } catch (error) {
       this.#onUnread(prefix, error);
       return [];
@@ -171,7 +171,7 @@ export class Keeper {
     this.isOwner = false;
     this.#timer.end();
     this.#readTimer.end();
-    await this.store.close().catch(() => {});
+    await this.#store.close().catch(() => {});
   }
 
   async #write(): Promise<void> {
@@ -200,7 +200,7 @@ export class Keeper {
   async #writeAll(states: Map<string, () => Json | undefined>): Promise<boolean> {
     const wasFailing = this.#isFailing;
     try {
-      await this.store.write(new Map([...states].map(([key, state]) => [key, state()])));
+      await this.#store.write(new Map([...states].map(([key, state]) => [key, state()])));
       this.#isFailing = false;
     } catch (error) {
       for (const [key, state] of states) if (!this.#dirty.has(key)) this.#dirty.set(key, state);
@@ -216,7 +216,7 @@ export class Keeper {
     const isFull = cause instanceof StoreFullError;
     const code =
       cause instanceof StoreCorruptError ? "STORE_CORRUPT" : isFull ? "STORE_FULL" : "STORE_UNAVAILABLE";
-    this.onProblem({ code, message: isFull ? `${message} Make room on the device.` : message, cause });
+    this.#onProblem({ code, message: isFull ? `${message} Make room on the device.` : message, cause });
   }
 }
 
