@@ -7,12 +7,15 @@ import { rolldown } from "rolldown";
 import { comments, resolve } from "./entries.mjs";
 
 const BUDGETS = [
-  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 26_610 },
+  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 26_560 },
   { name: "@collab/client/kernel", input: "client/src/kernel/index.ts", bytesMax: 10_580 },
   { name: "@collab/react", input: "react/src/index.ts", bytesMax: 4_096 },
 ];
 
 const gzipped = (code) => gzipSync(code, { level: 9 }).length;
+
+/** Each file is compressed by itself. */
+const bytesOf = (chunks) => chunks.reduce((sum, { code }) => sum + gzipped(code), 0);
 
 /** The chunks of an entry: those that come at once, and those that come `later`. */
 async function chunksOf(input) {
@@ -43,7 +46,7 @@ function modulesOf(chunks) {
     ]),
   );
   const total = lengths.reduce((sum, [, length]) => sum + length, 0);
-  const bytes = gzipped(chunks.map(({ code }) => code).join(""));
+  const bytes = bytesOf(chunks);
   const shares = lengths.map(([path, length]) => [path, Math.round((bytes * length) / total)]);
   return shares.filter(([, share]) => share).sort((one, other) => other[1] - one[1]);
 }
@@ -51,11 +54,11 @@ function modulesOf(chunks) {
 let isOver = false;
 for (const { name, input, bytesMax } of BUDGETS) {
   const { atOnce, later } = await chunksOf(input);
-  const code = atOnce.map((chunk) => chunk.code).join("");
-  const bytes = gzipped(code);
+  const bytes = bytesOf(atOnce);
+  const minified = atOnce.reduce((sum, { code }) => sum + code.length, 0);
   isOver ||= bytes > bytesMax;
   const verdict = bytes > bytesMax ? "OVER" : "ok";
-  console.log(`${name}: ${bytes} B gzipped, ${code.length} B minified; at most ${bytesMax} B: ${verdict}`);
+  console.log(`${name}: ${bytes} B gzipped, ${minified} B minified; at most ${bytesMax} B: ${verdict}`);
   if (process.argv.includes("--modules")) {
     for (const [path, share] of modulesOf(atOnce)) console.log(`  ${String(share).padStart(6)} B  ${path}`);
   }

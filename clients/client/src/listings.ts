@@ -4,11 +4,9 @@ import type { Summary } from "./api.js";
 import { byStart, type LiveCalendar } from "./calendars.js";
 import { type Bounds, delayMs } from "./connection/backoff.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
-import { FINAL } from "./documents/refusals.js";
-import { RETRY_MS } from "./documents/wire.js";
 import { RequestError } from "./errors.js";
 import type { HttpApi } from "./http.js";
-import { keyOf, type Message, type Payload, summaryOf } from "./wire.js";
+import { FINAL, keyOf, type Message, type Payload, RETRY_MS, summaryOf } from "./wire.js";
 
 /** How often the rest of a calendar is asked for. */
 const UNLISTED: Bounds = { min_ms: RETRY_MS, max_ms: 64 * RETRY_MS };

@@ -4,11 +4,10 @@ import type { Calendar, DocumentOptions, Json } from "./api.js";
 import { LiveCalendar } from "./calendars.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
 import { Document } from "./documents/document.js";
-import { FINAL } from "./documents/refusals.js";
 import { CHANGES_MAX } from "./documents/wire.js";
 import { lazy } from "./lazy.js";
 import type { Listing, Listings } from "./listings.js";
-import { keyOf, type Message, resourceOf } from "./wire.js";
+import { FINAL, keyOf, type Message, resourceOf } from "./wire.js";
 
 export class Registry {
   #documents = new Map<string, Document<Json>>();

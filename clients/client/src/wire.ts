@@ -58,6 +58,10 @@ export interface Missing {
 
 export const SUBPROTOCOL = "collab.v1";
 
+/** Asked again, a SUBSCRIBE would get the same answer; after another error it is asked again. */
+export const FINAL = ["FORBIDDEN", "INVALID_MESSAGE"];
+export const RETRY_MS = 5_000;
+
 export const keyOf = (type: string, id: string): string => `${type}:${id}`;
 
 /** The resource that a message is about, or null. */

@@ -22,8 +22,6 @@ export interface ServerError extends Refusal {
  */
 export type Verdict = "again" | "asked" | "subscribe" | "reload" | number | Patch;
 
-/** Asked again, a SUBSCRIBE would get the same answer. */
-export const FINAL = ["FORBIDDEN", "INVALID_MESSAGE"];
 const LATER_MS = 1_000;
 
 export function verdictOn(error: ServerError, replicator: Replicator): Verdict {

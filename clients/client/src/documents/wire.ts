@@ -2,17 +2,24 @@
 
 import type { Json, Patch, Role } from "../api.js";
 import { GapError, type Outgoing, PatchError } from "../kernel/index.js";
-import type { Answer, Change, Message, Missing, Payload } from "../wire.js";
+import {
+  type Answer,
+  type Change,
+  FINAL,
+  type Message,
+  type Missing,
+  type Payload,
+  RETRY_MS,
+} from "../wire.js";
 import type { Sender } from "./context.js";
 import { Outbox } from "./outbox.js";
-import { FINAL, type ServerError, verdictOn } from "./refusals.js";
+import { type ServerError, verdictOn } from "./refusals.js";
 import { NO_EPOCH, type Refusal } from "./replicator.js";
 import type { DocumentState } from "./state.js";
 
 type Told = Missing & Change & Answer & { current_version: number; id: string; operation: Patch[number] };
 
 export const CHANGES_MAX = 1_000;
-export const RETRY_MS = 5_000;
 /** More than what an OP has around its operations. */
 const ENVELOPE_BYTES = 1_024;
 
