@@ -32,7 +32,7 @@ import { deferredStore } from "./store/deferred.js";
 import { Keeper } from "./store/keeper.js";
 import { memoryStore } from "./store/memory.js";
 import type { Meta, Wish } from "./tabs/notes.js";
-import type { TabEvents, Tabs } from "./tabs/tabs.js";
+import type { TabClient, Tabs } from "./tabs/tabs.js";
 import { type Message, randomName } from "./wire.js";
 
 const TYPING_INTERVAL_MS = 200;
@@ -44,11 +44,11 @@ export function createClient(options: ClientOptions): Client {
   return new GatewayClient(options);
 }
 
-class GatewayClient implements Client, Peer {
+class GatewayClient implements Client, Peer, TabClient {
   readonly connection: Cell<Connection>;
   readonly sync = new Cell<Sync>({ state: "offline", pending: 0, isStored: true });
-  #meta: Meta;
-  #server: ServerConnection;
+  meta: Meta;
+  readonly server: ServerConnection;
   #environment: Environment;
   #http: HttpApi | null = null;
   #loadHttp: () => Promise<HttpApi>;
@@ -57,7 +57,7 @@ class GatewayClient implements Client, Peer {
   #tabs: Tabs | null = null; // null: nobody else has the store
   #problems = new Listeners<[Problem]>();
   #tell = (problem: Problem): void => this.#problems.tell(problem);
-  #wanted: Required<Wish>; // whichever tab takes the lead
+  wanted: Required<Wish>; // whichever tab takes the lead
   #leading: Sync | null = null; // of the tab that does, if this one follows
   #isClosed = false;
   #started: Promise<void>;
@@ -65,11 +65,11 @@ class GatewayClient implements Client, Peer {
   constructor(private readonly options: ClientOptions) {
     const environment = environmentOf(options.environment);
     this.#environment = environment;
-    this.#meta = {
+    this.meta = {
       clientId: options.clientId ?? randomName(environment.random),
       userId: options.userId ?? null,
     };
-    this.#wanted = { isOnline: options.connect !== false, isVisible: options.visible !== false };
+    this.wanted = { isOnline: options.connect !== false, isVisible: options.visible !== false };
     this.#loadHttp = lazy(async () => {
       const { HttpApi } = await import("./http.js");
       this.#http = new HttpApi(options, environment, () => this.#isClosed);
@@ -78,14 +78,14 @@ class GatewayClient implements Client, Peer {
     const store = this.#store();
     this.#keeper = new Keeper(store, environment, this.#tell);
     this.#keeper.changed.add(() => this.#onStore());
-    this.#server = new ServerConnection(options, () => this.clientId, environment, this);
+    this.server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
     this.connection = new Cell<Connection>({
-      ...this.#server.state.snapshot,
-      isVisible: this.#wanted.isVisible,
+      ...this.server.state.snapshot,
+      isVisible: this.wanted.isVisible,
     });
     this.sync.subscribe(() => this.#tabs?.tellLeading());
-    this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
+    this.server.state.subscribe(() => this.#onConnection(this.server.state.snapshot));
     this.#started = this.#start(store.name);
   }
 
@@ -96,8 +96,7 @@ class GatewayClient implements Client, Peer {
       try {
         const { Tabs } = await import("./tabs/tabs.js");
         if (this.#isClosed) return;
-        const events = this.#tabEvents();
-        this.#tabs = new Tabs(name, this.#environment, this.#keeper, this.#registry, events);
+        this.#tabs = new Tabs(name, this.#environment, this.#keeper, this.#registry, this);
         return await this.#tabs.start();
       } catch (cause) {
         if (this.#isClosed) return;
@@ -106,34 +105,21 @@ class GatewayClient implements Client, Peer {
         this.#tabs = null;
       }
     }
-    await this.#keeper.own(() => this.#adopt());
-    await this.#lead();
+    await this.#keeper.own(() => this.adopt());
+    await this.lead();
   }
 
-  #tabEvents(): TabEvents {
-    return {
-      adopt: () => this.#adopt(),
-      lead: () => this.#lead(),
-      stepDown: () => this.#server.disconnect(),
-      meta: () => this.#meta,
-      connection: () => this.connection.snapshot,
-      isSavingPower: () => this.#server.isSavingPower,
-      onSeen: () => this.#server.onSeen(),
-      wanted: () => this.#wanted,
-      sync: () => this.sync.snapshot,
-      onLeader: (meta, connection, wanted, sync) => {
-        if (this.#isOthers(meta.userId)) return;
-        this.#meta = meta;
-        this.#wanted = wanted;
-        this.#leading = sync;
-        this.#onConnection(connection);
-      },
-      wish: (wish) => this.#onWish(wish),
-    };
+  /** Another tab leads, and tells of it. */
+  onLeader(meta: Meta, connection: Connection, wanted: Required<Wish>, sync: Sync): void {
+    if (this.#isOthers(meta.userId)) return;
+    this.meta = meta;
+    this.wanted = wanted;
+    this.#leading = sync;
+    this.#onConnection(connection);
   }
 
   get clientId(): string {
-    return this.#meta.clientId;
+    return this.meta.clientId;
   }
 
   #store(): Store {
@@ -152,21 +138,21 @@ class GatewayClient implements Client, Peer {
       typingIntervalMs: this.options.typingIntervalMs ?? TYPING_INTERVAL_MS,
       clientId: () => this.clientId,
       strategies: (type) => strategies[type] ?? {},
-      link: () => (this.#tabs ? this.#tabs.link(this.#server.link) : this.#server.link),
-      isVisible: () => this.#wanted.isVisible,
-      nudge: (isNeeded) => this.#server.nudge(isNeeded),
+      link: () => (this.#tabs ? this.#tabs.link(this.server.link) : this.server.link),
+      isVisible: () => this.wanted.isVisible,
+      nudge: (isNeeded) => this.server.nudge(isNeeded),
       onProblem: this.#tell,
       onChanged: () => this.#refresh(),
     };
   }
 
   /** Who has the store goes by its name, unless it is another user's: nothing else of it is read before. */
-  async #adopt(isBusy?: () => boolean): Promise<void> {
+  async adopt(isBusy?: () => boolean): Promise<void> {
     const meta = (await this.#keeper.unseal(META, isBusy)) as unknown as Meta | undefined | null;
     const { clientId, userId = null } = meta ?? {};
     if (this.#isOthers(userId)) return;
-    if (clientId && !this.options.clientId) this.#meta.clientId = clientId;
-    this.#meta.userId ??= userId;
+    if (clientId && !this.options.clientId) this.meta.clientId = clientId;
+    this.meta.userId ??= userId;
     this.#remember();
   }
 
@@ -176,24 +162,24 @@ class GatewayClient implements Client, Peer {
    */
   async #adoptLate(): Promise<void> {
     const { clientId } = this;
-    await this.#adopt(() => this.#registry.documents.some(({ state }) => state.isAwaiting));
+    await this.adopt(() => this.#registry.documents.some(({ state }) => state.isAwaiting));
     if (!this.#keeper.isOwner || this.#keeper.isSealed) return;
     if (clientId !== this.clientId) {
       this.#startOver();
-      this.#server.disconnect();
-      if (this.#wanted.isOnline) this.#server.connect();
+      this.server.disconnect();
+      if (this.wanted.isOnline) this.server.connect();
     }
     this.#onStore();
   }
 
   /** The store is this client's, and what the last one left in it. */
-  async #lead(): Promise<void> {
+  async lead(): Promise<void> {
     await this.#openQueued();
     if (!this.#keeper.isOwner) return; // another tab has taken the lead meanwhile
     void this.#countAlone();
-    if (this.#wanted.isOnline) this.#server.connect();
-    else this.#server.disconnect();
-    this.#onConnection(this.#server.state.snapshot); // the other tab's was shown
+    if (this.wanted.isOnline) this.server.connect();
+    else this.server.disconnect();
+    this.#onConnection(this.server.state.snapshot); // the other tab's was shown
   }
 
   /** Until all is read that the last tab left, what that one told counts. */
@@ -212,7 +198,7 @@ class GatewayClient implements Client, Peer {
 
   /** Is the store another user's? Then it is left alone, by this client as one without tabs, and so is the server. */
   #isOthers(owner: string | null): boolean {
-    const userId = this.options.userId ?? this.#meta.userId;
+    const userId = this.options.userId ?? this.meta.userId;
     if (owner === null || userId === null || owner === userId) return false;
     const message = `Store and token are of two users, ${owner} and ${userId}: use a store for each.`;
     this.#tell({ code: "STORE_OTHER_USER", message });
@@ -221,12 +207,12 @@ class GatewayClient implements Client, Peer {
     for (const { state } of this.#registry.documents) state.leading = null;
     this.#registry.onOffline();
     this.#keeper.leave();
-    this.#server.disconnect();
+    this.server.disconnect();
     return true;
   }
 
   #remember(): void {
-    const meta = { ...this.#meta };
+    const meta = { ...this.meta };
     void this.#keeper.save(META, () => meta);
   }
 
@@ -257,27 +243,27 @@ class GatewayClient implements Client, Peer {
     this.#want(wish);
     await this.#started;
     if (this.#tabs) this.#tabs.wish(wish);
-    else this.#onWish(wish);
+    else this.onWish(wish);
   }
 
   #want(wish: Wish): void {
-    Object.assign(this.#wanted, wish);
+    Object.assign(this.wanted, wish);
     this.#onConnection(this.connection.snapshot);
   }
 
-  #onWish(wish: Wish): void {
+  onWish(wish: Wish): void {
     const { isOnline, isVisible } = wish;
     this.#want(wish);
     if (isVisible !== undefined) for (const document of this.#registry.documents) document.tellVisible();
-    if (isOnline === false) this.#server.disconnect();
+    if (isOnline === false) this.server.disconnect();
     if (!isOnline) return;
     if (this.connection.snapshot.reason === "replaced") this.#rename();
-    this.#server.connect();
+    this.server.connect();
   }
 
   /** Another connection goes by this client's name: a new name, under which nothing has been sent yet. */
   #rename(): void {
-    this.#meta.clientId = randomName(this.#environment.random);
+    this.meta.clientId = randomName(this.#environment.random);
     this.#remember();
     this.#startOver();
   }
@@ -308,7 +294,7 @@ class GatewayClient implements Client, Peer {
     await this.#tabs?.handIn();
     this.#tabs?.abandon();
     await this.#started;
-    this.#server.close();
+    this.server.close();
     await this.#registry.end();
     await this.#keeper.close();
     this.#tabs?.close();
@@ -317,9 +303,9 @@ class GatewayClient implements Client, Peer {
   // ------------------------------------------------------------------------- what the connection tells
 
   onOnline(link: Link): void {
-    const { userId } = this.#server.state.snapshot;
+    const { userId } = this.server.state.snapshot;
     if (this.#isOthers(userId)) return;
-    this.#meta.userId = userId;
+    this.meta.userId = userId;
     this.#remember();
     this.#http?.renew();
     this.#registry.onOnline(link);
@@ -343,7 +329,7 @@ class GatewayClient implements Client, Peer {
   }
 
   #onConnection(way: Way): void {
-    this.connection.update({ ...way, isVisible: this.#wanted.isVisible });
+    this.connection.update({ ...way, isVisible: this.wanted.isVisible });
     this.#tabs?.tellLeading();
     this.#refresh();
   }

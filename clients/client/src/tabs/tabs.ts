@@ -6,7 +6,7 @@
  * Each tab has a lock of its own, too: when a following one ends, however that is, the leading one gets it.
  */
 
-import type { Channel, Connection, Environment, Json, Locks, Sync } from "../api.js";
+import type { Channel, Connection, Environment, Json, Locks, Readable, Sync } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
@@ -30,23 +30,20 @@ const LAST_WORDS_MS = 1_000;
 const SIGNS_OF_LIFE: Note["kind"][] = ["leading", "reading", "tell", "standing"];
 
 /** What the client does in either role. */
-export interface TabEvents {
+export interface TabClient {
+  /** Of a tab that leads; `onSeen`: the user looks at one that follows. */
+  readonly server: { readonly isSavingPower: boolean; disconnect(): void; onSeen(): void };
+  readonly meta: Meta;
+  readonly connection: Readable<Connection>;
+  readonly sync: Readable<Sync>;
+  /** What a tab that takes the lead goes by. */
+  readonly wanted: Required<Wish>;
   /** The store is this tab's, and nothing else was read of it: go by its name, or leave it to its user. */
   adopt(): Promise<void>;
   /** Connect with what it holds. */
   lead(): Promise<void>;
-  /** It is another's: no connection of one's own. */
-  stepDown(): void;
-  meta(): Meta;
   onLeader(meta: Meta, connection: Connection, wanted: Required<Wish>, sync: Sync): void;
-  connection(): Connection;
-  sync(): Sync;
-  isSavingPower(): boolean;
-  /** The user looks at a tab that follows. */
-  onSeen(): void;
-  /** What a tab that takes the lead goes by. */
-  wanted(): Required<Wish>;
-  wish(wish: Wish): void;
+  onWish(wish: Wish): void;
 }
 
 export class Tabs {
@@ -73,7 +70,7 @@ export class Tabs {
     private readonly environment: Environment,
     private readonly keeper: Keeper,
     private readonly registry: Registry,
-    private readonly events: TabEvents,
+    private readonly client: TabClient,
   ) {
     this.#tab = randomName(environment.random);
     this.#locks = environment.locks ?? locksOf();
@@ -91,7 +88,7 @@ export class Tabs {
 
   /** Resolves when it is clear who leads; rejects, and is over, where the browser refuses locks or the channel. */
   start(): Promise<void> {
-    const { isVisible } = this.events.wanted();
+    const { isVisible } = this.client.wanted;
     if (!isVisible) this.#wished = { isVisible }; // in the other tabs as well
     return new Promise((resolve, reject) => {
       this.#decided = resolve;
@@ -177,7 +174,7 @@ export class Tabs {
     this.registry.onOffline();
     const isLeading = () => this.#release === release; // another tab may take it meanwhile
     await this.keeper.own(async () => {
-      await this.events.adopt();
+      await this.client.adopt();
       for (const { state } of this.registry.documents) if (isLeading()) await takeOver(state, isLeading);
     });
     if (!isLeading() || this.#isClosed) return;
@@ -186,7 +183,7 @@ export class Tabs {
     // A name for each lead: what is said to the one before isn't for this one.
     this.#host = new TabHost(randomName(random), this.registry, post, gone, Math.floor(random() * 2 ** 40));
     this.#wished = {}; // it goes by what is wanted here
-    await this.events.lead();
+    await this.client.lead();
     this.#decided();
     this.tellLeading();
   }
@@ -201,7 +198,7 @@ export class Tabs {
     this.#host = null;
     this.#release = null;
     this.#isHandingOver = true;
-    this.events.stepDown();
+    this.client.server.disconnect();
     this.registry.onOffline();
     await disowned;
     try {
@@ -230,8 +227,9 @@ export class Tabs {
     if (!this.#host) return;
     const { leader } = this.#host;
     const { isFailing } = this.keeper;
-    const [meta, connection, wanted] = [this.events.meta(), this.events.connection(), this.events.wanted()];
-    const [sync, isSavingPower] = [this.events.sync(), this.events.isSavingPower()];
+    const { meta, wanted, server } = this.client;
+    const [connection, sync] = [this.client.connection.snapshot, this.client.sync.snapshot];
+    const { isSavingPower } = server;
     this.#post({ kind: "leading", leader, meta, connection, sync, wanted, isFailing, isSavingPower });
   }
 
@@ -245,12 +243,12 @@ export class Tabs {
   #onFollower(note: Note, host: TabHost): void {
     if (note.kind === "hello") this.#onHello(note.isSeen);
     else if (note.kind === "say" && note.leader === host.leader) host.onSay(note);
-    else if (note.kind === "wish") this.events.wish(note.wish);
+    else if (note.kind === "wish") this.client.onWish(note.wish);
     else if (note.kind === "yield" && note.leader === host.leader) this.#onYield(note);
   }
 
   #onHello(isSeen: boolean): void {
-    if (isSeen) this.events.onSeen();
+    if (isSeen) this.client.server.onSeen();
     this.tellLeading();
   }
 
@@ -272,7 +270,7 @@ export class Tabs {
   #follow(note: Note & { kind: "leading" }): void {
     const { leader, meta, connection, sync, wanted, isFailing } = note;
     const isNew = leader !== this.#leader;
-    this.events.onLeader(meta, connection, this.#insisting(wanted), sync);
+    this.client.onLeader(meta, connection, this.#insisting(wanted), sync);
     if (this.#isClosed) return; // it is another user's
     this.keeper.follow(isFailing);
     // Its changes would come late, and somebody looks at this one.
@@ -317,7 +315,7 @@ export class Tabs {
   /** The application wants something of the client that only the leading one can do. */
   wish(wish: Wish): void {
     if (this.#host) {
-      this.events.wish(wish);
+      this.client.onWish(wish);
       return;
     }
     Object.assign(this.#wished, wish);
