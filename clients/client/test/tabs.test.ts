@@ -3,6 +3,7 @@
 import {
   type CalendarSnapshot,
   type Client,
+  type Conflict,
   type DocumentSnapshot,
   type Json,
   type Locks,
@@ -1358,6 +1359,93 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
     expect(conflicts).toMatchObject([{ kind: "overwrote", mine: "Mine", theirs: "Theirs" }]);
     await until(ben, (now) => now.view?.title === "Mine");
+  });
+
+  /** What a following tab that asks wrote over, unseen; `meanwhile` before the leading one hears of it. */
+  async function heldBack(
+    options: Parameters<typeof pair>[1] = {},
+    meanwhile = async (_: SharedDocument<Event>) => {},
+  ) {
+    const { wire, environment } = holding();
+    const made = await pair(people, { ...options, two: { environment } });
+    const { ben, two, first, second } = made;
+    two.open<Event>("event", ben.id, { onConflict: "ask" });
+    await until(first, (now) => now.isLive);
+    wire.isHeld = true;
+    second.set("/title", "Lunch");
+    ben.set("/title", "Dinner");
+    await until(first, (now) => now.view?.title === "Dinner");
+    await meanwhile(first);
+    wire.goOn();
+    const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
+    return { ...made, question: conflicts[0] as Conflict };
+  }
+
+  test.each([
+    ["mine", "Lunch"],
+    ["theirs", "Dinner"],
+    [{ value: "Lunch and dinner" }, "Lunch and dinner"],
+  ] as const)(
+    "what a following tab that asks wrote over, unseen, is held back until it is answered: %j",
+    async (answer, title) => {
+      const { ben, first, second, question } = await heldBack();
+      expect(question).toMatchObject({ kind: "refused", path: "/title", base: "Sync", userId: "ben" });
+      expect(question).toMatchObject({ mine: "Lunch", theirs: "Dinner" });
+      second.set("/location", "Room 1"); // waits behind it
+      await until(first, (now) => now.view?.location === "Room 1");
+      await second.stored();
+      expect(first.snapshot).toMatchObject({ pending: 2, view: { title: "Lunch" }, conflicts: [question] });
+      expect(ben.snapshot.view).toEqual({ title: "Dinner" });
+      second.resolve(question.id, answer);
+      await until(ben, (now) => now.view?.location === "Room 1" && now.view.title === title);
+      await second.saved();
+      expect(first.snapshot).toMatchObject({ pending: 0, view: ben.snapshot.view, conflicts: [] });
+    },
+  );
+
+  test("what a following tab that asks wrote over, unseen, is held back behind what is on its way", async () => {
+    const { wire: server, webSocket } = holdingSockets();
+    const { ben, first, second, question } = await heldBack(
+      { one: { environment: { webSocket } } },
+      async (first) => {
+        server.isHeld = true;
+        first.set("/location", "Room 1");
+      },
+    );
+    server.goOn();
+    await until(first, (now) => now.pending === 1);
+    expect(first.snapshot.conflicts).toEqual([question]);
+    second.resolve(question.id, "theirs");
+    await until(first, (now) => now.pending === 0);
+    expect(first.snapshot.view).toEqual({ title: "Dinner", location: "Room 1" });
+    await until(ben, (now) => equal(now.view as Json, first.snapshot.view as Json));
+  });
+
+  test("what is held back for a following tab is so after that tab takes the lead", async () => {
+    const { ben, one, second, question } = await heldBack();
+    await second.stored();
+    await one.close();
+    await until(second, (now) => now.isLive && now.pending === 1);
+    expect(second.snapshot).toMatchObject({ view: { title: "Lunch" }, conflicts: [question] });
+    second.set("/location", "Room 1");
+    ben.set("/description", "Ben's");
+    await until(second, (now) => now.view?.description === "Ben's");
+    expect(ben.snapshot.view).toEqual({ title: "Dinner", description: "Ben's" });
+    second.resolve(question.id, "mine");
+    await until(ben, (now) => now.view?.title === "Lunch" && now.view.location === "Room 1");
+    await second.saved();
+    expect(second.snapshot.conflicts).toEqual([]);
+  });
+
+  test("what is held back for a following tab is one question once the document is deleted", async () => {
+    const { ben, first, second } = await heldBack();
+    await ben.delete();
+    await until(first, (now) => now.view === null && now.pending === 0);
+    const mine = { title: "Lunch" };
+    const { conflicts } = await until(second, (now) => now.conflicts.some(({ path }) => path === ""));
+    expect(conflicts).toMatchObject([{ kind: "merged", path: "", mine, theirs: null }]);
+    second.resolve(conflicts[0]?.id ?? "", "mine");
+    await until(ben, (now) => now.view?.title === "Lunch");
   });
 
   test("who asked last is asked though a tab that wanted a merge before goes on editing", async () => {

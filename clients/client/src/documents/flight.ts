@@ -5,6 +5,7 @@ export interface SavedFlight {
   edits: number;
   flying: number;
   isForced?: boolean;
+  isHeld?: boolean;
   answeredUpTo?: number;
 }
 
@@ -16,6 +17,8 @@ export class Flight {
   settled = 0;
   /** The submission in flight waits for the user's word on its conflicts. */
   isAsking = false;
+  /** All that isn't sent yet waits for it: what a tab that follows wrote over unseen is among that. */
+  isHeld = false;
   /** It goes again although it has conflicts: the user said so. */
   isForced = false;
   /** The newest version that the user was asked about: what stands there has an answer. */
@@ -26,8 +29,9 @@ export class Flight {
   isFresh = false;
 
   /** What a record has comes before what is here, for which somebody may be waiting. */
-  restore({ edits, flying, isForced = false, answeredUpTo = -1 }: SavedFlight): void {
+  restore({ edits, flying, isForced = false, isHeld = false, answeredUpTo = -1 }: SavedFlight): void {
     this.ground();
+    this.isHeld = isHeld;
     this.isForced = isForced;
     this.answeredUpTo = answeredUpTo;
     this.pending += edits;
@@ -51,12 +55,13 @@ export class Flight {
     const done = isAll ? this.pending : this.flying;
     this.settled += done;
     this.pending -= done;
+    this.isHeld &&= !isAll;
     this.ground();
   }
 
   save(): SavedFlight {
-    const { pending: edits, flying, isAsking, isForced, answeredUpTo } = this;
-    return { edits, flying, isForced, answeredUpTo: isAsking ? -1 : answeredUpTo }; // without an answer it is asked again
+    const { pending: edits, flying, isAsking, isForced, isHeld, answeredUpTo } = this;
+    return { edits, flying, isForced, isHeld, answeredUpTo: isAsking ? -1 : answeredUpTo }; // without an answer it is asked again
   }
 
   /** What was in flight waits again. */

@@ -177,7 +177,7 @@ export class Replicator {
   get isDue(): boolean {
     const { replica, flight } = this;
     if (!replica || replica.isSettled || this.#author !== undefined) return false;
-    return !flight.isAsking && !(replica.inFlight && flight.isSent);
+    return !flight.isAsking && !flight.isHeld && !(replica.inFlight && flight.isSent);
   }
 
   /** Was something sent that may be at the server, without an answer yet? */
@@ -225,13 +225,14 @@ export class Replicator {
     return patch;
   }
 
-  /** The user's word on what is asked: mine (the same edit, forced), or not at all. */
+  /** The user's word on what is asked: mine (what the server refused is forced), or not at all. */
   decide(isMine: boolean): void {
     const { flight } = this;
-    if (!flight.isAsking) return;
-    flight.isAsking = false;
-    flight.isForced = isMine;
-    if (!isMine) this.withdraw();
+    const { isAsking } = flight;
+    const isUnsent = isAsking || (flight.isHeld && flight.isFresh);
+    flight.isAsking = flight.isHeld = false;
+    flight.isForced ||= isAsking;
+    if (isUnsent && !isMine) this.withdraw();
   }
 
   // ------------------------------------------------------------------------------------ the server's side

@@ -140,7 +140,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     const { flight } = this.replicator;
     if (!flight.pending) this.#asked = undefined;
     // What is asked about no more is refused again when it is sent again.
-    if (!flight.isAsking) this.conflicts = this.conflicts.filter(({ kind }) => kind !== "refused");
+    if (!flight.isAsking && !flight.isHeld)
+      this.conflicts = this.conflicts.filter(({ kind }) => kind !== "refused");
     const { conflicts, ...rest } = this.#snapshot();
     const isSame = equal(conflicts as unknown as Json, before.conflicts as unknown as Json);
     this.cell.update(isSame ? rest : { conflicts, ...rest });

@@ -31,6 +31,13 @@ export function ask(state: DocumentState, questions: readonly Unresolved[]): voi
   state.refresh();
 }
 
+/** As the server refuses. */
+export const refused = (question: Unresolved, version: number): Unresolved => ({
+  ...question,
+  kind: "refused",
+  told: { kind: question.kind as Meeting["kind"], path: question.path, version },
+});
+
 type Writing = Extract<Operation, readonly ["set" | "txt", ...unknown[]]>;
 
 /** Where an operation met what others wrote. */

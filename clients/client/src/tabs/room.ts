@@ -16,7 +16,7 @@ import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
 import { Losses } from "./losses.js";
 import type { Standing } from "./notes.js";
-import { ask, unseen, type ViewStep } from "./questions.js";
+import { ask, refused, unseen, type ViewStep } from "./questions.js";
 
 /** So many changes of the view are remembered; a tab that is further behind gets the state. */
 const REMEMBERED = 200;
@@ -167,18 +167,33 @@ export class TabRoom {
     apply(view, operations); // its tests hold here as well
     const merged = emit(view, operations, true);
     const questions = unseen(base, lowered, since, state.context.clientId());
+    const isHeld = questions.length > 0 && merged.length > 0 && state.onConflict === "ask";
+    const { version } = state.confirmed;
     this.#acting = { tab, id };
     try {
       if (merged.length) {
-        this.document.edit(merged, false);
+        this.#make(merged, isHeld);
         if (isTyping(patch)) this.document.presence.setTyping(true);
       } else if (view === null) this.#losses.onLate(tab, base, apply(base, lowered));
       this.document.wire.outbox.request(false); // the tab has waited for more typing already
       // A change that others left nothing of takes its version all the same, as the server has it.
       if (this.#acting) this.#onView(view, [], null);
-      if (questions.length) ask(state, questions);
+      if (questions.length) ask(state, isHeld ? questions.map((one) => refused(one, version)) : questions);
     } finally {
       this.#acting = null;
+    }
+  }
+
+  /** With `isHeld` nothing goes to the server before the user's word. */
+  #make(patch: Patch, isHeld: boolean): void {
+    const { flight } = this.document.state.replicator;
+    const wasHeld = flight.isHeld;
+    flight.isHeld ||= isHeld;
+    try {
+      this.document.edit(patch, false);
+    } catch (error) {
+      flight.isHeld = wasHeld;
+      throw error;
     }
   }
 
