@@ -185,8 +185,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     const { state } = this;
     const ids = [conflict].flat();
     const found = this.#unresolved(ids);
-    if (state.leading && !found.length)
-      state.send("RESOLVE", { conflict: ids, resolution: resolution as Json });
+    if (!found.length) state.leading?.resolve(ids, resolution);
     for (const one of found) if (one.kind === "refused") this.#decide(one, resolution);
     this.#turn(ids, (one) => (resolution === (one.kind === "overwrote" ? "mine" : "theirs") ? [] : one));
     const long = this.#unresolved(ids).find(

@@ -7,6 +7,7 @@ import type {
   Json,
   Patch,
   ProblemCode,
+  Resolution,
   Role,
   ViewChange,
 } from "../api.js";
@@ -14,7 +15,6 @@ import { Cell, Listeners } from "../cell.js";
 import { EditError, RequestError } from "../errors.js";
 import { equal, type Operations } from "../kernel/index.js";
 import { Room, type RoomDocument } from "../presence/room.js";
-import type { Standing } from "../tabs/notes.js";
 import { keyOf, type Payload } from "../wire.js";
 import { viewChange } from "./change.js";
 import { Confirmed, type Step } from "./confirmed.js";
@@ -37,6 +37,13 @@ type Saved = SavedReplicator & {
   onConflict?: "merge" | "ask";
 };
 
+/** The tab that has the queue, as one that follows it sees it. */
+export interface Leading {
+  /** What a tab that follows shows, which has only what it didn't hand over. */
+  upon(own: DocumentSnapshot<Json>): DocumentSnapshot<Json>;
+  resolve(conflicts: readonly string[], resolution: Resolution): void;
+}
+
 export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly key: string;
   readonly options: DocumentOptions = {};
@@ -45,12 +52,10 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly presence: Room;
   readonly changes = new Listeners<[ViewChange]>();
   readonly operations = new Listeners<[before: Json, operations: Operations, author: string | null]>();
-  /** Where another tab has the queue: how this document stands there. */
-  leading: Standing | null = null;
+  /** Where another tab has the queue. */
+  leading: Leading | null = null;
   /** Something to send, as the store was told; null: it has to be. */
   isQueued: boolean | null = null;
-  /** Edits that left the view without being committed. */
-  readonly refused = new Listeners<[error: Refusal, patch: Patch]>();
   readonly saved = new Waiters();
   /** In a tab that follows: those of what it could not hand over. */
   conflicts: readonly Unresolved[] = [];
@@ -101,21 +106,21 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   #snapshot(): DocumentSnapshot<Json> {
     const { replica } = this.replicator;
     const { pending } = this.replicator.flight;
-    const { leading } = this;
-    return {
+    const own: DocumentSnapshot<Json> = {
       status: this.status,
       view: this.view,
-      version: leading?.version ?? replica?.version ?? 0,
+      version: replica?.version ?? 0,
       role: this.role,
       canEdit: this.status === "ready" && this.role !== "viewer",
       isDeleted: this.status === "ready" && this.view === null,
-      pending: pending + (leading?.pending ?? 0),
-      isStored: leading ? !pending && leading.isStored : this.isStored,
-      isLive: this.isLive && leading?.isLive !== false,
+      pending,
+      isStored: this.isStored,
+      isLive: this.isLive,
       canUndo: !!replica?.undoStacks.undo.length,
       canRedo: !!replica?.undoStacks.redo.length,
-      conflicts: [...(leading?.conflicts ?? []), ...this.conflicts],
+      conflicts: this.conflicts,
     };
+    return this.leading?.upon(own) ?? own;
   }
 
   /** What edits that wait are sent with. */
@@ -177,7 +182,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     const back = this.resolved.filter(isBack).map(({ conflict }) => ({ ...conflict, problem: message }));
     this.conflicts = [...back, ...this.conflicts];
     this.resolved = this.resolved.filter((one) => !isBack(one));
-    this.refused.tell(error, operations);
     this.tell("EDIT_REFUSED", error, operations);
   }
 

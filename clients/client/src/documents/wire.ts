@@ -14,7 +14,7 @@ import {
 import type { Sender } from "./context.js";
 import { Outbox } from "./outbox.js";
 import { type ServerError, verdictOn } from "./refusals.js";
-import { NO_EPOCH, type Refusal } from "./replicator.js";
+import { NO_EPOCH } from "./replicator.js";
 import type { DocumentState } from "./state.js";
 
 type Told = Missing & Change & Answer & { current_version: number; id: string; operation: Patch[number] };
@@ -113,7 +113,6 @@ export class DocumentWire {
     if (type === "SUBSCRIBE_ACK") this.#onSubscribed(told, payload.role as Role);
     else if (type === "SYNC_RESPONSE") this.#onState({ ...told, version: told.current_version });
     else if (type === "ERROR") this.#onError(payload.ref as string | null, payload as unknown as ServerError);
-    else if (type === "REFUSED") state.onRefused(payload as unknown as Refusal, told.operations as Patch);
     else if (type === "ROLE_CHANGED") this.#onRole(payload.role as Role | null);
     else if (!state.isLive)
       return; // of a subscription before: the answer to the new one has it all

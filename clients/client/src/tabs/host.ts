@@ -1,5 +1,6 @@
 /** The leading tab's end: rooms for the documents and calendars that other tabs have open, and answers in their order. */
 
+import type { Client, Problem } from "../api.js";
 import type { Registry } from "../registry.js";
 import { keyOf, type Payload } from "../wire.js";
 import { TabCalendar } from "./calendar.js";
@@ -11,6 +12,7 @@ export class TabHost {
   #calendars = new Map<string, TabCalendar>();
   #watched = new Set<string>();
   #epoch: number;
+  #unsubscribe: () => void;
 
   constructor(
     readonly leader: string,
@@ -19,8 +21,15 @@ export class TabHost {
     /** Resolves when a tab has ended, and nothing of it is under way any more. */
     private readonly gone: (tab: string) => Promise<void>,
     epoch: number,
+    client: Pick<Client, "onProblem">,
   ) {
     this.#epoch = epoch;
+    this.#unsubscribe = client.onProblem((problem) => this.#onProblem(problem));
+  }
+
+  #onProblem(problem: Problem): void {
+    const { code, type, id } = problem;
+    if (code === "EDIT_REFUSED") this.#rooms.get(keyOf(String(type), String(id)))?.refuse(problem);
   }
 
   onSay({ tab, type, id, payload }: Note & { kind: "say" }): void {
@@ -106,6 +115,7 @@ export class TabHost {
   }
 
   end(): void {
+    this.#unsubscribe();
     for (const rooms of [this.#rooms, this.#calendars]) {
       for (const room of rooms.values()) room.end();
       rooms.clear();

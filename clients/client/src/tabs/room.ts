@@ -6,10 +6,9 @@
  * anybody's. So an edit is in every tab at once, and in one queue, with or without a server.
  */
 
-import type { Cursor, DocumentStatus, Json, Patch, Resolution } from "../api.js";
+import type { Cursor, DocumentStatus, Json, Patch, Problem, Resolution } from "../api.js";
 import type { Unresolved } from "../documents/conflicts.js";
 import type { Document } from "../documents/document.js";
-import type { Refusal } from "../documents/replicator.js";
 import { isTyping } from "../documents/typing.js";
 import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
 import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
@@ -46,7 +45,6 @@ export class TabRoom {
     this.#losses = new Losses(document.state);
     this.#ends = [
       document.state.operations.add((before, operations, author) => this.#onView(before, operations, author)),
-      document.state.refused.add((error, patch) => this.#refuse(error, patch)),
       document.subscribe(() => this.#onSnapshot()),
       document.presence.subscribe(() => this.#tellPresence([...this.#tabs.keys()])),
     ];
@@ -198,8 +196,8 @@ export class TabRoom {
   }
 
   /** What a tab handed over can be among it, and whoever waits there for it to be saved. */
-  #refuse(error: Refusal, patch: Patch): void {
-    for (const tab of this.#tabs.keys()) this.events.tell(tab, "REFUSED", { ...error, operations: patch });
+  refuse({ refusal, operations }: Problem): void {
+    for (const tab of this.#tabs.keys()) this.events.tell(tab, "REFUSED", { ...refusal, operations });
   }
 
   /** A change of the leading tab's view: the tab that made it gets the answer, the others the change. */

@@ -6,7 +6,7 @@
  * Each tab has a lock of its own, too: when a following one ends, however that is, the leading one gets it.
  */
 
-import type { Channel, Connection, Environment, Json, Locks, Readable, Sync } from "../api.js";
+import type { Channel, Client, Connection, Environment, Json, Locks, Readable, Sync } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
@@ -30,7 +30,7 @@ const LAST_WORDS_MS = 1_000;
 const SIGNS_OF_LIFE: Note["kind"][] = ["leading", "reading", "tell", "standing"];
 
 /** What the client does in either role. */
-export interface TabClient {
+export interface TabClient extends Pick<Client, "onProblem"> {
   /** Of a tab that leads; `onSeen`: the user looks at one that follows. */
   readonly server: { readonly isSavingPower: boolean; disconnect(): void; onSeen(): void };
   readonly meta: Meta;
@@ -181,7 +181,8 @@ export class Tabs {
     const { random } = this.environment;
     const [post, gone] = [this.#post.bind(this), this.#gone.bind(this)];
     // A name for each lead: what is said to the one before isn't for this one.
-    this.#host = new TabHost(randomName(random), this.registry, post, gone, Math.floor(random() * 2 ** 40));
+    const [leader, epoch] = [randomName(random), Math.floor(random() * 2 ** 40)];
+    this.#host = new TabHost(leader, this.registry, post, gone, epoch, this.client);
     this.#wished = {}; // it goes by what is wanted here
     await this.client.lead();
     this.#decided();

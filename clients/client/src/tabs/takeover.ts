@@ -4,6 +4,7 @@ import { fromMerge } from "../documents/conflicts.js";
 import { NO_EPOCH } from "../documents/replicator.js";
 import type { DocumentState } from "../documents/state.js";
 import { difference, emit, merge, type Replica, type UndoEntry } from "../kernel/index.js";
+import { Led } from "./follower.js";
 
 /** What was asked about, and may be again. */
 type Asked = Pick<DocumentState, "conflicts" | "resolved">;
@@ -40,7 +41,7 @@ export function handOver(state: DocumentState): void {
   if (!replicator.replica || stored === undefined || state.leading) return;
   const { version } = replicator.replica;
   const { pending } = replicator.flight;
-  state.leading = { version, role, pending, isStored: true, isLive: false, conflicts };
+  state.leading = new Led(state, { version, role, pending, isStored: true, isLive: false, conflicts });
   state.conflicts = [];
   const known = isStored || !pending ? view : stored;
   replicator.epoch = 0; // whose numbers count is seen there; it isn't new

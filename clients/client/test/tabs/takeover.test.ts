@@ -136,7 +136,11 @@ test("a lead that is lost while a record is read takes over nothing", async () =
   const taken = takeOver(state, () => isLeading);
   isLeading = false;
   await taken;
-  expect(state).toMatchObject({ view: { title: "Followed" }, leading: standing, replicator: { epoch: 7 } });
+  expect(state).toMatchObject({
+    view: { title: "Followed" },
+    leading: { standing },
+    replicator: { epoch: 7 },
+  });
 });
 
 test("the other tab's conflicts stand where it had them, and this tab's are carried to what it stored", async () => {
