@@ -135,6 +135,7 @@ export interface Sync {
 export type ProblemCode =
   | "STORE_FULL" // the store takes no more: edits are in memory only until it does
   | "STORE_CORRUPT" // a record can't be read; it was set aside, the document comes from the server
+  | "STORE_CLEARED" // what was stored is gone, for the site's data was cleared; what is open is stored again
   | "STORE_UNAVAILABLE" // no durable store here (private mode, blocked); memory is used
   | "STORE_OTHER_USER" // the store holds another user's edits; they are left alone
   | "EDIT_REFUSED" // the server refused an edit, or a `test` in it failed before it was sent; its `code` is in `refusal`
@@ -440,6 +441,8 @@ export interface Store {
   /** Undefined deletes. */
   write(changes: ReadonlyMap<string, Json | undefined>): Promise<void>;
   keys(prefix: string): Promise<string[]>;
+  /** Calls `listener` each time all that was stored turns out to be gone, as where a site's data is cleared. */
+  watch?(listener: () => void): void;
   close(): Promise<void>;
 }
 

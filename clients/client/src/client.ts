@@ -123,10 +123,14 @@ class GatewayClient implements Client, Peer, TabClient {
   }
 
   #store(): Store {
-    if (this.options.store) return this.options.store;
+    const watched = (store: Store) => {
+      store.watch?.(() => this.#onCleared());
+      return store;
+    };
+    if (this.options.store) return watched(this.options.store);
     if (!globalThis.indexedDB) return memoryStore();
     const name = `collab ${this.options.url} ${this.options.userId ?? ""}`;
-    return deferredStore(name, async () => (await import("./indexeddb.js")).indexedDbStore(name));
+    return deferredStore(name, async () => watched((await import("./indexeddb.js")).indexedDbStore(name)));
   }
 
   #contextOf(): DocumentContext {
@@ -344,6 +348,21 @@ class GatewayClient implements Client, Peer, TabClient {
     }
     this.#tabs?.tellLeading();
     this.#refresh();
+  }
+
+  /** What is open is stored again, and whose it is. */
+  #onCleared(): void {
+    if (!this.#keeper.isOwner) return;
+    this.#tell({
+      code: "STORE_CLEARED",
+      message: "What was stored here is gone. What is open is stored again.",
+    });
+    this.#remember();
+    for (const { state } of this.#registry.documents) {
+      state.isQueued = null;
+      state.keep();
+      state.refresh();
+    }
   }
 
   /**

@@ -7,13 +7,24 @@ const RECORDS = "records";
 
 /** Opened at the first use. `factory` is `globalThis.indexedDB` unless given. */
 export function indexedDbStore(name: string, factory: IDBFactory = globalThis.indexedDB): Store {
+  const watching: (() => void)[] = [];
   let opened: Promise<IDBDatabase> | null = null;
+  let isKnown = false; // it has been opened before
   const forget = () => {
     opened = null; // the next use opens it again
   };
+  const onNew = () => {
+    if (isKnown) for (const tell of watching) tell();
+  };
+  const onClosed = () => {
+    forget();
+    database().catch(() => {}); // whether what was stored is still there is known then
+  };
   const database = (): Promise<IDBDatabase> => {
-    opened ??= open(factory, name, forget);
-    opened.catch(forget);
+    opened ??= open(factory, name, onNew, onClosed);
+    opened.then(() => {
+      isKnown = true;
+    }, forget);
     return opened;
   };
 
@@ -51,6 +62,7 @@ export function indexedDbStore(name: string, factory: IDBFactory = globalThis.in
       const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
       return (await run("readonly", (records) => records.getAllKeys(range))) as string[];
     },
+    watch: (listener) => void watching.push(listener),
     close: async () => {
       const wasOpened = opened;
       opened = null;
@@ -59,10 +71,19 @@ export function indexedDbStore(name: string, factory: IDBFactory = globalThis.in
   };
 }
 
-function open(factory: IDBFactory, name: string, onClosed: () => void): Promise<IDBDatabase> {
+function open(
+  factory: IDBFactory,
+  name: string,
+  onNew: () => void,
+  onClosed: () => void,
+): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = factory.open(name, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(RECORDS);
+    let isNew = false;
+    request.onupgradeneeded = () => {
+      isNew = true;
+      request.result.createObjectStore(RECORDS);
+    };
     request.onerror = () => reject(told(request.error));
     request.onsuccess = () => {
       const database = request.result;
@@ -73,6 +94,7 @@ function open(factory: IDBFactory, name: string, onClosed: () => void): Promise<
       };
       database.onclose = onClosed; // by the browser: the site's data was cleared, or the connection is lost
       resolve(database);
+      if (isNew) onNew();
     };
   });
 }

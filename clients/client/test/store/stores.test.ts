@@ -203,9 +203,17 @@ test("a full IndexedDB is told as such", async () => {
 });
 
 test.each([
-  ["that was deleted", (database: IDBDatabase) => indexedDB.deleteDatabase(database.name)],
-  ["that the browser closed", (database: IDBDatabase) => forceCloseDatabase(database as never)],
-])("an IndexedDB %s is opened again", async (_name, close) => {
+  ["that was deleted is told, and", 1, (database: IDBDatabase) => indexedDB.deleteDatabase(database.name)],
+  [
+    "that the browser closed, to delete it, is told, and",
+    1,
+    (database: IDBDatabase) => {
+      forceCloseDatabase(database as never);
+      indexedDB.deleteDatabase(database.name);
+    },
+  ],
+  ["that the browser closed", 0, (database: IDBDatabase) => forceCloseDatabase(database as never)],
+])("an IndexedDB %s is opened again", async (_name, told, close) => {
   let database: IDBDatabase | undefined;
   const factory = Object.create(indexedDB, {
     open: {
@@ -219,10 +227,14 @@ test.each([
     },
   }) as IDBFactory;
   const store = indexedDbStore(`store ${++count}`, factory);
+  const cleared = vi.fn();
+  store.watch?.(cleared);
   await store.write(new Map([["a", 1]]));
   const closed = database as unknown as IDBDatabase;
   close(closed);
   await vi.waitFor(() => expect(() => closed.transaction("records")).toThrow(), 100_000);
+  await vi.waitFor(() => expect(database).not.toBe(closed), 100_000); // without being asked
+  expect(cleared).toHaveBeenCalledTimes(told);
   await store.write(new Map([["a", 2]]));
   expect(await store.read("a")).toBe(2);
   await store.close();
