@@ -142,7 +142,7 @@ class GatewayClient implements Client, Peer, TabClient {
       typingIntervalMs: this.options.typingIntervalMs ?? TYPING_INTERVAL_MS,
       clientId: () => this.clientId,
       strategies: (type) => strategies[type] ?? {},
-      link: () => (this.#tabs ? this.#tabs.link(this.server.link) : this.server.link),
+      link: () => (this.#tabs ?? this.server).link,
       isVisible: () => this.wanted.isVisible,
       nudge: (isNeeded) => this.server.nudge(isNeeded),
       onProblem: this.#tell,
@@ -208,7 +208,6 @@ class GatewayClient implements Client, Peer, TabClient {
     this.#tell({ code: "STORE_OTHER_USER", message });
     this.#tabs?.close();
     this.#tabs = this.#leading = null;
-    for (const { state } of this.#registry.documents) state.leading = null;
     this.#registry.onOffline();
     this.#keeper.leave();
     this.server.disconnect();

@@ -32,7 +32,12 @@ const SIGNS_OF_LIFE: Note["kind"][] = ["leading", "reading", "tell", "standing"]
 /** What the client does in either role. */
 export interface TabClient extends Pick<Client, "onProblem"> {
   /** Of a tab that leads; `onSeen`: the user looks at one that follows. */
-  readonly server: { readonly isSavingPower: boolean; disconnect(): void; onSeen(): void };
+  readonly server: {
+    readonly link: Sender | null;
+    readonly isSavingPower: boolean;
+    disconnect(): void;
+    onSeen(): void;
+  };
   readonly meta: Meta;
   readonly connection: Readable<Connection>;
   readonly sync: Readable<Sync>;
@@ -292,8 +297,8 @@ export class Tabs {
   }
 
   /** Where this client's messages go: the server, or the leading tab. */
-  link(server: Sender | null): Sender | null {
-    if (this.isLeading) return server;
+  get link(): Sender | null {
+    if (this.isLeading) return this.client.server.link;
     return this.#leader === null ? null : this.#sender(this.#leader);
   }
 
@@ -348,9 +353,10 @@ export class Tabs {
     if (this.#channel) this.#channel.onmessage = null;
   }
 
-  /** For good. */
+  /** For good: it follows nobody. */
   close(): void {
     this.abandon();
+    for (const { state } of this.registry.documents) state.leading = null;
     this.#channel?.close();
     this.#channel = null;
     this.#release?.();
