@@ -1,11 +1,13 @@
 /** What the leading tab asks about the edits of following ones: the server tells nothing of it, for it never saw their base. */
 
-import { fromMerge, type Unresolved, valueAt } from "../documents/conflicts.js";
+import { fromMerge, type Unresolved } from "../documents/conflicts.js";
 import type { DocumentState } from "../documents/state.js";
 import {
   apply,
   equal,
+  find,
   formatPointer,
+  invert,
   type Json,
   type Operation,
   type Operations,
@@ -38,35 +40,47 @@ export const refused = (question: Unresolved, version: number): Unresolved => ({
   told: { kind: question.kind as Meeting["kind"], path: question.path, version },
 });
 
-type Writing = Extract<Operation, readonly ["set" | "txt", ...unknown[]]>;
+type Writing = Extract<Operation, readonly ["set" | "txt" | "rem", ...unknown[]]>;
+/** What was written over an item that others removed makes it again. */
+type Carried = Writing | Extract<Operation, readonly ["ins", ...unknown[]]>;
 
 /** Where an operation met what others wrote. */
 interface Meeting {
   step: ViewStep;
   kind: "overwrote" | "dropped";
-  /** Behind that step, and by now. */
-  at: Path;
+  theirs: Json | undefined;
+  /** By now. */
   path: Path;
+  /** Others removed the item, and the operation makes it again. */
+  isAgain: boolean;
 }
 
 /**
- * Of `operations`, which stand on `base`, what was written in the same places `since`, unseen by their author, and by
- * others than this client. Where they deleted the document, its author asks.
+ * Of `operations`, which stand on `base` and became `committed`, what was written in the same places `since`, unseen by
+ * their author, and by others than this client. Where they deleted the document, its author asks.
  */
 export function unseen(
   base: Json,
   operations: Operations,
   since: readonly ViewStep[],
+  committed: Operations,
   clientId: string,
 ): Unresolved[] {
-  const mine = apply(base, operations);
+  if (!since.length) return [];
+  const edit = operations.filter(([kind]) => kind !== "tst");
+  const mine = apply(base, edit);
+  const undone = invert(base, edit);
   const questions = new Map<string, Unresolved>(); // one a place, however often it was written
-  for (const operation of operations.filter(isPlaced)) {
-    const met = meeting(operation, since);
+  for (const [index, operation] of edit.entries()) {
+    if (!isWriting(operation)) continue;
+    const first = asFirst(operation, undone.slice(edit.length - index));
+    const last = standing(operation[1], leavesGap(operation), edit.slice(index + 1));
+    const met = first && last && meeting(first, since);
     if (!met || met.step.author === clientId || met.step.after === null) continue;
-    const seen = formatPointer(operation[1]);
-    const question = asked(met, seen, base, mine);
-    if (!isSettled(question)) questions.set(seen, question);
+    const isGap = leavesGap(operation);
+    const sides = { base: find(base, first[1]), mine: isGap ? undefined : find(mine, last) };
+    const question = asked(met, sides, isGap, committed);
+    if (!isSettled(question)) questions.set(formatPointer(first[1]), question);
   }
   return [...questions.values()];
 }
@@ -75,37 +89,64 @@ export function unseen(
 const isSettled = ({ place, base, mine, theirs }: Unresolved): boolean =>
   place !== "lost" && [base, mine].some((one) => equal(one, theirs));
 
-/** Is it known what stands at its path in the documents before and after all of the edit? */
-const isPlaced = (operation: Operation, _: number, { length }: Operations): operation is Writing =>
-  (operation[0] === "set" || operation[0] === "txt") && (length === 1 || !operation[1].some(isIndex));
+const isWriting = (operation: Operation | undefined): operation is Writing =>
+  ["set", "txt", "rem"].includes(operation?.[0] ?? "");
 
-const isIndex = (token: string | number): boolean => typeof token === "number";
+const isIndex = (token: string | number | undefined): boolean => typeof token === "number";
 
-/** The last step that wrote there, or that left nothing of the operation. */
-function meeting(operation: Writing, since: readonly ViewStep[]): Meeting | null {
-  let [here, met]: [Writing, Meeting | null] = [operation, null];
-  for (const step of since) {
-    const [moved] = rebase([here], [step.operations]) as [Writing?];
-    if (!moved) return { step, kind: "dropped", at: here[1], path: here[1] };
-    if (isWritten(here, moved, step)) met = { step, kind: "overwrote", at: moved[1], path: moved[1] };
-    here = moved;
-  }
-  return met && { ...met, path: here[1] };
+const leavesGap = ([kind, path]: Writing): boolean => kind === "rem" && isIndex(path.at(-1));
+
+/** An operation without those before it in its edit; null where it writes in what came with them. */
+function asFirst(operation: Writing, undone: Operations): Writing | null {
+  const [first] = operation[1].some(isIndex) ? rebase([operation], [undone]) : [operation];
+  return isWriting(first) ? first : null;
 }
 
+/** Where a place is after these operations; null where they left nothing of it. */
+function standing(path: Path, isGap: boolean, operations: Operations): Path | null {
+  const [stand] = rebase([[isGap ? "ins" : "tst", path, null]], [operations]);
+  return stand?.[1] ?? null;
+}
+
+/** The last step that wrote there, or that left nothing of the operation: of a removal that needs no answer. */
+function meeting(operation: Writing, since: readonly ViewStep[]): Meeting | null {
+  let [here, met]: [Carried, Omit<Meeting, "path" | "isAgain"> | null] = [operation, null];
+  for (const step of since) {
+    const [moved] = rebase([here], [step.operations]) as [Carried?];
+    if (!moved) return operation[0] === "rem" ? null : gone(here[1], step);
+    const theirs = moved[0] === "ins" ? undefined : find(step.after, moved[1]);
+    if (isWritten(here, step, theirs)) met = { step, kind: "overwrote", theirs };
+    here = moved;
+  }
+  return met && { ...met, path: here[1], isAgain: here[0] === "ins" };
+}
+
+/** At a lost item's index another stands. */
+const gone = (path: Path, step: ViewStep): Meeting => ({
+  step,
+  kind: "dropped",
+  theirs: path.some(isIndex) ? undefined : find(step.after, path),
+  path,
+  isAgain: false,
+});
+
 /** Texts in which both type are merged. */
-const isWritten = ([kind, before]: Writing, [, after]: Writing, step: ViewStep): boolean =>
-  kind === "set" && !equal(there(step.before, before), there(step.after, after));
+const isWritten = ([kind, path]: Carried, { before }: ViewStep, theirs: Json | undefined): boolean =>
+  (kind === "set" || kind === "rem") && !equal(find(before, path), theirs);
 
-const there = (document: Json, path: Path): Json | undefined => valueAt(document, formatPointer(path));
-
-function asked({ step, kind, at, path }: Meeting, seen: string, base: Json, mine: Json): Unresolved {
-  const isLost = kind === "dropped" && path.some(isIndex);
-  const theirs = isLost ? undefined : there(step.after, at); // at a lost item's index another stands
-  const sides = { base: valueAt(base, seen), mine: valueAt(mine, seen), theirs };
+function asked(
+  { step, kind, theirs, path, isAgain }: Meeting,
+  sides: Pick<Unresolved, "base" | "mine">,
+  isGap: boolean,
+  committed: Operations,
+): Unresolved {
+  // An item that is made again stands where it did, unless other changes were made with it.
+  const place = isAgain && committed.length === 1 ? path : standing(path, isGap, committed);
+  const isLost = path.some(isIndex) && (kind === "dropped" || !place || (isAgain && committed.length > 1));
+  const found = { path: formatPointer(place ?? path), ...sides, theirs };
   return {
-    ...fromMerge({ path: formatPointer(path), ...sides }, step.by?.version ?? 0, step.by),
+    ...fromMerge(found, step.by?.version ?? 0, step.by),
     kind,
-    place: isLost ? "lost" : "node",
+    place: isLost ? "lost" : isGap ? "gap" : "node",
   };
 }

@@ -164,7 +164,7 @@ export class TabRoom {
     );
     apply(view, operations); // its tests hold here as well
     const merged = emit(view, operations, true);
-    const questions = unseen(base, lowered, since, state.context.clientId());
+    const questions = unseen(base, lowered, since, operations, state.context.clientId());
     const isHeld = questions.length > 0 && merged.length > 0 && state.onConflict === "ask";
     const { version } = state.confirmed;
     this.#acting = { tab, id };

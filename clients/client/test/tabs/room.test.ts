@@ -10,8 +10,8 @@ import type { Payload } from "../../src/wire.js";
 
 const EPOCH = 7;
 
-/** A tab that leads, without a connection, one that follows it, and an edit of Ben's that both have seen. */
-async function led() {
+/** A tab that leads, without a connection, one that follows it, and an edit of Ben's that both may have seen. */
+async function led(value: Json = { title: "Sync", location: "" }, bens = replaced("/location", "Room 1")) {
   const keeper = {
     save: async () => true,
     isOwner: true,
@@ -26,7 +26,7 @@ async function led() {
   };
   const document = new Document<Json>("event", "1", context as unknown as DocumentContext, () => {});
   const { state } = document;
-  state.replicator.replace(new Replica({ title: "Sync", location: "" }, 5).toJSON());
+  state.replicator.replace(new Replica(value, 5).toJSON());
   state.replicator.epoch = 1;
   state.becomeReady();
   state.refresh();
@@ -39,14 +39,15 @@ async function led() {
   });
   await room.onSay("tab", "SUBSCRIBE", "1", {});
   const by = { client_id: "b", user_id: "ben", timestamp: 1 };
-  state.replicator.receive({ version: 6, operations: replaced("/location", "Room 1"), ...by });
-  /** The tab that follows makes a title, and has seen so many changes. */
-  const entitle = (seen: number) => {
-    const operations = replaced("/title", "Lunch") as object as Json;
+  state.replicator.receive({ version: 6, operations: bens, ...by });
+  /** The tab that follows edits, and has seen so many changes. */
+  const edit = (seen: number, patch: Patch) => {
+    const operations = patch as object as Json;
     return room.onSay("tab", "OP", "op-1", { epoch: EPOCH, version: 1 + seen, seq: 1, operations });
   };
+  const entitle = (seen: number) => edit(seen, replaced("/title", "Lunch"));
   const asked = () => state.conflicts.map(({ path, userId, timestamp }) => ({ path, userId, timestamp }));
-  return { document, replicator: state.replicator, told, entitle, asked };
+  return { document, state, replicator: state.replicator, told, edit, entitle, asked };
 }
 
 const replaced = (path: string, value: Json): Patch => [{ op: "replace", path, value }];
@@ -79,4 +80,115 @@ test("what a leading tab's refused edit leaves is told as nobody's, whoever wrot
   await entitle(2);
   expect(asked()).toEqual([{ path: "/title", userId: null, timestamp: null }]);
   expect(told.map(({ user_id }) => user_id)).toEqual(["ben", undefined, undefined]);
+});
+
+const ANN = { user_id: "ann", note: "" };
+const CAROL = { user_id: "carol", note: "late" };
+const DAVE = { user_id: "dave", note: "" };
+const meeting = { title: "Sync", attendees: [ANN, CAROL, DAVE] };
+
+test.each<[string, Patch, Patch, object[]]>([
+  [
+    "what it wrote in an item that others wrote in",
+    replaced("/attendees/1/note", "early"),
+    [...replaced("/title", "Lunch"), ...replaced("/attendees/1/note", "never")],
+    [{ kind: "overwrote", path: "/attendees/1/note", base: "late", mine: "never", theirs: "early" }],
+  ],
+  [
+    "what it wrote in an item that it had moved and others wrote in",
+    replaced("/attendees/2/note", "early"),
+    [{ op: "remove", path: "/attendees/0" }, ...replaced("/attendees/1/note", "never")],
+    [{ kind: "overwrote", path: "/attendees/1/note", base: "", mine: "never", theirs: "early" }],
+  ],
+  [
+    "what it wrote in an item that others moved and wrote in",
+    [{ op: "remove", path: "/attendees/0" }, ...replaced("/attendees/0/note", "early")],
+    [...replaced("/title", "Lunch"), ...replaced("/attendees/1/note", "never")],
+    [{ kind: "overwrote", path: "/attendees/0/note", base: "late", mine: "never", theirs: "early" }],
+  ],
+  [
+    "what it wrote in an item that others removed",
+    [{ op: "remove", path: "/attendees/1" }],
+    [...replaced("/title", "Lunch"), ...replaced("/attendees/1/note", "never")],
+    [{ kind: "dropped", base: "late", mine: "never", theirs: undefined, place: "lost" }],
+  ],
+  [
+    "that it removed an item that others wrote in",
+    replaced("/attendees/1/note", "early"),
+    [{ op: "remove", path: "/attendees/1" }],
+    [
+      {
+        kind: "overwrote",
+        path: "/attendees/1",
+        base: CAROL,
+        theirs: { ...CAROL, note: "early" },
+        place: "gap",
+      },
+    ],
+  ],
+  [
+    "that it removed, after another, an item that others wrote in",
+    replaced("/attendees/2/note", "early"),
+    [
+      { op: "remove", path: "/attendees/0" },
+      { op: "remove", path: "/attendees/1" },
+    ],
+    [
+      {
+        kind: "overwrote",
+        path: "/attendees/1",
+        base: DAVE,
+        theirs: { ...DAVE, note: "early" },
+        place: "gap",
+      },
+    ],
+  ],
+  [
+    "that it removed a member that others wrote",
+    replaced("/title", "Dinner"),
+    [{ op: "remove", path: "/title" }],
+    [{ kind: "overwrote", path: "/title", base: "Sync", mine: undefined, theirs: "Dinner", place: "node" }],
+  ],
+  [
+    "that it put another in the place of an item that others removed",
+    [{ op: "remove", path: "/attendees/1" }],
+    [{ op: "replace", path: "/attendees/1", value: ANN }],
+    [{ kind: "overwrote", path: "/attendees/1", base: CAROL, mine: ANN, theirs: undefined }],
+  ],
+  [
+    "nothing where both removed",
+    [{ op: "remove", path: "/attendees/1" }],
+    [{ op: "remove", path: "/attendees/1" }],
+    [],
+  ],
+  [
+    "nothing of an item that it made itself",
+    replaced("/attendees/1/note", "early"),
+    [{ op: "add", path: "/attendees/1", value: ANN }, ...replaced("/attendees/1/note", "never")],
+    [],
+  ],
+  [
+    "nothing of other items than it removed",
+    replaced("/attendees/1/note", "early"),
+    [
+      { op: "remove", path: "/attendees/0" },
+      { op: "remove", path: "/attendees/1" },
+    ],
+    [],
+  ],
+])("of an edit of a following tab is asked %s", async (_, bens, patch, questions) => {
+  const { edit, state } = await led(meeting, bens);
+  await edit(0, patch);
+  expect(state.conflicts).toMatchObject(questions);
+  expect(state.conflicts).toHaveLength(questions.length);
+});
+
+test("an item that a following tab removed, unseen as others wrote it, is brought back by theirs", async () => {
+  const { edit, state, document } = await led(meeting, replaced("/attendees/1/note", "early"));
+  await edit(0, [
+    { op: "remove", path: "/attendees/1" },
+    { op: "remove", path: "/attendees/0" },
+  ]);
+  document.resolve(state.conflicts[0]?.id ?? "", "theirs");
+  expect(document.snapshot.view).toEqual({ ...meeting, attendees: [{ ...CAROL, note: "early" }, DAVE] });
 });
