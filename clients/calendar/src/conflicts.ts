@@ -12,7 +12,7 @@ import {
 import { apply, difference, emit, equal, lower, merge } from "@collab/client/kernel";
 import { fitLine, fitText } from "./characters.js";
 import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
-import { isOfLine, Lines, standing } from "./lines.js";
+import { isOfLine, keepOnly, Lines, standing } from "./lines.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
 
@@ -34,6 +34,8 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   #problems = new Map<string, string>();
   /** Both wanted the same while an edit waited: refused or taken back, it leaves them with what differs. */
   #waited = new Set<string>();
+  /** As it was looked at last. */
+  #seen: Snapshot | null = null;
   readonly #lines: Lines;
 
   constructor(private readonly document: SharedDocument<EventDocument>) {
@@ -56,6 +58,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
     };
     const ends = [this.document.subscribe(hear), this.#lines.watch()];
     this.#listeners.add(listener);
+    this.#seen = null;
     this.#look();
     return () => {
       this.#listeners.delete(listener);
@@ -120,12 +123,25 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
 
   #look(): void {
     const { conflicts, pending, view } = this.document.snapshot;
-    if (pending) for (const { id } of agreed(conflicts)) this.#waited.add(id);
-    else {
+    this.#wait(this.document.snapshot);
+    if (!pending) {
       this.#lines.settle();
       for (const one of this.#settled(conflicts, view)) this.document.resolve(one.id, standing(one));
+      for (const known of [this.#theirs, this.#problems, this.#waited]) keepOnly(known, conflicts);
     }
     this.#lookUp();
+  }
+
+  /** A version more that moves on what both wanted is somebody's who has seen it: that is neither refused nor taken back. */
+  #wait(now: Snapshot): void {
+    const before = this.#seen ?? now;
+    this.#seen = now;
+    for (const one of agreed(now.conflicts)) {
+      const last = lastAsked(now.conflicts, one);
+      const isSame = isThere(last, now.view);
+      if (isSame && now.pending) this.#waited.add(one.id);
+      if (!isSame && isThere(last, before.view) && now.version > before.version) this.#waited.delete(one.id);
+    }
   }
 
   /** When the event was, as the others had it, is looked up where their end alone says too little. */

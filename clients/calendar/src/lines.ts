@@ -24,6 +24,11 @@ const isJoined = (one: Conflict): boolean => isOfLine(one) && one.kind !== "refu
 
 const newestOf = (chain: Chain): Conflict => chain.at(-1) as Conflict;
 
+/** What is known by conflicts goes with them, once none comes back any more: as long as edits wait one may. */
+export function keepOnly(known: Map<string, unknown> | Set<string>, conflicts: readonly Conflict[]): void {
+  for (const id of [...known.keys()]) if (!conflicts.some((one) => one.id === id)) known.delete(id);
+}
+
 /** Of each line, the oldest first. */
 function chainsOf(conflicts: readonly Conflict[]): Chain[] {
   return PATHS.flatMap((path) => {
@@ -59,10 +64,11 @@ export class Lines {
     });
   }
 
-  /** What needs no answer any more gets none. */
+  /** Nothing waits: what needs no answer any more gets none. */
   settle(): void {
-    for (const chain of chainsOf(this.document.snapshot.conflicts))
-      if (this.#isAgreed(chain)) this.#leave(chain);
+    const { conflicts } = this.document.snapshot;
+    for (const chain of chainsOf(conflicts)) if (this.#isAgreed(chain)) this.#leave(chain);
+    keepOnly(this.#since, conflicts);
   }
 
   /** Answers a question, and with it all that it was made of; false where it isn't one of a line. */

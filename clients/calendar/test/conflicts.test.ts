@@ -175,6 +175,37 @@ test("where both come to want one hour while an edit waits, nor is what was aske
   expect(questions(conflicts).map(({ path }) => path)).toEqual(["/end_time"]);
 });
 
+test("where both want one hour while an edit waits, and somebody moves it on before all is sent, nobody is asked", async () => {
+  const { bob } = await together();
+  const { wire, webSocket } = holdingSockets();
+  const options = { environment: { webSocket }, typingIntervalMs: 1_000_000 };
+  const { document: ann } = await open("ann", bob.document.id, options);
+  const conflicts = new Conflicts(ann);
+  shown(conflicts);
+  wire.isHeld = true;
+  ann.set("/start_time", at(7));
+  bob.document.set("/start_time", at(8));
+  await bob.document.saved();
+  await ann.history(); // Bob's edit is here as well
+  ann.edit([
+    { op: "replace", path: "/start_time", value: at(8) },
+    { op: "add", path: "/location", value: "Room 1" },
+  ]);
+  wire.goOn();
+  wire.isHeld = true; // the second edit waits
+  await until(ann, ({ conflicts }) => conflicts.length === 1);
+  ann.setText("/title", "Lunch!"); // typed: it waits for more
+  wire.goOn();
+  await until(bob.document, ({ version }) => version === 4);
+  bob.document.set("/start_time", at(6));
+  await until(ann, ({ view }) => view?.start_time === at(6));
+  expect(ann.snapshot).toMatchObject({ pending: 1, conflicts: [{ mine: at(8), theirs: at(8) }] });
+  expect(questions(conflicts)).toEqual([]);
+  ann.remove("/location"); // goes at once, with what waits
+  await ann.saved();
+  expect(questions(conflicts)).toEqual([]);
+});
+
 /** Ann moves an event, offline, that Bob makes longer meanwhile: up to before it begins by now. */
 async function leftBehind() {
   const all = await together();
@@ -434,6 +465,7 @@ test("what was typed while somebody deleted the event brings it back", async () 
 
 test("where the event is there again what was typed goes into it, and nobody that was invited since is lost", async () => {
   const { bob, document, conflicts, question } = await deletedWhile(typing);
+  await document.saved(); // what was on its way meets the deletion, not what is there again
   bob.document.undo();
   const dan = { user_id: "dan", response_status: "NEEDS_ACTION" } as const;
   bob.document.set("/attendees", [dan]);
