@@ -53,6 +53,19 @@ test("a month is one stop of the tab key, and arrow keys lead from day to day", 
   expect(await day(ann)).toBeUndefined(); // nothing else of the month
 });
 
+for (const [locale, first, start] of [
+  ["en-GB", "Mon", "Monday 1"],
+  ["en-US", "Sun", "Sunday 31"],
+  ["ar-EG", "السبت", "السبت ٣٠"],
+] as const)
+  test(`a week begins as a locale has it: ${locale}`, async () => {
+    const address = `${stage.address}/#/month/2027-02`;
+    const { page } = await stage.arrive("Ann", address, undefined, { ...HERE, locale });
+    await page.getByRole("columnheader", { name: first }).waitFor();
+    expect(await page.getByRole("columnheader").first().textContent()).toBe(first);
+    expect(await page.locator("td time").first().textContent()).toBe(start);
+  });
+
 test("by the tab key one comes to a day's events, and makes one there", async () => {
   const ann = await february();
   await ann.page.getByRole("gridcell", { name: /Wednesday 17/ }).focus();

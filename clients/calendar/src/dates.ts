@@ -11,9 +11,21 @@ export function dayIn(month: string, day: number, later = 0): Date {
   return date;
 }
 
-/** The weeks that show a month: rows of seven days, Monday first; null is a day that never was in this zone. */
-export function weeksOf(month: string): (Date | null)[][] {
-  const offset = (dayIn(month, 1).getDay() + 6) % 7;
+/** What a browser may say of weeks; older ones have it as a property. */
+interface WeekLocale extends Intl.Locale {
+  getWeekInfo?(): { readonly firstDay: number };
+  readonly weekInfo?: { readonly firstDay: number };
+}
+
+/** The day that weeks begin with, 0 is Sunday: as a locale has it, or Monday where the browser doesn't know. */
+export function firstWeekday(locale = new Intl.DateTimeFormat().resolvedOptions().locale): number {
+  const weeks: WeekLocale = new Intl.Locale(locale);
+  return ((weeks.getWeekInfo?.() ?? weeks.weekInfo)?.firstDay ?? 1) % 7;
+}
+
+/** The weeks that show a month: rows of seven days from `first` on; null is a day that never was in this zone. */
+export function weeksOf(month: string, first: number): (Date | null)[][] {
+  const offset = (dayIn(month, 1).getDay() + 7 - first) % 7;
   const days = lengthOf(month);
   const weeks = Math.ceil((offset + days) / 7);
   return Array.from({ length: weeks }, (_, week) =>

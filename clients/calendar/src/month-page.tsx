@@ -2,7 +2,7 @@
 
 import { useClient } from "@collab/react";
 import type { ReactNode } from "react";
-import { dayIn, dayOf, weeksOf } from "./dates.js";
+import { dayIn, dayOf, firstWeekday, weeksOf } from "./dates.js";
 import { Day } from "./day.js";
 import { appearances } from "./days.js";
 import { createEvent } from "./event.js";
@@ -13,8 +13,10 @@ import { Offline } from "./offline.js";
 import { eventAddress, isMonth, monthAddress, monthOf } from "./route.js";
 import { useToday } from "./today.js";
 
+const FIRST_WEEKDAY = firstWeekday();
+
 const WEEKDAYS = Array.from({ length: 7 }, (_, day) =>
-  dayIn("2024-01", 1 + day).toLocaleDateString(undefined, { weekday: "short" }),
+  dayIn("2023-01", 1 + FIRST_WEEKDAY + day).toLocaleDateString(undefined, { weekday: "short" }),
 );
 
 /** A day, and the month that showed it: that may be the one before or after its own. */
@@ -34,7 +36,7 @@ interface MonthPageProps {
 export function MonthPage({ month, events, visited, visit }: MonthPageProps): ReactNode {
   const { items, status, made } = events;
   const client = useClient();
-  const weeks = weeksOf(month);
+  const weeks = weeksOf(month, FIRST_WEEKDAY);
   const byDay = appearances(
     items,
     weeks.flat().filter((day) => day !== null),

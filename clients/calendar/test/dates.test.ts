@@ -1,18 +1,37 @@
 /** The days that a month's page shows. */
 
 import { afterEach, expect, test, vi } from "vitest";
-import { dayIn, dayOf, hourOf, isMeant, isSkipped, momentsAt, twinOf, weeksOf } from "../src/dates.js";
+import {
+  dayIn,
+  dayOf,
+  firstWeekday,
+  hourOf,
+  isMeant,
+  isSkipped,
+  momentsAt,
+  twinOf,
+  weeksOf,
+} from "../src/dates.js";
 
-const shown = (month: string) => {
-  const days = weeksOf(month)
+const [SUNDAY, MONDAY, SATURDAY] = [0, 1, 6];
+
+const shown = (month: string, first = MONDAY) => {
+  const days = weeksOf(month, first)
     .flat()
     .map((day) => day && dayOf(day));
   return [days[0], days.at(-1), days.length];
 };
 
-test("a month is shown in whole weeks, from Monday to Sunday", () => {
+test("weeks begin as a locale has it", () => {
+  const first = ["en-GB", "de-DE", "en-US", "ja", "ar-EG"].map((locale) => firstWeekday(locale));
+  expect(first).toEqual([MONDAY, MONDAY, SUNDAY, SUNDAY, SATURDAY]);
+});
+
+test("a month is shown in whole weeks", () => {
   expect(shown("2026-11")).toEqual(["2026-10-26", "2026-12-06", 42]);
   expect(shown("2026-02")).toEqual(["2026-01-26", "2026-03-01", 35]);
+  expect(shown("2026-02", SUNDAY)).toEqual(["2026-02-01", "2026-02-28", 28]);
+  expect(shown("2026-02", SATURDAY)).toEqual(["2026-01-31", "2026-03-06", 35]);
 });
 
 test("a month of the first century is of that one, and so are those beside it", () => {
@@ -43,7 +62,7 @@ test.each([
   ["Pacific/Kiritimati", "1994-12", ["1994-12-29", "1994-12-30", null, "1995-01-01"]],
 ])("a day that %s left out is none, and each of the others is there once", (zone, month, last) => {
   vi.stubEnv("TZ", zone);
-  const dates = weeksOf(month)
+  const dates = weeksOf(month, MONDAY)
     .flat()
     .map((day) => day && dayOf(day));
   expect(dates).toHaveLength(35);
