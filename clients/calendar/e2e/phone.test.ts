@@ -42,7 +42,8 @@ test("an event is made on any day by touch, and one of several days is on each o
   expect(await overflow(ann)).toBe(0);
   await ann.page.goBack();
   await day(ann, "09:00 Trip").waitFor();
-  await day(ann, "–12:00 Trip").waitFor();
+  await ann.page.getByRole("link", { name: "all day Trip" }).waitFor(); // a dash isn't read out
+  await ann.page.getByRole("link", { name: "until 12:00 Trip" }).waitFor();
   expect(await day(ann, "Trip").count()).toBe(3);
   await day(ann, "–12:00 Trip").getByRole("link").tap();
   await ann.sees("Title", "Trip");

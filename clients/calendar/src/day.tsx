@@ -58,10 +58,14 @@ interface EntriesProps {
 function Entries({ events, shown, tabIndex }: EntriesProps): ReactNode {
   return (
     <ul>
-      {events.map(({ event, time }, index) => (
+      {events.map(({ event, time, said }, index) => (
         <li key={event.id} className={index < shown ? undefined : "rest"}>
           <a href={eventAddress(event.id)} tabIndex={tabIndex}>
-            <span className="hour">{time}</span> <bdi>{titleOf(event)}</bdi>
+            {said && <span className="unseen">{said}</span>}
+            <span className="hour" aria-hidden={said !== undefined}>
+              {time}
+            </span>{" "}
+            <bdi>{titleOf(event)}</bdi>
           </a>
         </li>
       ))}

@@ -27,6 +27,8 @@ export interface Appearance {
   readonly event: Summary;
   /** Its hour where it begins, `–12:00` where it ends, `–` in between. */
   readonly time: string;
+  /** How a time with a dash is read out. */
+  readonly said?: string;
 }
 
 /** Of each of these days its events, in their order. */
@@ -36,11 +38,12 @@ export function appearances(
 ): Map<Date, readonly Appearance[]> {
   const spans = events.map((event) => ({ event, span: spanOf(event) }));
   const on = (day: Date) =>
-    spans.flatMap(({ event, span }) => (span && isOn(span, day) ? [{ event, time: timeOn(span, day) }] : []));
+    spans.flatMap(({ event, span }) => (span && isOn(span, day) ? [{ event, ...timesOn(span, day) }] : []));
   return new Map(days.map((day) => [day, on(day)]));
 }
 
-function timeOn({ from, to }: Span, day: Date): string {
-  if (from >= day) return hourOf(from);
-  return to < dayAfter(day) ? `–${hourOf(to)}` : "–";
+function timesOn({ from, to }: Span, day: Date): Omit<Appearance, "event"> {
+  if (from >= day) return { time: hourOf(from) };
+  if (to >= dayAfter(day)) return { time: "–", said: "all day" };
+  return { time: `–${hourOf(to)}`, said: `until ${hourOf(to)}` };
 }

@@ -17,7 +17,9 @@ function shown(start: Date | null, end: Date | null) {
     start_time: start?.toISOString() ?? null,
     end_time: end?.toISOString() ?? null,
   };
-  return [...appearances([event], days)].flatMap(([day, on]) => on.map(({ time }) => [day.getDate(), time]));
+  return [...appearances([event], days)].flatMap(([day, on]) =>
+    on.map(({ time, said }) => [day.getDate(), time, ...(said ? [said] : [])]),
+  );
 }
 
 const hour = (of: number) => hourOf(local(1, of));
@@ -26,12 +28,12 @@ test("an event is on each of its days", () => {
   expect(shown(local(2, 10), local(2, 11))).toEqual([[2, hour(10)]]);
   expect(shown(local(2, 10), local(4, 12))).toEqual([
     [2, hour(10)],
-    [3, "–"],
-    [4, `–${hour(12)}`],
+    [3, "–", "all day"],
+    [4, `–${hour(12)}`, `until ${hour(12)}`],
   ]);
   expect(shown(new Date(2025, 11, 30), local(2, 8))).toEqual([
-    [1, "–"],
-    [2, `–${hour(8)}`],
+    [1, "–", "all day"],
+    [2, `–${hour(8)}`, `until ${hour(8)}`],
   ]);
 });
 
