@@ -431,6 +431,30 @@ test("invisible in one tab is shown in the other, and taken back there", async (
   await bob.people.nth(1).waitFor();
 });
 
+test("who is invisible is so after a reload, and is told nobody before", async () => {
+  const [ann, bob, event] = await stage.together("Lunch");
+  const control = (isOn: boolean) => ann.page.getByRole("switch", { name: "Invisible", checked: isOn });
+  await bob.people.nth(1).waitFor();
+  await control(false).click();
+  await bob.people.nth(1).waitFor({ state: "detached" });
+  await bob.page.evaluate(() => {
+    const list = document.querySelector(".collab-people") as Element;
+    const seen = () => Object.assign(globalThis, { seen: list.textContent });
+    new MutationObserver(() => list.children.length > 1 && seen()).observe(list, { childList: true });
+  });
+  await ann.page.reload();
+  await control(true).waitFor();
+  await ann.textbox("Location").fill("Room 7");
+  await bob.sees("Location", "Room 7");
+  expect(await bob.page.evaluate(() => (globalThis as { seen?: string }).seen)).toBeUndefined();
+  await ann.button("Sign out").click();
+  await ann.textbox("Your name").fill("Cleo");
+  await ann.button("Sign in").click();
+  await ann.sync.waitFor();
+  await ann.page.goto(event);
+  await bob.people.filter({ hasText: "Cleo" }).waitFor(); // it was Ann's
+});
+
 /** Runs in the page, before its own code: as in a browser whose user lets no site keep anything. */
 function blockSiteData(): void {
   const refused = () => new DOMException("Site data is blocked.", "SecurityError");

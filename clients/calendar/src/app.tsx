@@ -7,7 +7,7 @@ import { fitLine } from "./characters.js";
 import { EventPage } from "./event-page.js";
 import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
-import { isStoreShared, ofThisBrowser, ofThisPage } from "./kept.js";
+import { isStoreShared, ofThisBrowser, ofThisPage, ofThisTab } from "./kept.js";
 import { useLeaving } from "./leaving.js";
 import { MonthPage, type Visited } from "./month-page.js";
 import { Nothing } from "./nothing.js";
@@ -35,10 +35,19 @@ export function App(): ReactNode {
   );
 }
 
+const invisibleKey = (userId: string) => `collab-demo-invisible:${userId}`;
+
+/** Who is invisible stays so over a reload, and isn't shown before. */
+function useInvisible(userId: string): void {
+  const { isVisible } = useSyncStatus().connection;
+  useEffect(() => ofThisTab.set(invisibleKey(userId), isVisible ? null : ""), [userId, isVisible]);
+}
+
 function clientOptions({ id, name }: User): ClientOptions {
   const getToken = async () => (await signIn(name)).token;
   const own = IS_STORE_SHARED ? {} : { store: memoryStore() };
-  return { url: SOCKET, userId: id, getToken, typingIntervalMs: TYPING_INTERVAL_MS, ...own };
+  const visible = ofThisTab.get(invisibleKey(id)) === null;
+  return { url: SOCKET, userId: id, getToken, visible, typingIntervalMs: TYPING_INTERVAL_MS, ...own };
 }
 
 function SignIn({
@@ -90,6 +99,7 @@ function SignIn({
 
 function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
+  useInvisible(user.id);
   useTurned(route.page === "event" ? null : route.page); // an event's page says itself what it shows
   // On each page, so that the way back to a month shows it at once.
   const events = useEvents(user.id, IS_STORE_SHARED ? ofThisBrowser : ofThisPage);
