@@ -66,6 +66,25 @@ for (const [locale, first, start] of [
     expect(await page.locator("td time").first().textContent()).toBe(start);
   });
 
+test("by keyboard one takes back all, and nothing takes the focus away", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.newEvent("Lunch");
+  await ann.page.reload();
+  await ann.textbox("Location").fill("Room 7");
+  const focused = ann.page.locator(":focus");
+  await ann.button("Undo").focus();
+  for (const expected of ["", ""]) {
+    await ann.page.keyboard.press("Enter"); // once too often
+    await ann.sees("Location", expected);
+    expect(await focused.textContent()).toBe("Undo");
+  }
+  expect(await ann.button("Undo").isDisabled()).toBe(true);
+  await ann.page.keyboard.press("Tab");
+  await ann.page.keyboard.press("Enter");
+  await ann.sees("Location", "Room 7");
+  expect(await focused.textContent()).toBe("Redo");
+});
+
 test("by the tab key one comes to a day's events, and makes one there", async () => {
   const ann = await february();
   await ann.page.getByRole("gridcell", { name: /Wednesday 17/ }).focus();

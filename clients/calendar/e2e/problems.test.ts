@@ -182,4 +182,5 @@ test("on a phone each of many problems can be seen and dismissed, and leaves roo
     await told.first().click(); // it comes into sight
     await told.nth(left - 1).waitFor({ state: "detached" });
   }
+  await ann.page.locator("main:focus").waitFor(); // the last button is gone
 });

@@ -5,6 +5,7 @@ import { useClient } from "@collab/react";
 import { type ReactNode, useEffect, useState } from "react";
 import type { Events } from "./events.js";
 import { eventAddress } from "./route.js";
+import { turnToMain } from "./turned.js";
 import { inPlainWords } from "./words.js";
 
 interface ProblemsProps {
@@ -25,16 +26,17 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
         setProblems((known) => [...known.filter((one) => one.message !== news.message), news]);
     });
   }, [client, openId]);
+  const dismiss = (problem: Problem) => {
+    setProblems((known) => known.filter((one) => one !== problem));
+    turnToMain(); // the button is gone
+  };
   return (
     problems.length > 0 && (
       <div className="problems">
         {problems.map((problem) => (
           <div role="alert" className="problem" key={problem.message}>
             {problem.code === "CONFLICT" ? <Undecided {...problem} events={events} /> : problem.message}{" "}
-            <button
-              type="button"
-              onClick={() => setProblems((known) => known.filter((one) => one !== problem))}
-            >
+            <button type="button" onClick={() => dismiss(problem)}>
               Dismiss
             </button>
           </div>

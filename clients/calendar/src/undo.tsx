@@ -11,13 +11,18 @@ type Undoable = Pick<LiveDocument<EventDocument>, "document" | "canUndo" | "canR
 export function Undo({ document, canUndo, canRedo }: Undoable): ReactNode {
   return (
     <>
-      <button type="button" disabled={!canUndo} onClick={() => document?.undo()}>
-        Undo
-      </button>
-      <button type="button" disabled={!canRedo} onClick={() => document?.redo()}>
-        Redo
-      </button>
+      <Way label="Undo" isOpen={canUndo} go={() => document?.undo()} />
+      <Way label="Redo" isOpen={canRedo} go={() => document?.redo()} />
     </>
+  );
+}
+
+/** It keeps the focus after the last step, which `disabled` would take from it. */
+function Way({ label, isOpen, go }: { label: string; isOpen: boolean; go(): void }): ReactNode {
+  return (
+    <button type="button" aria-disabled={!isOpen} onClick={() => isOpen && go()}>
+      {label}
+    </button>
   );
 }
 
