@@ -106,6 +106,7 @@ function attendeeOf({ user_id, response_status }: Attendee, wasThere: boolean, a
 function words(operation: PatchOperation): string {
   const label = labelOf(operation.path);
   if (operation.op === "text") return `typed in ${label}`;
+  if ("value" in operation && operation.value === "") return `emptied ${label}`;
   if (operation.op === "remove")
     return `removed ${operation.path.includes("/", 1) ? `part of ${label}` : label}`;
   if (operation.path === "" && (operation.op === "add" || operation.op === "replace"))

@@ -27,6 +27,12 @@ function say(operations: Change["operations"], undoes: number | null = null) {
 const hour = (time: string) => hourOf(new Date(time));
 const day = (time: string) => shortDay(new Date(time));
 
+test("what is made empty is said to be", () => {
+  expect(say([set("/location", ""), set("/title", "Lunch")])).toBe(
+    "emptied the location, set the title to “Lunch”",
+  );
+});
+
 test("a move says once from when to when, and the day where it is one", () => {
   const later = set("/start_time", "2026-01-05T10:30:00Z");
   const move = [later, set("/end_time", "2026-01-05T11:30:00Z")];
