@@ -21,6 +21,6 @@ export function useSyncStatus(): SyncStatus {
 function textOf({ state, pending }: Sync, { state: link }: Connection): string {
   const edits = pending === 1 ? "1 edit" : `${pending} edits`;
   if (state === "unsaved") return `not saved: ${edits} in memory only`;
-  if (link === "online" || link === "polling") return `${link}, ${state === "offline" ? "saving" : state}`;
-  return pending ? `offline, ${edits} kept here` : "offline";
+  if (link === "polling" || link === "online") return `${link}, ${state === "offline" ? "saving" : state}`;
+  return (link === "connecting" ? link : "offline") + (pending ? `, ${edits} kept here` : "");
 }

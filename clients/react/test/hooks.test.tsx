@@ -33,14 +33,11 @@ interface Event {
 
 let client: Client;
 
+const url = "ws://127.0.0.1:9/realtime";
+const environment = { locks: null, channel: null, tab: null };
+
 beforeEach(() => {
-  const environment = { locks: null, channel: null, tab: null };
-  client = createClient({
-    url: "ws://127.0.0.1:9/realtime",
-    getToken: () => "",
-    connect: false,
-    environment,
-  });
+  client = createClient({ url, getToken: () => "", connect: false, environment });
 });
 
 afterEach(async () => {
@@ -390,6 +387,19 @@ test("the badge and the status say that edits are kept here while offline", asyn
   await act(() => document.stored());
   expect(result.current.pending).toBeGreaterThan(0);
   expect(screen.getByRole("status", { name: "Sync" }).textContent).toMatch(/^offline, \d+ edits? kept here$/);
+});
+
+test("the badge says offline only once there is no connection: before that it is connecting", async () => {
+  const getToken = () => new Promise<string>(() => {}); // it is on its way
+  const first = createClient({ url, getToken, environment });
+  render(<ConnectionBadge />, {
+    wrapper: ({ children }) => <GatewayProvider client={first}>{children}</GatewayProvider>,
+  });
+  const text = () => screen.getByRole("status", { name: "Sync" }).textContent;
+  expect(text()).toBe("connecting");
+  act(() => first.disconnect());
+  await waitFor(() => expect(text()).toBe("offline"));
+  await act(() => first.close());
 });
 
 test("the badge shows each change at once, and has it read out when it stays", async () => {
