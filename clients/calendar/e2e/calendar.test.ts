@@ -498,6 +498,7 @@ test("who signs in while the one before is being signed in again stays that", as
     await route.continue();
   });
   await person.page.reload();
+  await person.page.getByRole("status").filter({ hasText: "Signing in…" }).waitFor();
   await person.textbox("Your name").fill("Bob");
   await person.button("Sign in").click();
   const me = person.page.locator(".me").filter({ hasText: "Bob" });

@@ -61,14 +61,22 @@ function SignIn({
   const [problem, setProblem] = useState("");
   const [isBack] = useState(remembered !== "");
   useTurned(isBack && !problem ? null : "sign-in"); // nobody sees it who is signed in again after a reload
-  const tryToEnter = (as: string) => enter(as).catch((error: Error) => setProblem(error.message));
+  const [isEntering, setEntering] = useState(false);
+  const tryToEnter = (as: string) => {
+    setProblem("");
+    setEntering(true);
+    enter(as).catch((error: Error) => {
+      setProblem(error.message);
+      setEntering(false);
+    });
+  };
   // biome-ignore lint/correctness/useExhaustiveDependencies: once, after a reload
   useEffect(() => {
-    if (remembered) void tryToEnter(remembered);
+    if (remembered) tryToEnter(remembered);
   }, []);
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (name.trim()) void tryToEnter(name.trim());
+    if (name.trim()) tryToEnter(name.trim());
     else setProblem("Type a name first.");
   };
   return (
@@ -87,6 +95,9 @@ function SignIn({
         <button type="submit" className="primary">
           Sign in
         </button>
+        <span role="status" className="note">
+          {isEntering && "Signing in…"}
+        </span>
         {problem && <p role="alert">{problem}</p>}
       </form>
       <p className="note">
