@@ -31,3 +31,15 @@ test("one sees who is at a time or an answer, and it can be heard of every field
   await names(ann).waitFor({ state: "detached" });
   await listed(ann, "editing").waitFor({ state: "detached" });
 });
+
+test("where a long name stands beside a short one, the short one is shown whole", async () => {
+  const [ann, bob, event] = await stage.together("Lunch");
+  await ann.page.setViewportSize({ width: 390, height: 844 });
+  const long = await stage.arrive("Somebody with a name of very many characters", event);
+  for (const person of [bob, long]) await person.textbox("Start").focus();
+  const cut = (name: string) =>
+    names(ann)
+      .filter({ hasText: name })
+      .evaluate(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth);
+  expect([await cut("Bob"), await cut("Somebody")]).toEqual([false, true]);
+});
