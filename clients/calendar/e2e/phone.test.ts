@@ -13,6 +13,57 @@ const day = ({ page }: Person, name: string) => page.getByRole("listitem").filte
 const overflow = ({ page }: Person) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
+/** Of all that can be touched, what is smaller than a finger. */
+const tooSmall = ({ page }: Person) =>
+  page.evaluate(() =>
+    [...document.querySelectorAll("button, a, input, select, textarea, summary")].flatMap((control) => {
+      const { width, height } = control.getBoundingClientRect();
+      const isSmall = control.getClientRects().length > 0 && Math.min(width, height) < 44;
+      return isSmall
+        ? [`${control.getAttribute("aria-label") ?? control.textContent}: ${width} × ${height}`]
+        : [];
+    }),
+  );
+
+test("whatever is touched is as large as a finger", async () => {
+  for (let hour = 10; hour < 16; hour++)
+    await stage.make(`talk-${hour}`, {
+      title: `Talk at ${hour}`,
+      start_time: `2027-02-17T${hour}:00:00Z`,
+      attendees: [{ user_id: "Cleo", response_status: "NEEDS_ACTION" }],
+      calendar_id: "demo",
+    });
+  const month = `${stage.address}/#/month/2027-02`;
+  const ann = await stage.arrive("Ann", month, undefined, { ...PHONE, locale: "en-GB", timezoneId: "UTC" });
+  await ann.button("+3 more on 17 February").tap();
+  await ann.page.getByRole("dialog").waitFor();
+  expect(await tooSmall(ann)).toEqual([]);
+  await ann.page.getByRole("dialog").getByRole("link", { name: "Talk at 15" }).tap();
+  await ann.button("Going").tap();
+  await ann.page.getByText("Show a part of it").tap();
+  await ann.button("Restore version 1").waitFor();
+  expect(await tooSmall(ann)).toEqual([]);
+  expect(await overflow(ann)).toBe(0);
+});
+
+for (const [where, options] of [
+  ["on a phone", PHONE],
+  ["wide", {}],
+] as const)
+  test(`what the status says moves no switch away from the finger: ${where}`, async () => {
+    const ann = await stage.arrive("Ann", stage.address, undefined, options);
+    await ann.newEvent("Lunch");
+    const places = async () => {
+      const boxes = await ann.page.locator(".bar :is(a, button), main").all();
+      return Promise.all(boxes.map(async (box) => (({ x, y }) => [x, y])((await box.boundingBox())!)));
+    };
+    const online = await places();
+    await ann.workOffline(true);
+    await ann.textbox("Location").fill("Room 7");
+    await ann.says("offline, 1 edit kept here");
+    expect(await places()).toEqual(online);
+  });
+
 test("a month on a phone has no day of another, also not the one that was touched last", async () => {
   const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-03`, undefined, {
     ...PHONE,

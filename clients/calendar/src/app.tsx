@@ -147,13 +147,13 @@ function Controls(): ReactNode {
   const { connection } = useSyncStatus();
   return (
     <div className="controls">
-      <ConnectionBadge />
       <Switch
         label="Work offline"
         isOn={connection.isPaused}
         set={(isOn) => (isOn ? client.disconnect() : client.connect())}
       />
       <Switch label="Invisible" isOn={!connection.isVisible} set={(isOn) => client.setVisible(!isOn)} />
+      <ConnectionBadge />
       <Denied client={client} connection={connection} />
     </div>
   );
