@@ -27,7 +27,7 @@ async function opened(options, address = url) {
   return page;
 }
 
-const text = (page, id) => page.locator(`#${id}`).innerText();
+const text = (page, id) => page.locator(`#${id}`).textContent();
 const overflow = (page) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 

@@ -26,8 +26,8 @@ try {
   took.length = 0;
   console.log("open");
   for await (const chunk of process.stdin) void chunk;
-  const state = await page.locator("#state").innerText();
-  const tiles = await page.locator("#tiles").innerText();
+  const state = await page.locator("#state").textContent();
+  const tiles = await page.locator("#tiles > *").allInnerTexts();
   if (picture) await page.screenshot({ path: picture });
   took.sort((one, other) => one - other);
   console.log(JSON.stringify({ state, tiles, asked: took.length, slowest_ms: took.at(-1) ?? 0 }));

@@ -120,7 +120,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     if (document && isEditable(document.snapshot)) document[whole ? "set" : "setText"](path, next);
   };
   /** What was composed is written, but for a field that is gone; with a caret, that goes behind it. */
-  const settle = (field: E | null, caret = field && field.selectionStart) => {
+  const settle = (field: E | null, caret = field?.selectionStart) => {
     const over = composing.current;
     composing.current = null;
     setDraft(null);
