@@ -4,14 +4,21 @@
 // The license goes along: npm packs the one that lies beside package.json.
 
 import { execFileSync } from "node:child_process";
-import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { build } from "rolldown";
 import { comments, entries, resolve } from "./entries.mjs";
 
 const manifest = JSON.parse(readFileSync("package.json", "utf8"));
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
+
+// The types stand on those of our packages beside it.
+const ours = Object.keys(manifest.peerDependencies ?? {}).filter((name) => name.startsWith("@collab/"));
+const unbuilt = ours
+  .map((name) => join("..", basename(name)))
+  .filter((folder) => !existsSync(join(folder, "dist")));
+for (const cwd of unbuilt) execFileSync("npm", ["run", "--silent", "build"], { cwd, stdio: "inherit" });
 
 rmSync("dist", { recursive: true, force: true });
 for (const format of ["esm", "cjs"]) {

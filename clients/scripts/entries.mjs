@@ -13,7 +13,7 @@ export const comments = { annotation: false };
 export function entries(manifest, folder = ".") {
   const found = {};
   for (const target of Object.values(manifest.exports)) {
-    if (typeof target === "string") continue;
+    if (!target.import) continue;
     const name = target.import.default.replace("./dist/esm/", "").replace(/\.js$/, "");
     const source = [".ts", ".tsx"]
       .map((end) => join(folder, "src", name + end))

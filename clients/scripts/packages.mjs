@@ -1,4 +1,4 @@
-// Packs each published package and has publint and attw look at what users would install; its license is in it.
+// Packs each published package, which builds it, and has publint and attw look at what users would install, with its license.
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -39,7 +39,7 @@ function withoutStyles(folder) {
 async function load(folder) {
   const { name, exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
   for (const [path, target] of Object.entries(exports)) {
-    if (typeof target === "string") continue;
+    if (!target.import) continue;
     const entry = name + path.slice(1);
     const [imported, required] = [await import(entry), require(entry)].map((one) => Object.keys(one).sort());
     const isSame = imported.join() === required.filter((key) => key !== "__esModule").join();
@@ -51,7 +51,10 @@ async function load(folder) {
 for (const folder of PACKAGES) {
   const packed = mkdtempSync(join(tmpdir(), "pack-"));
   try {
-    execFileSync("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: folder, stdio: "ignore" });
+    execFileSync("npm", ["pack", "--silent", "--pack-destination", packed], {
+      cwd: folder,
+      stdio: "inherit",
+    });
     const archive = join(packed, readdirSync(packed)[0]);
     license(folder, archive);
     if (only !== "attw") await lint(folder, archive);

@@ -64,18 +64,18 @@ async def succeed(folder: Path, *typed: str, **variables: str) -> str:
     return printed
 
 
-async def title(server: Server, folder: Path) -> str:
+async def title(server: Server, folder: Path, resource: str = "event:1") -> str:
     reach = " ".join(server.reach())
-    watched = await printed_by(f"gateway watch event:1 --once --user ann {reach}", folder)
+    watched = await printed_by(f"gateway watch {resource} --once --user ann {reach}", folder)
     found: str = json.loads(watched)["document"]["title"]
     return found
 
 
-async def retitle(server: Server, folder: Path, text: str) -> None:
+async def retitle(server: Server, folder: Path, text: str, resource: str = "event:1") -> None:
     patch = json.dumps({"op": "add", "path": "/title", "value": text})
     reach = " ".join(server.reach())
-    printed = await printed_by(f"gateway edit event:1 --create '{patch}' {reach}", folder)
-    assert "event:1 is at version" in printed, printed
+    printed = await printed_by(f"gateway edit {resource} --create '{patch}' {reach}", folder)
+    assert f"{resource} is at version" in printed, printed
 
 
 @asynccontextmanager

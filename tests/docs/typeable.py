@@ -24,6 +24,7 @@ KNOWN = frozenset(
         "export",
         "curl",
         "kill",
+        "node",
         "python",
         "pre-commit",
         "pip",
@@ -103,17 +104,24 @@ def check(command: str) -> None:
 
 
 def check_npm(words: list[str]) -> None:
-    """What is installed is a package's folder: none is in a registry. What is run is a package's script."""
+    """What is installed is a package's folder, or what is packed of it: none is in a registry. What is run is
+    a package's script."""
     folders = {path.parent.relative_to(ROOT).as_posix() for path in MANIFESTS}
+    archives = {
+        f"./{data['name'].removeprefix('@').replace('/', '-')}-{data['version']}.tgz"
+        for data in MANIFESTS.values()
+        if not data.get("private")
+    }
     scripts = {data["name"]: data.get("scripts", {}) for data in MANIFESTS.values()}
     match words:
         case ["ci", *folder]:
             assert not folder or (
                 folder[0] == "--prefix" and (ROOT / folder[1] / "package-lock.json").exists()
             )
-        case ["install", *given] if places := [word for word in given if not word.startswith("-")]:
+        case ["install" | "pack", *given] if places := [word for word in given if not word.startswith("-")]:
+            known = folders | archives if words[0] == "install" else folders
             for place in places:
-                assert place.removeprefix("../gateway/") in folders, f"there is no package at {place}"
+                assert place.removeprefix("../gateway/") in known, f"there is no package at {place}"
         case ["run", script, "-w", name]:
             assert script in scripts.get(name, {}), f"{name} has no script {script}"
         case _:

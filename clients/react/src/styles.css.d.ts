@@ -1,0 +1,2 @@
+// Strict TypeScript wants types of what is imported for its effect alone.
+export {};
