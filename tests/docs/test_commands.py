@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from itertools import takewhile
 
@@ -93,6 +94,16 @@ async def test_a_script_of_a_tour_ends_with_what_it_is_refused(page, heading, tm
         script = "\n".join([*commands_before, f"python {name}"])
         printed = await printed_by(script, tmp_path, GATEWAY_SERVER_PORT=port)
         assert "not edit it" in printed.splitlines()[-1], printed
+
+
+@pytest.mark.parametrize(("page", "heading"), TOURS, ids=[page.stem for page, _ in TOURS])
+def test_a_tour_says_what_its_script_needs_beside_a_wheel(page, heading):
+    [text] = scripts(blocks(page, heading)).values()
+    modules = {
+        name.partition(".")[0] for name in re.findall(r"^(?:import|from) (.+?)(?: import .*)?$", text, re.M)
+    }
+    needed = {module for names in modules for module in names.split(", ")} - sys.stdlib_module_names
+    assert needed and all(f"`pip install {name}`" in page.read_text() for name in needed)
 
 
 @pytest.mark.parametrize(("page", "heading"), TOURS[:2], ids=[page.stem for page, _ in TOURS[:2]])
