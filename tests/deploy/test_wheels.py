@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -66,6 +67,36 @@ def test_a_wheel_carries_no_debug_symbols(built: Built, by_the_page: Path) -> No
     with zipfile.ZipFile(made) as archive:
         compiled = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}
     assert compiled and [name for name, code in compiled.items() if b".debug_info" in code] == []
+
+
+def test_a_wheel_has_all_that_is_served_and_its_license_and_nothing_of_a_checkout(
+    built: Built, by_the_page: Path
+) -> None:
+    [made] = (built.folder / "out" / "wheels").glob("*.whl")
+    with zipfile.ZipFile(made) as archive:
+        names = set(archive.namelist())
+        [metadata] = [archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
+    pages = [wheels.ROOT / "gateway" / folder for folder in ("demo/static", "admin/console", "schemas")]
+    served = [path for page in pages for path in page.rglob("*") if path.is_file()]
+    assert {path.relative_to(wheels.ROOT).as_posix() for path in served} <= names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {
+        "gateway",
+        "_speedups",
+        "loadtest",
+        "collab_gateway",
+    }
+    assert {name for name in names if name.endswith((".pyx", ".c", ".map"))} == set()
+    supported = re.findall(
+        r"^Classifier: Programming Language :: Python :: (3\.\d+)$", metadata, re.MULTILINE
+    )
+    assert tuple(supported) == wheels.VERSIONS
+
+
+def test_a_source_distribution_has_no_tests(built: Built) -> None:
+    [made] = (built.folder / "packed").glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        assert [name for name in archive.getnames() if "/tests" in name] == []
 
 
 def test_an_upgrade_by_the_page_loses_nothing(built: Built, by_the_page: Path) -> None:

@@ -24,7 +24,7 @@ from tests.docs.markdown import blocks
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
-SOURCES = (*FILES, "gateway", "_speedups", "loadtest")
+SOURCES = (*FILES, "gateway", "_speedups", "loadtest", "tests")
 PAGE = ROOT / "docs" / "how-to" / "install.md"
 KEPT = ROOT / "out" / "wheels"
 VERSIONS = ("3.11", "3.12", "3.13")
