@@ -44,7 +44,6 @@ cdef class FastConnection:
     cpdef _receive(self, bytes payload)
     cdef _bound_unfinished(self, list events, Py_ssize_t buffered)
     cdef bint _is_known(self) except -1
-    cdef bint _admits(self, bytes payload) except -1
     cdef bint _congested(self) except -1
     cpdef send(self, bytes payload, object topic=*, bint droppable=*, object ack=*)
     @cython.locals(status=int)

@@ -27,6 +27,7 @@ from gateway.transport.fast.backlog import Backlog
 from gateway.transport.fast.connection_task import TURN_MAX_S, ConnectionTask
 from gateway.transport.fast.context import TransportContext
 from gateway.transport.fast.loop import READ, WRITE, shut_down_writing
+from gateway.transport.strangers import admits
 
 logger = logging.getLogger(__name__)
 
@@ -245,9 +246,8 @@ class FastConnection:
             unfinished.hold(self, 0)  # what it held is whole: this is another message
         self._unfinished = buffered > 0
         unfinished.hold(self, buffered)
-        too_large = buffered > self._shared.limits.unknown_bytes_max
-        if too_large and self._state == OPEN and not self._is_known():
-            self.close(close_codes.TOO_LARGE, "too large a message before AUTH")
+        if self._state == OPEN and not self._is_known():
+            admits(self, self._shared.limits, self._unknown_messages, buffered)
 
     def let_go(self) -> None:
         """See `unfinished.Holder`."""
@@ -260,16 +260,6 @@ class FastConnection:
         if not self._known:
             self._known = self._session is not None and self._session.known
         return self._known
-
-    def _admits(self, payload: bytes) -> bool:
-        """Whether a message of a stranger is within bounds; else the connection closes."""
-        limits = self._shared.limits
-        self._unknown_messages += 1
-        if len(payload) > limits.unknown_bytes_max:
-            self.close(close_codes.TOO_LARGE, "too large a message before AUTH")
-        elif self._unknown_messages > limits.unknown_messages_max:
-            self.close(close_codes.VIOLATION, "too many messages before AUTH")
-        return self._state == OPEN
 
     def _handle(self, events: list[frames.Event]) -> None:
         many = len(events) > 1
@@ -295,8 +285,10 @@ class FastConnection:
     def _receive(self, payload: bytes) -> None:
         """Give the session a message; our task awaits it where that is asked for."""
         assert self._session is not None
-        if not self._known and not self._is_known() and not self._admits(payload):
-            return
+        if not self._known and not self._is_known():
+            self._unknown_messages += 1
+            if not admits(self, self._shared.limits, self._unknown_messages, len(payload)):
+                return
         counters = self._shared.counters
         counters.messages_received += 1
         counters.bytes_received += len(payload)

@@ -21,6 +21,7 @@ from gateway.runtime.labels import close_label
 from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
 from gateway.transport.portable.streams import GuardedStream, MeteredStream
+from gateway.transport.strangers import admits
 from gateway.transport.unfinished import Unfinished
 from gateway.transport.upgrade import Accepted
 
@@ -160,21 +161,14 @@ class PortableConnection:
             guard.claim()
             if session.known:
                 guard.unclaimed_bytes_max = UNCLAIMED_MESSAGES_MAX * self._message_bytes_max + RECEIVE_BYTES
-            elif not self._admits(message):
-                return
+            else:
+                self._unknown_messages += 1
+                if not admits(self, self._limits, self._unknown_messages, len(message)):
+                    return
             self._reading = False
             await self._take(message, session)
             self._socket.received_at = trio.current_time()
             self._reading = True
-
-    def _admits(self, message: str | bytes) -> bool:
-        """Whether a message of a stranger is within bounds; else the connection closes."""
-        self._unknown_messages += 1
-        if len(message) > self._limits.unknown_bytes_max:
-            self.close(close_codes.TOO_LARGE, "too large a message before AUTH")
-        elif self._unknown_messages > self._limits.unknown_messages_max:
-            self.close(close_codes.VIOLATION, "too many messages before AUTH")
-        return self._closing is None
 
     async def _take(self, message: str | bytes, session: Session) -> None:
         if self._closing is not None:
