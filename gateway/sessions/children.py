@@ -83,7 +83,7 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     items = await hub_children.watch(calendar, tell)
     try:
         await _await_decisions(session, items)
-        if session.connection is None:
+        if session.has_ended:
             return
         permissions.granted(session.known_identity(), resource)  # it may have been revoked meanwhile
         unsubscribe_from(session, calendar)

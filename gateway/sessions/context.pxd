@@ -32,5 +32,6 @@ cdef class SessionContext:
     cdef readonly object hand_over
     cdef readonly object permissions
     cdef readonly object claims
+    cdef readonly object departures
     cdef readonly object told_limits
     cdef readonly object told_reconnect

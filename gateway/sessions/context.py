@@ -17,6 +17,7 @@ from gateway.ports.audit import AuditLog
 from gateway.runtime.metrics import Counters
 from gateway.sessions.claims import Claims
 from gateway.sessions.cpu_queue import CpuQueue
+from gateway.sessions.departures import Departures
 from gateway.sessions.handoff import HandOver
 from gateway.sessions.permissions import Permissions
 from gateway.sessions.registry import Registry
@@ -38,9 +39,10 @@ class SessionContext:
     what AUTH_ACK tells, as JSON; `has_lists`: whether events are listed over HTTP."""
 
     __slots__ = (
-        "audit", "authenticator", "claims", "config", "counters", "cpu", "cpu_queue", "features", "hand_over",
-        "handlers", "has_lists", "hub", "limits", "node", "now_s", "overload", "permissions", "rate_limit",
-        "rates_told", "reads", "received", "registry", "told_limits", "told_reconnect", "wall_ms",
+        "audit", "authenticator", "claims", "config", "counters", "cpu", "cpu_queue", "departures",
+        "features", "hand_over", "handlers", "has_lists", "hub", "limits", "node", "now_s", "overload",
+        "permissions", "rate_limit", "rates_told", "reads", "received", "registry", "told_limits",
+        "told_reconnect", "wall_ms",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +84,7 @@ class SessionContext:
         self.received = counters.step_seconds["receive"]
         self.cpu_queue = CpuQueue()
         self.claims = Claims(registry, hub.bus)
+        self.departures = Departures(hub.now_s)
         self.tell(config)
 
     def tell(self, config: Config) -> None:

@@ -287,6 +287,7 @@ class Endpoint:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hub.follow, claims.TOPIC, self._shared.claims.heard)
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._shared.departures.run)
             nursery.start_soon(self._shared.permissions.run)
             nursery.start_soon(Renewal(self._shared).run)
 
@@ -347,4 +348,5 @@ class Endpoint:
                 if slices.over:
                     await slices.pause()
             await self._registry.emptied()
+            await self._shared.departures.over()
             await self._hub.idle()

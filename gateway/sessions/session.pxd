@@ -12,6 +12,7 @@ from gateway.sessions.context cimport SessionContext
 
 @cython.final
 cdef class Subscription:
+    cdef readonly object connection
     cdef readonly Room room
     cdef public object role
     cdef public object presence

@@ -50,14 +50,15 @@ EDITS = frozenset({"OP", "UNDO", "REDO"})
 
 
 class Subscription:
-    """One resource that a session looks at. `presence` is None while the session is invisible in it, and
-    `visible` says what its client wants, which may have to wait."""
+    """One resource that a session looks at, over its `connection`. `presence` is None while the session is
+    invisible in it, and `visible` says what its client wants, which may have to wait."""
 
-    __slots__ = ("presence", "role", "room", "visible")
+    __slots__ = ("connection", "presence", "role", "room", "visible")
 
-    def __init__(self, room: Room, role: Role) -> None:
+    def __init__(self, room: Room, role: Role, connection: Connection) -> None:
         self.room = room
         self.role = role
+        self.connection = connection
         self.presence: Presence | None = None
         self.visible = False
 
@@ -95,7 +96,7 @@ class ClientSession:
         self.extended = extended
         self.identity: Identity | None = None
         self.client_id: str | None = None
-        self.has_ended = False  # everything was left; its connection may still be on its way out
+        self.has_ended = False  # everything is left; its connection may still be on its way out
         self.subscriptions: dict[str, Subscription] = {}
         self.children: dict[str, Tell] = {}  # of calendars, by their id
         self.unacknowledged = 0
@@ -250,9 +251,8 @@ class ClientSession:
 
     def _leave_all(self) -> None:
         self.has_ended = self.account.has_left = True
-        for subscription in self.subscriptions.values():
-            self.leave(subscription)
-        self.subscriptions.clear()
+        subscriptions, self.subscriptions = self.subscriptions, {}
+        self.shared.departures.begin(self, subscriptions)
         for calendar, tell in self.children.items():
             self.shared.hub.children.unwatch(calendar, tell)
         self.children.clear()
@@ -480,8 +480,8 @@ class ClientSession:
         return subscription
 
     def appear(self, subscription: Subscription) -> None:
-        """Become visible in a resource, if it isn't so already."""
-        if subscription.presence is None:
+        """Become visible in a resource, if it isn't so already; who leaves doesn't."""
+        if subscription.presence is None and not self.has_ended:
             room = subscription.room
             client_id = self.client_id or self.id
             now_ms = room.wall_ms()
@@ -500,8 +500,7 @@ class ClientSession:
 
     def leave(self, subscription: Subscription) -> None:
         """End a subscription; the caller takes it out of `subscriptions`."""
-        if self._connection is not None:
-            subscription.room.remove(self._connection)
+        subscription.room.remove(subscription.connection)
         subscription.room.roster.turns.leave(self.id)
         self.vanish(subscription)
         self.shared.counters.subscriptions -= 1

@@ -98,7 +98,7 @@ async def submit(shared: SessionContext, editor: Editor, room: Room, message: by
     try:
         session.authenticated(editor.identity)
         session.client_id = editor.client_id  # without a claim: the client may be connected beside this
-        session.subscriptions[room.resource] = Subscription(room, editor.role)
+        session.subscriptions[room.resource] = Subscription(room, editor.role, answers)
         shared.counters.subscriptions += 1
         with room.kept():
             work = session.receive(message)

@@ -114,7 +114,7 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     slices = Slices(session.shared.now_s, turns())
     for item in resources:
         await slices.pause()
-        if session.connection is None:
+        if session.has_ended:
             return
         try:
             refusal = closed.get(_granted(session, item) or "")
@@ -197,19 +197,20 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
     with room.kept():
         await _recall(session, room)
         missing = await _missing(session, room, seen)
-        if session.connection is not None:
+        if not session.has_ended:
             _join(session, room, missing, visible)
 
 
 def _join(session: ClientSession, room: Room, missing: Mapping[str, Any], visible: bool) -> None:
     """Begin a subscription, or go on with one; nothing is waited for in between."""
     assert session.connection is not None
+    session.shared.departures.leave_first(session.known_identity().user_id, room.resource)
     # Some of it may have been revoked meanwhile.
     role = session.shared.permissions.granted(session.known_identity(), Resource(room.type, room.id))
     subscription = session.subscriptions.get(room.resource)
     is_new = subscription is None
     if subscription is None:
-        subscription = session.subscriptions[room.resource] = Subscription(room, role)
+        subscription = session.subscriptions[room.resource] = Subscription(room, role, session.connection)
         session.shared.counters.subscriptions += 1
     subscription.role = role
     _count_sync(session, missing)

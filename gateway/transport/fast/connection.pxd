@@ -13,7 +13,7 @@ cdef class FastConnection:
     cdef readonly str remote
     cdef readonly object handle
     cdef readonly int form
-    cdef public tuple groups
+    cdef readonly dict groups
     cdef public object due_s
     cdef object _fd
     cdef readonly TransportContext _shared

@@ -59,7 +59,7 @@ class FastConnection:
         self.remote = remote
         self.handle = shared.slots.add(fd, form)
         self.form = form  # how frames are encoded: 0 plain, else compressed with a window of 8 + form bits
-        self.groups: tuple[Group, ...] = ()
+        self.groups: dict[Group, None] = {}
         self.due_s: float | None = None
         self._fd = fd
         self._shared = shared
@@ -190,7 +190,7 @@ class FastConnection:
 
     def _close_socket(self) -> None:
         self._state = GONE
-        for group in self.groups:
+        for group in tuple(self.groups):
             group.discard(self)
         self._shared.forget(self, self._close_code)
         if self._backlog is not None:

@@ -28,14 +28,14 @@ class FastGroup:
     def add(self, connection: Connection) -> None:
         fast = cast(FastConnection, connection)
         if self not in fast.groups and fast.handle in self._shared.connections:
-            fast.groups += (self,)
+            fast.groups[self] = None
             self._members.add(fast.handle)
             self._forms[fast.form] = self._forms.get(fast.form, 0) + 1
 
     def discard(self, connection: Connection) -> None:
         fast = cast(FastConnection, connection)
         if self._members.discard(fast.handle):
-            fast.groups = tuple(group for group in fast.groups if group is not self)
+            del fast.groups[self]
             self._forms[fast.form] -= 1
             if not self._forms[fast.form]:
                 del self._forms[fast.form]
