@@ -27,9 +27,10 @@ DESCRIPTORS_RESERVED = 256
 
 # Only the youngest objects: what was sent lately is kept for minutes, and looking through it again took up to
 # 190 ms each 17,000 edits. `collect_young` and `collect_old` choose the moment for the rest. A batch of edits
-# makes some thousands of objects, and as many go elsewhere: only real growth should reach the threshold, of
-# about 15 ms.
-GC_THRESHOLDS = (50_000, 1 << 30, 1 << 30)
+# makes some thousands of objects, and as many go elsewhere: only real growth should reach the threshold. What
+# reached it is looked through once more, with the next as many, and is old then: half a microsecond each, so
+# no pause is longer than about 10 ms.
+GC_THRESHOLDS = (10_000, 0, 1 << 30)
 
 # A worker thread (the log) waits this long for the GIL of a busy loop; the interpreter's default is ten times
 # that, and makes a 1.4 ms commit take 5.9 ms.
@@ -47,8 +48,8 @@ COLLECT_AFTER_MAX_S = 900.0
 
 # So many new objects are looked through twice before they are old: what was in use the first time may be done
 # with the second time.
-YOUNG_INTERVAL_S = 0.5
-YOUNG_OBJECTS = 10_000
+YOUNG_INTERVAL_S = 0.1
+YOUNG_OBJECTS = 5_000
 # The interpreter takes what goes off what came. Where windows are full as many changes go as come, but two
 # objects of each that came are new: so changes are counted.
 YOUNG_CHANGES = 2_500

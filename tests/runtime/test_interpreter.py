@@ -161,6 +161,25 @@ async def test_changes_are_new_though_as_much_went(autojump_clock):
     assert await lives_s(Knot(), collecting) == 3 * interpreter.YOUNG_INTERVAL_S
 
 
+def test_of_what_comes_at_once_no_collection_looks_through_much():
+    looked_through: list[int] = []
+
+    def look(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            looked_through.append(sum(len(gc.get_objects(each)) for each in range(info["generation"] + 1)))
+
+    with interpreter.runtime(Counters()) as runtime:
+        runtime.started()
+        gc.callbacks.append(look)
+        try:
+            fresh = [[] for _ in range(20 * interpreter.GC_THRESHOLDS[0])]
+        finally:
+            gc.callbacks.remove(look)
+    assert len(fresh) > sum(looked_through) / 2, "each is looked through twice at most"
+    assert len(looked_through) >= 10
+    assert max(looked_through) < 2.2 * interpreter.GC_THRESHOLDS[0]
+
+
 async def lives_s(knot: Knot, collecting: Callable[..., Awaitable[None]], *arguments: object) -> float:
     """How long, on the mock clock, a cycle lives that nothing else refers to, beside such a task."""
     ended = trio.Event()
