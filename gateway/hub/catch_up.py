@@ -8,7 +8,7 @@ to where the window begins; where the log has none of them, the room isn't what 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -34,6 +34,10 @@ from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
+
+# A room takes so many changes that it missed in one go, or so many bytes of them.
+PORTION_CHANGES = 16
+PORTION_BYTES = 64 << 10
 
 Item = TypeVar("Item", Record, Entry)
 Read = Callable[[OpLog, str, int, int], AsyncGenerator[Item, None]]
@@ -83,6 +87,16 @@ def _contradict(records: Sequence[Record], room: Room) -> bool:
         return False
     known = zip(history.since(after), records[after + 1 - first :], strict=False)
     return any(kept.body != record.body for kept, record in known)
+
+
+def _portions(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Changes by portions, none of which holds the loop for long."""
+    first = size = 0
+    for end, record in enumerate(records, 1):
+        size += len(record.body)
+        if end - first == PORTION_CHANGES or size >= PORTION_BYTES or end == len(records):
+            yield records[first:end]
+            first, size = end, 0
 
 
 async def _continues(log: OpLog, room: Room) -> bool | None:
@@ -187,9 +201,22 @@ class CatchUp:
             return False
         if other:
             return await self._take_other_history(room)
-        if opened.records and room.receive(opened.records):
-            return True
+        if opened.records:
+            taken = await self._take(room, opened.records)
+            if taken is not False:
+                return bool(taken)
         return await self._receive_upto(room, head)  # the snapshot may be beyond the room's head
+
+    async def _take(self, room: Room, records: Sequence[Record]) -> bool | None:
+        """Have a room take changes, in portions; False: they don't follow what it has; None: try again."""
+        own = room.history
+        for portion in _portions(records):
+            if room.appending or room.history is not own:
+                return None
+            if not room.receive(portion):
+                return False
+            await trio.lowlevel.checkpoint()
+        return True
 
     async def _take_other_history(self, room: Room) -> bool:
         """Go over to the log's history, and bring back into it what only the room knows; False: try again."""
@@ -223,8 +250,8 @@ class CatchUp:
             return await self._take_state(room)
         if room.appending or room.history is not own:
             return False
-        continues = not _contradict(records, room) and room.receive(records)
-        return continues or await self._take_other_history(room)
+        taken = not _contradict(records, room) and await self._take(room, records)
+        return await self._take_other_history(room) if taken is False else bool(taken)
 
     async def _missing(self, room: Room, upto: int) -> Sequence[Record]:
         """The changes after a room's newest, and that one before them, where it is kept and can be read."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import orjson
 import pytest
 import trio
@@ -9,6 +11,7 @@ import trio
 from gateway import ot
 from gateway.config import Config
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal
+from gateway.hub.catch_up import PORTION_BYTES, PORTION_CHANGES
 from gateway.hub.retries import PAUSE_S
 from gateway.ports import Absent, Snapshot
 from tests.hub.parts import cluster, quiet
@@ -38,6 +41,51 @@ async def test_a_room_gets_what_it_missed(autojump_clock):
         await worker.hub.catch_up.now(room)
         assert room.document["title"] == "b"
         assert [payload["version"] for _, payload in reader.take()] == [2, 3]
+
+
+async def test_a_room_takes_what_it_missed_by_portions(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room = await behind(found, *map(str, range(100)))
+        nursery.start_soon(worker.hub.catch_up.now, room)
+        versions = await versions_upto(room, 101)
+        assert max(after - before for before, after in pairwise(versions)) <= 2 * PORTION_CHANGES
+
+
+async def test_of_large_changes_a_portion_has_few(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room = await behind(found, *(f"{number}{'x' * (PORTION_BYTES // 3)}" for number in range(12)))
+        nursery.start_soon(worker.hub.catch_up.now, room)
+        versions = await versions_upto(room, 13)
+        assert max(after - before for before, after in pairwise(versions)) <= 2 * 3
+
+
+async def test_an_edit_between_two_portions_is_committed_once(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room = await behind(found, *map(str, range(400)))
+        reader, author = room_reader(room), Author("ann")
+        nursery.start_soon(worker.hub.catch_up.now, room)
+        await versions_upto(room, 1 + PORTION_CHANGES)
+        worker.log.hold()
+        worker.submit(room, author, titled("mine"))
+        while not room.appending:
+            await trio.lowlevel.checkpoint()
+        version = room.version
+        assert version < 401
+        await trio.testing.wait_all_tasks_blocked()
+        assert room.version == version, "nothing is taken while an append is under way"
+        worker.log.go.set()
+        await quiet()
+        assert (author.versions, room.version) == ([402], 402)
+        assert [payload["version"] for _, payload in reader.take()] == list(range(2, 403))
+
+
+async def versions_upto(room, version):
+    """The versions that the room has after each step, until it has this one: between two, others do two."""
+    versions = [room.version]
+    while room.version < version:
+        await trio.lowlevel.checkpoint()
+        versions.append(room.version)
+    return versions
 
 
 async def test_a_snapshot_beyond_the_head_hides_no_change(autojump_clock):
