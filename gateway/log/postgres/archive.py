@@ -356,12 +356,11 @@ class PostgresArchive:
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         """As `OpLog.read`; what comes after a gap is read from there."""
-        rows = await self._rows(sql.RECORDS, (clean(resource), after, limit))
-        if rows and rows[0][0] > after + 1:  # the archive was added later, or old history went
-            trimmed = rows[0][0] - 1
+        asked = clean(resource), after, limit
+        trimmed, records = await self.run(lambda connection: _page(connection, *asked), "none")
+        if trimmed > after:  # the archive was added later, or old history went
             raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
-        followed = [row for version, row in enumerate(rows, after + 1) if row[0] == version]
-        return _records(resource, followed)
+        return records
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:
         """As `OpLog.snapshot`."""
@@ -405,6 +404,13 @@ class PostgresArchive:
             raise LogUnavailable(told, outcome) from error
         except psycopg.Error as error:
             raise ArchiveAway(f"the archive can't be reached: {_text(error)}", outcome) from error
+
+
+def _page(connection: Connection[Any], resource: str, after: int, limit: int) -> tuple[int, list[Record]]:
+    """Changes after a version up to a gap, and the version that the first of all follows on."""
+    rows = connection.execute(sql.RECORDS.encode(), (resource, after, limit)).fetchall()
+    followed = [row for version, row in enumerate(rows, after + 1) if row[0] == version]
+    return rows[0][0] - 1 if rows else after, _records(resource, followed)
 
 
 def _text(error: psycopg.Error) -> str:

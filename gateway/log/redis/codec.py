@@ -11,6 +11,7 @@ from gateway.redislink.keys import Keys, idle, keys_of, outbox, tag
 from gateway.redislink.library import Library
 from gateway.redislink.link import pack
 from gateway.redislink.shards import ORIGIN_BYTES, Call
+from gateway.runtime.timeslice import Slices
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
 from gateway.wire.checksum import CHANGE, damage, verified
@@ -128,6 +129,17 @@ def records_after(resource: str, payloads: Sequence[bytes], after: int) -> tuple
     if records and records[0].version <= after:
         records = [record for record in records if record.version > after]
     return records, nonce
+
+
+async def page_after(
+    resource: str, payloads: Sequence[bytes], after: int, limit: int, slices: Slices
+) -> list[Record]:
+    """The first of these records, unpacked in slices: a page has large ones."""
+    records: list[Record] = []
+    for payload in payloads:
+        records += records_after(resource, (payload,), after)[0]
+        await slices.pause()
+    return records[:limit]
 
 
 def submissions_since(lines: bytes, since: int, kept: int) -> list[Submitted]:

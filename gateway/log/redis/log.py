@@ -45,6 +45,7 @@ from gateway.redislink.link import Reply
 from gateway.redislink.memory import FULL_REPLY
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.clock import unix_ms
+from gateway.runtime.timeslice import Slices
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
 from gateway.wire.checksum import sealed, unsealed
@@ -392,8 +393,8 @@ class RedisLog:
                 return archived
             last = archived[-1].version  # what isn't archived yet is here
             return [*archived, *await self.read(resource, last, limit - len(archived))]
-        records, _ = codec.records_after(resource, reply[2], after)
-        return records[:limit]  # not noted as seen: a caller may read beyond what its room has
+        # Not noted as seen: a caller may read beyond what its room has.
+        return await codec.page_after(resource, reply[2], after, limit, Slices(trio.current_time))
 
     def _trimmed(self, resource: str, version: int) -> Archive:
         """The archive, which has what was trimmed."""

@@ -140,8 +140,7 @@ class RedisOutbox:
         reply = await self._shards.call(self._codec.query("read", resource, after, limit, 0, ""))
         if reply[0] == b"NONE" or after < int(reply[1]):
             return ()
-        records, _ = codec.records_after(resource, reply[2], after)
-        return records[:limit]
+        return await codec.page_after(resource, reply[2], after, limit, Slices(trio.current_time))
 
     async def done(self, marks: Mapping[int, Mark]) -> None:
         untold = await self._tell_archived(marks)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,6 +19,7 @@ from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.postgres.archive import MIGRATION_LOCK, PostgresArchive, migrate, migrations
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
 from gateway.wire.announcement import Announcement
+from gateway.wire.checksum import verified
 from tests.contracts.log_contract import ROOM, record
 from tests.servers import postgres_server, shared_postgres
 
@@ -71,6 +74,21 @@ async def test_what_is_stored_is_read_again_byte_for_byte() -> None:
         assert await opened.read(ROOM, 0, 100) == records
         assert await opened.read(ROOM, 2, 2) == records[2:4]
         assert await opened.open(ROOM) == Opening(1, Snapshot(0, b"null"), records)
+
+
+async def test_a_page_is_unpacked_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked_in: list[threading.Thread] = []
+
+    def noted(*arguments: Any) -> bytes:
+        unpacked_in.append(threading.current_thread())
+        return verified(*arguments)
+
+    monkeypatch.setattr("gateway.log.postgres.archive.verified", noted)
+    async with archive() as opened:
+        await opened.store(Transfer(changes=[change(*map(record, range(1, 17)))]))
+        assert len(await opened.read(ROOM, 0, 16)) == 16
+    assert len(unpacked_in) == 16
+    assert threading.main_thread() not in unpacked_in
 
 
 async def test_what_was_never_archived_is_none() -> None:
