@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from itertools import count
 
 from hiredis import ReplyError
 
@@ -17,11 +19,16 @@ TIMEOUT_S = 1.0
 
 
 class RedisRates:
-    """The port `RateStore`. A user's number is kept until his allowance is full again."""
+    """The port `RateStore`. A user's number is kept until his allowance is full again.
 
-    def __init__(self, shards: Shards, worker: str) -> None:
+    What is told again, for its answer was lost, is known by the number of its exchange: no two processes tell
+    under one name.
+    """
+
+    def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self._worker = worker
+        self._worker = os.urandom(8).hex()
+        self._exchanges = count(1)
         self._trouble = ""
         self._function = shards.library.function("spend")
 
@@ -33,10 +40,10 @@ class RedisRates:
     async def spend(self, spent: Mapping[str, Spent], burst_s: float) -> Mapping[str, RateLeft]:
         """See the port."""
         partitions = self._shards.config.partitions
-        calls = []
+        calls, teller = [], (self._worker, str(next(self._exchanges)))
         for user_id, (seconds, wanted_s) in spent.items():
             amounts = (f"{amount * 1000:.3f}" for amount in (burst_s, seconds, wanted_s))
-            words = (b"FCALL", self._function, b"1", rate(user_id, partitions), self._worker, *amounts)
+            words = (b"FCALL", self._function, b"1", rate(user_id, partitions), *teller, *amounts)
             calls.append(Call(partition_of(user_id, partitions), pack(words)))
         replies = await self._shards.calls(calls, timeout_s=TIMEOUT_S)
         answers = {user: reply[1] for user, reply in zip(spent, replies, strict=True) if not failed(reply)}

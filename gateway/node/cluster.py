@@ -92,7 +92,7 @@ class ClusterBackend:
         self.log = RedisLog(self._shards, config, self._archive)
         self.log.on_full = self._memory.refused
         self.leases = RedisPresence(self._shards, name)
-        self.rates = RedisRates(self._shards, name)
+        self.rates = RedisRates(self._shards)
         self.flags = RedisValues(self._shards, FLAGS_KEY)
         self.revocations = RedisValues(self._shards, REVOCATIONS_KEY)
         self.secrets = RedisSecrets(self._shards)

@@ -13,6 +13,7 @@ from gateway.bus.redis import RedisBus
 from gateway.config import Config
 from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import Inbox
+from tests.proxy import Proxy
 from tests.servers import shared_redis, shared_redis_cluster
 
 
@@ -30,6 +31,11 @@ def fresh(*flavours: str, cluster: bool = False, **values: Any) -> Config:
     servers = [shared_redis(flavour, number) for number, flavour in enumerate(flavours)]
     flush(*(server.port for server in servers))
     return settings(*(server.url for server in servers), **values)
+
+
+def proxied(proxy: Proxy) -> str:
+    """The URL of the server behind it."""
+    return f"redis://127.0.0.1:{proxy.port}"
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from gateway.redislink.link import Link, pack
 from gateway.redislink.shards import Call
 from tests.contracts.log_contract import batch, committed
 from tests.proxy import Proxy, tcp_proxy
-from tests.redis.parts import running, settings
+from tests.redis.parts import proxied, running, settings
 from tests.redis.writers import busy, judge
 from tests.servers import RedisServer, redis_server
 from tests.waiting import PATIENCE_S, until
@@ -29,10 +29,6 @@ RESOURCES = [f"event:{n}" for n in range(4)]
 
 def record(version: int, seq: int | None = None) -> Record:
     return Record(version, b"{}", "user", "client", seq, "digest", 1_790_000_000_000, None)
-
-
-def proxied(proxy: Proxy) -> str:
-    return f"redis://127.0.0.1:{proxy.port}"
 
 
 @asynccontextmanager

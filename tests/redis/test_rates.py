@@ -17,7 +17,8 @@ from gateway.redislink.link import pack
 from gateway.redislink.shards import Call
 from gateway.sessions import rates
 from gateway.sessions.rates import RateSharing
-from tests.redis.parts import fresh, running, settings
+from tests.proxy import tcp_proxy
+from tests.redis.parts import fresh, proxied, running, settings
 from tests.servers import RedisServer, redis_server
 from tests.waiting import PATIENCE_S, until
 
@@ -38,7 +39,7 @@ class Passing:
 async def test_what_two_workers_spend_adds_up_and_passes(cluster: bool) -> None:
     config, passing = fresh("any", cluster=cluster), Passing()
     async with running(config) as one, running(config) as two:
-        stores = [RedisRates(one, "one"), RedisRates(two, "two")]
+        stores = [RedisRates(one), RedisRates(two)]
         spent = {"ann": Spent(30.0), "bob \u00e9 {x}": Spent(0.25), "new": Spent(0.0)}
         first = await stores[0].spend(spent, 60)
         assert (first["ann"].full_in_s, first["bob \u00e9 {x}"].full_in_s) == (30, 0.25)
@@ -55,7 +56,7 @@ async def test_what_two_workers_spend_adds_up_and_passes(cluster: bool) -> None:
 
 async def test_what_is_wanted_is_granted_while_there_is_room() -> None:
     async with running(fresh("any")) as shards:
-        store, other, passing = RedisRates(shards, "one"), RedisRates(shards, "other"), Passing()
+        store, other, passing = RedisRates(shards), RedisRates(shards), Passing()
         granted = [
             (await each.spend({"ann": Spent(0.0, 4.0)}, 10))["ann"].granted_s
             for each in (store, other, store)
@@ -67,13 +68,37 @@ async def test_what_is_wanted_is_granted_while_there_is_room() -> None:
         assert [(await store.spend(large, 10))["bob"].granted_s for _ in range(2)] == [25.0, 0.0]
 
 
+@pytest.mark.parametrize("wanted_s", [0.0, 3.0])
+async def test_what_is_told_again_after_a_lost_answer_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, wanted_s: float
+) -> None:
+    monkeypatch.setattr(redis_rates, "TIMEOUT_S", PATIENCE_S)
+    with redis_server() as server:
+        async with tcp_proxy(server.port) as proxy, running(settings(proxied(proxy))) as shards:
+            store, passing = RedisRates(shards), Passing()
+            await store.spend({"ann": Spent(1.0)}, 10)
+            proxy.swallow_replies = True
+            found: dict[str, RateLeft] = {}
+            async with trio.open_nursery() as nursery:
+
+                async def tell() -> None:
+                    found.update(await store.spend({"ann": Spent(5.0, wanted_s)}, 10))
+
+                nursery.start_soon(tell)
+                await until(lambda: proxy.swallowed, "its answer is lost")
+                proxy.cut()
+                proxy.heal()
+            assert found["ann"].granted_s == wanted_s, "what was granted is told again"
+            assert passing.is_left(found["ann"], 6 + wanted_s)
+            assert passing.is_left((await store.spend({"ann": Spent(1.0)}, 10))["ann"], 7 + wanted_s)
+
+
 async def test_three_workers_give_one_user_one_burst() -> None:
     config = fresh("any")
     limiters = [RateLimiter(60, 10) for _ in range(3)]
     async with running(config) as shards, trio.open_nursery() as nursery:
-        for number, limiter in enumerate(limiters):
-            store = RedisRates(shards, f"worker-{number}")
-            nursery.start_soon(RateSharing(limiter, store, trio.current_time).run)
+        for limiter in limiters:
+            nursery.start_soon(RateSharing(limiter, RedisRates(shards), trio.current_time).run)
         await trio.sleep(0.02)
         began_s, allowed = trio.current_time(), 0
         while (elapsed_s := trio.current_time() - began_s) < 2:
@@ -93,7 +118,7 @@ async def test_without_redis_each_worker_limits_for_itself_until_it_is_back(
             running(settings(server.url, command_timeout_s=0.3)) as shards,
             trio.open_nursery() as nursery,
         ):
-            store, limiter = RedisRates(shards, "one"), RateLimiter(60, 10)
+            store, limiter = RedisRates(shards), RateLimiter(60, 10)
             nursery.start_soon(RateSharing(limiter, store, trio.current_time).run)
             await trio.sleep(0.02)
             assert limiter.take("ann", trio.current_time()) == 0
@@ -116,7 +141,7 @@ async def test_an_error_of_all_servers_is_told_and_each_worker_limits_for_itself
 ) -> None:
     with redis_server() as server:
         async with running(settings(server.url)) as shards, trio.open_nursery() as nursery:
-            store, limiter = RedisRates(shards, "one"), RateLimiter(60, 10)
+            store, limiter = RedisRates(shards), RateLimiter(60, 10)
             await shards.call(Call(0, pack(("ACL", "SETUSER", "default", "-fcall"))))
             with pytest.raises(LogUnavailable, match="NOPERM") as raised:
                 await store.spend({"ann": Spent(1.0)}, 10)
@@ -138,9 +163,9 @@ async def test_an_error_of_one_server_leaves_the_users_of_the_other_shared(
     refused, here = one_at_each_of_two()
     with redis_server() as one, redis_server() as two:
         async with running(settings(one.url, two.url)) as shards, trio.open_nursery() as nursery:
-            limiter, other = RateLimiter(1, 10), RedisRates(shards, "other")
+            limiter, other = RateLimiter(1, 10), RedisRates(shards)
             await shards.call(Call(partition_of(refused, 256), pack(("ACL", "SETUSER", "default", "-fcall"))))
-            sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
+            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
             nursery.start_soon(sharing.run)
             taker = Taker(limiter, sharing)
             await trio.sleep(0.02)
@@ -193,8 +218,8 @@ async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_oth
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, command_timeout_s=0.3)
         async with running(config) as shards, trio.open_nursery() as nursery:
-            limiter, other = RateLimiter(1, 10), RedisRates(shards, "other")
-            sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
+            limiter, other = RateLimiter(1, 10), RedisRates(shards)
+            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
             nursery.start_soon(sharing.run)
             taker = Taker(limiter, sharing)
             await trio.sleep(0.02)
@@ -235,7 +260,7 @@ async def test_who_kept_within_his_rate_while_his_server_was_away_is_not_limited
         config = settings(one.url, two.url, command_timeout_s=0.3)
         async with running(config) as shards, trio.open_nursery() as nursery:
             limiter = RateLimiter(1200, 10)
-            sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
+            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
             nursery.start_soon(sharing.run)
             taker = Taker(limiter, sharing)
             await trio.sleep(0.02)
@@ -264,7 +289,7 @@ async def test_nobody_waits_for_a_server_that_hangs_once_it_is_known(monkeypatch
         config = settings(one.url, two.url, command_timeout_s=PATIENCE_S * 2)
         async with running(config) as shards, trio.open_nursery() as nursery:
             limiter = RateLimiter(60, 40)
-            sharing = RateSharing(limiter, RedisRates(shards, "one"), trio.current_time)
+            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
             nursery.start_soon(sharing.run)
             taker = Taker(limiter, sharing)
             await trio.sleep(0.02)
