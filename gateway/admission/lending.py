@@ -82,20 +82,23 @@ class Lending:
         return self._untold_s.get(user_id, 0.0)
 
     def spent(self) -> dict[str, Spent]:
-        """What users spent since the last time, and want; `learn` or `retell` follows.
+        """What users spent since the last time, and want. Until `learn` or `retell` is told of them they are
+        left out.
 
-        Those who are alone are left out: what is told to a server that hangs is counted when it goes on.
+        So are those who are alone: what is told to a server that hangs is counted when it goes on.
         """
-        wanted_s, self._wanted_s = self._wanted_s, {}
-        told = [user for user in self._untold_s if user not in self._alone]
-        self._telling_s = dict.fromkeys(wanted_s, 0.0) | {user: self._untold_s.pop(user) for user in told}
-        return {user: Spent(spent_s, wanted_s.get(user, 0.0)) for user, spent_s in self._telling_s.items()}
+        due = (self._untold_s.keys() | self._wanted_s.keys()) - self._telling_s.keys() - self._alone.keys()
+        found = {
+            user_id: Spent(self._untold_s.pop(user_id, 0.0), self._wanted_s.pop(user_id, 0.0))
+            for user_id in due
+        }
+        self._telling_s.update({user_id: spent.seconds for user_id, spent in found.items()})
+        return found
 
-    def retell(self) -> None:
-        """What `spent` gave reached nobody: it's told with the next."""
-        for user_id, seconds in self._telling_s.items():
-            self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + seconds
-        self._telling_s = {}
+    def retell(self, user_ids: Iterable[str]) -> None:
+        """What `spent` gave of these reached nobody: it's told with the next."""
+        for user_id in user_ids:
+            self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + self._telling_s.pop(user_id)
 
     @property
     def alone(self) -> Collection[str]:
@@ -115,14 +118,18 @@ class Lending:
         self._untold_s[user_id] = max(0.0, self._untold_s.get(user_id, 0.0) - passed_s)
         self._alone[user_id] = now_s
 
-    def learn(self, found: Mapping[str, RateLeft], now_s: float, interval_s: float, burst_s: float) -> None:
-        """What is left to users, by what was spent everywhere. The others are alone: what was told of them
-        may have been counted, and isn't told again."""
-        for user_id in self._telling_s.keys() - found.keys():
+    def leave(self, user_ids: Iterable[str], now_s: float) -> None:
+        """Nobody answered of these: they are alone. What was told of them may have been counted, and isn't
+        told again."""
+        for user_id in user_ids:
             self._alone[user_id] = now_s
+            self._telling_s.pop(user_id, None)
             self._wanted_s.pop(user_id, None)
-        self._telling_s = {}
+
+    def learn(self, found: Mapping[str, RateLeft], now_s: float, interval_s: float, burst_s: float) -> None:
+        """What is left to users, by what was spent everywhere."""
         for user_id, (full_in_s, others, granted_s) in found.items():
+            self._telling_s.pop(user_id, None)
             part_s = (burst_s - full_in_s) / max(LEASE_PARTS, others + 1)
             is_scarce = others > 0 and part_s < interval_s
             self._leases[user_id] = _Lease(max(part_s, interval_s), is_scarce, now_s)

@@ -113,13 +113,8 @@ class RateLimiter:
         return self._burst_s
 
     def spent(self) -> dict[str, Spent]:
-        """What users spent here since the last time, and want; `learn` or `retell` follows."""
+        """What users spent here since the last time, and want; see `Lending.spent` for what follows."""
         return self.lending.spent() if self.lending is not None else {}
-
-    def retell(self) -> None:
-        """What `spent` gave reached nobody: it's told with the next."""
-        if self.lending is not None:
-            self.lending.retell()
 
     def learn(self, found: Mapping[str, RateLeft], now_s: float) -> None:
         """What is left to users, by what was spent everywhere."""

@@ -37,6 +37,10 @@ class RedisRates:
         """See the port."""
         return self._trouble
 
+    def part(self, user_id: str) -> int:
+        """See the port."""
+        return self._shards.lane(partition_of(user_id, self._shards.config.partitions))
+
     async def spend(self, spent: Mapping[str, Spent], burst_s: float) -> Mapping[str, RateLeft]:
         """See the port."""
         partitions = self._shards.config.partitions

@@ -170,6 +170,10 @@ class RateStore(Protocol):
         """Why users were left out the last time that some were, for people."""
         ...
 
+    def part(self, user_id: str) -> int:
+        """The part of the store that knows him: who is told to one part needn't wait for another."""
+        ...
+
     async def spend(self, spent: Mapping[str, Spent], burst_s: float) -> Mapping[str, RateLeft]:
         """Add what users spent; what is wanted is granted, and spent, where `burst_s` has room for it.
 

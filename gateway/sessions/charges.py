@@ -25,7 +25,7 @@ async def wait_of_edit(shared: SessionContext, user_id: str, cost: float) -> int
         wait_ms = shared.rate_limit.take(user_id, shared.now_s(), cost)
         if wait_ms != ASK:
             return wait_ms
-        await shared.rates_told()
+        await shared.rates_told(user_id)
     return UNANSWERED_MS
 
 

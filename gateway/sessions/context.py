@@ -30,11 +30,16 @@ Work = Coroutine[Any, Any, None]
 Handler = Callable[["ClientSession", Message, bytes], Work | None]
 
 
+async def _nobody_else(user_id: str) -> None:
+    """A lone worker has nobody to ask."""
+    await trio.lowlevel.checkpoint()
+
+
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `features` the flags in force,
     `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and in `cpu_queue` wait
     those who are over their share of CPU; `rates_told` returns when other workers were asked what is left
-    of users' rates; `received` times what an OP takes until its room has it; `limits` are the settings',
+    of a user's rate; `received` times what an OP takes until its room has it; `limits` are the settings',
     which change in place (`Section.take`), and `now_s`, `wall_ms` the hub's; `told_limits`, `told_reconnect`:
     what AUTH_ACK tells, as JSON; `has_lists`: whether events are listed over HTTP."""
 
@@ -63,7 +68,7 @@ class SessionContext:
     ) -> None:
         self.audit: AuditLog | None = None
         self.has_lists = False
-        self.rates_told: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        self.rates_told: Callable[[str], Awaitable[None]] = _nobody_else
         self.node = node
         self.config = config
         self.limits = config.limits

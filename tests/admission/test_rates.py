@@ -320,6 +320,8 @@ def test_what_is_spent_during_an_exchange_is_not_lost() -> None:
     assert limiter.take("ann", 0) == 0
     assert limiter.spent() == {"ann": (pytest.approx(0.6), 0)}
     assert limiter.take("ann", 0.1) == 0
+    assert limiter.take("bob", 0.1) == 0
+    assert list(limiter.spent()) == ["bob"], "ann is told of once at a time"
     limiter.learn({"ann": RateLeft(5.4)}, 0.2)  # eight of ten were spent elsewhere
     assert limiter.take("ann", 0.2) > 0
     assert limiter.spent() == {"ann": (pytest.approx(0.6), 0)}
@@ -330,7 +332,8 @@ def test_what_reached_nobody_is_told_again() -> None:
     limiter.take("ann", 0)
     limiter.spent()
     limiter.take("ann", 0)
-    limiter.retell()
+    assert limiter.lending is not None
+    limiter.lending.retell(["ann"])
     assert limiter.spent() == {"ann": (pytest.approx(1.2), 0)}
 
 
@@ -339,8 +342,8 @@ def test_what_may_have_been_counted_is_not_told_again() -> None:
     limiter.take("ann", 0)
     limiter.spent()
     limiter.take("ann", 0)
-    limiter.learn({}, 0)
     assert limiter.lending is not None
+    limiter.lending.leave(["ann"], 0)
     assert list(limiter.lending.alone) == ["ann"]
     assert limiter.spent() == {}  # a server that hangs would count it when it goes on
     limiter.lending.rejoin(["ann"], 0)
@@ -351,9 +354,9 @@ def test_the_time_pays_off_what_was_spent_while_nobody_answered() -> None:
     limiter, store = shared(1)[0], Store()
     limiter.take("ann", 0)
     limiter.spent()
-    limiter.learn({}, 0)
-    assert [limiter.take("ann", number * 0.7) for number in range(1000)] == [0] * 1000
     assert limiter.lending is not None
+    limiter.lending.leave(["ann"], 0)
+    assert [limiter.take("ann", number * 0.7) for number in range(1000)] == [0] * 1000
     limiter.lending.rejoin(["ann"], 699.5)
     store.exchange(limiter, 699.6)
     assert [limiter.take("ann", 700) for _ in range(3)] == [0, 0, ASK]
@@ -395,8 +398,8 @@ def test_a_grant_that_nobody_uses_is_forgotten() -> None:
     limiter.learn({"ann": RateLeft(5.4, 2, 0.6)}, 0)
     assert limiter.take("ann", 0.1) == 0
     assert limiter.take("ann", 0.1) == ASK  # used up, and scarce
-    limiter.learn({"ann": RateLeft(5.4, 2, 0.6)}, 0.2)
     limiter.spent()
+    limiter.learn({"ann": RateLeft(5.4, 2, 0.6)}, 0.2)
     assert limiter.take("ann", 5.3) == 0
     assert limiter.spent() == {"ann": (pytest.approx(0.6), 0)}  # counted now: it is none of the grant
     limiter.learn({"eve": RateLeft(0.0)}, 6)

@@ -172,7 +172,7 @@ async def test_an_error_of_one_server_leaves_the_users_of_the_other_shared(
             assert await taker.taken(refused)  # told alone: nobody answers
             await trio.sleep(0.2)
             assert await taker.taken(here)
-            await sharing.told()
+            await taker.told(here)
             assert (await other.spend({here: Spent(0.0)}, 600))[here].others == 1
             nursery.cancel_scope.cancel()
 
@@ -184,11 +184,16 @@ class Taker:
         self._limiter = limiter
         self._sharing = sharing
 
-    async def taken(self, user_id: str) -> bool:
+    async def taken(self, user_id: str, cost: float = 1.0) -> bool:
         """Whether an edit of this user is allowed."""
-        while (wait_ms := self._limiter.take(user_id, trio.current_time())) == ASK:
-            await self._sharing.told()
+        while (wait_ms := self._limiter.take(user_id, trio.current_time(), cost)) == ASK:
+            await self._sharing.told(user_id)
         return wait_ms == 0
+
+    async def told(self, user_id: str) -> None:
+        """Have others told of a user whom they answer of, and who edits nothing now."""
+        self._limiter.take(user_id, trio.current_time(), 0.0)
+        await self._sharing.told(user_id)
 
 
 def one_at_each_of_two() -> tuple[str, str]:
@@ -229,7 +234,7 @@ async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_oth
             assert [await taker.taken(gone) for _ in range(10)] == [True] * 9 + [False]
             assert await taker.taken(here)
             for _ in range(4):
-                await sharing.told()
+                await taker.told(here)
             left = (await other.spend({here: Spent(0.0)}, 600))[here]
             assert passing.is_left(left, 180), "it was told once"
             assert left.others == 1
@@ -245,7 +250,7 @@ async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_oth
 
             await until(is_told, "what was spent meanwhile is told")
             for _ in range(4):
-                await sharing.told()
+                await taker.told(gone)
             assert await told_s() <= 600, "it is counted once"
             nursery.cancel_scope.cancel()
 
@@ -295,10 +300,59 @@ async def test_nobody_waits_for_a_server_that_hangs_once_it_is_known(monkeypatch
             await trio.sleep(0.02)
             await ends(two, "pause")
             assert await taker.taken(gone)
-            await sharing.told()
+            await sharing.told(gone)
             monkeypatch.setattr(redis_rates, "TIMEOUT_S", PATIENCE_S * 2)
             with trio.fail_after(PATIENCE_S):
                 assert [await taker.taken(user) for user in (gone, here) * 20] == [True] * 40
-                await sharing.told()
+                await taker.told(here)
             await is_back(two, "pause")
+            nursery.cancel_scope.cancel()
+
+
+async def test_nobody_waits_for_a_server_that_hangs_of_which_a_new_user_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_rates, "TIMEOUT_S", PATIENCE_S * 2)
+    here, gone = one_at_each_of_two()
+    with redis_server() as one, redis_server() as two:
+        config = settings(one.url, two.url, command_timeout_s=PATIENCE_S * 2)
+        async with running(config) as shards, trio.open_nursery() as nursery:
+            limiter = RateLimiter(60, 40)
+            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
+            nursery.start_soon(sharing.run)
+            taker = Taker(limiter, sharing)
+            await trio.sleep(0.02)
+            await ends(two, "pause")
+            assert await taker.taken(gone)
+            with trio.fail_after(PATIENCE_S):
+                assert [await taker.taken(here) for _ in range(40)] == [True] * 40
+            nursery.start_soon(taker.taken, gone, 30.0)
+            await until(lambda: limiter.take(gone, trio.current_time(), 30.0) == ASK)
+            await is_back(two, "pause")
+            with trio.fail_after(PATIENCE_S):
+                assert await taker.taken(gone)
+            nursery.cancel_scope.cancel()
+
+
+async def test_after_an_outage_nobody_is_said_to_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with redis_server() as server:
+        config = settings(server.url, command_timeout_s=0.3)
+        async with running(config) as shards, trio.open_nursery() as nursery:
+            limiter = RateLimiter(60, 10)
+            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
+            nursery.start_soon(sharing.run)
+            taker = Taker(limiter, sharing)
+            await trio.sleep(rates.RETRY_PAUSE_S / 2)
+            await ends(server, "pause")
+            assert await taker.taken("ann")  # on its way when the server hangs
+            await until(lambda: "rates are limited by each worker for itself: Redis" in caplog.text)
+            await trio.sleep(rates.RETRY_PAUSE_S * 3 / 4)
+            await is_back(server, "pause")
+
+            async def is_over() -> bool:
+                await taker.taken("bob")
+                return "rates are limited by each worker for itself no longer" in caplog.text
+
+            await until(is_over)
+            assert "some users' can't be told" not in caplog.text
             nursery.cancel_scope.cancel()
