@@ -78,6 +78,7 @@ METRICS = ("delivery", "ack", "presence", "lag")
 cdef enum:
     EVENTS_MAX = 256
     VERSIONS_AHEAD_MAX = 1 << 22
+    VERSION_BITS = 40         # no version has more
     FAULTS_MAX = 10000
     KINDS_MAX = 16
     PLAYED_MAX = 1024
@@ -110,6 +111,11 @@ cdef inline int64_t now_ns() noexcept nogil:
     cdef timespec value
     clock_gettime(CLOCK_MONOTONIC, &value)
     return value.tv_sec * 1000000000 + value.tv_nsec
+
+
+cdef inline int64_t count_of(int64_t number) noexcept nogil:
+    """A version, or a number like one, as it was read; -1 where it is none."""
+    return number if 0 <= number <= <int64_t>1 << VERSION_BITS else -1
 
 
 cdef bytes deflated(bytes payload):
@@ -472,7 +478,9 @@ cdef class _Sockets(_Judge):
         if not scan_message(data, size, &scan):
             self.fault(MALFORMED, slot, user, -1)
             return 0
-        if scan.kind == KIND_BROADCAST:
+        if (scan.kind == KIND_BROADCAST or scan.kind == KIND_ACK) and count_of(scan.version) < 0:
+            self.fault(MALFORMED, slot, user, -1)
+        elif scan.kind == KIND_BROADCAST:
             if scan.part <= 1:  # the other parts of a plain client's change come with the first
                 self.deliveries += 1
                 self.advance(slot, user, scan.version)
@@ -488,7 +496,7 @@ cdef class _Sockets(_Judge):
                 self.keep(user, data, size, landed)
         elif scan.kind == KIND_PRESENCE or scan.kind == KIND_MOVED:
             self.presences += 1
-            if scan.kind == KIND_MOVED and scan.position >= 0:
+            if scan.kind == KIND_MOVED and count_of(scan.position) >= 0:
                 self.moved(user, PyBytes_FromStringAndSize(scan.session, scan.session_size), scan.position, now)
         else:
             self.other(slot, user, &scan, PyBytes_FromStringAndSize(data, size), now)
@@ -515,10 +523,10 @@ cdef class _Sockets(_Judge):
     cdef int other(self, Py_ssize_t slot, _User user, Scan *scan, bytes payload, int64_t now) except -1:
         cdef int64_t before = user.version
         if scan.kind == KIND_SUBSCRIBED:
-            user.version = scan.version
+            user.version = count_of(scan.version)
             user.moved, user.joined_ns = {}, now
         elif scan.kind == KIND_SYNC:
-            user.version = scan.current_version
+            user.version = count_of(scan.current_version)
         if user.spool is not None and scan.kind != KIND_OTHER:
             self.keep(user, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), None)
         self.events.append((slot, MESSAGE, (payload, before), now))

@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memcpy
 cdef enum:
     DEPTH_MAX = 32
     DIGITS_MAX = 17
+    AHEAD_MAX = 1 << 24
 
 cdef enum Kind:
     KIND_NONE
@@ -268,7 +269,7 @@ def replay(list spool not None, Py_ssize_t at, dict document not None, int64_t v
             break
         document[member] = change.value.start[:change.value.end - change.value.start].decode("ascii")
         version += 1
-        if message.kind == KIND_BROADCAST and version > known:
+        if message.kind == KIND_BROADCAST and 0 < version - known <= AHEAD_MAX:
             while known < version - 1:
                 digests.append(0)
                 known += 1

@@ -7,7 +7,6 @@ changes only, so a `GatewayAuditor` asks for them during the run already.
 from __future__ import annotations
 
 import http.client
-import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -28,6 +27,7 @@ from loadtest.client import (
     in_parts,
     patiently,
 )
+from loadtest.forms import is_page, parsed
 from loadtest.users import Target
 
 PAGE = 1000
@@ -66,7 +66,10 @@ def _page(connection: http.client.HTTPConnection, token: str, path: str) -> Any:
         connection.close()
         raise Refused(f"{path}: {error!r}") from None
     if answer.status == 200:
-        return json.loads(body)
+        page = parsed(body)
+        if is_page(page):
+            return page
+        raise ClientError(f"{path}: it is no page of a history: {body[:120].decode(errors='replace')}")
     said = f"{path}: HTTP {answer.status} {body[:120].decode(errors='replace')}"
     if answer.status in NOT_NOW:
         connection.close()  # the next request opens it again: nobody keeps one for somebody who waits

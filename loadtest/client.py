@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-import orjson
 import trio
 from trio_websocket import (
     ConnectionClosed,
@@ -22,6 +21,7 @@ from trio_websocket import (
 
 from loadtest import content
 from loadtest.errors import words
+from loadtest.forms import is_whole, parsed
 
 Result = TypeVar("Result")
 MESSAGE_BYTES_MAX = 1 << 26
@@ -104,13 +104,16 @@ class Client:
 
     async def _answer(self, answer: str, ident: str, resource_id: str | None) -> dict[str, Any]:
         while True:
-            message = orjson.loads(await self._socket.get_message())
-            body: dict[str, Any] = message["payload"]
+            said = await self._socket.get_message()
+            message = parsed(said)
+            if not is_whole(message):
+                raise ClientError(f"a message that can't be read: {said[:80]!r}")
+            body: dict[str, Any] = message.get("payload") or {}
             if message["type"] == "ERROR" and body.get("ref") in (ident, None):
-                said = f"{body.get('code')}: {body.get('message')}"
+                why = f"{body.get('code')}: {body.get('message')}"
                 if body.get("retry_after_ms") is None:
-                    raise ClientError(said)
-                raise Refused(said, body["retry_after_ms"] / 1000)
+                    raise ClientError(why)
+                raise Refused(why, body["retry_after_ms"] / 1000)
             same = resource_id is None or body.get("resource_id") == resource_id
             if message["type"] == answer and same and body.get("id", ident) == ident:
                 return body

@@ -175,7 +175,7 @@ def _check_history(evidence: Evidence, findings: Findings) -> dict[int, Mapping[
             findings.add("duplicates", f"{evidence.resource_id}: version {version} is in the history twice")
         by_version[version] = change
         if change.get("seq") is not None:
-            key = change["client_id"], change["seq"]
+            key = str(change.get("client_id")), change["seq"]
             if key in seen:
                 findings.add(
                     "duplicates",
@@ -209,7 +209,7 @@ def _check_acknowledged(
                 f"{what} was acknowledged as version {ack.version}, which the history doesn't have "
                 "(acknowledged too early, or forgotten)",
             )
-        elif change["client_id"] != ack.client_id or change.get("seq", ack.number) != ack.number:
+        elif change.get("client_id") != ack.client_id or change.get("seq", ack.number) != ack.number:
             findings.add(
                 "lost_acknowledged",
                 f"{what} was acknowledged as version {ack.version}, which is another's in the history "

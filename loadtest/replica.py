@@ -15,8 +15,10 @@ from typing import Any
 import orjson
 
 from gateway.runtime import speedups
+from loadtest.forms import is_whole, parsed
 
 REPLAY = speedups.load("replay")
+DIGESTS_AHEAD_MAX = 1 << 24  # versions that may be skipped at once
 Operation = dict[str, Any]
 TAKING_BACK = (b'{"type":"UNDO"', b'{"type":"REDO"')  # how such a submission begins
 Own = tuple[int, bytes] | None  # (number, the submission) that an acknowledgement answers
@@ -317,7 +319,10 @@ class Replica:
         return at
 
     def _take(self, payload: bytes, own: Own) -> None:
-        message = orjson.loads(payload)
+        message = parsed(payload)
+        if not is_whole(message):
+            self.problem = self.problem or f"a message that can't be read: {payload[:80]!r}"
+            return
         kind, body = message["type"], message["payload"]
         try:
             if kind == "OP_BROADCAST":
@@ -342,8 +347,8 @@ class Replica:
         self.parts = operations if number < count else []
         if number < count:
             return
-        if version > len(self.digests):
-            self.digests.extend([0] * (version - 1 - len(self.digests)))
+        if 0 < version - len(self.digests) <= DIGESTS_AHEAD_MAX:
+            self.digests.frombytes(bytes(self.digests.itemsize * (version - 1 - len(self.digests))))
             self.digests.append(digest(operations))
         if self.undo is not None and body.get("client_id") == self.client_id:
             self.undo.certain = False  # an own change whose acknowledgement was lost

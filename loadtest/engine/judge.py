@@ -13,6 +13,7 @@ METRICS = ("delivery", "ack", "presence", "lag")
 
 FAULTS_MAX = 10_000
 VERSIONS_AHEAD_MAX = 1 << 22
+VERSION_MAX = 1 << 40  # what is above it is no version
 SKIPPED_MAX = 1000
 
 Event = tuple[int, int, Any, int]

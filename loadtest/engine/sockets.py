@@ -17,6 +17,7 @@ from loadtest.engine.judge import (
     MESSAGE,
     OPENED,
     REJECTED,
+    VERSION_MAX,
     Client,
     Event,
     Judge,
@@ -34,6 +35,26 @@ from loadtest.engine.wire import (
 
 EVENTS_MAX = 256
 RECEIVE_BYTES = 1 << 18
+DIGITS_MAX = 17
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(body: dict[str, Any], name: str) -> int:
+    """A version, or a number like one; -1 where there is none."""
+    value: object = body.get(name)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= VERSION_MAX:
+        return value
+    return -1
+
+
+def _part(body: dict[str, Any]) -> int:
+    """Which part of a change it is."""
+    part = body.get("part")
+    first = part[0] if isinstance(part, list) and part else 1
+    return first if isinstance(first, int) else 1
 
 
 class Sockets(Judge):
@@ -266,24 +287,24 @@ class Sockets(Judge):
             return
         try:
             message = orjson.loads(payload)
-            kind, body = message["type"], message["payload"]
-        except (ValueError, KeyError, TypeError):
+            kind, body = str(message["type"]), _table(message.get("payload"))
+        except (AttributeError, ValueError, KeyError, TypeError):
             self._fault(MALFORMED, slot, user, -1)
             return
-        if kind == "OP_BROADCAST":
-            if (
-                body.get("part", (1,))[0] <= 1
-            ):  # the other parts of a plain client's change come with the first
-                self.deliver(slot, body.get("version", -1), now)
+        if kind in ("OP_BROADCAST", "OP_ACK") and _count(body, "version") < 0:
+            self._fault(MALFORMED, slot, user, -1)
+        elif kind == "OP_BROADCAST":
+            if _part(body) <= 1:  # the other parts of a plain client's change come with the first
+                self.deliver(slot, body["version"], now)
             self._keep(user, payload, None)
         elif kind == "OP_ACK":
             self.acks += 1
             self._acknowledgement(slot, user, payload, body, now)
         elif kind.startswith("PRESENCE_"):
             self.presences += 1
-            position = (body.get("cursor") or {}).get("position", -1)
+            position = _count(_table(body.get("cursor")), "position")
             if kind == "PRESENCE_UPDATE" and position >= 0:
-                self._moved(user, body.get("session_id", ""), position, now)
+                self._moved(user, str(body.get("session_id", "")), position, now)
         else:
             self._other(slot, user, kind, body, payload, now)
 
@@ -297,10 +318,10 @@ class Sockets(Judge):
     def _acknowledgement(
         self, slot: int, user: Client, payload: bytes, body: dict[str, Any], now: int
     ) -> None:
-        version, ident = body.get("version", -1), body.get("id") or ""
+        version, ident = body["version"], str(body.get("id") or "")
         if not body.get("duplicate"):
             self._advance(slot, user, version)
-        number = int(ident) if ident.isdigit() else -1
+        number = int(ident) if ident.isascii() and ident.isdigit() and len(ident) <= DIGITS_MAX else -1
         self._keep(user, payload, self.acknowledge(slot, number, version, now))
 
     def _other(
@@ -308,10 +329,10 @@ class Sockets(Judge):
     ) -> None:
         before = user.version
         if kind == "SUBSCRIBE_ACK":
-            user.version = body.get("version", -1)
+            user.version = _count(body, "version")
             user.moved, user.joined_ns = {}, now
         elif kind == "SYNC_RESPONSE":
-            user.version = body.get("current_version", -1)
+            user.version = _count(body, "current_version")
         if kind in ("SUBSCRIBE_ACK", "SYNC_RESPONSE"):
             self._keep(user, payload, None)
         self._events.append((slot, MESSAGE, (payload, before), now))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from loadtest import content
 from loadtest.audit import GatewayAuditor
 from loadtest.client import connect, in_parts
 from loadtest.engine import Engine
 from loadtest.evidence import Evidence, Findings
-from loadtest.protocols.port import Protocol
+from loadtest.forms import is_whole, number_of, parsed
+from loadtest.protocols.port import Protocol, Unreadable
 from loadtest.replica import Replica
 from loadtest.users import Target, User, handshake
 
@@ -57,8 +56,10 @@ class Collab(Protocol):
         crowd.engine.send(user.slot, content.message("SUBSCRIBE", SUBSCRIBE_ID, payload))
 
     def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
-        message = orjson.loads(payload)
-        kind, body = message["type"], message.get("payload") or {}
+        message = parsed(payload)
+        if not is_whole(message):
+            raise Unreadable
+        kind, body = message["type"], message.get("payload")
         if kind == "SUBSCRIBE_ACK":
             self._subscribed(crowd, user, body, before, now)
         elif kind == "AUTH_ACK":
@@ -68,12 +69,12 @@ class Collab(Protocol):
         elif kind == "ERROR":
             self._error(crowd, user, body, now)
         elif kind == "GOAWAY":
-            crowd.go_away(user, float(body.get("reconnect_after_ms", 0)), now)
+            crowd.go_away(user, float(body.get("reconnect_after_ms") or 0), now)
 
     def _subscribed(self, crowd: Crowd, user: User, body: dict[str, Any], before: int, now: int) -> None:
         again = user.subscribed
-        if again and body.get("epoch") == user.epoch and body.get("version", 0) < before:
-            crowd.backwards(user, before, body.get("version", 0))
+        if again and body.get("epoch") == user.epoch and body["version"] < before:
+            crowd.backwards(user, before, body["version"])
         if "changes" in body:
             self._check_missed(crowd, user, body, before)
         user.epoch = body.get("epoch")
@@ -84,10 +85,12 @@ class Collab(Protocol):
         """Who comes back gets each change that it missed once, in order."""
         came = [change["version"] for change in body["changes"]]
         wanted = range(before + 1, body["version"] + 1)
-        if came == list(wanted):
+        if len(came) == len(wanted) and came == list(wanted):
             return
-        if lacking := set(wanted).difference(came):
-            fault, what = "gaps", f"not version {min(lacking)}"
+        told = set(came)
+        lacking = next((version for version in wanted if version not in told), None)
+        if lacking is not None:
+            fault, what = "gaps", f"not version {lacking}"
         else:
             fault, what = ("reordered" if len(came) == len(wanted) else "duplicates"), f"versions {came[:9]}"
         crowd.accuse(
@@ -97,24 +100,23 @@ class Collab(Protocol):
     def _synced(self, crowd: Crowd, user: User, body: dict[str, Any], before: int, now: int) -> None:
         """The state in place of what was queued for a slow reader, with the acknowledgements among it."""
         crowd.counts["resyncs"] += 1
-        if body.get("current_version", 0) < before:
-            crowd.backwards(user, before, body.get("current_version", 0))
+        if body["current_version"] < before:
+            crowd.backwards(user, before, body["current_version"])
         for ack in body.get("acks") or ():
             crowd.acknowledged(user, int(ack["id"]), ack["version"], now)
 
     def _error(self, crowd: Crowd, user: User, body: dict[str, Any], now: int) -> None:
-        code, ref = str(body.get("code", "?")), str(body.get("ref") or "")
+        code, ref = str(body.get("code", "?")), body.get("ref")
         crowd.errors[code] += 1
         if ref == SUBSCRIBE_ID and code == "UNAVAILABLE" and user.state == "joining":
             crowd.counts["subscribed_again"] += 1
             crowd.later(now, _retry_after_ms(body), lambda user, now: self._subscribe(crowd, user), user)
-        if not ref.isdigit():
-            return
-        flight = crowd.engine.refuse(user.slot, int(ref))
-        if flight is None:
+        number = number_of(ref)
+        flight = None if number is None else crowd.engine.refuse(user.slot, number)
+        if number is None or flight is None:
             return
         if code == "UNAVAILABLE" and not user.plain:
-            crowd.resubmit(user, int(ref), flight, _retry_after_ms(body), now)
+            crowd.resubmit(user, number, flight, _retry_after_ms(body), now)
             return
         if isinstance(user.replica, Replica):
             self.catch_up(crowd.engine, user)

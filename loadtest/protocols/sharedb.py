@@ -24,8 +24,9 @@ from loadtest import content
 from loadtest.client import REQUEST_TIMEOUT_S, ClientError, Unreachable, in_parts, opened
 from loadtest.engine import Engine
 from loadtest.evidence import Evidence, Findings, judge_document
+from loadtest.forms import is_count, parsed
 from loadtest.protocols import json0, json1
-from loadtest.protocols.port import Protocol, ReadAfterwards, States, Unreadable, reading
+from loadtest.protocols.port import Protocol, ReadAfterwards, States, Unreadable
 from loadtest.replica import ReplicaError, digest
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
@@ -67,15 +68,15 @@ def _is_whole(message: Any, client_id: str) -> bool:
     """Whether a message has what users look at."""
     if not isinstance(message, dict):
         return False
-    numbered = isinstance(message.get("seq"), int)
+    numbered = is_count(message.get("seq"))
     if (error := message.get("error")) is not None:
         return isinstance(error, dict) and (numbered or "seq" not in message)
     if message.get("a") == "op":
         operation = message.get("op")
-        whole = isinstance(message.get("v"), int) and (numbered or message.get("src") != client_id)
+        whole = is_count(message.get("v")) and (numbered or message.get("src") != client_id)
         return whole and (operation is None or isinstance(operation, list))
     if message.get("a") == "s" and (snapshot := message.get("data")) is not None:
-        return isinstance(snapshot, dict) and isinstance(snapshot.get("v"), int)
+        return isinstance(snapshot, dict) and is_count(snapshot.get("v"))
     return True
 
 
@@ -163,8 +164,7 @@ class ShareDB(Protocol):
         engine.send(user.slot, orjson.dumps(request))
 
     def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
-        with reading():
-            message = orjson.loads(payload)
+        message = parsed(payload)
         if not _is_whole(message, user.client_id):
             raise Unreadable
         action, error = message.get("a"), message.get("error")
@@ -293,7 +293,10 @@ class Client:
             with trio.fail_after(REQUEST_TIMEOUT_S):
                 await self._socket.send_message(orjson.dumps(message).decode())
                 while True:
-                    answer = orjson.loads(await self._socket.get_message())
+                    said = await self._socket.get_message()
+                    answer = parsed(said)
+                    if not _is_whole(answer, ""):
+                        raise ClientError(f"a message that can't be read: {said[:80]!r}")
                     if answer.get("error"):
                         raise ClientError(f"{answer['error'].get('code')}: {answer['error'].get('message')}")
                     answers = answer.get("a") == message["a"] and (
@@ -346,7 +349,9 @@ class ShareDBAuditor(ReadAfterwards):
     async def _read(self, client: Client, document: int) -> tuple[int, Any]:
         where = {"c": COLLECTION, "d": self._target.resource_id(document)}
         answer, _ = await client.request({"a": "f", **where})
-        snapshot = answer["data"]
+        snapshot = answer.get("data")
+        if not isinstance(snapshot, dict) or not is_count(snapshot.get("v")):
+            raise ClientError(f"{where['d']} has no snapshot")
         _, operations = await client.request({"a": "f", **where, "v": 0})
         self.changes[document] = [change_of(one) for one in operations]
         self.after[document] = 0

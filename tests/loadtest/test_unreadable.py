@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
 import pytest
 
 from loadtest.crowd import Crowd
-from loadtest.engine import FAULTS, MALFORMED, MESSAGE
+from loadtest.engine import FAULTS, GAP, MALFORMED, MESSAGE
 from loadtest.engine.pure import Engine
 from loadtest.protocols import find
 from loadtest.users import Target, User
+from tests.loadtest.bench import NAMES, Bench
 
 NOW = 1_000_000_000
 UNREADABLE = {
@@ -21,6 +27,11 @@ UNREADABLE = {
         b'{"a": "s", "data": {}}',
         b'{"error": "no"}',
         b'{"a": "op", "seq": "x", "error": {}}',
+        b'{"a": "op", "v": 18446744073709551615, "src": "another"}',
+        b'{"a": "op", "v": -1, "src": "another"}',
+        b'{"a": "op", "v": true, "src": "another"}',
+        b'{"a": "op", "v": 1, "seq": 9223372036854775808, "src": "client-run-0"}',
+        b'{"a": "s", "data": {"v": 9223372036854775808}}',
     ],
     "socketio": [
         b"42",
@@ -51,3 +62,109 @@ def crowd_of_one(name: str) -> tuple[Crowd, User]:
     user = User(0, engine.add_user(engine.add_document(), False), 0, target, False)
     user.state = "live"
     return Crowd(engine, target, [user], False, find(name)), user
+
+
+# ------------------------------------------------------------------------------------- our own protocol
+
+ODD: list[Any] = [None, 5, -1, 1.5, "x", [], [1], {}, True, 1 << 41, (1 << 64) - 1, [[1]], "²"]
+EDIT = {"op": "replace", "path": "/a", "value": 1}
+CHANGE = {"version": 2, "client_id": "c", "seq": 1, "operations": [EDIT]}
+SAID: dict[str, dict[str, Any]] = {
+    "OP_BROADCAST": {**CHANGE, "part": [1, 1]},
+    "OP_ACK": {"version": 2, "id": "1", "duplicate": False, "operations": CHANGE["operations"]},
+    "SUBSCRIBE_ACK": {"version": 2, "epoch": 1, "state": {"a": 0}, "changes": [CHANGE]},
+    "SYNC_RESPONSE": {"current_version": 2, "acks": [{"id": "1", "version": 2}], "changes": [CHANGE]},
+    "ERROR": {"code": "UNAVAILABLE", "ref": "1", "retry_after_ms": 100},
+    "GOAWAY": {"reconnect_after_ms": 100},
+    "PRESENCE_UPDATE": {"cursor": {"position": 3}, "session_id": "s"},
+}
+
+
+def variants(value: Any) -> Iterator[Any]:
+    """The value with something odd in place of each thing in it, or without that."""
+    yield from ODD
+    keys: list[Any] = list(value) if isinstance(value, dict) else []
+    keys += range(len(value)) if isinstance(value, list) else []
+    for key in keys:
+        for odd in variants(value[key]):
+            changed = copy.copy(value)
+            changed[key] = odd
+            yield changed
+        lacking = copy.copy(value)
+        del lacking[key]
+        yield lacking
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", SAID)
+def test_whatever_a_server_of_ours_says_ends_no_generator(name: str, kind: str) -> None:
+    heard(name, *({"type": kind, "payload": payload} for payload in variants(SAID[kind])))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("OP_BROADCAST", None),
+        ("OP_BROADCAST", {"operations": []}),
+        ("OP_BROADCAST", {"version": "2"}),
+        ("OP_BROADCAST", {"version": -2}),
+        ("OP_BROADCAST", {"version": (1 << 64) - 1}),
+        ("OP_ACK", {"id": "1", "version": 1 << 41}),
+        ("SUBSCRIBE_ACK", {"state": {}}),
+        ("SUBSCRIBE_ACK", {"version": 2, "changes": [{}]}),
+        ("SUBSCRIBE_ACK", {"version": 2, "changes": {}}),
+        ("SYNC_RESPONSE", {"current_version": (1 << 64) - 1}),
+        ("SYNC_RESPONSE", {"current_version": 2, "acks": [{"id": "x", "version": 2}]}),
+        ("ERROR", {"ref": 5}),
+        ("ERROR", {"ref": "1", "code": "UNAVAILABLE", "retry_after_ms": "soon"}),
+        ("GOAWAY", {"reconnect_after_ms": []}),
+    ],
+)
+def test_a_message_of_ours_of_another_form_is_malformed(name: str, kind: str, payload: Any) -> None:
+    faults, _ = heard(name, {"type": kind, "payload": payload})
+    assert faults == {MALFORMED: 1}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("operations", [5, [1], [{"op": 5}], [{"op": "replace", "path": 5}], ["x"]])
+def test_a_replica_tells_what_it_cannot_read(name: str, operations: Any) -> None:
+    change = {"version": 2, "operations": operations}
+    faults, problem = heard(name, {"type": "OP_BROADCAST", "payload": change})
+    assert (faults, str(problem).startswith("a message that can't be read")) == ({}, True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_versions_that_are_skipped_take_no_memory(name: str) -> None:
+    faults, problem = heard(name, {"type": "OP_BROADCAST", "payload": {**CHANGE, "version": 1 << 40}})
+    assert (faults, problem) == ({GAP: (1 << 40) - 2}, f"version {1 << 40} came after 1")
+
+
+def test_changes_that_were_missed_are_not_counted_one_by_one() -> None:
+    crowd, user = crowd_of_one("collab")
+    user.state, user.subscribed = "joining", True
+    answer = {"type": "SUBSCRIBE_ACK", "payload": {"version": 1 << 40, "changes": [CHANGE]}}
+    crowd.handle([(0, MESSAGE, (orjson.dumps(answer), 1), NOW)])
+    assert "not version 3" in crowd.findings.reasons[0]
+
+
+def heard(name: str, *messages: dict[str, Any]) -> tuple[dict[int, int], str | None]:
+    """What is found of messages that come to one who has version 1 each time, and its replica's problem."""
+    bench = Bench(name)
+    try:
+        slot = bench.user(replica=True)
+        target = Target("ws://127.0.0.1:9/", b"x" * 32, 1 << 31, "run", "event")
+        user = User(0, slot, 0, target, False)
+        crowd = Crowd(bench.engine, target, [user], True, find("collab"))
+        user.replica = crowd.protocol.replica(user, True)
+        whole = {"type": "SUBSCRIBE_ACK", "payload": {"version": 1, "epoch": 1, "state": {"a": 0}}}
+        for message in messages:
+            bench.engine.submit(slot, bench.engine.next_number(slot), NOW, b'{"type":"OP","payload":{}}')
+            for each in (whole, message):
+                user.state = "joining"
+                bench.frame(slot, orjson.dumps(each))
+                crowd.handle(bench.engine.poll(0))
+                crowd.protocol.catch_up(bench.engine, user)
+        return dict(bench.engine.fault_counts), user.replica.problem
+    finally:
+        bench.close()
