@@ -269,8 +269,21 @@ class ShareDB(Protocol):
     def auditor(self, target: Target, admin_url: str | None, part: int) -> ShareDBAuditor:
         return ShareDBAuditor(target, part)
 
+    def ahead(self, engine: Engine, user: User, version: int) -> int:
+        """Who still waits for the form of an own edit is behind."""
+        waits = len(user.replica.expected) if isinstance(user.replica, Replica) else 0
+        return super().ahead(engine, user, version) or -waits
+
     def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
-        return judge_document(replace(evidence, apply=self.kind.apply))
+        findings = judge_document(replace(evidence, apply=self.kind.apply))
+        for user in users:
+            if user.state == "live" and isinstance(user.replica, Replica) and user.replica.expected:
+                findings.add(
+                    "gaps",
+                    f"{user.resource_id}: {user.user_id} asked for version {min(user.replica.expected)}, and "
+                    "it never came",
+                )
+        return findings
 
 
 class ShareDBJson1(ShareDB):

@@ -11,8 +11,9 @@ import pytest
 from loadtest import content
 from loadtest.crowd import Crowd
 from loadtest.engine.pure import Engine
+from loadtest.evidence import Evidence, ReplicaState
 from loadtest.protocols import json0, json1
-from loadtest.protocols.sharedb import ShareDB
+from loadtest.protocols.sharedb import Replica, ShareDB, change_of
 from loadtest.replica import ReplicaError
 from loadtest.users import Target, User
 from tests.loadtest.peers import verdict_of
@@ -112,6 +113,24 @@ def test_who_comes_back_to_a_snapshot_with_its_own_edit_goes_on_writing() -> Non
     tell(crowd, user, {"a": "op", "src": user.client_id, "seq": 1, "v": 2})
     crowd.dispatch(user, TITLE, 2, NOW, NOW)
     assert (crowd.counts["acks"], crowd.counts["sent"], crowd.unanswered(user)) == (1, 2, 1)
+
+
+def test_who_never_gets_its_edit_in_the_form_it_took_is_told() -> None:
+    """It edits no more, and nobody was accused: the history brought its document to the end."""
+    crowd, user = crowd_of_one()
+    crowd.dispatch(user, TITLE, 1, NOW, NOW)
+    tell(crowd, user, {"a": "op", "src": "another", "seq": 1, "v": 1, "op": []})
+    tell(crowd, user, {"a": "op", "src": user.client_id, "seq": 1, "v": 2})
+    assert isinstance(user.replica, Replica)
+    replica = ReplicaState(user.user_id, user.replica.version, user.replica.document, None)
+    history = [change_of({"v": 1, "op": []}), change_of({"v": 2, "src": user.client_id, "seq": 1, "op": []})]
+    evidence = Evidence("load-1", content.document(0), 3, history, 1, [], [], [replica])
+    assert crowd.protocol.ahead(crowd.engine, user, 3) == -1
+    findings = crowd.protocol.judge(evidence, [user])
+    assert findings.reasons == ["gaps: load-run-0: user-run-0 asked for version 3, and it never came"]
+    tell(crowd, user, {"a": "op", "src": user.client_id, "seq": 1, "v": 2, "op": []})
+    assert crowd.protocol.ahead(crowd.engine, user, 3) == 0
+    assert crowd.protocol.judge(evidence, [user]).reasons == []
 
 
 def test_a_json0_deletion_of_another_text_is_told() -> None:
