@@ -50,6 +50,13 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one.get(name) == other.get(name) for name in FIELDS)
 
 
+def changes(before: Items, after: Items) -> tuple[Items, Items]:
+    """The items that came or changed, and those that went."""
+    others = {name: item for name, item in after.items() if before.get(name) is not item}
+    news = {name: item for name, item in others.items() if before.get(name) != item}
+    return news, {name: item for name, item in before.items() if name not in after}
+
+
 def parents_in(body: bytes) -> Iterator[str]:
     """The calendars that a change puts its event in; what was stored may be anything."""
     operations = orjson.loads(body).get("operations")

@@ -19,7 +19,7 @@ import trio
 
 from gateway import ot
 from gateway.errors import LogDamaged, LogTrimmed, Refusal
-from gateway.hub.child_items import CHILD, Items, differences, parent_of, parents_in
+from gateway.hub.child_items import CHILD, Items, changes, differences, parent_of, parents_in
 from gateway.hub.doubts import Doubts
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
@@ -79,11 +79,9 @@ class Watched:
         """Tell what the index's newest change did; where it begins anew, the change that follows."""
         if self.room.document is None:
             return
-        before, after = self.items, self.room.document
-        self.items = after
-        news = {name: item for name, item in after.items() if before.get(name) is not item}
-        news = {name: item for name, item in news.items() if before.get(name) != item}
-        gone = {name: item for name, item in before.items() if name not in after}
+        before = self.items
+        self.items = self.room.document
+        news, gone = changes(before, self.items)
         if news or gone:
             for tell in list(self.tells):
                 tell(news, gone)

@@ -7,16 +7,20 @@ from functools import partial
 from typing import Any
 
 from gateway.errors import Refusal
-from gateway.hub.child_items import CHILD, PARENT, Items, shown_of
+from gateway.hub.child_items import CHILD, PARENT, Items, changes, shown_of
 from gateway.hub.children import Tell
 from gateway.hub.summarise import instant_ms
 from gateway.ports.resources import Resource
 from gateway.ports.summaries import NEVER_MS, Cursor
+from gateway.runtime.timeslice import Slices, turns
+from gateway.sessions.charges import spend_bytes
 from gateway.sessions.session import ClientSession
 from gateway.wire import messages
 
 # Of the answer; the rest of a calendar with more is listed over HTTP.
 ITEMS_MAX = 1000
+# They are sorted again whenever so many more are found.
+SORTED_MORE = 1000
 
 
 def _calendar_of(session: ClientSession, payload: Mapping[str, Any]) -> str:
@@ -36,15 +40,23 @@ def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
     ]
 
 
-def _page(session: ClientSession, items: Items) -> dict[str, Any]:
+async def _page(session: ClientSession, items: Items) -> dict[str, Any]:
     """The first of the items by start, and where a list over HTTP goes on, where there are lists."""
-    shown = _shown(session, items)
-    if len(shown) <= ITEMS_MAX or not session.shared.has_lists:
-        return {"items": shown}
-    shown.sort(key=_place)
-    start_ms, ident = _place(shown[ITEMS_MAX - 1])
+    slices = Slices(session.shared.now_s, turns())
+    most = ITEMS_MAX if session.shared.has_lists else len(items)
+    found: list[tuple[tuple[int, str], dict[str, Any]]] = []
+    has_more = False
+    for name, item in items.items():
+        await slices.pause()
+        found += [(_place(shown), shown) for shown in _shown(session, {name: item})]
+        if len(found) > most + SORTED_MORE:
+            has_more, found = True, sorted(found)[:most]
+    if not has_more and len(found) <= most:
+        return {"items": [shown for _, shown in found]}
+    first = sorted(found)[:most]
+    start_ms, ident = first[-1][0]
     last = Cursor(None if start_ms == NEVER_MS else start_ms, ident)
-    return {"items": shown[:ITEMS_MAX], "next": last.text()}
+    return {"items": [shown for _, shown in first], "next": last.text()}
 
 
 def _place(item: Mapping[str, Any]) -> tuple[int, str]:
@@ -83,6 +95,10 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     items = await hub_children.watch(calendar, tell)
     try:
         await _await_decisions(session, items)
+        identity = None
+        while identity is not session.identity:  # some of it may be revoked meanwhile
+            identity = session.identity
+            page = await _page(session, items)
         if session.has_ended:
             return
         permissions.granted(session.known_identity(), resource)  # it may have been revoked meanwhile
@@ -91,7 +107,9 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     finally:
         if session.children.get(calendar) is not tell:
             hub_children.unwatch(calendar, tell)
-    session.send("CHILDREN", {**name, **_page(session, hub_children.items(calendar))})
+    size = session.send("CHILDREN", {**name, **page})
+    spend_bytes(session.shared, session.known_identity().user_id, size)
+    tell(*changes(items, hub_children.items(calendar)))
 
 
 async def _await_decisions(session: ClientSession, items: Items) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
+from gateway.admission import parse_grants
 from gateway.errors import Refusal
 from gateway.hub.summarise import instant_ms
 from gateway.ports.summaries import Cursor
+from gateway.rooms.waiter import commit
+from gateway.runtime import timeslice
 from gateway.sessions import children
 from tests.rooms.parts import EVENT
 from tests.sessions.parts import CONFIG, Office, desk, desks, one
@@ -80,6 +85,78 @@ async def test_of_many_children_the_first_come_and_where_a_list_goes_on(autojump
         assert Cursor.read(payload["next"]) == Cursor(1909123200000, "12")
         monkeypatch.setattr(children, "ITEMS_MAX", 3)
         assert one(await ann.say("SUBSCRIBE", **WORK), "CHILDREN")["next"].endswith("~13")
+
+
+async def with_children(found, number):
+    """So many events in the calendar's index, without their events."""
+    shown = {"version": 1, "title": "T" * 300, "start_time": None, "end_time": None}
+    items = {str(ident): shown for ident in range(number)}
+    room = await found.hub.open("children:work")
+    await commit(room, "gateway", "children", [{"op": "add", "path": "", "value": items}], 0.0)
+    return room
+
+
+async def test_others_run_while_the_first_of_many_children_are_found(autojump_clock, monkeypatch):
+    monkeypatch.setattr(timeslice, "TURN_S", 0.0)
+    async with desk() as found, trio.open_nursery() as nursery:
+        found.endpoint.context.has_lists = True
+        bob, rounds = await found.client("bob"), 0
+        await with_children(found, 2500)
+        nursery.start_soon(partial(bob.say, "SUBSCRIBE", **WORK))
+        while not bob.session.children:
+            await trio.lowlevel.checkpoint()
+            rounds += 1
+    assert rounds > 2500
+
+
+async def test_what_becomes_of_children_while_they_are_found_is_told_after_them(autojump_clock, monkeypatch):
+    monkeypatch.setattr(timeslice, "TURN_S", 0.0)
+    async with desk() as found:
+        bob, said = await found.client("bob"), []
+        room = await with_children(found, 100)
+
+        async def subscribe():
+            said.extend(await bob.say("SUBSCRIBE", **WORK))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(subscribe)
+            await trio.lowlevel.checkpoint()
+            patch = [
+                {"op": "remove", "path": "/3"},
+                {"op": "replace", "path": "/4/title", "value": "New"},
+            ]
+            await commit(room, "gateway", "children", patch, 0.0)
+            assert not bob.session.children, "they are being found"
+        assert [kind for kind, _ in said] == ["CHILDREN", "CHILD_CHANGED", "CHILD_REMOVED"]
+        assert len(said[0][1]["items"]) == 100
+        assert said[1][1]["item"]["title"] == "New" and said[2][1]["item"]["resource_id"] == "3"
+
+
+async def test_what_is_revoked_while_children_are_found_is_not_shown(autojump_clock, monkeypatch):
+    monkeypatch.setattr(timeslice, "TURN_S", 0.0)
+    async with desk() as found:
+        bob, said = await found.client("bob"), []
+        await with_children(found, 100)
+
+        async def subscribe():
+            said.extend(await bob.say("SUBSCRIBE", **WORK))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(subscribe)
+            for _ in range(50):
+                await trio.lowlevel.checkpoint()
+            assert not bob.session.children, "they are being found"
+            left = parse_grants({"calendar:*": "viewer", "event:99": "viewer"})
+            bob.session.regranted(bob.session.identity._replace(grants=left))
+        assert [item["resource_id"] for item in one(said, "CHILDREN")["items"]] == ["99"]
+
+
+async def test_the_answer_with_children_counts_by_its_bytes(autojump_clock):
+    async with desk(CONFIG.with_(limits={"reads_per_minute": 60, "reads_burst": 5})) as found:
+        bob = await found.client("bob")
+        await with_children(found, 1000)
+        one(await bob.say("SUBSCRIBE", **WORK), "CHILDREN")
+        assert one(await bob.say("SUBSCRIBE", **WORK), "ERROR")["code"] == "RATE_LIMITED"
 
 
 async def test_only_what_is_granted_is_shown(autojump_clock):
