@@ -40,6 +40,9 @@ class ServerSettings(Section):
     start_wait: bool = tunable(
         True, "At the start, wait for a Redis or PostgreSQL that is away; else end with status 3"
     )
+    start_wait_max_s: float = tunable(
+        300.0, "So long; then the start ends with status 3 as well", unit="s", least=1, most=86_400
+    )
     connections_max: int = tunable(
         19_000, "Of one process; beyond it a handshake gets 503", unit="connections", least=1, most=1_000_000
     )

@@ -110,15 +110,15 @@ class ClusterBackend:
         if self._archive is not None:
             self.keeper = ClusterHistory(self.log, self._archive, self._indexing)
         self._history_versions = config.redis.history_versions
-        self._waits = config.server.start_wait
+        self._wait_max_s = config.server.start_wait_max_s if config.server.start_wait else 0.0
         self._warned: set[str] = set()  # servers, by name
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """See the port."""
         try:
             if self._archive is not None:
-                await reached(self._archive.verify, "PostgreSQL", self._waits)
-            await reached(self._shards.reach, "Redis", self._waits)
+                await reached(self._archive.verify, "PostgreSQL", self._wait_max_s)
+            await reached(self._shards.reach, "Redis", self._wait_max_s)
             async with trio.open_nursery() as servers:
                 await servers.start(self._shards.run)
                 async with trio.open_nursery() as nursery:

@@ -79,6 +79,22 @@ async def test_a_gateway_that_may_not_wait_ends_with_a_status_that_is_tried_agai
     assert "RestartPreventExitStatus=2\n" in unit
 
 
+async def test_a_worker_whose_wait_ends_is_started_again_and_serves_when_its_servers_are_there(
+    tmp_path: Path,
+) -> None:
+    with redis_server("--appendonly", "yes") as redis:
+        brief = ("--set", "server.start_wait_max_s=1", "--set", "redis.connect_timeout_s=1")
+        words = serving(tmp_path, "--redis", redis.url, "--workers", "2", "--node", "n1", *brief)
+        async with running(*words) as command:
+            assert READY.fullmatch(await command.line())
+            await trio.to_thread.run_sync(redis.stop)
+            psutil.Process(command.process.pid).children()[0].kill()
+            await command.log.told("waiting for Redis, for 0 s now", "Connection refused")
+            await command.log.told("doesn't start", "server.start_wait_max_s")
+            await trio.to_thread.run_sync(redis.start)
+            await command.log.told("is ready: pid", times=3)
+
+
 async def test_a_redis_that_keeps_nothing_is_named_at_the_start(tmp_path: Path) -> None:
     for settings, named in (((), True), (("--appendonly", "yes"), False)):
         with redis_server(*settings) as redis:
