@@ -21,31 +21,44 @@ PAUSE_S = 0.5
 TOKEN_S = 3600.0
 # So many are everybody.
 BACK_SHARE = 0.99
+# Who has waited for an answer for so long gets none.
+SILENCE_S = 5.0
 
 
 class Pair:
-    """Two who look at one document; one of them writes. `took_ms`: (when it was written, how long)."""
+    """Two who look at one document; one of them writes. `took_ms`: (when it was written, how long).
+
+    `lost` says that they were refused or cut off. They have waited for an answer since `waits_s`, of Trio's
+    times; None where they don't.
+    """
 
     def __init__(self, name: str) -> None:
         self.resource = {"resource": "event", "resource_id": name}
         self.took_ms: list[tuple[float, float]] = []
         self.lost = False
+        self.waits_s: float | None = None
         self._written_s: dict[int, float] = {}
         self._version = 0
 
     async def work(self, access: GatewayAccess) -> None:
         """Write and read until the connection is lost or an edit refused, which ends it."""
         name = self.resource["resource_id"]
+        self.waits_s = trio.current_time()
         try:
             async with connected(access, f"{name}-a") as author, connected(access, f"{name}-b") as reader:
                 for link in (author, reader):
                     await link.send("SUBSCRIBE", self.resource)
                     await answer(link, "SUBSCRIBE_ACK")
+                self.waits_s = None
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read, reader)
                     await self._write(author)
         except* (Unreachable, ClientError):
             self.lost = True
+
+    def is_silenced(self, now_s: float) -> bool:
+        """Whether they were neither answered nor refused."""
+        return not self.lost and self.waits_s is not None and now_s - self.waits_s > SILENCE_S
 
     async def _write(self, author: GatewayLink) -> None:
         number = 0
@@ -53,9 +66,10 @@ class Pair:
             number += 1
             operation = {"op": "add", "path": "", "value": {"title": f"{number}"}}
             edit = {**self.resource, "version": self._version, "operation": operation}
-            self._written_s[number] = trio.current_time()
+            self.waits_s = self._written_s[number] = trio.current_time()
             await author.send("OP", edit)
             self._version = (await answer(author, "OP_ACK"))["version"]
+            self.waits_s = None
             await trio.sleep(PAUSE_S)
 
     async def _read(self, reader: GatewayLink) -> None:
@@ -88,21 +102,22 @@ class Bystanders:
                 bearer = token(cluster.secret, f"bystander-{number}", "editor", expires_at)
                 nursery.start_soon(pair.work, GatewayAccess(cluster.url, bearer))
 
-    def report(self, from_s: float, until_s: float) -> dict[str, Any]:
+    def report(self, from_s: float, until_s: float, now_s: float) -> dict[str, Any]:
         """What those saw who worked through it, of what was written between these of Trio's times."""
-        stayed = [pair for pair in self.pairs if not pair.lost]
+        stayed = [pair for pair in self.pairs if not (pair.lost or pair.is_silenced(now_s))]
         took = sorted(ms for pair in stayed for at_s, ms in pair.took_ms if from_s <= at_s <= until_s)
         return {
             "pairs": len(stayed),
+            "silenced": sum(pair.is_silenced(now_s) for pair in self.pairs),
             "deliveries": len(took),
             "p50_ms": percentile(took, 0.5) if took else None,
             "p95_ms": percentile(took, 0.95) if took else None,
             "max_ms": took[-1] if took else None,
         }
 
-    def judge(self, report: dict[str, Any], fault: str, p95_max_ms: float | None) -> None:
+    def judge(self, report: dict[str, Any], fault: str, p95_max_ms: float | None, now_s: float) -> None:
         """Add to the harness's report what they saw until the fault was over and its users were back, and
-        whether that will do.
+        whether that will do. It is `now_s` by Trio's clock.
 
         Where the run was ended before the fault they saw nothing of it.
         """
@@ -111,7 +126,7 @@ class Bystanders:
             return
         at_s = broken["at_s"]
         lasted_s = max(_back_s(report["series"], at_s), broken["until_s"] or at_s) - at_s
-        found = {**self.report(self.broken_s, self.broken_s + lasted_s), "until_back_s": lasted_s}
+        found = {**self.report(self.broken_s, self.broken_s + lasted_s, now_s), "until_back_s": lasted_s}
         report["bystanders"] = found
         verdict, missed = report["verdict"], list(self._missed(found, p95_max_ms))
         verdict["reasons"] += missed
@@ -120,7 +135,13 @@ class Bystanders:
 
     def _missed(self, found: Mapping[str, Any], p95_max_ms: float | None) -> Iterator[str]:
         """What of their `report` won't do."""
-        lost, p95_ms = len(self.pairs) - found["pairs"], found["p95_ms"]
+        silenced, p95_ms = found["silenced"], found["p95_ms"]
+        lost = len(self.pairs) - found["pairs"] - silenced
+        if silenced:
+            yield (
+                f"target: {silenced} of {len(self.pairs)} bystanders got neither an answer nor a refusal in "
+                f"{SILENCE_S:.0f} s, all must"
+            )
         if lost and self._all_stay:
             yield f"target: {lost} of {len(self.pairs)} bystanders were refused or cut off, none may be"
         if p95_ms is None or (p95_max_ms is not None and p95_ms > p95_max_ms):

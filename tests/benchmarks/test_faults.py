@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner
 from rich.console import Console
 
 from benchmarks.faults import restore
 from benchmarks.faults.__main__ import Wanted, drilled, leaves, main
-from benchmarks.faults.bystanders import PAIRS, Bystanders, told
+from benchmarks.faults.bystanders import PAIRS, SILENCE_S, Bystanders, told
 from benchmarks.faults.drills import DRILLS, elsewhere
 from benchmarks.faults.table import summary, table
+from gateway.cli.client import GatewayAccess
 from loadtest.evidence import COUNTED, Findings
 from loadtest.options import RunError
 from loadtest.scenario import load
+from loadtest.server import embedded
+from loadtest.users import token
+from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
+from tests.waiting import until
 
 pytestmark = pytest.mark.untraced
 
@@ -71,7 +78,7 @@ BROKEN = [{"name": "takeover", "at_s": 4.0, "until_s": 4.5}]
 def test_bystanders_say_nothing_about_the_server_where_the_run_says_nothing(status: str, judged: str) -> None:
     made = {**report(), "disruptions": BROKEN}
     made["verdict"]["status"] = status
-    Bystanders().judge(made, "takeover", 200.0)
+    Bystanders().judge(made, "takeover", 200.0, 9.0)
     assert made["verdict"]["status"] == judged
     assert made["verdict"]["reasons"] == ["target: bystanders' p95 is nothing, 200.0 ms wanted"]
 
@@ -85,14 +92,34 @@ def test_where_a_fault_spares_documents_nobody_in_them_is_refused(
     bystanders.pairs[0].took_ms.append((0.1, 5.0))
     for pair in bystanders.pairs[1:]:
         pair.lost = True
-    bystanders.judge(made, "takeover", 200.0)
+    bystanders.judge(made, "takeover", 200.0, 9.0)
     told = f"target: {PAIRS - 1} of {PAIRS} bystanders were refused or cut off, none may be"
     assert (made["verdict"]["status"], told in made["verdict"]["reasons"]) == (judged, judged == "fail")
 
 
+async def test_a_bystander_that_gets_neither_answer_nor_refusal_has_not_stayed() -> None:
+    """It counted as one who stays, and the others' times were all there was."""
+    made, bystanders = {**report(), "disruptions": BROKEN}, Bystanders()
+    [pair, *_] = bystanders.pairs
+    for other in bystanders.pairs[1:]:
+        other.took_ms.append((0.1, 5.0))
+    async with embedded({}, [sys.executable, str(REFERENCE), "--fault", "mute"]) as server:
+        bearer = token(server.secret, "bystander", "editor", 1 << 31)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.work, GatewayAccess(server.url, bearer))
+            await until(lambda: len(pair.took_ms) == 1 and pair.waits_s is not None)
+            nursery.cancel_scope.cancel()
+    assert pair.waits_s is not None
+    for waited_s, status, pairs in ((1.0, "pass", PAIRS), (SILENCE_S + 1, "fail", PAIRS - 1)):
+        bystanders.judge(made, "takeover", 200.0, pair.waits_s + waited_s)
+        assert (made["verdict"]["status"], made["bystanders"]["pairs"]) == (status, pairs)
+    told = f"target: 1 of {PAIRS} bystanders got neither an answer nor a refusal in 5 s, all must"
+    assert made["verdict"]["reasons"] == [told]
+
+
 def test_a_run_that_was_ended_before_the_fault_is_not_judged_by_bystanders() -> None:
     made = report()
-    Bystanders().judge(made, "takeover", 200.0)
+    Bystanders().judge(made, "takeover", 200.0, 9.0)
     assert (made["verdict"]["status"], "bystanders" in made) == ("pass", False)
 
 

@@ -38,6 +38,7 @@ FAULTS = (
     "bad-undo",
     "stale-read",
     "busy",
+    "mute",
 )
 # One that is busy commits an edit in so long, and has who reads a history wait so long for it.
 BUSY_EDIT_S, BUSY_READ_S = 0.03, 0.1
@@ -180,7 +181,7 @@ class Server:
 
     def on_auth(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
         peer.client_id = body["client_id"]
-        peer.send("AUTH_ACK", {"user_id": body["user_id"], "client_id": peer.client_id, "id": ident})
+        peer.send("AUTH_ACK", {"user_id": body.get("user_id"), "client_id": peer.client_id, "id": ident})
 
     def on_ping(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
         peer.send("PONG", {})
@@ -229,6 +230,8 @@ class Server:
                 other.send("PRESENCE_UPDATE", {**body, "user_id": peer.client_id})
 
     def on_op(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
+        if self.fault == "mute" and self.resource(body["resource_id"]).changes:
+            return
         if self.fault == "busy" and self.resource(body["resource_id"]).changes:
             self.waiting.append((peer, ident, body))
         else:
@@ -236,7 +239,7 @@ class Server:
 
     def take(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
         resource = self.resource(body["resource_id"])
-        client_id, seq = body["client_id"], body.get("seq")
+        client_id, seq = body.get("client_id", peer.client_id), body.get("seq")
         operations = body["operations"] if "operations" in body else [body["operation"]]
         if (client_id, seq) in resource.seqs:
             self.acknowledge(peer, ident, body, resource.seqs[client_id, seq], duplicate=True)
