@@ -316,6 +316,8 @@ def _memory(points: Sequence[Mapping[str, Any]]) -> Array:
 
 def _socket(points: Sequence[Mapping[str, Any]]) -> Array:
     known = [point for point in points if point.get("socket_bytes") and point["connections"]]
+    if not known:
+        raise FitError("no stage tells the kernel memory of its sockets: sweep a server of this machine")
     return bootstrap_fit(
         np.array([[point["connections"]] for point in known]),
         np.array([point["socket_bytes"] for point in known]),

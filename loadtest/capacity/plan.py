@@ -133,6 +133,11 @@ def _cpu_limit(model: CostModel, wanted: Wanted) -> tuple[float, bool]:
 
     A worker's threads may use more than its core where others leave it some; a plan doesn't count on that.
     """
+    if not model.latency:
+        raise PlanError(
+            "how long a delivery takes was measured in no stage whose connections stand: sweep operations "
+            "too, and give that calibration as well"
+        )
     limit, exceeded = model.cpu_limit(wanted.p95_ms)
     if limit <= model.cpu_base().value:
         least = min((latency for _, latency in model.latency), default=math.nan)

@@ -10,6 +10,7 @@ runs before, and None for its knee.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from operator import itemgetter
@@ -22,7 +23,9 @@ from loadtest.scenario import Population, Scenario, Stage
 
 Vary = Literal["operations", "connections", "fanout"]
 Point = dict[str, Any]
-MEMBERS = ("stage", "settled", *CPU_TERMS, "bytes_per_s", "cpu_cores", "pss_bytes", "p95_ms")  # of each
+FIGURES = (*CPU_TERMS, "bytes_per_s", "cpu_cores", "pss_bytes", "p95_ms")
+UNKNOWN = ("cpu_cores", "pss_bytes", "p95_ms")  # of these some may be None
+MEMBERS = ("stage", "settled", *FIGURES)  # of each
 COUNTED = ("appends_per_s", "batches_per_s")  # by the server
 RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
 
@@ -168,12 +171,24 @@ def _line(vary: str, value: float, repeat: int, report: Mapping[str, Any], found
     )
 
 
+def _check_figures(point: Point) -> None:
+    """Raises ValueError where a figure is none."""
+    for name in FIGURES:
+        value = point[name]
+        known = isinstance(value, int | float) and 0 <= value < math.inf
+        if not (known or (value is None and name in UNKNOWN)):
+            raise ValueError(
+                f"{name} of the stage {point['stage']!r} is {value!r}: it is a number, 0 or more"
+            )
+
+
 def stored_points(stored: Mapping[str, Any]) -> list[Point]:
     """The points of a calibration, or of a run's report; raises ValueError for anything else."""
     try:
         points = list(stored["points"]) if "points" in stored else points_of(stored, "run", 0.0)
         for point in points:
             itemgetter(*MEMBERS)(point)
+            _check_figures(point)
     except (KeyError, TypeError, AttributeError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else "what it has is of another form"
         raise ValueError(f"neither a calibration nor a run's report: {why}") from None

@@ -182,6 +182,64 @@ def test_too_little_is_said_and_not_guessed() -> None:
         fit([point(500, operations, 5) for operations in (1, 2, 3, 4, 5)])
 
 
+SIZES = (300, 600, 1200, 2400, 4800)
+
+
+def odd_sweep(**changes: Any) -> list[Any]:
+    """A sweep of connections, each point with these members."""
+    return [{**point(size, size, 4), **changes} for size in SIZES]
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ([], "at least four measured stages"),
+        ([point(300, 500, 4)], "at least four measured stages"),
+        ([point(300, 500, 4)] * 5, "different numbers of connections"),
+        (odd_sweep(status="fail", p95_ms=5000.0), "the least that was measured, .*, is 5000.0 ms"),
+        (odd_sweep(p95_ms=None), "was measured in no stage whose connections stand: sweep operations"),
+        (odd_sweep(settled=False), "was measured in no stage whose connections stand: sweep operations"),
+        (odd_sweep(socket_bytes=None), "kernel memory of its sockets: sweep a server of this machine"),
+    ],
+)
+def test_a_sweep_that_is_no_ground_for_a_plan_is_told_with_what_to_measure(
+    points: list[Any], said: str
+) -> None:
+    with pytest.raises((FitError, PlanError), match=said):
+        plan(fit(points), wanted(p95_ms=200.0), REDIS)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        odd_sweep(),
+        [{**one, "p95_ms": p95} for one, p95 in zip(odd_sweep(), (5, 50, 4, 300, 6), strict=True)],
+        [point(size, size, 4, noise) for size in SIZES for noise in (0.1, -0.1)],
+        [point(size, size, 4) for size in (300, 310, 320, 100_000)],
+    ],
+    ids=["all passing", "not monotone", "two of each rate", "a gap"],
+)
+def test_a_plan_of_an_odd_sweep_says_that_it_is_of_one(points: list[Any]) -> None:
+    """All of these swept one thing alone, so no cost can be told from another."""
+    made = plan(fit(points), wanted(connections=1000, p95_ms=200.0), REDIS)
+    assert made.nodes >= 2
+    assert made.cpu_cores.low <= made.cpu_cores.value <= made.cpu_cores.high
+    assert sum("can't be told apart" in mark for mark in made.extrapolated) == 3
+    json.dumps(made.document(), allow_nan=False)
+
+
+def test_where_every_point_passes_the_limit_is_told_as_a_lower_bound() -> None:
+    made = plan(fit(odd_sweep()), wanted(connections=1000, p95_ms=200.0), REDIS)
+    assert any("was never exceeded" in mark for mark in made.extrapolated)
+
+
+@pytest.mark.parametrize("name", ["connections", "cpu_cores", "p95_ms"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "1", []])
+def test_a_figure_that_is_none_is_told_by_its_name(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} of the stage 'hold' is .*: it is a number, 0 or more"):
+        stored_points({"points": odd_sweep(**{name: value})})
+
+
 def test_the_universal_scalability_law_is_found_again() -> None:
     points = [(n, 1000 * usl(n, 0.05, 0.001)) for n in (1, 2, 4, 8, 16)]
     sigma, kappa = fit_usl(points)
