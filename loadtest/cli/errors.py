@@ -26,3 +26,15 @@ def no_run() -> Iterator[None]:
         yield
     except (RunError, PreflightError, ServerError, WebError) as error:
         raise NoRun(str(error)) from None
+
+
+@contextmanager
+def reading_reports() -> Iterator[None]:
+    """Tell in one line that a report which was given isn't one in all its parts."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise click.UsageError(
+            "no report of `python -m loadtest run --json` has this form; was it written by another version, "
+            f"or changed by hand? {error!r}"
+        ) from None

@@ -17,7 +17,7 @@ from rich.text import Text
 from loadtest import scenario as scenarios
 from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
-from loadtest.cli.errors import no_run
+from loadtest.cli.errors import no_run, reading_reports
 from loadtest.cli.options import (
     FILE,
     FOLDER,
@@ -236,6 +236,7 @@ def _load(path: Path) -> dict[str, Any]:
 @main.command("merge")
 @click.argument("reports", nargs=-1, required=True, type=READABLE)
 @output_options
+@reading_reports()
 def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
     """One report and verdict from the JSON REPORTS of several machines.
 
@@ -259,6 +260,7 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
 @main.command("html")
 @click.argument("report", type=READABLE)
 @click.argument("page", type=FILE)
+@reading_reports()
 def html_command(report: Path, page: Path) -> None:
     """Turn the JSON REPORT of a run into an HTML PAGE.
 
@@ -272,6 +274,7 @@ def html_command(report: Path, page: Path) -> None:
 @main.command("export")
 @click.argument("report", type=READABLE)
 @output_options
+@reading_reports()
 def export_command(report: Path, **options: Any) -> None:
     """Write the JSON REPORT of a run in other forms, or send its samples.
 
@@ -317,6 +320,7 @@ def baseline_command(name: str, report: Path, baselines: Path) -> None:
     metavar="NUMBER",
     help="A regression is worse by more than this share.",
 )
+@reading_reports()
 def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path, threshold: float) -> None:
     """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression.
 

@@ -282,6 +282,26 @@ def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["html", "export", "compare"])
+@pytest.mark.parametrize(
+    "part", [{"verdict": "pass"}, {"latency_ms": []}, {"environment": {}}, {"verdict": {}, "series": 5}]
+)
+def test_a_report_with_parts_of_another_form_is_refused(
+    tmp_path: Path, command: str, part: dict[str, Any]
+) -> None:
+    """It ended in a traceback, and with the status of a regression."""
+    odd, good = saved(tmp_path / "odd.json", {**report(), **part}), saved(tmp_path / "r.json", report())
+    more = {"html": [tmp_path / "o.html"], "export": ["--html", tmp_path / "o.html"], "compare": [good]}
+    result = call(command, odd, *more.get(command, []))
+    assert result.exit_code == 2
+    assert "no report of `python -m loadtest run --json` has this form" in " ".join(result.output.split())
+
+
+def test_a_share_without_its_scenario_is_refused(tmp_path: Path) -> None:
+    result = call("merge", saved(tmp_path / "odd.json", {**report(), "environment": {}}))
+    assert (result.exit_code, "has this form" in " ".join(result.output.split())) == (2, True)
+
+
 def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> None:
     points = saved(tmp_path / "cal.json", {"points": calibration()})
     run_report, answer = saved(tmp_path / "run.json", report()), tmp_path / "plan.json"
