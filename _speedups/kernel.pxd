@@ -11,7 +11,7 @@ cdef str CONFLICT, INVALID, TOO_LARGE
 
 cdef long long UNBOUNDED_UNITS, NOT_MERGING, MUCH_OF_IT
 cdef int SLOT_UNITS, MEMBER_UNITS, NODE_UNITS, CONTAINER_UNITS, ENTRY_UNITS, LEVEL_UNITS, APART_UNITS, PAIR_UNITS, STEP_UNITS
-cdef int COMPONENT_UNITS, SLOT_BYTES, MEMBER_BYTES
+cdef int COMPONENT_UNITS, POINTER_UNITS, SLOT_BYTES, MEMBER_BYTES
 cdef str TOO_MUCH, TOO_MANY_CONCURRENT
 
 @cython.final
@@ -82,6 +82,8 @@ cdef str unescape(str token)
 cdef Py_ssize_t parse_index(str token) except -2
 @cython.locals(pointer=str, text=str)
 cdef str format_pointer(tuple path)
+@cython.locals(size=Py_ssize_t)
+cdef str written_pointer(tuple path, Budget budget)
 cdef bint starts_with(tuple path, tuple prefix) except -1
 @cython.locals(i=Py_ssize_t)
 cdef bint shares(tuple path, tuple other, Py_ssize_t depth) except -1
@@ -393,7 +395,7 @@ cdef object captured(object value, list tokens, Bounds bounds)
 cpdef list emit(object document, object operations, bint tests, Budget budget)
 cdef bint moves_nodes(tuple operation) except -1
 @cython.locals(kind=str, pointer=str, replaces=bint)
-cdef object emit_one(object document, tuple operation, bint tests, list patch)
+cdef object emit_one(object document, tuple operation, bint tests, list patch, Budget budget)
 cdef list hops(object document, tuple move)
 cpdef object settle(object document, object operations, bint tests, Budget budget)
 cdef bint needs_hops(tuple move) except -1
@@ -497,7 +499,7 @@ cdef object judge_doubled(Scene scene, tuple operation, tuple result, Py_ssize_t
 cdef Py_ssize_t writer_at(Scene scene, tuple container, Py_ssize_t place) except -2
 cdef object value_at(object document, tuple path)
 @cython.locals(report=dict, omitted=list)
-cdef dict described(str kind, tuple path, object base, object theirs, Py_ssize_t change)
+cdef dict described(str kind, tuple path, object base, object theirs, Py_ssize_t change, Budget budget)
 cdef bint is_small(object value) except -1
 
 # differences

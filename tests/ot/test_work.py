@@ -214,3 +214,26 @@ def test_the_run_of_an_inversion_leaves_the_inverses_alone() -> None:
     ]
     after = ot.apply(document, operations)
     assert ot.apply(after, ot.invert(document, operations)) == document
+
+
+def test_paths_that_a_concurrent_move_made_long_are_paid_for() -> None:
+    """Else a small patch would be hundreds of megabytes, in the log and for everybody."""
+    document = {"a": {str(n): n for n in range(1000)}}
+    patch = [{"op": "replace", "path": f"/a/{n}", "value": -1} for n in range(1000)]
+    key = "k" * 200_000
+    away = ot.lower(document, [{"op": "move", "from": "/a", "path": f"/{key}"}])
+    rebased = ot.rebase(ot.lower(document, patch), [away])
+    moved = ot.apply(document, away)
+    assert spent(ot.emit, document, ot.lower(document, patch)) < 1_000 * len(patch)
+    code, beyond = refused(ot.emit, moved, rebased)
+    assert code == "TOO_LARGE" and beyond <= 8 * len(key)
+
+
+def test_paths_in_conflicts_are_paid_for() -> None:
+    document = {"a": {str(n): n for n in range(200)}}
+    patch = [{"op": "replace", "path": f"/a/{n}", "value": -1} for n in range(200)]
+    others = [{"op": "replace", "path": f"/a/{n}", "value": -2} for n in range(200)]
+    key = "k" * 200_000
+    theirs = ot.lower(document, [*others, {"op": "move", "from": "/a", "path": f"/{key}"}])
+    with pytest.raises(PatchError, match=r"too many concurrent|more work"):
+        ot.conflicts(document, patch, [theirs], budget=ot.budget(UNITS))

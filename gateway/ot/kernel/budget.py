@@ -24,6 +24,7 @@ APART_UNITS = 12  # a pair of operations in different members of the root
 PAIR_UNITS = 80  # a pair of others
 STEP_UNITS = 15  # each component that the paths of such a pair may share
 COMPONENT_UNITS = 60  # of a text delta
+POINTER_UNITS = 4  # a character of a path that is written: it is stored, and sent to everybody
 
 # What a copy keeps alive, in bytes.
 SLOT_BYTES = 8

@@ -19,9 +19,9 @@ from gateway.ot.kernel.paths import (
     after_insert,
     after_move,
     after_remove,
-    format_pointer,
     is_own_place,
     starts_with,
+    written_pointer,
 )
 from gateway.ot.kernel.sets import comes_in, double_of, is_keyed, item_id, set_item
 from gateway.ot.kernel.text import apply_delta
@@ -265,7 +265,7 @@ def judge_plain(seen: Any, operation: Operation, changes: list[Any], budget: Bud
                 theirs = other[2]
                 if base is not ABSENT and same(base, theirs, True, budget):
                     return []
-                return [described(OVERWROTE, path, base, theirs, index)]
+                return [described(OVERWROTE, path, base, theirs, index, budget)]
     return []
 
 
@@ -367,12 +367,13 @@ def judge_written(
     elif result[0] is not INS:  # a set that became an insertion: the element is gone
         theirs = value_at(apply(scene.there, results[:-1], scene.work.budget), result[1])
     if not scene.is_same(base, theirs) and (theirs is ABSENT or not scene.is_same(wanted, theirs)):
-        return described(OVERWROTE, result[1], base, theirs, trace.change)
+        return described(OVERWROTE, result[1], base, theirs, trace.change, scene.work.budget)
     if len(results) == 1 or came_back:
         return None
     # Others put something there and moved it on: it is removed where it is now.
     chased = results[0][1]
-    return described(OVERWROTE, chased, ABSENT, value_at(scene.there, chased), trace.change)
+    theirs = value_at(scene.there, chased)
+    return described(OVERWROTE, chased, ABSENT, theirs, trace.change, scene.work.budget)
 
 
 def are_under(results: list[Operation], place: Path) -> bool:
@@ -388,7 +389,8 @@ def judge_move(scene: Scene, operation: Operation, results: list[Operation]) -> 
         # Onto a member that is there by now.
         base = value_at(scene.seen, operation[2])
         theirs = value_at(scene.there, results[0][1])
-        return described(OVERWROTE, results[0][1], base, theirs, scene.traced(operation[2], True).change)
+        change = scene.traced(operation[2], True).change
+        return described(OVERWROTE, results[0][1], base, theirs, change, scene.work.budget)
     trace = Trace(source, False)
     target = Trace(operation[2], True)
     stands = follow_both(scene, trace, target)
@@ -398,7 +400,7 @@ def judge_move(scene: Scene, operation: Operation, results: list[Operation]) -> 
     if change < 0:
         change = max(trace.around, target.around)
     path = results[-1][1] if results else trace.place()
-    return described(DROPPED, path, value_at(scene.seen, source), ABSENT, change)
+    return described(DROPPED, path, value_at(scene.seen, source), ABSENT, change, scene.work.budget)
 
 
 def follow_both(scene: Scene, source: Trace, target: Trace) -> bool:
@@ -444,7 +446,7 @@ def judge_dropped(scene: Scene, operation: Operation, wanted: Any) -> dict[str, 
         wanted = base + operation[2]
     if theirs is not ABSENT and scene.is_same(wanted, theirs):
         return None
-    return described(DROPPED, trace.place(), base, theirs, trace.change)
+    return described(DROPPED, trace.place(), base, theirs, trace.change, scene.work.budget)
 
 
 def is_kept(scene: Scene, path: Path, base: Any, place: Path) -> bool:
@@ -464,7 +466,7 @@ def judge_lost_item(scene: Scene, operation: Operation) -> dict[str, Any] | None
     items = ABSENT if trace.is_dead else value_at(scene.there, trace.place())
     if scene.is_among(items, operation[2]):
         return None
-    return described(DROPPED, (*trace.place(), path[-1]), ABSENT, ABSENT, trace.change)
+    return described(DROPPED, (*trace.place(), path[-1]), ABSENT, ABSENT, trace.change, scene.work.budget)
 
 
 def doubled(scene: Scene, results: list[Operation], steps: list[Any], index: int) -> int:
@@ -498,7 +500,7 @@ def judge_doubled(scene: Scene, operation: Operation, result: Operation, other: 
         if scene.is_same(wanted, theirs):
             return None
     base = ABSENT if comes_in(result, item) else value_at(scene.seen, operation[1])
-    return described(DROPPED, path, base, theirs, writer_at(scene, container, other))
+    return described(DROPPED, path, base, theirs, writer_at(scene, container, other), scene.work.budget)
 
 
 def writer_at(scene: Scene, container: Path, place: int) -> int:
@@ -533,12 +535,13 @@ def value_at(document: Any, path: Path) -> Any:
         return ABSENT
 
 
-def described(kind: str, path: Path, base: Any, theirs: Any, change: int) -> dict[str, Any]:
+def described(kind: str, path: Path, base: Any, theirs: Any, change: int, budget: Budget) -> dict[str, Any]:
     """The report, without `base` or `theirs` where there was nothing; `omitted` names those too large.
 
     `index` is 0, the entry of a patch of one.
     """
-    report: dict[str, Any] = {"index": 0, "path": format_pointer(path), "kind": kind, "change": change}
+    pointer = written_pointer(path, budget)
+    report: dict[str, Any] = {"index": 0, "path": pointer, "kind": kind, "change": change}
     omitted: list[str] = []
     for name, value in (("base", base), ("theirs", theirs)):
         if value is ABSENT:

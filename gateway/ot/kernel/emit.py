@@ -22,7 +22,7 @@ from gateway.ot.kernel.documents import (
     own_of,
 )
 from gateway.ot.kernel.inverse import invert_one
-from gateway.ot.kernel.paths import Path, after_remove, format_pointer, is_inside, starts_with
+from gateway.ot.kernel.paths import Path, after_remove, is_inside, starts_with, written_pointer
 from gateway.ot.kernel.sets import double_of, is_keyed, items_at, keys_of, set_item, without_doubles
 from gateway.ot.kernel.text import write_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
@@ -36,7 +36,7 @@ def emit(document: Any, operations: Any, tests: bool, budget: Budget | None) -> 
     last = len(operations) - 1
     for index, operation in enumerate(operations):
         draws.charge(ENTRY_UNITS)
-        emit_one(document, operation, tests, patch)
+        emit_one(document, operation, tests, patch, draws)
         if index < last and moves_nodes(operation):
             document = apply_one(document, operation, own, draws)
     return patch
@@ -48,11 +48,13 @@ def moves_nodes(operation: Operation) -> bool:
     return bool(kind != TST and kind != TXT and kind != INC)
 
 
-def emit_one(document: Any, operation: Operation, tests: bool, patch: list[dict[str, Any]]) -> None:
+def emit_one(
+    document: Any, operation: Operation, tests: bool, patch: list[dict[str, Any]], budget: Budget
+) -> None:
     kind = operation[0]
     if kind == TST and not (tests and operation[1] is not None):
         return
-    pointer = format_pointer(operation[1])
+    pointer = written_pointer(operation[1], budget)
     if kind == SET:
         replaces = document is not None and has(document, operation[1])
         patch.append({"op": "replace" if replaces else "add", "path": pointer, "value": operation[2]})
@@ -68,8 +70,8 @@ def emit_one(document: Any, operation: Operation, tests: bool, patch: list[dict[
         patch.append({"op": "test", "path": pointer, "value": operation[2]})
     else:
         for hop in hops(document, operation):
-            target = format_pointer(after_remove(hop[2], hop[1]))
-            patch.append({"op": "move", "from": format_pointer(hop[1]), "path": target})
+            target = written_pointer(after_remove(hop[2], hop[1]), budget)
+            patch.append({"op": "move", "from": written_pointer(hop[1], budget), "path": target})
 
 
 def hops(document: Any, move: Operation) -> list[Operation]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from sys import intern
 from typing import Any
 
+from gateway.ot.kernel.budget import POINTER_UNITS, Budget
 from gateway.ot.kernel.errors import INVALID, KernelError
 from gateway.ot.kernel.values import check_string
 
@@ -69,6 +70,16 @@ def format_pointer(path: Path) -> str:
             text = text.replace("~", "~0").replace("/", "~1")
         pointer += "/" + text
     return pointer
+
+
+def written_pointer(path: Path, budget: Budget) -> str:
+    """The same, of what is stored and sent: a concurrent move may have made many paths long."""
+    size = 0
+    for token in path:
+        if type(token) is str:
+            size += len(token)
+    budget.charge(POINTER_UNITS * size)
+    return format_pointer(path)
 
 
 def starts_with(path: Path, prefix: Path) -> bool:
