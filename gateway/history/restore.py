@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gateway import ot
+from gateway.errors import PatchError
 from gateway.history.pointers import MISSING, parts, value_at
 
 # What differs in more places is replaced as a whole: a patch has a bound.
 PLACES_MAX = 500
+# So is what takes more work to compare, a few milliseconds.
+WORK_MAX = 3_000_000
 
 
 class CannotRestore(ValueError):
@@ -42,8 +45,18 @@ def _whole(head: Any, old: Any) -> ot.Patch:
         raise CannotRestore("There was no document at that version; DELETE removes this one.")
     if head is None:
         return [{"op": "add", "path": "", "value": old}]
-    patch: ot.Patch = ot.emit(head, ot.difference(head, old))
-    return patch if len(patch) <= PLACES_MAX else [{"op": "replace", "path": "", "value": old}]
+    patch = _by_places(head, old)
+    return [{"op": "replace", "path": "", "value": old}] if patch is None else patch
+
+
+def _by_places(head: Any, old: Any) -> ot.Patch | None:
+    """The patch that writes the places that differ; None where they are too many, or too much work."""
+    budget = ot.budget(WORK_MAX)
+    try:
+        operations = ot.difference(head, old, budget)
+        return ot.emit(head, operations, budget=budget) if len(operations) <= PLACES_MAX else None
+    except PatchError:
+        return None
 
 
 def _check_holders(head: Any, place: list[str]) -> None:

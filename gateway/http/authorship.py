@@ -134,7 +134,7 @@ class AuthorshipRoutes:
         if version is None:
             version = await version_named(resources, target, wanted["named"])
         old = await resources.read(target.resource, version)
-        patch = _patch(head, old, wanted.get("path", ""))
+        patch = await _patch(head, old, wanted.get("path", ""))
         if not patch:
             fields = {**target.named_in_edit, "version": head.version}
             return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
@@ -207,8 +207,12 @@ def _wanted(body: Any) -> dict[str, Any]:
     return body
 
 
-def _patch(head: Revision, old: Revision, path: str) -> list[dict[str, Any]]:
+async def _patch(head: Revision, old: Revision, path: str) -> list[dict[str, Any]]:
+    present = orjson.loads(head.document)
+    await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each
+    wanted = orjson.loads(old.document)
+    await trio.lowlevel.checkpoint()
     try:
-        return restoring(orjson.loads(head.document), orjson.loads(old.document), path)
+        return restoring(present, wanted, path)
     except CannotRestore as error:
         raise Problem(422, str(error)) from None

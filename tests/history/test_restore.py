@@ -21,6 +21,20 @@ def test_the_whole_comes_back_whatever_happened_since():
         assert ot.identical(ot.apply_patch(head, restoring(head, old)), old)
 
 
+@pytest.mark.parametrize("kind", ["texts", "paths"])
+def test_what_takes_too_much_work_to_compare_is_replaced_as_a_whole(kind):
+    random = Random(1)
+
+    def texts():
+        return {str(n): "".join(random.choices("ab ", k=1000)) for n in range(100)}
+
+    def paths():
+        return {"k" * 100_000: {str(n): random.random() for n in range(100)}}
+
+    head, old = (texts(), texts()) if kind == "texts" else (paths(), paths())
+    assert restoring(head, old) == [{"op": "replace", "path": "", "value": old}]
+
+
 @pytest.mark.parametrize(
     ("path", "patch"),
     [
