@@ -27,5 +27,5 @@ cdef class _ResourceSchema:
     cdef readonly object required
 
     cdef check_members(self, object document, object names)
-    cdef check_operation(self, object operation)
+    cdef check_operation(self, object operation, set judged)
     cdef check_order(self, object document, object touched)

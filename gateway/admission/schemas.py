@@ -79,9 +79,9 @@ class Schemas:
 
         Raises Refusal INVALID_OPERATION.
         """
-        schema = self._types[resource_type]
+        schema, judged = self._types[resource_type], set[str]()
         for operation in operations:
-            schema.check_operation(operation)
+            schema.check_operation(operation, judged)
 
     def may_hide_html(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> bool:
         """Whether one of several operations is in a member with HTML, or of the root."""
@@ -176,14 +176,20 @@ class _ResourceSchema:
             except (UnicodeEncodeError, orjson.JSONEncodeError):
                 raise self.refused(name, "the value can't be written as UTF-8 JSON") from None
 
-    def check_operation(self, operation: tuple[Any, ...]) -> None:
-        """Control and bidirectional characters, and names, in what a kernel operation writes."""
+    def check_operation(self, operation: tuple[Any, ...], judged: set[str]) -> None:
+        """Control and bidirectional characters, and names, in what a kernel operation writes.
+
+        The names that were `judged` aren't again: all paths of a patch may have a long one.
+        """
         kind, path = operation[0], operation[1]
         name = path[0] if path else ""
         for token in (*path, *operation[2]) if kind == MOV else path:
-            unfit = characters.name_problem(token) if type(token) is str else None
+            if type(token) is not str or token in judged:
+                continue
+            unfit = characters.name_problem(token)
             if unfit is not None:
                 raise self.refused("", unfit)
+            judged.add(token)
         known = self.annotations
         multiline = not path or name in known.multiline or name not in self._members
         try:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import ot
-from gateway.admission import Schemas
+from gateway.admission import Schemas, characters
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
 from gateway.ports import Unsanitised
@@ -550,3 +550,11 @@ def test_a_schema_may_allow_any_order(tmp_path: Path, text: str) -> None:
     schemas.check("task", {"text": text}, None)
     schemas.check("task", {"text": ["x", text]}, {"text"})
     problem({"text": "\x00"}, None, "task", schemas)
+
+
+def test_a_name_that_many_paths_of_a_patch_have_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+    monkeypatch.setattr(characters, "name_problem", judged.append)
+    operations = [("set", ("long", str(number)), number) for number in range(10)]
+    SHIPPED.check_operations("event", operations)
+    assert sorted(judged) == sorted(["long", *map(str, range(10))])
