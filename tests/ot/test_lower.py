@@ -67,16 +67,6 @@ def test_lowered(entry: dict[str, Any], expected: list[Any]) -> None:
     assert ot.lower(DOCUMENT, [entry]) == expected
 
 
-def test_names_in_paths_are_kept_once() -> None:
-    """Windows hold thousands of changes of few members, and compare their paths."""
-    first, second = (
-        ot.lower({}, [{"op": "add", "path": path, "value": 1}])[0][1][0]
-        for path in (f"/na~0me{'x' * 3}", f"/na~0mex{'x' * 2}")
-    )
-    assert first == "na~mexxx"
-    assert first is second
-
-
 def test_move_onto_a_member_whose_place_shifts_with_the_removal() -> None:
     entry = {"op": "move", "from": "/rows/0", "path": "/rows/1/k"}
     operations = ot.lower(DOCUMENT, [entry])

@@ -6,7 +6,6 @@ of an insertion's place is a *gap*: the index before which something will stand.
 
 from __future__ import annotations
 
-from sys import intern
 from typing import Any
 
 from gateway.ot.kernel.budget import POINTER_UNITS, Budget
@@ -19,10 +18,7 @@ INDEX_DIGITS_MAX = 15
 
 
 def parse_pointer(pointer: str) -> list[str]:
-    """The tokens of a JSON Pointer, unescaped; KernelError when it isn't one.
-
-    They are interned: names that many edits have are kept once, and compared by identity.
-    """
+    """The tokens of a JSON Pointer, unescaped; KernelError when it isn't one."""
     if not pointer:
         return []
     if pointer[0] != "/":
@@ -30,8 +26,8 @@ def parse_pointer(pointer: str) -> list[str]:
     check_string(pointer)
     tokens = pointer[1:].split("/")
     if "~" in pointer:
-        tokens = [unescape(token) for token in tokens]
-    return [intern(token) for token in tokens]
+        return [unescape(token) for token in tokens]
+    return tokens
 
 
 def unescape(token: str) -> str:
