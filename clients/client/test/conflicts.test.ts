@@ -326,6 +326,97 @@ test("a resolution that waits, and is typed over, isn't asked about again for wh
   expect(ben.snapshot).toMatchObject({ conflicts: [], view: { title: "Both, and more" } });
 });
 
+/** Of three edits that Ben makes offline the second comes to end before the start that Ann sets, who writes a title too. */
+const refusedOne = (onConflict: "merge" | "ask") => {
+  const at = (hour: string) => `2026-11-30T${hour}:00:00Z`;
+  return meeting(
+    { title: "Sync", start_time: at("09"), end_time: at("11") } as Event,
+    (document) => {
+      document.set("/title", "Ben's");
+      document.set("/end_time", at("10"));
+      document.set("/location", "Room 1");
+    },
+    (document) => {
+      document.set("/title", "Ann's");
+      document.edit([
+        { op: "replace", path: "/start_time", value: at("12") },
+        { op: "replace", path: "/end_time", value: at("13") },
+      ]);
+      document.set("/end_time", at("14"));
+    },
+    onConflict,
+  );
+};
+
+test("what takes the place of what others wrote is told where it goes again without an edit that is refused", async () => {
+  const { ann, ben, conflicts, problems } = await refusedOne("merge");
+  const found = conflicts.find(({ path }) => path === "/title");
+  expect(found).toMatchObject({ kind: "overwrote", base: "Sync", mine: "Ben's" });
+  expect(found).toMatchObject({ theirs: "Ann's", userId: "ann", version: 2 });
+  await until(ben, (now) => now.pending === 0);
+  expect(problems).toMatchObject([{ code: "EDIT_REFUSED", operations: [{ path: "/end_time" }] }]);
+  expect(ben.snapshot.conflicts.map(({ path }) => path)).toEqual(["/title"]); // the other was refused
+  ben.resolve(found?.id as string, "theirs");
+  await until(ann, (now) => now.view?.title === "Ann's" && now.view.location === "Room 1");
+  expect(ann.snapshot.view).toMatchObject({ end_time: "2026-11-30T14:00:00Z" });
+});
+
+test("asked, what goes again without an edit that is refused waits for the answer", async () => {
+  const { ann, ben, conflicts } = await refusedOne("ask");
+  const found = conflicts.find(({ path }) => path === "/title");
+  expect(found).toMatchObject({ kind: "refused", mine: "Ben's", theirs: "Ann's" });
+  expect(ann.snapshot.view?.title).toBe("Ann's");
+  ben.resolve(
+    conflicts.map(({ id }) => id),
+    "theirs",
+  );
+  await until(ben, (now) => now.pending === 0);
+  await until(ann, (now) => now.view?.title === "Ann's" && now.view.location === "Room 1");
+  expect(ben.snapshot).toMatchObject({ conflicts: [], view: { end_time: "2026-11-30T14:00:00Z" } });
+});
+
+test("of a list, what goes again is told in its own item, and what both are in isn't", async () => {
+  const at = (hour: string) => `2026-11-30T${hour}:00:00Z`;
+  const { ben, conflicts } = await meeting(
+    { attendees, tags: [], start_time: at("09"), end_time: at("11") } as Event,
+    (document) => {
+      document.remove("/attendees/0");
+      document.set("/attendees/1/response_status", "DECLINED");
+      document.edit({ op: "add", path: "/tags/-", value: "ben" });
+      document.set("/end_time", at("10"));
+    },
+    (document) => {
+      document.set("/attendees/0/response_status", "ACCEPTED");
+      document.set("/attendees/2/response_status", "TENTATIVE");
+      document.edit({ op: "add", path: "/attendees/-", value: person("dora") });
+      document.edit({ op: "add", path: "/tags/-", value: "ann" });
+      document.edit([
+        { op: "replace", path: "/start_time", value: at("12") },
+        { op: "replace", path: "/end_time", value: at("10") },
+        { op: "replace", path: "/end_time", value: at("13") },
+      ]);
+    },
+  );
+  await until(ben, (now) => now.pending === 0);
+  expect(conflicts).toMatchObject([
+    { path: "/attendees/0", mine: undefined, theirs: person("ann", "ACCEPTED"), place: "gap" },
+    { path: "/attendees/1/response_status", mine: "DECLINED", theirs: "TENTATIVE" },
+    { path: "/end_time" },
+  ]);
+  ben.resolve(
+    ben.snapshot.conflicts.map(({ id }) => id),
+    "theirs",
+  );
+  await ben.saved();
+  expect(ben.snapshot.view?.attendees).toEqual([
+    person("ann", "ACCEPTED"),
+    person("ben"),
+    person("carol", "TENTATIVE"),
+    person("dora"),
+  ]);
+  expect(ben.snapshot.view?.tags?.length).toBe(2);
+});
+
 test("what merges is no conflict", async () => {
   const { document: ann } = await people.event("ann", {
     title: "Sync",

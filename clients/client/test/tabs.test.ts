@@ -1361,6 +1361,33 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben, (now) => now.view?.title === "Mine");
   });
 
+  test.each(["merge", "ask"] as const)(
+    "what a following tab wrote offline is in conflict also where another of its edits is refused (%s)",
+    async (onConflict) => {
+      const START = "2026-11-30T12:00:00Z";
+      const value = { title: "Sync", start_time: "2026-11-30T09:00:00Z" };
+      const { ben, two, first, second } = await pair(people, { value });
+      two.open<Event>("event", ben.id, { onConflict });
+      await goOffline(two);
+      second.set("/title", "Mine");
+      second.set("/end_time", "2026-11-30T10:00:00Z");
+      await until(first, (now) => now.pending === 2);
+      ben.set("/title", "Theirs");
+      ben.set("/start_time", START);
+      await ben.saved();
+      two.connect();
+      const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
+      const kind = onConflict === "ask" ? "refused" : "overwrote";
+      expect(conflicts).toMatchObject([
+        { kind, path: "/title", mine: "Mine", theirs: "Theirs", userId: "ben" },
+      ]);
+      second.resolve(conflicts[0]?.id ?? "", "theirs");
+      await until(first, (now) => now.pending === 0);
+      await until(ben, (now) => now.view?.title === "Theirs");
+      expect(first.snapshot).toMatchObject({ conflicts: [], view: { title: "Theirs", start_time: START } });
+    },
+  );
+
   /** What a following tab that asks wrote over, unseen; `meanwhile` before the leading one hears of it. */
   async function heldBack(
     options: Parameters<typeof pair>[1] = {},

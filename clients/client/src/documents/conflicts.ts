@@ -3,10 +3,13 @@
 import type { Conflict, Json, Patch, PatchOperation } from "../api.js";
 import {
   apply,
+  difference,
+  equal,
   find,
   formatPointer,
   lower,
   type MergeConflict,
+  merge,
   type Operation,
   type Operations,
   PatchError,
@@ -16,6 +19,7 @@ import {
   type Strategies,
 } from "../kernel/index.js";
 import { type Change, randomName, type WireConflict } from "../wire.js";
+import { memberOf } from "./pieces.js";
 
 /** A conflict until it is resolved. */
 export interface Unresolved extends Conflict {
@@ -169,6 +173,57 @@ export const fromMerge = (found: MergeConflict, version: number, by?: Partial<Ch
   timestamp: by?.timestamp ?? null,
   place: "node",
 });
+
+/** As the server refuses. */
+export const refused = (question: Unresolved, version: number): Unresolved => ({
+  ...question,
+  kind: "refused",
+  told: { kind: question.kind as WireConflict["kind"], path: question.path, version },
+});
+
+/** An edit of which the server can't say what it met: it goes again, on another base than its author saw. */
+export interface Rebased {
+  readonly base: Json;
+  readonly mine: Json;
+  readonly theirs: Json;
+  /** What became of mine on theirs. */
+  readonly made: Json;
+  /** What waits, on top of that. */
+  readonly buffer: readonly Operations[];
+  readonly view: Json;
+  /** What others did in between, as far as the server told it change by change. */
+  readonly since: readonly Change[];
+}
+
+/** What it took the place of, and what is gone of it; what both are in now isn't in conflict. */
+export function fromRebase(
+  { base, mine, theirs, made, buffer, view, since }: Rebased,
+  version: number,
+  strategies: Strategies,
+): Unresolved[] {
+  const { patch, conflicts } = merge(base, mine, theirs, strategies);
+  const merged = apply(theirs, lower(theirs, patch));
+  const changes = difference(merged, made);
+  return conflicts.flatMap((one) => {
+    const path = pathOf(merged, one.path);
+    const isGap = one.mine === undefined && isIndex(path.at(-1));
+    const stand = isGap ? "gap" : "node";
+    const { path: at, place } = carried(path, stand, [changes]);
+    const there = valueAt(made, at);
+    const isMine = place !== "lost" && (isGap || equal(there, one.mine));
+    if (!isMine && place !== "lost" && !equal(there, one.theirs)) return [];
+    const now = carried(path, stand, [changes, ...buffer]);
+    const written = isMine && !isGap ? valueAt(view, now.path) : one.mine;
+    const isThere = (operation: PatchOperation) => memberOf(operation) === memberOf(one);
+    const by = since.filter(({ operations }) => operations.some(isThere)).at(-1);
+    return {
+      ...fromMerge(one, by?.version ?? version, by),
+      ...now,
+      kind: isMine ? "overwrote" : "dropped",
+      mine: written,
+    };
+  });
+}
 
 /** The patch that writes a value over what is there, or where an item was removed. */
 export function patchOf(view: Json, path: string, value: Json | undefined, isGap = false): Patch {

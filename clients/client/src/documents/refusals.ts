@@ -62,6 +62,7 @@ function asked(found: WireConflict[], head: number | undefined, replicator: Repl
   }
   flight.isAsking = true;
   flight.answeredUpTo = newest;
+  replicator.see();
   const about = {
     ...submission,
     reported: found,

@@ -7,6 +7,7 @@
 
 import type { Json, Patch, PatchOperation, Strategies } from "../api.js";
 import {
+  apply,
   difference,
   emit,
   GapError,
@@ -24,7 +25,7 @@ import {
   settle,
 } from "../kernel/index.js";
 import type { Answer, Change, Missing } from "../wire.js";
-import { fromMerge, fromWire, type Unresolved } from "./conflicts.js";
+import { fromMerge, fromRebase, fromWire, type Unresolved } from "./conflicts.js";
 import { Flight, type SavedFlight } from "./flight.js";
 import { memberOf, write } from "./pieces.js";
 import { isTyping } from "./typing.js";
@@ -40,6 +41,14 @@ export interface SavedReplicator extends SavedFlight {
   /** Whose numbers it has. */
   clientId: string;
   epoch: number;
+  /** Where others wrote since. */
+  seen?: Seen;
+}
+
+/** What the author of what is in flight saw, and the edits as they stood on that. */
+interface Seen {
+  document: Json;
+  edits: readonly Operations[];
 }
 
 /** Why an edit can't be committed. */
@@ -52,7 +61,8 @@ export interface Refusal {
 export interface ReplicatorEvents {
   /** The view changed; `operations` lead from `before` to `after`, `author` is a client id or null (several). */
   onView(before: Json, operations: Operations, after: Json, author: string | null): void;
-  onConflicts(found: readonly Unresolved[]): void;
+  /** `isUnsent`: of what waits to go again. */
+  onConflicts(found: readonly Unresolved[], isUnsent?: boolean): void;
   /** This edit left the view. */
   onRefused(error: Refusal, patch: Patch): void;
 }
@@ -72,6 +82,8 @@ export class Replicator {
   #growth = 1; // and when it is found more and more again, for it may not be the only one
   /** Document and view before a state took the place of changes, for a merge if the base turns out too old. */
   #before: { document: Json; view: Json; after: Json } | null = null;
+  #seen: Seen | null = null;
+  #since: Change[] = []; // others' changes since that was seen
   #clientId: () => string;
 
   constructor(
@@ -87,6 +99,7 @@ export class Replicator {
   /** Under another name than the record's the server's state is merged: it knows what was sent under that name. */
   restore(saved: SavedReplicator): void {
     this.replace(saved.replica);
+    this.#seen = saved.seen ?? this.#seen;
     this.epoch = saved.clientId === this.#clientId() ? saved.epoch : NO_EPOCH;
     this.flight.restore(saved);
   }
@@ -94,7 +107,9 @@ export class Replicator {
   save(): SavedReplicator | null {
     if (!this.replica) return null;
     const { epoch, flight } = this;
-    return { replica: this.replica.toJSON(), clientId: this.#clientId(), epoch, ...flight.save() };
+    const replica = this.replica.toJSON();
+    const seen = replica.inFlight && this.#seen?.document !== replica.document && this.#seen;
+    return { replica, clientId: this.#clientId(), epoch, ...(seen && { seen }), ...flight.save() };
   }
 
   /** Nothing is known of the document: edits start from nothing, and from no history. */
@@ -110,6 +125,7 @@ export class Replicator {
 
   /** What is in flight waits again, as it stands on the present document; at most so many edits a patch. */
   requeue(editsMax = this.#editsMax): void {
+    this.#tellUnseen();
     (this.replica as Replica).requeue();
     if (editsMax < this.#editsMax) this.#growth = 1;
     this.#editsMax = editsMax;
@@ -131,6 +147,7 @@ export class Replicator {
   #follow(replica: Replica): Replica {
     this.replica = replica;
     this.#before = null;
+    this.see();
     replica.onView = (before, operations, after) => {
       this.events.onView(before, operations, after, this.#author ?? null);
     };
@@ -200,6 +217,7 @@ export class Replicator {
     const submission = this.#by(null, () => replica.next(this.#editsMax));
     this.#tellRefused();
     this.flight.launch(!replica.toJSON().buffer.length);
+    this.see();
     if (!submission) this.#settle();
     return submission;
   }
@@ -207,6 +225,30 @@ export class Replicator {
   /** A `test` of an edit that waited can fail on what others wrote meanwhile. */
   #tellRefused(): void {
     for (const { error, patch } of this.replica?.refused.splice(0) ?? []) this.events.onRefused(error, patch);
+  }
+
+  /** What is there now the author of what is in flight has seen. */
+  see(): void {
+    const { document, inFlight } = (this.replica as Replica).toJSON();
+    this.#seen = inFlight && { document, edits: inFlight.edits };
+    this.#since = [];
+  }
+
+  /** What goes again stands on the present document: what the server can't compare it with any more is told here. */
+  #tellUnseen(): void {
+    const { document: theirs, version, inFlight, buffer } = (this.replica as Replica).toJSON();
+    const seen = this.#seen;
+    if (!seen || !inFlight || this.flight.answeredUpTo >= version) return;
+    const sides = {
+      base: seen.document,
+      mine: written(seen.document, seen.edits),
+      theirs,
+      made: written(theirs, inFlight.edits),
+      buffer,
+      view: (this.replica as Replica).view,
+      since: this.#since,
+    };
+    this.events.onConflicts(fromRebase(sides, version, this.strategies), true);
   }
 
   /** The edits in flight have their answer. */
@@ -302,6 +344,7 @@ export class Replicator {
       !(kind === "txt" && isTyping(theirs)) &&
       theirs.some((one) => (one.path ? memberOf(one) === path?.[0] : one.value !== null));
     if (buffer.flat().some(isMet)) this.#promote();
+    if (change && replica.inFlight) this.#since.push(change);
     this.#by(change?.client_id ?? null, receive);
     if (replica.view !== null) return;
     const met = merge(document, view, null);
@@ -388,6 +431,10 @@ export class Replicator {
     if (operations.length) this.#by(null, () => this.events.onView(before, operations, after, null));
   }
 }
+
+/** A document with these edits, whatever they test. */
+const written = (document: Json, edits: readonly Operations[]): Json =>
+  apply(document, settle(document, edits.flat()));
 
 /** Is it, as it was committed, what is in flight? */
 function isInFlight(replica: Replica, patch: Patch): boolean {

@@ -18,7 +18,7 @@ import { Room, type RoomDocument } from "../presence/room.js";
 import { keyOf, type Payload } from "../wire.js";
 import { viewChange } from "./change.js";
 import { Confirmed, type Step } from "./confirmed.js";
-import { carriedConflict, type Resolved, type Unresolved, valueAt } from "./conflicts.js";
+import { carriedConflict, type Resolved, refused, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { memberOf } from "./pieces.js";
 import { type Refusal, Replicator, type ReplicatorEvents, type SavedReplicator } from "./replicator.js";
@@ -168,8 +168,12 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
   }
 
-  onConflicts(found: readonly Unresolved[]): void {
-    this.conflicts = [...this.conflicts, ...found];
+  /** Asked, what isn't sent waits for the user's word. */
+  onConflicts(found: readonly Unresolved[], isUnsent = false): void {
+    const isHeld = isUnsent && found.length > 0 && this.onConflict === "ask";
+    this.replicator.flight.isHeld ||= isHeld;
+    const asked = isHeld ? found.map((one) => refused(one, this.confirmed.version)) : found;
+    this.conflicts = [...this.conflicts, ...asked];
   }
 
   onRefused(error: Refusal, operations: Patch): void {
@@ -180,7 +184,12 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     const isBack = ({ conflict, value }: Resolved) =>
       members.includes(memberOf(conflict)) && !equal(valueAt(this.view, conflict.path), value);
     const back = this.resolved.filter(isBack).map(({ conflict }) => ({ ...conflict, problem: message }));
-    this.conflicts = [...back, ...this.conflicts];
+    // It took the place of nothing.
+    const isOver = (one: Unresolved) =>
+      one.kind === "overwrote" &&
+      members.includes(memberOf(one)) &&
+      equal(valueAt(this.view, one.path), one.theirs);
+    this.conflicts = [...back, ...this.conflicts.filter((one) => !isOver(one))];
     this.resolved = this.resolved.filter((one) => !isBack(one));
     this.tell("EDIT_REFUSED", error, operations);
   }

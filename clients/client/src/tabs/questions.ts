@@ -33,13 +33,6 @@ export function ask(state: DocumentState, questions: readonly Unresolved[]): voi
   state.refresh();
 }
 
-/** As the server refuses. */
-export const refused = (question: Unresolved, version: number): Unresolved => ({
-  ...question,
-  kind: "refused",
-  told: { kind: question.kind as Meeting["kind"], path: question.path, version },
-});
-
 type Writing = Extract<Operation, readonly ["set" | "txt" | "rem", ...unknown[]]>;
 /** What was written over an item that others removed makes it again. */
 type Carried = Writing | Extract<Operation, readonly ["ins", ...unknown[]]>;

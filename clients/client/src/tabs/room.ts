@@ -7,7 +7,7 @@
  */
 
 import type { Cursor, DocumentStatus, Json, Patch, Problem, Resolution } from "../api.js";
-import type { Unresolved } from "../documents/conflicts.js";
+import { refused, type Unresolved } from "../documents/conflicts.js";
 import type { Document } from "../documents/document.js";
 import { isTyping } from "../documents/typing.js";
 import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
@@ -15,7 +15,7 @@ import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
 import { Losses } from "./losses.js";
 import type { Standing } from "./notes.js";
-import { ask, refused, unseen, type ViewStep } from "./questions.js";
+import { ask, unseen, type ViewStep } from "./questions.js";
 
 /** So many changes of the view are remembered; a tab that is further behind gets the state. */
 const REMEMBERED = 200;

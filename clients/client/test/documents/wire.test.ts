@@ -1116,6 +1116,156 @@ describe("a conflict that is asked about", () => {
   });
 });
 
+describe("what was edited offline, and is refused for one of its edits, while others wrote there too", () => {
+  const theirs = (version: number, path: string, value: Json) => ({
+    version,
+    client_id: "b",
+    user_id: "ben",
+    op_id: "x",
+    timestamp: 1,
+    operations: [{ op: "replace", path, value }],
+  });
+
+  /** Ann edits offline, and is on the way back; what others wrote is told with the answer to her subscription. */
+  async function comeBack(onConflict: "merge" | "ask", edit: () => void, store: Store = memoryStore()) {
+    await start({ title: "Sync", start_time: "09:00", location: "Room 1" }, { onConflict }, store);
+    platform.socket.end(1006);
+    edit();
+    const changes = [theirs(6, "/title", "Theirs"), theirs(7, "/start_time", "12:00")];
+    await reconnect({ version: 7, changes });
+  }
+  const BEN = { userId: "ben", version: 6, timestamp: 1 };
+  const editAll = () => {
+    document.set("/title", "Mine");
+    document.set("/end_time", "10:00");
+    document.set("/location", "Room 2");
+  };
+  const refuse = async (message: string) => {
+    tell("ERROR", { code: "INVALID_OPERATION", message, ref: op()?.id });
+    await settle();
+  };
+  const written = () => ((op()?.payload.operations ?? []) as Patch).map(({ path }) => path);
+  let version = 7;
+  /** The server refuses what ends before it starts, and takes the rest. */
+  async function judge(): Promise<string[][]> {
+    const all: string[][] = [];
+    for (version = 7; document.snapshot.pending; await vi.advanceTimersByTimeAsync(300)) {
+      all.push(written());
+      if (written().includes("/end_time")) await refuse("ends before it starts");
+      else tell("OP_ACK", { id: op()?.id, version: ++version });
+    }
+    return all;
+  }
+
+  test("is told of what it takes the place of", async () => {
+    await comeBack("merge", editAll);
+    const sent = await judge();
+    expect(sent).toEqual([
+      ["/title", "/end_time", "/location"],
+      ["/title", "/end_time"],
+      ["/title"],
+      ["/end_time"],
+      ["/location"],
+    ]);
+    expect(document.snapshot.view).toEqual({ title: "Mine", start_time: "12:00", location: "Room 2" });
+    expect(document.snapshot.conflicts).toMatchObject([
+      { kind: "overwrote", path: "/title", base: "Sync", mine: "Mine", theirs: "Theirs", ...BEN },
+    ]);
+    expect(problems).toMatchObject([{ code: "EDIT_REFUSED" }]);
+    document.resolve(document.snapshot.conflicts[0]?.id ?? "", "theirs");
+    expect(document.snapshot).toMatchObject({ view: { title: "Theirs" }, conflicts: [] });
+  });
+
+  test.each([
+    ["mine" as const, "Mine"],
+    ["theirs" as const, "Theirs"],
+  ])("asked, waits for the answer: %s", async (resolution, title) => {
+    await comeBack("ask", editAll);
+    await refuse("ends before it starts");
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(ops()).toHaveLength(1);
+    const [found] = document.snapshot.conflicts;
+    expect(found).toMatchObject({ kind: "refused", base: "Sync", mine: "Mine", theirs: "Theirs" });
+    document.resolve(found?.id ?? "", resolution);
+    await judge();
+    const view = { title, start_time: "12:00", location: "Room 2" };
+    expect(document.snapshot).toMatchObject({ view, conflicts: [] });
+  });
+
+  test("is told of as an undo too", async () => {
+    await start({ title: "Sync", start_time: "09:00" });
+    document.set("/title", "Mine");
+    await settle();
+    tell("OP_ACK", { id: "op-1", version: 6 });
+    platform.socket.end(1006);
+    document.undo();
+    document.set("/end_time", "10:00");
+    const changes = [theirs(7, "/title", "Theirs"), theirs(8, "/start_time", "12:00")];
+    await reconnect({ version: 8, changes });
+    await refuse("ends before it starts");
+    expect(document.snapshot.conflicts).toMatchObject([
+      { kind: "overwrote", path: "/title", base: "Mine", mine: "Sync", theirs: "Theirs" },
+    ]);
+  });
+
+  test("is told of where another page had sent it, and what was written further since counts", async () => {
+    const values = new Map<string, Json>();
+    await comeBack("merge", editAll, memoryStore(values));
+    document.set("/title", "Mine, and more");
+    await document.stored();
+    await client.close();
+    client = createClient({
+      url: "ws://gateway/realtime",
+      getToken: () => "token",
+      store: memoryStore(structuredClone(values)),
+      environment: platform.environment(),
+    });
+    document = client.open<Event>("event", "1");
+    await settle();
+    platform.socket.admit();
+    await settle();
+    tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 7, changes: [] });
+    await settle();
+    await refuse("ends before it starts");
+    expect(document.snapshot.conflicts).toMatchObject([
+      { kind: "overwrote", path: "/title", base: "Sync", mine: "Mine, and more", theirs: "Theirs" },
+    ]);
+  });
+
+  test("isn't asked about again where the user has said so", async () => {
+    await comeBack("ask", editAll);
+    const conflicts = [{ ...CONFLICT, version: 6 }];
+    tell("ERROR", { code: "CONFLICT", message: "seen?", ref: "op-1", conflicts, version: 7 });
+    await settle();
+    document.resolve(document.snapshot.conflicts[0]?.id ?? "", "mine");
+    await settle();
+    expect(op()?.payload).toMatchObject({ force: true });
+    await judge();
+    expect(document.snapshot).toMatchObject({ view: { title: "Mine" }, conflicts: [] });
+  });
+
+  test("isn't told of what the server refuses after all", async () => {
+    await comeBack("merge", () => {
+      document.set("/location", "Room 2");
+      document.set("/start_time", "tomorrow");
+    });
+    await refuse("no date");
+    expect(document.snapshot.conflicts).toMatchObject([{ path: "/start_time", mine: "tomorrow" }]);
+    tell("OP_ACK", { id: op()?.id, version: 8 });
+    await vi.advanceTimersByTimeAsync(300);
+    await refuse("no date");
+    expect(document.snapshot).toMatchObject({ view: { start_time: "12:00" }, conflicts: [], pending: 0 });
+  });
+
+  test("is told of where it met too many others", async () => {
+    await comeBack("merge", () => document.set("/title", "Mine"));
+    tell("ERROR", { code: "CONFLICT", message: "too many others", ref: op()?.id, version: 7 });
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 7 });
+    expect(document.snapshot.conflicts).toMatchObject([{ kind: "overwrote", theirs: "Theirs" }]);
+  });
+});
+
 test("over HTTP the same edits go out, and the same answers come", async () => {
   await start();
   platform.answer = (method, url, body) => {
