@@ -29,12 +29,7 @@ export class Registry {
 
   open(type: string, id: string, options: DocumentOptions = {}): Document<Json> {
     const key = keyOf(type, id);
-    let document = this.#documents.get(key);
-    if (!document) {
-      document = new Document<Json>(type, id, this.context, () => this.#release(key));
-      this.#documents.set(key, document);
-      void this.attach(document);
-    }
+    const document = this.#documents.get(key) ?? this.#add(type, id, key);
     document.holders++;
     Object.assign(document.state.options, options);
     return document;
@@ -52,9 +47,15 @@ export class Registry {
     else this.context.nudge(true);
   }
 
-  #release(key: string): void {
-    const document = this.#documents.get(key);
-    if (!document || --document.holders > 0) return;
+  #add(type: string, id: string, key: string): Document<Json> {
+    const document = new Document<Json>(type, id, this.context, () => this.#release(document, key));
+    this.#documents.set(key, document);
+    void this.attach(document);
+    return document;
+  }
+
+  #release(document: Document<Json>, key: string): void {
+    if (--document.holders > 0) return;
     // What isn't sent yet goes first, also of what was kept; a page that closes and opens at once keeps its subscription.
     const end = () => {
       if (document.holders > 0 || this.#documents.get(key) !== document) return ended();

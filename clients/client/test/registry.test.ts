@@ -110,3 +110,13 @@ test("a document that is let go twice while it ends is listened to no more", asy
   await document.until(({ status }) => status === "closed");
   expect(listening.size).toBe(0);
 });
+
+test("who closes a document again after it has ended closes no other that was opened there since", async () => {
+  const registry = await registryOf();
+  const old = registry.open("event", "1");
+  old.close();
+  await old.until(({ status }) => status === "closed");
+  const next = registry.open("event", "1");
+  old.close();
+  expect(next.holders).toBe(1);
+});
