@@ -13,7 +13,7 @@ import type {
   ViewChange,
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
-import { type IsWanted, PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
+import { type IsWanted, PatchError, textDifference, writeDelta } from "../kernel/index.js";
 import { patchOf, type Reported, resolving, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { DocumentState, EVERYTHING } from "./state.js";
@@ -252,8 +252,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     const { state } = this;
     const { replicator } = state;
     const refused = state.conflicts.filter(({ kind }) => kind === "refused");
-    const { inFlight, buffer } = (replicator.replica as Replica).toJSON();
-    const isAlone = refused.length === 1 && inFlight?.submission.patch.length === 1 && !buffer.length;
+    const isAlone = refused.length === 1 && replicator.isAskedAlone();
     const isSent = !isAlone || (resolution === "mine" && asked.told?.kind === "overwrote");
     replicator.decide(isSent);
     this.#turn(

@@ -267,11 +267,18 @@ export class Replicator {
     return patch;
   }
 
+  /** Is what waits for the user's word one operation, with nothing upon it? */
+  isAskedAlone(): boolean {
+    if (this.flight.isHeld) this.#promote();
+    return this.replica?.inFlight?.patch.length === 1 && this.flight.isAll;
+  }
+
   /** The user's word on what is asked: mine (what the server refused is forced), or not at all. */
   decide(isMine: boolean): void {
     const { flight } = this;
     const { isAsking } = flight;
-    const isUnsent = isAsking || (flight.isHeld && flight.isFresh);
+    // What is held waits behind what was sent, or is all that is in flight.
+    const isUnsent = isAsking || (flight.isHeld && flight.isAll);
     flight.isAsking = flight.isHeld = false;
     flight.isForced ||= isAsking;
     if (isUnsent && !isMine) this.withdraw();

@@ -4,6 +4,7 @@ import type { Json, Patch } from "@collab/client";
 import { expect, test } from "vitest";
 import type { DocumentContext } from "../../src/documents/context.js";
 import { Document } from "../../src/documents/document.js";
+import type { SavedReplicator } from "../../src/documents/replicator.js";
 import { Replica } from "../../src/kernel/index.js";
 import { TabRoom } from "../../src/tabs/room.js";
 import type { Payload } from "../../src/wire.js";
@@ -191,4 +192,42 @@ test("an item that a following tab removed, unseen as others wrote it, is brough
   ]);
   document.resolve(state.conflicts[0]?.id ?? "", "theirs");
   expect(document.snapshot.view).toEqual({ ...meeting, attendees: [{ ...CAROL, note: "early" }, DAVE] });
+});
+
+/** What a following tab wrote over Ben's, and is held back until it is asked. */
+async function held() {
+  const room = await led({ title: "Sync" }, replaced("/title", "Dinner"));
+  room.state.options.onConflict = "ask";
+  await room.entitle(0);
+  expect(room.state.conflicts).toMatchObject([{ kind: "refused", mine: "Lunch", theirs: "Dinner" }]);
+  const choose = (one: "mine" | "theirs") => room.document.resolve(room.state.conflicts[0]?.id ?? "", one);
+  return { ...room, choose };
+}
+
+const RESUMED = { changes: [], version: 6, epoch: 1 };
+
+test("theirs takes back what is held after a reconnection, also once the page was loaded anew", async () => {
+  const { state, replicator, choose } = await held();
+  replicator.resume(RESUMED);
+  const { conflicts } = state;
+  const record = structuredClone({ ...replicator.save(), conflicts, role: null, onConflict: "ask" as const });
+  const next = await led();
+  next.state.goOnWith(record as SavedReplicator & typeof record);
+  next.replicator.resume(RESUMED);
+  next.document.resolve(conflicts[0]?.id ?? "", "theirs");
+  choose("theirs");
+  for (const one of [{ state, replicator }, next]) {
+    expect(one.state.cell.snapshot).toMatchObject({ view: { title: "Dinner" }, pending: 0, conflicts: [] });
+    expect(one.replicator.next()).toBeNull();
+  }
+});
+
+test.each([
+  ["theirs", undefined],
+  ["mine", replaced("/title", "Lunch")],
+] as const)("of what is held while there is a connection, %s sends %j", async (answer, patch) => {
+  const { state, replicator, choose } = await held();
+  choose(answer);
+  expect(replicator.next()?.patch).toEqual(patch);
+  expect(state.conflicts).toEqual([]);
 });
