@@ -61,16 +61,18 @@ export function unseen(
 ): Unresolved[] {
   if (!since.length) return [];
   const edit = operations.filter(([kind]) => kind !== "tst");
+  const isMet = writtenIn([...edit.filter(isMove), ...since.flatMap((step) => step.operations)]);
   const mine = apply(base, edit);
   const undone = invert(base, edit);
   const questions = new Map<string, Unresolved>(); // one a place, however often it was written
   for (const [index, operation] of edit.entries()) {
-    if (!isWriting(operation)) continue;
+    if (!isWriting(operation) || !isMet(operation[1])) continue;
     const first = asFirst(operation, undone.slice(edit.length - index));
-    const last = standing(operation[1], leavesGap(operation), edit.slice(index + 1));
-    const met = first && last && meeting(first, since);
+    const met = first && meeting(first, since);
     if (!met || met.step.author === clientId || met.step.after === null) continue;
     const isGap = leavesGap(operation);
+    const last = standing(operation[1], isGap, edit.slice(index + 1));
+    if (!last) continue;
     const sides = { base: find(base, first[1]), mine: isGap ? undefined : find(mine, last) };
     const question = asked(met, sides, isGap, committed);
     if (!isSettled(question)) questions.set(formatPointer(first[1]), question);
@@ -88,6 +90,16 @@ const isWriting = (operation: Operation | undefined): operation is Writing =>
 const isIndex = (token: string | number | undefined): boolean => typeof token === "number";
 
 const leavesGap = ([kind, path]: Writing): boolean => kind === "rem" && isIndex(path.at(-1));
+
+const isMove = ([kind]: Operation): boolean => kind === "mov";
+
+/** Tells of a path whether these operations can have written there: in its member of the document, or anywhere. */
+function writtenIn(operations: Operations): (path: Path) => boolean {
+  const written = operations.filter(([kind]) => kind !== "tst");
+  const members = new Set(written.map(([, path]) => path?.[0]));
+  const isAnywhere = members.has(undefined) || [...members].some(isIndex) || written.some(isMove);
+  return ([member]) => isAnywhere || member === undefined || members.has(member);
+}
 
 /** An operation without those before it in its edit; null where it writes in what came with them. */
 function asFirst(operation: Writing, undone: Operations): Writing | null {
