@@ -53,16 +53,21 @@ export class Listings {
   onMessage({ type, payload }: Message): void {
     const listing = this.#all.get(String(payload.resource_id));
     if (!listing) return;
-    if (type !== "ERROR") {
+    if (type === "CHILDREN_FAILED") this.#onFailed(listing, String(payload.message));
+    else if (type !== "ERROR") {
       listing.onMessage(type, payload).catch((error) => this.#onUnlisted(listing, error));
     } else if (FINAL.includes(String(payload.code))) listing.onForbidden();
     else this.#subscribeLater(listing, Number(payload.retry_after_ms ?? RETRY_MS));
   }
 
+  /** For good, or in the tab that leads. */
+  #onFailed({ id }: Listing, message: string): void {
+    this.context.onProblem({ code: "ERROR", message, type: "calendar", id });
+  }
+
   /** The rest of a long calendar can't be listed: for good, or for now. */
   #onUnlisted(listing: Listing, error: Error): void {
-    if (error instanceof RequestError && !error.isPassing)
-      this.context.onProblem({ code: "ERROR", message: error.message, type: "calendar", id: listing.id });
+    if (error instanceof RequestError && !error.isPassing) this.#onFailed(listing, error.message);
     else
       this.#subscribeLater(listing, delayMs(listing.failures++, UNLISTED, this.context.environment.random));
   }

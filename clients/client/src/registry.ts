@@ -89,12 +89,12 @@ export class Registry {
     if (!calendar) {
       calendar = new LiveCalendar(id, () => this.#releaseCalendar(id));
       this.#calendars.set(id, calendar);
-      const message = "A part of the client can't be loaded.";
-      this.#list().catch((cause) =>
-        this.context.onProblem({ code: "ERROR", message, type: "calendar", id, cause }),
-      );
     }
     calendar.holders++;
+    const message = "A part of the client can't be loaded.";
+    this.#list().catch((cause) =>
+      this.context.onProblem({ code: "ERROR", message, type: "calendar", id, cause }),
+    );
     return calendar;
   }
 
@@ -169,7 +169,9 @@ export class Registry {
   /** Over HTTP, as long as it `isOn`: what waits to be sent, and where it `isWhole` all. Rejects where there is no answer. */
   async poll(isOn: () => boolean, isWhole: boolean): Promise<void> {
     const { pollAll } = await import("./documents/polling.js");
-    const calendars = isWhole ? await this.#list().catch(() => []) : [];
+    // Calendars that can't be listed are one that isn't answered.
+    const none = (cause: unknown) => [{ poll: () => Promise.reject(cause) }];
+    const calendars = isWhole ? await this.#list().catch(none) : [];
     const isDue = ({ state }: Document<Json>) => isWhole || state.replicator.flight.pending;
     await pollAll([...this.#attached.values()].filter(isDue), calendars, isOn);
   }

@@ -120,3 +120,14 @@ test("who closes a document again after it has ended closes no other that was op
   old.close();
   expect(next.holders).toBe(1);
 });
+
+test("where the part for calendars can't be loaded and nothing else is polled, a poll has no answer", async () => {
+  vi.resetModules();
+  vi.doMock("../src/listings.js", () => {
+    throw new TypeError("Failed to fetch dynamically imported module");
+  });
+  const registry = await registryOf(new Map(), { onProblem: () => {} });
+  registry.calendar("team");
+  await expect(registry.poll(() => true, true)).rejects.toThrow();
+  vi.doUnmock("../src/listings.js");
+});

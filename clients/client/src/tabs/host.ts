@@ -30,6 +30,7 @@ export class TabHost {
   #onProblem(problem: Problem): void {
     const { code, type, id } = problem;
     if (code === "EDIT_REFUSED") this.#rooms.get(keyOf(String(type), String(id)))?.refuse(problem);
+    else if (code === "ERROR" && type === "calendar") this.#calendars.get(String(id))?.fail(problem);
   }
 
   onSay({ tab, type, id, payload }: Note & { kind: "say" }): void {
