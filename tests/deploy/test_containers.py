@@ -15,6 +15,7 @@ import yaml
 from helm_python import HelmError, lint
 from pydantic import ValidationError
 
+from gateway.config.serving import ServerSettings
 from tests.cli.commands import ROOT, gateway
 from tests.deploy.alerts import parsed, selectors
 from tests.deploy.manifests import (
@@ -194,11 +195,14 @@ def test_what_the_image_sets_can_be_set_by_the_chart():
         assert given.items() >= {f"GATEWAY_{section}_{name}": "::" for section, name in preset}.items()
 
 
-def test_a_pod_that_waits_for_its_servers_is_left_alone_for_a_day():
-    """Nothing listens while a node waits for a Redis or PostgreSQL that is away."""
-    [container] = pod_of(of_kind(rendered({}), "Deployment"))["containers"]
+@pytest.mark.parametrize("wait_max_s", [None, 1, 7.5, 86_400])
+def test_a_pod_that_waits_for_its_servers_ends_by_itself_before_kubernetes_ends_it(wait_max_s):
+    """Nothing listens while a node waits for PostgreSQL, and then for Redis; why it ended is in its log."""
+    settings = {} if wait_max_s is None else {"server.start_wait_max_s": wait_max_s}
+    [container] = pod_of(of_kind(rendered({"settings": settings}), "Deployment"))["containers"]
     probe = container["startupProbe"]
-    assert probe["periodSeconds"] * probe["failureThreshold"] >= 86_400
+    longest_s = 2 * (wait_max_s or ServerSettings().start_wait_max_s)
+    assert 60 <= probe["periodSeconds"] * probe["failureThreshold"] - longest_s < 65
 
 
 @pytest.mark.parametrize(
