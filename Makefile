@@ -11,7 +11,8 @@ CORES := $(shell nproc 2>/dev/null || echo 1)
 # Tests at a time: many wait for processes that they started, so two cores have time for three.
 WORKERS ?= 3
 # Every Python that the gateway supports, where it is installed.
-PYTHONS = $(foreach n,11 12 13 14,$(shell python3.$(n) -c 'import sys; print(sys.executable)' 2>/dev/null))
+SUPPORTED = $(shell sed -n 's/.*Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml)
+PYTHONS = $(foreach version,$(SUPPORTED),$(shell python$(version) -c 'import sys; print(sys.executable)' 2>/dev/null))
 SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
