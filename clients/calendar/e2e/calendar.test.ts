@@ -385,11 +385,16 @@ test("the month shows an event as soon as somebody made it", async () => {
 test("the way back to the month shows it at once, without a connection too, and says so", async () => {
   const ann = await stage.arrive("Ann");
   await ann.newEvent("Lunch of the team");
+  const wayBack = ann.page.getByRole("link", { name: "Calendar", exact: true });
+  await wayBack.click();
+  const lunch = ann.page.getByRole("link", { name: /Lunch of the team/ });
+  await lunch.click(); // what the month tells comes a moment after the event is saved
+  await ann.sees("Title", "Lunch of the team");
   await ann.workOffline(true);
   await ann.says("offline");
   await ann.page.getByText("Who is here is seen as soon as there is a connection.").waitFor();
-  await ann.page.getByRole("link", { name: "Calendar", exact: true }).click();
-  await ann.page.getByRole("link", { name: /Lunch of the team/ }).waitFor();
+  await wayBack.click();
+  await lunch.waitFor();
   const note = ann.page.getByText("As it was before the connection was lost.");
   await note.waitFor();
   await ann.workOffline(false);
