@@ -128,21 +128,24 @@ test("where the browser's store can't be read that is told in plain words", asyn
   await alerts(ann).filter({ hasText: "What this browser keeps can’t be read now." }).waitFor();
 });
 
+/** As in a browser whose store fails where it reads these events, each by an error of that name. */
+const failReads = (errors: Record<string, string>) => (context: BrowserContext) =>
+  context.addInitScript((names) => {
+    const { get } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.get = function (key) {
+      const [, id] = /^doc\/.*\b(\w+)$/.exec(String(key)) ?? [];
+      if (id && names[id]) throw new DOMException("It fails.", names[id]);
+      return get.call(this, key);
+    };
+  }, errors);
+
 test.each([
   ["can't be read now", "UnknownError", "What this browser keeps can’t be read now."],
   ["are damaged", "DataError", "A part of what this browser kept is damaged."],
 ])(
   "where several events of the browser's store %s that is told once, in plain words",
   async (_why, name, words) => {
-    const ann = await stage.arrive("Ann", stage.address, (context) =>
-      context.addInitScript((error) => {
-        const { get } = IDBObjectStore.prototype;
-        IDBObjectStore.prototype.get = function (key) {
-          if (String(key).startsWith("doc/")) throw new DOMException("It fails.", error);
-          return get.call(this, key);
-        };
-      }, name),
-    );
+    const ann = await stage.arrive("Ann", stage.address, failReads({ Lunch: name, Dinner: name }));
     for (const title of ["Lunch", "Dinner"]) {
       await ann.page.goto(await stage.make(title, { title }));
       await ann.sees("Title", title);
@@ -151,6 +154,22 @@ test.each([
     expect(await ann.button("Dismiss").count()).toBe(1);
   },
 );
+
+test("who dismisses problems by keyboard comes from one to the next, and after the last to the page", async () => {
+  const errors = { Lunch: "DataError", Dinner: "UnknownError" };
+  const ann = await stage.arrive("Ann", stage.address, failReads(errors));
+  const told = ann.button("Dismiss");
+  for (const [index, title] of Object.keys(errors).entries()) {
+    await ann.page.goto(await stage.make(title, { title }));
+    await told.nth(index).waitFor();
+  }
+  await told.first().press("Enter");
+  await told.nth(1).waitFor({ state: "detached" });
+  await ann.page.keyboard.press("Tab");
+  await ann.page.keyboard.press("Enter");
+  await told.waitFor({ state: "detached" });
+  await ann.page.locator("main:focus").waitFor();
+});
 
 test("on a phone each of many problems can be seen and dismissed, and leaves room for the page", async () => {
   const ids = ["one", "two", "three", "four", "five", "six"];

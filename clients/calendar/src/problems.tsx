@@ -28,7 +28,7 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
   }, [client, openId]);
   const dismiss = (problem: Problem) => {
     setProblems((known) => known.filter((one) => one !== problem));
-    turnToMain(); // the button is gone
+    if (problems.length === 1) turnToMain(); // else the next key leads on from where the button was
   };
   return (
     problems.length > 0 && (
