@@ -421,26 +421,62 @@ test("where the gateway can't be reached nobody new signs in, and is told what t
   await ann.sync.waitFor();
 });
 
-test("invisible in one tab is shown in the other, and taken back there", async () => {
+const invisible = (isOn: boolean, { page }: Person) =>
+  page.getByRole("switch", { name: "Invisible", checked: isOn });
+
+/** Ann is invisible in two tabs, at the event where Bob is. */
+async function invisibleInTwoTabs(): Promise<[Person, Person, Person]> {
   const [ann, bob, event] = await stage.together("Lunch");
   const again = await ann.anotherTab(event);
   stage.everybody.push(again);
-  const isOn = (isOn: boolean, { page }: Person) =>
-    page.getByRole("switch", { name: "Invisible", checked: isOn });
   await bob.people.nth(1).waitFor();
-  await isOn(false, ann).click();
-  for (const tab of [ann, again]) await isOn(true, tab).waitFor();
+  await invisible(false, ann).click();
+  for (const tab of [ann, again]) await invisible(true, tab).waitFor();
   await bob.people.nth(1).waitFor({ state: "detached" });
-  await isOn(true, again).click();
-  for (const tab of [ann, again]) await isOn(false, tab).waitFor();
+  return [ann, again, bob];
+}
+
+test("invisible in one tab is shown in the other, and taken back there", async () => {
+  const [ann, again, bob] = await invisibleInTwoTabs();
+  await invisible(true, again).click();
+  for (const tab of [ann, again]) await invisible(false, tab).waitFor();
+  await bob.people.nth(1).waitFor();
+});
+
+test("who signs in again is seen as the other tab is by now, which was invisible before", async () => {
+  const [ann, again, bob] = await invisibleInTwoTabs();
+  await ann.button("Sign out").click();
+  await ann.button("Sign in").waitFor();
+  await invisible(true, again).click();
+  await bob.people.nth(1).waitFor();
+  await ann.textbox("Your name").fill("Ann");
+  await ann.button("Sign in").click();
+  for (const tab of [ann, again]) await invisible(false, tab).waitFor();
+  await ann.textbox("Location").fill("Room 7");
+  await bob.sees("Location", "Room 7");
+  expect(await bob.people.count()).toBe(2);
+});
+
+test("who signs out in one of two tabs stays invisible in the other, after a reload too, and nowhere later", async () => {
+  const [ann, again, bob] = await invisibleInTwoTabs();
+  await ann.button("Sign out").click();
+  await ann.button("Sign in").waitFor();
+  await again.page.reload();
+  await invisible(true, again).waitFor();
+  await again.textbox("Location").fill("Room 7");
+  await bob.sees("Location", "Room 7");
+  expect(await bob.people.count()).toBe(1);
+  await again.button("Sign out").click();
+  await again.textbox("Your name").fill("Ann");
+  await again.button("Sign in").click();
+  await invisible(false, again).waitFor();
   await bob.people.nth(1).waitFor();
 });
 
 test("who is invisible is so after a reload, and is told nobody before", async () => {
   const [ann, bob, event] = await stage.together("Lunch");
-  const control = (isOn: boolean) => ann.page.getByRole("switch", { name: "Invisible", checked: isOn });
   await bob.people.nth(1).waitFor();
-  await control(false).click();
+  await invisible(false, ann).click();
   await bob.people.nth(1).waitFor({ state: "detached" });
   await bob.page.evaluate(() => {
     const list = document.querySelector(".collab-people") as Element;
@@ -448,7 +484,7 @@ test("who is invisible is so after a reload, and is told nobody before", async (
     new MutationObserver(() => list.children.length > 1 && seen()).observe(list, { childList: true });
   });
   await ann.page.reload();
-  await control(true).waitFor();
+  await invisible(true, ann).waitFor();
   await ann.textbox("Location").fill("Room 7");
   await bob.sees("Location", "Room 7");
   expect(await bob.page.evaluate(() => (globalThis as { seen?: string }).seen)).toBeUndefined();

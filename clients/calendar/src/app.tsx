@@ -7,7 +7,7 @@ import { fitLine } from "./characters.js";
 import { EventPage } from "./event-page.js";
 import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
-import { isStoreShared, ofThisBrowser, ofThisPage, ofThisTab } from "./kept.js";
+import { isStoreShared, type Kept, ofThisBrowser, ofThisPage, ofThisTab } from "./kept.js";
 import { useLeaving } from "./leaving.js";
 import { MonthPage, type Visited } from "./month-page.js";
 import { Nothing } from "./nothing.js";
@@ -28,26 +28,47 @@ export function App(): ReactNode {
   const { user, remembered, enter, leave } = useSession();
   const options = user && clientOptions(user);
   if (!user || !options) return <SignIn remembered={remembered} enter={enter} />;
+  const signOut = () => {
+    noteInvisible(user.id, false);
+    leave();
+  };
   return (
     <GatewayProvider key={user.id} options={options}>
-      <Page user={user} leave={leave} />
+      <Page user={user} leave={signOut} />
     </GatewayProvider>
   );
 }
 
-const invisibleKey = (userId: string) => `collab-demo-invisible:${userId}`;
+const OF_THE_CLIENT: Kept = IS_STORE_SHARED ? ofThisBrowser : ofThisTab; // as which all tabs of a user are seen
 
-/** Who is invisible stays so over a reload, and isn't shown before. */
+const invisibleKey = (userId: string) => `collab-demo-invisible:${userId}`;
+const isInvisible = (userId: string) => OF_THE_CLIENT.get(invisibleKey(userId)) !== null;
+const noteInvisible = (userId: string, isOn: boolean) =>
+  OF_THE_CLIENT.set(invisibleKey(userId), isOn ? "" : null);
+
+/** Who is invisible stays so over a reload, and isn't shown before; also where another tab signed out. */
 function useInvisible(userId: string): void {
   const { isVisible } = useSyncStatus().connection;
-  useEffect(() => ofThisTab.set(invisibleKey(userId), isVisible ? null : ""), [userId, isVisible]);
+  useEffect(() => {
+    noteInvisible(userId, !isVisible);
+    if (isVisible) return;
+    const noteAgain = () => noteInvisible(userId, true);
+    addEventListener("storage", noteAgain);
+    return () => removeEventListener("storage", noteAgain);
+  }, [userId, isVisible]);
 }
 
 function clientOptions({ id, name }: User): ClientOptions {
   const getToken = async () => (await signIn(name)).token;
   const own = IS_STORE_SHARED ? {} : { store: memoryStore() };
-  const visible = ofThisTab.get(invisibleKey(id)) === null;
-  return { url: SOCKET, userId: id, getToken, visible, typingIntervalMs: TYPING_INTERVAL_MS, ...own };
+  return {
+    url: SOCKET,
+    userId: id,
+    getToken,
+    visible: !isInvisible(id),
+    typingIntervalMs: TYPING_INTERVAL_MS,
+    ...own,
+  };
 }
 
 function SignIn({
