@@ -10,14 +10,15 @@ import { basename, dirname, join } from "node:path";
 import { build } from "rolldown";
 import { comments, entries, resolve } from "./entries.mjs";
 
-const manifest = JSON.parse(readFileSync("package.json", "utf8"));
+const manifestOf = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+const manifest = manifestOf(".");
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
 
-// The types stand on those of our packages beside it.
+// The types stand on those of our packages beside it. A build makes them last.
 const ours = Object.keys(manifest.peerDependencies ?? {}).filter((name) => name.startsWith("@collab/"));
 const unbuilt = ours
   .map((name) => join("..", basename(name)))
-  .filter((folder) => !existsSync(join(folder, "dist")));
+  .filter((folder) => !existsSync(join(folder, manifestOf(folder).types)));
 for (const cwd of unbuilt) execFileSync("npm", ["run", "--silent", "build"], { cwd, stdio: "inherit" });
 
 rmSync("dist", { recursive: true, force: true });

@@ -62,6 +62,10 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def npm() -> str:
+    return str(nodejs.tools() / "npm")
+
+
 def version(package: str) -> str:
     manifest = json.loads((nodejs.CLIENTS / "node_modules" / package / "package.json").read_text())
     return f"{package}@{manifest['version']}"
@@ -75,20 +79,38 @@ def snippet(package: str, language: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages, each packed where neither it nor those that it stands on are built."""
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of an unbuilt checkout of its own, in which each finds the others and what is installed."""
     try:
         nodejs.install()
     except nodejs.Unavailable as reason:
         skip_or_fail(reason)
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copy(nodejs.ROOT / "LICENSE", folder)
+    copy = folder / "clients"
+    shutil.copytree(nodejs.CLIENTS, copy, ignore=shutil.ignore_patterns("node_modules", "dist", "LICENSE"))
+    ours = copy / "node_modules" / "@collab"
+    ours.mkdir(parents=True)
+    for package in PACKAGES:
+        (ours / package).symlink_to(copy / package)
+    for found in (nodejs.CLIENTS / "node_modules").iterdir():
+        if found.name != ours.name:
+            (ours.parent / found.name).symlink_to(found)
+    return copy
+
+
+def unbuild(clients: Path) -> None:
+    for package in PACKAGES:
+        shutil.rmtree(clients / package / "dist", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def packed(clients: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages, each packed where neither it nor those that it stands on are built."""
     folder = tmp_path_factory.mktemp("packed")
     for package in PACKAGES:
-        for built in PACKAGES:
-            shutil.rmtree(nodejs.CLIENTS / built / "dist", ignore_errors=True)
-        run(
-            [str(nodejs.tools() / "npm"), "pack", "--silent", "--pack-destination", str(folder)],
-            nodejs.CLIENTS / package,
-        )
+        unbuild(clients)
+        run([npm(), "pack", "--silent", "--pack-destination", str(folder)], clients / package)
     return folder
 
 
@@ -99,7 +121,7 @@ def project(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "package.json").write_text('{"type": "module", "private": true}')
     ours = [str(path) for path in packed.iterdir() if "native" not in path.name]
     quietly = ["--prefer-offline", "--no-audit", "--no-fund", "--silent"]
-    run([str(nodejs.tools() / "npm"), "install", *quietly, *ours, *map(version, BESIDE)], folder)
+    run([npm(), "install", *quietly, *ours, *map(version, BESIDE)], folder)
     (folder / "edit.mjs").write_text(snippet("client", "js"))
     (folder / "App.tsx").write_text(snippet("react", "tsx"))
     (folder / "render.js").write_text(RENDER)
@@ -120,6 +142,15 @@ def test_what_npm_packs_of_an_unbuilt_checkout_is_built(package: str, packed: Pa
     for entry in manifest["exports"].values():
         targets += leaves(entry)
     assert [name for name in targets if name.removeprefix("./") not in names] == []
+
+
+def test_what_a_package_stands_on_is_built_again_after_a_build_that_was_broken_off(clients: Path) -> None:
+    """It left a folder without types."""
+    unbuild(clients)
+    (clients / "client" / "dist" / "esm").mkdir(parents=True)
+    run([npm(), "run", "--silent", "build"], clients / "react")
+    for package in ("client", "react"):
+        assert (clients / package / "dist" / "esm" / "index.d.ts").exists()
 
 
 def leaves(entry: object) -> list[str]:
