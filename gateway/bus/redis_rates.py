@@ -19,7 +19,7 @@ TIMEOUT_S = 1.0
 
 
 class RedisRates:
-    """The port `RateStore`. A user's number is kept until his allowance is full again.
+    """The port `RateStore`. A user's number is kept until his allowance is full again, at least for 5 s.
 
     What is told again, for its answer was lost, is known by the number of its exchange: no two processes tell
     under one name.
