@@ -7,6 +7,7 @@ and version, and must come with the nonce that it came with before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
@@ -18,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.config import PostgresSettings
 from gateway.config.passwords import password_of
-from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogTrimmed, LogUnavailable
+from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogDamaged, LogTrimmed, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
 from gateway.log.postgres import statements as sql
@@ -396,7 +397,7 @@ class PostgresArchive:
     async def run(self, work: Callable[[Connection[Any]], T], outcome: str) -> T:
         """Do `work` on a connection, in a thread; `outcome` is that of an edit where it fails."""
         try:
-            return await self._pool.run(work)
+            found = await self._pool.run(partial(_unless_damaged, work))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise ArchiveMismatch(f"PostgreSQL refuses what is to be archived: {_text(error)}") from error
         except tuple(UNWRITABLE) as error:
@@ -404,6 +405,17 @@ class PostgresArchive:
             raise LogUnavailable(told, outcome) from error
         except psycopg.Error as error:
             raise ArchiveAway(f"the archive can't be reached: {_text(error)}", outcome) from error
+        if isinstance(found, LogDamaged):
+            raise found
+        return found
+
+
+def _unless_damaged(work: Callable[[Connection[Any]], T], connection: Connection[Any]) -> T | LogDamaged:
+    """What `work` finds, or the damage that it meets, which the pool would close the connection for."""
+    try:
+        return work(connection)
+    except LogDamaged as error:
+        return error
 
 
 def _page(connection: Connection[Any], resource: str, after: int, limit: int) -> tuple[int, list[Record]]:

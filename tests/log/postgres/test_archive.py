@@ -14,7 +14,7 @@ import pytest
 import trio
 from psycopg.conninfo import conninfo_to_dict
 
-from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogUnavailable
+from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogDamaged, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.postgres.archive import MIGRATION_LOCK, PostgresArchive, migrate, migrations
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
@@ -89,6 +89,23 @@ async def test_a_page_is_unpacked_beside_the_loop(monkeypatch: pytest.MonkeyPatc
         assert len(await opened.read(ROOM, 0, 16)) == 16
     assert len(unpacked_in) == 16
     assert threading.main_thread() not in unpacked_in
+
+
+async def test_a_damaged_change_costs_no_connection() -> None:
+    async with archive() as opened:
+        await opened.store(Transfer(changes=[change(record(1))]))
+        await opened.run(lambda one: one.execute("UPDATE gateway.change SET checksum = checksum + 1"), "none")
+        served_by = await backend(opened)
+        for reading in (opened.read(ROOM, 0, 1), opened.open(ROOM), opened.read(ROOM, 0, 1)):
+            with pytest.raises(LogDamaged, match=f"archived change 1 of {ROOM}"):
+                await reading
+        assert await backend(opened) == served_by
+
+
+async def backend(opened: PostgresArchive) -> int:
+    """PostgreSQL's process for the connection that is free."""
+    [[pid]] = await opened.run(lambda one: one.execute("SELECT pg_backend_pid()").fetchall(), "none")
+    return int(pid)
 
 
 async def test_what_was_never_archived_is_none() -> None:
