@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from gateway.errors import Refusal
@@ -21,6 +22,11 @@ from gateway.wire import messages
 ITEMS_MAX = 1000
 # They are sorted again whenever so many more are found.
 SORTED_MORE = 1000
+# Of so many events the authoriser is asked at a time, so that others' questions find room beside them.
+ASKED_TOGETHER = 400
+
+_Placed = tuple[tuple[int, str], dict[str, Any]]
+"""An item, after where it stands in lists."""
 
 
 def _calendar_of(session: ClientSession, payload: Mapping[str, Any]) -> str:
@@ -34,21 +40,27 @@ def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
     """Of items those that the client may see."""
     identity, known = session.known_identity(), session.shared.permissions.known
     return [
-        {"resource": CHILD, "resource_id": name, **shown_of(item)}
+        _named(name, item)
         for name, item in items.items()
         if known(identity, Resource(CHILD, name)) is not None
     ]
 
 
+def _named(name: str, item: Any) -> dict[str, Any]:
+    return {"resource": CHILD, "resource_id": name, **shown_of(item)}
+
+
 async def _page(session: ClientSession, items: Items) -> dict[str, Any]:
-    """The first of the items by start, and where a list over HTTP goes on, where there are lists."""
+    """The first by start that the client may see, and where a list over HTTP goes on, where there are lists.
+
+    Raises Refusal UNAVAILABLE where the authoriser doesn't decide.
+    """
     slices = Slices(session.shared.now_s, turns())
     most = ITEMS_MAX if session.shared.has_lists else len(items)
-    found: list[tuple[tuple[int, str], dict[str, Any]]] = []
-    has_more = False
-    for name, item in items.items():
-        await slices.pause()
-        found += [(_place(shown), shown) for shown in _shown(session, {name: item})]
+    found: list[_Placed] = []
+    has_more, rest = False, iter(items.items())
+    while some := list(islice(rest, ASKED_TOGETHER)):
+        found += await _decided(session, some, slices)
         if len(found) > most + SORTED_MORE:
             has_more, found = True, sorted(found)[:most]
     if not has_more and len(found) <= most:
@@ -57,6 +69,21 @@ async def _page(session: ClientSession, items: Items) -> dict[str, Any]:
     start_ms, ident = first[-1][0]
     last = Cursor(None if start_ms == NEVER_MS else start_ms, ident)
     return {"items": [shown for _, shown in first], "next": last.text()}
+
+
+async def _decided(
+    session: ClientSession, items: Sequence[tuple[str, Any]], slices: Slices
+) -> Sequence[_Placed]:
+    """Of items those that the client may see. Raises Refusal UNAVAILABLE."""
+    permissions, identity = session.shared.permissions, session.known_identity()
+    await permissions.ask(identity, (Resource(CHILD, name) for name, _ in items), slices)
+    found: list[_Placed] = []
+    for name, item in items:
+        await slices.pause()
+        if permissions.decided(identity, Resource(CHILD, name)) is not None:
+            shown = _named(name, item)
+            found.append((_place(shown), shown))
+    return found
 
 
 def _place(item: Mapping[str, Any]) -> tuple[int, str]:
@@ -94,7 +121,6 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     hub_children = session.shared.hub.children
     items = await hub_children.watch(calendar, tell)
     try:
-        await _await_decisions(session, items)
         identity = None
         while identity is not session.identity:  # some of it may be revoked meanwhile
             identity = session.identity
@@ -110,16 +136,6 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     size = session.send("CHILDREN", {**name, **page})
     spend_bytes(session.shared, session.known_identity().user_id, size)
     tell(*changes(items, hub_children.items(calendar)))
-
-
-async def _await_decisions(session: ClientSession, items: Items) -> None:
-    """Have the authoriser decide of all of them; raises Refusal UNAVAILABLE where it doesn't."""
-    permissions, identity = session.shared.permissions, session.known_identity()
-    if permissions.active:
-        resources = [Resource(CHILD, ident) for ident in items]
-        await permissions.ask(identity, resources)
-        for resource in resources:
-            permissions.decided(identity, resource)
 
 
 def unsubscribe(session: ClientSession, payload: Mapping[str, Any]) -> None:

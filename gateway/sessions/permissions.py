@@ -20,6 +20,7 @@ from gateway.ports import Authoriser, Identity, Question, Role
 from gateway.ports.resources import Resource
 from gateway.runtime.labels import BUSY, DENIED, GRANTED, UNANSWERED
 from gateway.runtime.metrics import Counters
+from gateway.runtime.timeslice import Slices, turns
 from gateway.sessions.authoriser_troubles import AuthoriserTroubles
 from gateway.sessions.visible import Visible
 
@@ -79,16 +80,20 @@ class Permissions:
         await self.ask(identity, (resource,))
         return self.granted(identity, resource)
 
-    async def ask(self, identity: Identity, resources: Iterable[Resource]) -> None:
-        """Have what is granted of these decided, as far as that is possible in `authoriser.timeout_s`."""
+    async def ask(
+        self, identity: Identity, resources: Iterable[Resource], slices: Slices | None = None
+    ) -> None:
+        """Have what is granted of these decided, as far as that is possible in `authoriser.timeout_s`.
+
+        `slices`: of the work that this is a part of.
+        """
         if self._authoriser is None:
             return
-        under_way = [
-            asked
-            for resource in resources
-            if identity.role(resource) is not None
-            and (asked := self._ask(Question(identity.user_id, *resource))) is not None
-        ]
+        slices, under_way = slices or Slices(self._now_s, turns()), list[_Asked]()
+        for resource in resources:
+            await slices.pause()
+            if (asked := self._ask(identity, resource)) is not None:
+                under_way.append(asked)
         with trio.move_on_after(self._settings.timeout_s):
             for asked in under_way:
                 await asked.done.wait()
@@ -125,9 +130,7 @@ class Permissions:
 
     def later(self, identity: Identity, resource: Resource, then: Callable[[], None]) -> None:
         """Call `then` when it is decided, or won't be: now, where it is decided or needn't be."""
-        asked = None
-        if self._authoriser is not None and identity.role(resource) is not None:
-            asked = self._ask(Question(identity.user_id, *resource))
+        asked = self._ask(identity, resource)
         if asked is None:
             then()
         else:
@@ -146,8 +149,11 @@ class Permissions:
             self._enqueue(question)
         return age is not Age.OVER
 
-    def _ask(self, question: Question) -> _Asked | None:
-        """A question under way; None where it is decided, or too many wait."""
+    def _ask(self, identity: Identity, resource: Resource) -> _Asked | None:
+        """A question under way; None where it is decided, or needn't be, or too many wait."""
+        if self._authoriser is None or identity.role(resource) is None:
+            return None
+        question = Question(identity.user_id, *resource)
         if self._decisions.in_force(question, self._now_s()) is not None:
             return None
         return self._enqueue(question)

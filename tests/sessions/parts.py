@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,8 +11,8 @@ import trio
 
 from gateway.admission import Features, TokenIdentity, parse_grants
 from gateway.config import Config
-from gateway.errors import Refusal
-from gateway.ports import Admission, Authoriser, UpgradeRequest
+from gateway.errors import AuthoriserError, Refusal
+from gateway.ports import Admission, Authoriser, Question, Role, UpgradeRequest
 from gateway.rooms.room import Room
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.session import ClientSession
@@ -45,6 +45,24 @@ class Office:
         expires_at = now_s + float(lifetime or 1e9)
         grants = GRANTS.get(role or "editor", {})
         return TokenIdentity(user, user.title(), "", expires_at, (), parse_grants(grants))
+
+
+class Decider:
+    """An authoriser that decides the same of everything; of nothing for an error."""
+
+    def __init__(self, decides: Role | AuthoriserError | None) -> None:
+        self._decides = decides
+
+    async def decide(self, questions: Sequence[Question]) -> Sequence[Role | None]:
+        if isinstance(self._decides, AuthoriserError):
+            raise self._decides
+        return [self._decides for _ in questions]
+
+    async def visible(self, user_id: str, resource_type: str) -> object:
+        return None
+
+    async def aclose(self) -> None:
+        pass
 
 
 class Client:
@@ -148,4 +166,4 @@ def one(said, kind):
     return payload
 
 
-__all__ = ["CONFIG", "START_MS", "Client", "Desk", "desk", "desks", "one"]
+__all__ = ["CONFIG", "START_MS", "Client", "Decider", "Desk", "desk", "desks", "one"]

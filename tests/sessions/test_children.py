@@ -15,7 +15,7 @@ from gateway.rooms.waiter import commit
 from gateway.runtime import timeslice
 from gateway.sessions import children
 from tests.rooms.parts import EVENT
-from tests.sessions.parts import CONFIG, Office, desk, desks, one
+from tests.sessions.parts import CONFIG, Decider, Office, desk, desks, one
 
 WORK = {"resource": "calendar", "resource_id": "work", "children": True}
 
@@ -96,17 +96,57 @@ async def with_children(found, number):
     return room
 
 
-async def test_others_run_while_the_first_of_many_children_are_found(autojump_clock, monkeypatch):
-    monkeypatch.setattr(timeslice, "TURN_S", 0.0)
-    async with desk() as found, trio.open_nursery() as nursery:
-        found.endpoint.context.has_lists = True
-        bob, rounds = await found.client("bob"), 0
-        await with_children(found, 2500)
-        nursery.start_soon(partial(bob.say, "SUBSCRIBE", **WORK))
-        while not bob.session.children:
+async def rounds_of(client):
+    """How often others run until a calendar is subscribed."""
+    rounds = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(client.say, "SUBSCRIBE", **WORK))
+        while not client.session.children:
             await trio.lowlevel.checkpoint()
             rounds += 1
-    assert rounds > 2500
+    return rounds
+
+
+async def test_others_run_while_the_first_of_many_children_are_found(autojump_clock, monkeypatch):
+    monkeypatch.setattr(timeslice, "TURN_S", 0.0)
+    async with desk() as found:
+        found.endpoint.context.has_lists = True
+        bob = await found.client("bob")
+        await with_children(found, 2500)
+        assert await rounds_of(bob) > 2500
+
+
+async def test_others_run_while_it_is_looked_up_what_the_authoriser_decided_of_children(
+    autojump_clock, monkeypatch
+):
+    async with desk(authoriser=Decider("editor")) as found:
+        bob = await found.client("bob")
+        await with_children(found, 2500)
+        one(await bob.say("SUBSCRIBE", **WORK), "CHILDREN")
+        one(await bob.say("UNSUBSCRIBE", **WORK), "UNSUBSCRIBE_ACK")
+        monkeypatch.setattr(timeslice, "TURN_S", 0.0)
+        assert await rounds_of(bob) > 2 * 2500, "for what is asked, and for what is shown"
+
+
+async def test_of_many_children_the_authoriser_is_asked_in_parts(autojump_clock):
+    config = CONFIG.with_(authoriser={"waiting_max": 1000})
+    async with desk(config, Decider("editor")) as found:
+        bob = await found.client("bob")
+        await with_children(found, 2500)
+        assert len(one(await bob.say("SUBSCRIBE", **WORK), "CHILDREN")["items"]) == 2500
+
+
+async def test_children_whose_decisions_run_out_while_they_are_found_are_not_left_out(autojump_clock):
+    config = CONFIG.with_(authoriser={"cache_s": 60.0})
+    async with desk(config, Decider("editor")) as found:
+        bob = await found.client("bob")
+        await with_children(found, 3000)
+        one(await bob.say("SUBSCRIBE", **WORK), "CHILDREN")
+        await trio.sleep(59.1)
+        found.worker.look_s = 0.0001
+        refused = one(await bob.say("SUBSCRIBE", **WORK), "ERROR")
+        assert (refused["code"], refused["resource_id"]) == ("UNAVAILABLE", "work")
+        assert len(one(await bob.say("SUBSCRIBE", **WORK), "CHILDREN")["items"]) == 3000
 
 
 async def test_what_becomes_of_children_while_they_are_found_is_told_after_them(autojump_clock, monkeypatch):

@@ -18,7 +18,7 @@ from gateway.ports.resources import Resource
 from gateway.sessions import authentication
 from gateway.sessions.session import ClientSession
 from tests.rooms.parts import CREATE, Author, titled
-from tests.sessions.parts import CONFIG, Desk, Office, desk, desks
+from tests.sessions.parts import CONFIG, Decider, Desk, Office, desk, desks
 
 
 class Edit:
@@ -138,24 +138,6 @@ async def test_an_edit_that_waits_for_its_share_while_its_node_drains_is_told_th
         assert (edit.refusal.code, edit.refusal.details["outcome"]) == ("UNAVAILABLE", "none")
         assert found.counters.operations_refused == {}
         client.leave()
-
-
-class Decider:
-    """An authoriser that decides the same of everything; of nothing for an error."""
-
-    def __init__(self, decides: Role | AuthoriserError | None) -> None:
-        self._decides = decides
-
-    async def decide(self, questions: Sequence[Question]) -> Sequence[Role | None]:
-        if isinstance(self._decides, AuthoriserError):
-            raise self._decides
-        return [self._decides for _ in questions]
-
-    async def visible(self, user_id: str, resource_type: str) -> object:
-        return None
-
-    async def aclose(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize(
