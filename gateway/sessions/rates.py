@@ -138,4 +138,5 @@ class RateSharing:
             self._lending.rejoin(found.keys() - {""}, self._now_s())
             self._is_reached = True
             self._limiter.share(self._ask)
-            self._note(asked.keys() - found.keys() - {""})
+            if found:  # else nobody answered, though some server may be there again
+                self._note(asked.keys() - found.keys() - {""})

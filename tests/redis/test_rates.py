@@ -334,6 +334,34 @@ async def test_nobody_waits_for_a_server_that_hangs_of_which_a_new_user_is(
             nursery.cancel_scope.cancel()
 
 
+async def test_an_outage_is_not_over_where_nobody_has_answered_yet(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rates, "RETRY_PAUSE_S", 0.05)
+    gone, _ = one_at_each_of_two()
+    with redis_server() as one, redis_server() as two:
+        config = settings(one.url, two.url, command_timeout_s=0.3)
+        async with running(config) as shards, trio.open_nursery() as nursery:
+            limiter = RateLimiter(60, 10)
+            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
+            for server in (one, two):
+                await ends(server, "stop")
+            await until(lambda: shards.all_away)
+            nursery.start_soon(sharing.run)
+            taker = Taker(limiter, sharing)
+            assert await taker.taken(gone)
+            await until(lambda: "rates are limited by each worker for itself: Redis" in caplog.text)
+            await is_back(two, "stop")
+
+            async def is_left_out() -> bool:
+                await taker.taken(gone)
+                return "some users' can't be told" in caplog.text
+
+            await until(is_left_out, "the other server's users are shared again")
+            assert "for itself no longer" not in caplog.text
+            nursery.cancel_scope.cancel()
+
+
 async def test_after_an_outage_nobody_is_said_to_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
     with redis_server() as server:
         config = settings(server.url, command_timeout_s=0.3)
