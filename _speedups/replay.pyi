@@ -7,4 +7,5 @@ def replay(
     document: dict[str, Any],
     version: int,
     digests: array[int],
+    digested_max: int,
 ) -> tuple[int, int]: ...

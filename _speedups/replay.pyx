@@ -11,7 +11,6 @@ from libc.string cimport memcmp, memcpy
 cdef enum:
     DEPTH_MAX = 32
     DIGITS_MAX = 17
-    AHEAD_MAX = 1 << 24
 
 cdef enum Kind:
     KIND_NONE
@@ -240,10 +239,12 @@ cdef bint read(bytes message, Plain *out) noexcept:
     return p < end and p[0] == c'{' and plain_members(p, end, 0, out) == end and out.payload
 
 
-def replay(list spool not None, Py_ssize_t at, dict document not None, int64_t version, object digests):
+def replay(
+    list spool not None, Py_ssize_t at, dict document not None, int64_t version, object digests, int64_t digested_max
+):
     """Apply what is plain, from spool[at] on, up to the first that isn't: (its place, the version then).
 
-    `digests` gets what `loadtest.replica.Replica` says of them.
+    `digests` gets what `loadtest.replica.Replica` says of them, up to the version `digested_max`.
     """
     cdef Plain message, own
     cdef Plain *change
@@ -269,7 +270,7 @@ def replay(list spool not None, Py_ssize_t at, dict document not None, int64_t v
             break
         document[member] = change.value.start[:change.value.end - change.value.start].decode("ascii")
         version += 1
-        if message.kind == KIND_BROADCAST and 0 < version - known <= AHEAD_MAX:
+        if message.kind == KIND_BROADCAST and known < version <= digested_max:
             while known < version - 1:
                 digests.append(0)
                 known += 1

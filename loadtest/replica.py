@@ -18,7 +18,7 @@ from gateway.runtime import speedups
 from loadtest.forms import is_whole, parsed
 
 REPLAY = speedups.load("replay")
-DIGESTS_AHEAD_MAX = 1 << 24  # versions that may be skipped at once
+DIGESTED_MAX = 1 << 22  # the last version whose change leaves a digest: what is skipped takes memory, too
 Operation = dict[str, Any]
 TAKING_BACK = (b'{"type":"UNDO"', b'{"type":"REDO"')  # how such a submission begins
 Own = tuple[int, bytes] | None  # (number, the submission) that an acknowledgement answers
@@ -164,6 +164,13 @@ def digest(operations: Sequence[Operation]) -> int:
     return zlib.crc32(orjson.dumps(operations, option=orjson.OPT_SORT_KEYS)) or 1
 
 
+def keep_digest(digests: array[int], version: int, operations: Sequence[Operation]) -> None:
+    """Note what a broadcast brought as this version, unless there is something of it, or it is too far on."""
+    if len(digests) < version <= DIGESTED_MAX:
+        digests.frombytes(bytes(digests.itemsize * (version - 1 - len(digests))))
+        digests.append(digest(operations))
+
+
 # ------------------------------------------------------------------------------------------------ undo
 
 
@@ -287,7 +294,8 @@ class Replica:
     `problem` says why the state can no longer be trusted (after a gap, say), else None; `violations` are
     undos that did something else than they should have. `digests[i]` is the digest of the change that a
     broadcast brought as version i + 1, 0 where it came otherwise: a wrong change shows even when a later one
-    hides it. Plain clients may get a change in several messages: `parts` are operations that wait for more.
+    hides it. With a problem there are no more of them. Plain clients may get a change in several messages:
+    `parts` are operations that wait for more.
     """
 
     __slots__ = ("client_id", "digests", "document", "parts", "problem", "undo", "version", "violations")
@@ -315,7 +323,8 @@ class Replica:
         """Have the kernel apply what is plain, from spool[at] on; returns where it stopped."""
         if REPLAY is None or self.undo is not None or self.parts or type(self.document) is not dict:
             return at
-        at, self.version = REPLAY.replay(spool, at, self.document, self.version, self.digests)
+        digested_max = 0 if self.problem else DIGESTED_MAX
+        at, self.version = REPLAY.replay(spool, at, self.document, self.version, self.digests, digested_max)
         return at
 
     def _take(self, payload: bytes, own: Own) -> None:
@@ -347,9 +356,8 @@ class Replica:
         self.parts = operations if number < count else []
         if number < count:
             return
-        if 0 < version - len(self.digests) <= DIGESTS_AHEAD_MAX:
-            self.digests.frombytes(bytes(self.digests.itemsize * (version - 1 - len(self.digests))))
-            self.digests.append(digest(operations))
+        if not self.problem and version <= self.version + 1:
+            keep_digest(self.digests, version, operations)
         if self.undo is not None and body.get("client_id") == self.client_id:
             self.undo.certain = False  # an own change whose acknowledgement was lost
         self._next(version, operations, None)

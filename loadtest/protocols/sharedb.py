@@ -27,7 +27,7 @@ from loadtest.evidence import Evidence, Findings, judge_document
 from loadtest.forms import is_count, parsed
 from loadtest.protocols import json0, json1
 from loadtest.protocols.port import Protocol, ReadAfterwards, States, Unreadable
-from loadtest.replica import ReplicaError, digest
+from loadtest.replica import ReplicaError, keep_digest
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
 
@@ -122,9 +122,8 @@ class Replica:
             change = self._held[version]
             if version != self.version + 1:
                 self.problem = self.problem or f"version {version} came after {self.version}"
-            if change["client_id"] != self.client_id:
-                self.digests.extend([0] * (version - 1 - len(self.digests)))
-                self.digests.append(digest(change["operations"]))
+            if change["client_id"] != self.client_id and not self.problem:
+                keep_digest(self.digests, version, change["operations"])
             try:
                 self.document = self._apply(self.document, change["operations"])
             except ReplicaError as error:

@@ -137,3 +137,32 @@ def test_a_change_of_one_operation_has_a_digest_too() -> None:
     one.feed([broadcast(1, title("wrong")), broadcast(2, title("right"))])
     assert list(one.digests) == [digest([title("wrong")]), digest([title("right")])]
     assert one.digests[0] == zlib.crc32(b'[{"op":"replace","path":"/title","value":"wrong"}]')
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, None])
+def test_versions_far_on_leave_no_digest_and_take_no_memory(
+    kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each state may be of a version further on: what is skipped adds up."""
+    monkeypatch.setattr(module, "REPLAY", kernel)
+    monkeypatch.setattr(module, "DIGESTED_MAX", 9)
+    one = Replica("me", False)
+    for version in (4, 8, 9, 10, 1 << 40):
+        one.feed([(message("SUBSCRIBE_ACK", version - 1, state={"title": ""}), None)])
+        one.feed([broadcast(version, title("told"))])
+        assert (one.version, one.problem) == (version, None)
+    told = digest([title("told")])
+    assert list(one.digests) == [0, 0, 0, told, 0, 0, 0, told, told]
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, None])
+def test_a_replica_with_a_problem_keeps_no_digests(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REPLAY", kernel)
+    one = Replica("me", False)
+    one.document = {"title": ""}
+    one.feed([broadcast(version, title("told")) for version in (1, 3, 4)])
+    assert (one.problem, one.document) == ("version 3 came after 1", {"title": "told"})
+    assert list(one.digests) == [digest([title("told")])]
+    one.feed([(message("SYNC_RESPONSE", 0, current_version=4, state={"title": "new"}), None)])
+    one.feed([broadcast(5, title("told"))])
+    assert list(one.digests) == [digest([title("told")]), 0, 0, 0, digest([title("told")])]

@@ -14,7 +14,7 @@ from loadtest.engine.pure import Engine
 from loadtest.evidence import Evidence, ReplicaState
 from loadtest.protocols import json0, json1
 from loadtest.protocols.sharedb import Replica, ShareDB, change_of
-from loadtest.replica import ReplicaError
+from loadtest.replica import ReplicaError, digest
 from loadtest.users import Target, User
 from tests.loadtest.peers import verdict_of
 
@@ -131,6 +131,26 @@ def test_who_never_gets_its_edit_in_the_form_it_took_is_told() -> None:
     tell(crowd, user, {"a": "op", "src": user.client_id, "seq": 1, "v": 2, "op": []})
     assert crowd.protocol.ahead(crowd.engine, user, 3) == 0
     assert crowd.protocol.judge(evidence, [user]).reasons == []
+
+
+def test_versions_that_are_skipped_take_no_memory() -> None:
+    crowd, user = crowd_of_one()
+    for version in (1 << 38, 1 << 39):
+        tell(crowd, user, {"a": "op", "src": "another", "seq": 1, "v": version, "op": []})
+    assert user.replica is not None
+    assert (user.replica.problem, len(user.replica.digests)) == (f"version {(1 << 38) + 1} came after 1", 0)
+
+
+def test_a_snapshot_of_an_early_version_shifts_no_digest() -> None:
+    """What came after it was noted for a later version than it was, and a right server was accused."""
+    crowd, user = crowd_of_one()
+    for version in (1, 2):
+        tell(crowd, user, {"a": "op", "src": "another", "seq": version, "v": version, "op": []})
+    known = list(user.replica.digests) if user.replica is not None else []
+    tell(crowd, user, {"a": "s", "data": {"v": 1, "data": content.document(0)}})
+    tell(crowd, user, {"a": "op", "src": "another", "seq": 1, "v": 1, "op": []})
+    assert user.replica is not None
+    assert list(user.replica.digests) == known == [0, digest([]), digest([])]
 
 
 def test_a_json0_deletion_of_another_text_is_told() -> None:
