@@ -54,7 +54,9 @@ def is_whole(message: Any) -> bool:
         return False
     payload = message.get("payload")
     check = CHECKS.get(message["type"])
-    return check is None or (isinstance(payload, dict) and check(payload))
+    if payload is None:
+        return check is None
+    return isinstance(payload, dict) and (check is None or check(payload))
 
 
 def _each(value: Any, check: Check) -> bool:

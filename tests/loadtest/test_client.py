@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
+import trio
+from trio_websocket import WebSocketRequest, serve_websocket
 
 from loadtest import client as module
 from loadtest import content, protocols
-from loadtest.client import ClientError, connect
+from loadtest.client import Client, ClientError, Refused, connect, opened
 from loadtest.server import embedded
 from loadtest.users import Target
 from tests.servers import free_port
@@ -23,6 +28,58 @@ async def make(documents: int, settings: dict[str, int]) -> None:
             for number in range(documents):
                 await client.create(target.resource_id(number), content.document(number), "ann-client")
                 assert (await client.subscribe(target.resource_id(number)))["version"] == 1
+
+
+@asynccontextmanager
+async def saying(*messages: str) -> AsyncIterator[Client]:
+    """A client of a server that says this to whoever sends something."""
+
+    async def serve(request: WebSocketRequest) -> None:
+        peer = await request.accept()
+        await peer.get_message()
+        for message in messages:
+            await peer.send_message(message)
+
+    async with trio.open_nursery() as nursery:
+        listening = partial(serve_websocket, serve, "127.0.0.1", 0, None)
+        server = await nursery.start(listening)
+        async with opened(f"ws://127.0.0.1:{server.port}") as socket:
+            yield Client(socket, "event")
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("kind", ["PONG", "PRESENCE_UPDATE", "ERROR", "SUBSCRIBE_ACK", "NEWS"])
+@pytest.mark.parametrize("payload", ["5", '"x"', "[1]", "[]", "true", "0"])
+async def test_a_message_that_can_not_be_read_is_told(kind: str, payload: str) -> None:
+    """It ended the run with a traceback."""
+    said = f'{{"type":"{kind}","payload":{payload}}}'
+    async with saying(said) as client:
+        with pytest.raises(ClientError, match="a message that can't be read: .*" + kind):
+            await client.subscribe("load-1")
+
+
+@pytest.mark.parametrize("payload", ["", ',"payload":null', ',"payload":{}'])
+async def test_what_answers_nothing_is_passed_over(payload: str) -> None:
+    """A PONG has no payload."""
+    answer = '{"type":"SUBSCRIBE_ACK","payload":{"resource_id":"load-1","version":3}}'
+    async with saying(f'{{"type":"PONG"{payload}}}', answer) as client:
+        assert (await client.subscribe("load-1"))["version"] == 3
+
+
+@pytest.mark.parametrize("payload", ["5", "[1]", '"x"'])
+async def test_an_answer_of_another_form_is_told(payload: str) -> None:
+    async with saying(f'{{"type":"AUTH_ACK","payload":{payload}}}') as client:
+        with pytest.raises(ClientError, match="a message that can't be read"):
+            await client.request("AUTH", {"token": "x"}, "AUTH_ACK")
+
+
+async def test_an_error_without_a_reference_is_the_answer() -> None:
+    async with saying(
+        '{"type":"ERROR","payload":{"code":"UNAVAILABLE","message":"m","retry_after_ms":250}}'
+    ) as one:
+        with pytest.raises(Refused, match="UNAVAILABLE: m") as raised:
+            await one.subscribe("load-1")
+    assert raised.value.retry_after_s == 0.25
 
 
 @pytest.mark.parametrize("name", ["collab", "sharedb", "yjs"])
