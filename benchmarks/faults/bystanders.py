@@ -21,7 +21,7 @@ PAUSE_S = 0.5
 TOKEN_S = 3600.0
 # So many are everybody.
 BACK_SHARE = 0.99
-# Who has waited for an answer for so long gets none.
+# Who has waited for an answer, or for a change, for so long gets none.
 SILENCE_S = 5.0
 
 
@@ -29,7 +29,7 @@ class Pair:
     """Two who look at one document; one of them writes. `took_ms`: (when it was written, how long).
 
     `lost` says that they were refused or cut off. They have waited for an answer since `waits_s`, of Trio's
-    times; None where they don't.
+    times; None where they don't. `_written_s` is when each edit was written that is still to be read.
     """
 
     def __init__(self, name: str) -> None:
@@ -57,8 +57,10 @@ class Pair:
             self.lost = True
 
     def is_silenced(self, now_s: float) -> bool:
-        """Whether they were neither answered nor refused."""
-        return not self.lost and self.waits_s is not None and now_s - self.waits_s > SILENCE_S
+        """Whether they were neither answered nor refused, or what one wrote didn't reach the other."""
+        unread_s = min(self._written_s.values(), default=now_s)
+        unanswered_s = now_s if self.waits_s is None else self.waits_s
+        return not self.lost and now_s - min(unread_s, unanswered_s) > SILENCE_S
 
     async def _write(self, author: GatewayLink) -> None:
         number = 0
@@ -76,9 +78,14 @@ class Pair:
         while True:
             change = await answer(reader, "OP_BROADCAST")
             operations = change.get("operations") or [change["operation"]]
-            written_s = self._written_s.pop(int(operations[0]["value"]["title"]), None)
-            if written_s is not None:
-                self.took_ms.append((written_s, 1000 * (trio.current_time() - written_s)))
+            self._has_read(int(operations[0]["value"]["title"]), trio.current_time())
+
+    def _has_read(self, number: int, now_s: float) -> None:
+        """The reader has what an edit wrote: whatever came before it is overwritten."""
+        written_s = self._written_s.get(number)
+        if written_s is not None:
+            self.took_ms.append((written_s, 1000 * (now_s - written_s)))
+        self._written_s = {later: at_s for later, at_s in self._written_s.items() if later > number}
 
 
 class Bystanders:
@@ -139,8 +146,8 @@ class Bystanders:
         lost = len(self.pairs) - found["pairs"] - silenced
         if silenced:
             yield (
-                f"target: {silenced} of {len(self.pairs)} bystanders got neither an answer nor a refusal in "
-                f"{SILENCE_S:.0f} s, all must"
+                f"target: {silenced} of {len(self.pairs)} bystanders waited for more than {SILENCE_S:.0f} s "
+                "for an answer, or for what the other wrote; none may"
             )
         if lost and self._all_stay:
             yield f"target: {lost} of {len(self.pairs)} bystanders were refused or cut off, none may be"

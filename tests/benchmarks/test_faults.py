@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.faults import restore
 from benchmarks.faults.__main__ import Wanted, drilled, leaves, main
-from benchmarks.faults.bystanders import PAIRS, SILENCE_S, Bystanders, told
+from benchmarks.faults.bystanders import PAIRS, SILENCE_S, Bystanders, Pair, told
 from benchmarks.faults.drills import DRILLS, elsewhere
 from benchmarks.faults.table import summary, table
 from gateway.cli.client import GatewayAccess
@@ -97,6 +97,12 @@ def test_where_a_fault_spares_documents_nobody_in_them_is_refused(
     assert (made["verdict"]["status"], told in made["verdict"]["reasons"]) == (judged, judged == "fail")
 
 
+WAITED = (
+    f"target: 1 of {PAIRS} bystanders waited for more than 5 s for an answer, or for what the other wrote; "
+    "none may"
+)
+
+
 async def test_a_bystander_that_gets_neither_answer_nor_refusal_has_not_stayed() -> None:
     """It counted as one who stays, and the others' times were all there was."""
     made, bystanders = {**report(), "disruptions": BROKEN}, Bystanders()
@@ -113,8 +119,41 @@ async def test_a_bystander_that_gets_neither_answer_nor_refusal_has_not_stayed()
     for waited_s, status, pairs in ((1.0, "pass", PAIRS), (SILENCE_S + 1, "fail", PAIRS - 1)):
         bystanders.judge(made, "takeover", 200.0, pair.waits_s + waited_s)
         assert (made["verdict"]["status"], made["bystanders"]["pairs"]) == (status, pairs)
-    told = f"target: 1 of {PAIRS} bystanders got neither an answer nor a refusal in 5 s, all must"
-    assert made["verdict"]["reasons"] == [told]
+    assert made["verdict"]["reasons"] == [WAITED]
+
+
+async def after_losses(one_in: int, seen: Callable[[Pair], bool]) -> Bystanders:
+    """Bystanders, one of them at a server that loses one change in so many, once `seen` is true of it."""
+    bystanders, faults = Bystanders(), ["--fault", "lose-delivery", "--one-in", f"{one_in}"]
+    [pair, *others] = bystanders.pairs
+    for other in others:
+        other.took_ms.append((0.1, 5.0))
+    async with embedded({}, [sys.executable, str(REFERENCE), *faults]) as server:
+        bearer = token(server.secret, "bystander", "editor", 1 << 31)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.work, GatewayAccess(server.url, bearer))
+            await until(lambda: seen(pair))
+            nursery.cancel_scope.cancel()
+    return bystanders
+
+
+async def test_bystanders_whose_changes_reach_nobody_have_not_stayed() -> None:
+    """Each edit was answered, so they counted as ones who stay."""
+    made = {**report(), "disruptions": BROKEN}
+    bystanders = await after_losses(1, lambda pair: pair.waits_s is None and waits_later(pair))
+    bystanders.judge(made, "takeover", 200.0, trio.current_time() + SILENCE_S + 1)
+    assert (made["bystanders"]["pairs"], made["bystanders"]["silenced"]) == (PAIRS - 1, 1)
+    assert (made["verdict"]["status"], made["verdict"]["reasons"]) == ("fail", [WAITED])
+
+
+async def test_who_lost_a_change_and_read_a_later_one_waits_for_none() -> None:
+    [pair, *_] = (await after_losses(2, lambda pair: len(pair.took_ms) > 1 and not waits_later(pair))).pairs
+    assert not pair.lost
+
+
+def waits_later(pair: Pair) -> bool:
+    """Whether they have waited for too long, unless something comes."""
+    return pair.is_silenced(trio.current_time() + SILENCE_S + 1)
 
 
 def test_a_run_that_was_ended_before_the_fault_is_not_judged_by_bystanders() -> None:
