@@ -155,14 +155,20 @@ cdef inline const char *skip_value(const char *p, const char *end) noexcept nogi
     return p if depth == 0 else NULL
 
 
+cdef inline bint ends_value(const char *p, const char *end) noexcept nogil:
+    """Whether a value that isn't an object or array ends here."""
+    p = skip_blank(p, end)
+    return p < end and (p[0] == c',' or p[0] == c'}' or p[0] == c']' or p[0] == c'"')
+
+
 cdef inline const char *read_number(const char *p, const char *end, int64_t *out) noexcept nogil:
-    """Digits at p; anything else leaves `out` as it is."""
+    """Digits at p, up to the end of the value; anything else leaves `out` as it is."""
     cdef int64_t value = 0
     cdef const char *start = p
     while p < end and c'0' <= p[0] <= c'9' and p - start < 17:
         value = value * 10 + (p[0] - c'0')
         p += 1
-    if p > start:
+    if p > start and ends_value(p, end):
         out[0] = value
     return p
 

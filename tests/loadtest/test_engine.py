@@ -117,6 +117,22 @@ def test_the_acknowledgement_of_a_resend_is_outside_the_order(bench: Bench) -> N
     assert bench.engine.ledger(bench.document) == [(2, slot, 1)]
 
 
+@pytest.mark.parametrize("ident", ["1x", "1.5", "1e0", "1²", "x"])
+def test_an_acknowledgement_of_another_id_answers_nothing(bench: Bench, ident: str) -> None:
+    slot = bench.user()
+    bench.engine.submit(slot, 1, 1, b"{}")
+    bench.say(slot, "OP_ACK", resource_id="x", version=1, id=ident)
+    assert bench.engine.oldest(slot) == 1
+
+
+@pytest.mark.parametrize("version", [b"1.5", b"1.0", b"2e3", b"2E3"])
+def test_a_version_with_a_fraction_or_exponent_is_malformed(bench: Bench, version: bytes) -> None:
+    slot = bench.user()
+    bench.frame(slot, b'{"type":"OP_BROADCAST","payload":{"version":%b,"operations":[]}}' % version)
+    bench.poll()
+    assert (bench.engine.fault_counts, bench.engine.version(slot)) == ({MALFORMED: 1}, 0)
+
+
 def test_a_delivery_is_timed_from_the_intended_moment_whichever_arrives_first(bench: Bench) -> None:
     author, before, after = bench.user(), bench.user(), bench.user()
     bench.engine.submit(author, 1, time.monotonic_ns() - 80_000_000, b"{}")
