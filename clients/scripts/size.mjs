@@ -7,7 +7,7 @@ import { rolldown } from "rolldown";
 import { comments, resolve } from "./entries.mjs";
 
 const BUDGETS = [
-  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 27_063 },
+  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 27_100 },
   { name: "@collab/client/kernel", input: "client/src/kernel/index.ts", bytesMax: 10_580 },
   { name: "@collab/react", input: "react/src/index.ts", bytesMax: 4_096 },
 ];

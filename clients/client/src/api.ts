@@ -441,8 +441,11 @@ export interface Store {
   /** Undefined deletes. */
   write(changes: ReadonlyMap<string, Json | undefined>): Promise<void>;
   keys(prefix: string): Promise<string[]>;
-  /** Calls `listener` each time all that was stored turns out to be gone, as where a site's data is cleared. */
-  watch?(listener: () => void): void;
+  /**
+   * Calls `listener` each time all that was stored may be gone, as where a site's data is cleared, until the returned
+   * function is called: the client looks whether it is.
+   */
+  watch?(listener: () => void): () => void;
   close(): Promise<void>;
 }
 

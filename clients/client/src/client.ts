@@ -60,6 +60,7 @@ class GatewayClient implements Client, Peer, TabClient {
   wanted: Required<Wish>; // whichever tab takes the lead
   #leading: Sync | null = null; // of the tab that does, if this one follows
   #isClosed = false;
+  #unwatch: (() => void) | undefined;
   #started: Promise<void>;
 
   constructor(private readonly options: ClientOptions) {
@@ -124,7 +125,7 @@ class GatewayClient implements Client, Peer, TabClient {
 
   #store(): Store {
     const watched = (store: Store) => {
-      store.watch?.(() => this.#onCleared());
+      this.#unwatch = store.watch?.(() => void this.#onClosed());
       return store;
     };
     if (this.options.store) return watched(this.options.store);
@@ -294,6 +295,7 @@ class GatewayClient implements Client, Peer, TabClient {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#unwatch?.();
     await this.#tabs?.handIn();
     this.#tabs?.abandon();
     await this.#started;
@@ -349,9 +351,9 @@ class GatewayClient implements Client, Peer, TabClient {
     this.#refresh();
   }
 
-  /** What is open is stored again, and whose it is. */
-  #onCleared(): void {
-    if (!this.#keeper.isOwner) return;
+  /** Where all that was stored is gone, what is open is stored again, and whose it is. */
+  async #onClosed(): Promise<void> {
+    if ((await this.#keeper.load(META)) !== undefined || !this.#keeper.isOwner) return;
     this.#tell({
       code: "STORE_CLEARED",
       message: "What was stored here is gone. What is open is stored again.",

@@ -1,30 +1,25 @@
 /** What only browsers have: a store in their IndexedDB, one database, one object store, keys and values as they are. */
 
 import type { Json, Store } from "./api.js";
+import { Listeners } from "./cell.js";
 import { StoreCorruptError, StoreFullError } from "./errors.js";
 
 const RECORDS = "records";
 
 /** Opened at the first use. `factory` is `globalThis.indexedDB` unless given. */
 export function indexedDbStore(name: string, factory: IDBFactory = globalThis.indexedDB): Store {
-  const watching: (() => void)[] = [];
+  const closed = new Listeners();
   let opened: Promise<IDBDatabase> | null = null;
-  let isKnown = false; // it has been opened before
   const forget = () => {
     opened = null; // the next use opens it again
   };
-  const onNew = () => {
-    if (isKnown) for (const tell of watching) tell();
-  };
   const onClosed = () => {
     forget();
-    database().catch(() => {}); // whether what was stored is still there is known then
+    closed.tell();
   };
   const database = (): Promise<IDBDatabase> => {
-    opened ??= open(factory, name, onNew, onClosed);
-    opened.then(() => {
-      isKnown = true;
-    }, forget);
+    opened ??= open(factory, name, onClosed);
+    opened.catch(forget);
     return opened;
   };
 
@@ -62,7 +57,7 @@ export function indexedDbStore(name: string, factory: IDBFactory = globalThis.in
       const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
       return (await run("readonly", (records) => records.getAllKeys(range))) as string[];
     },
-    watch: (listener) => void watching.push(listener),
+    watch: (listener) => closed.add(listener),
     close: async () => {
       const wasOpened = opened;
       opened = null;
@@ -71,19 +66,10 @@ export function indexedDbStore(name: string, factory: IDBFactory = globalThis.in
   };
 }
 
-function open(
-  factory: IDBFactory,
-  name: string,
-  onNew: () => void,
-  onClosed: () => void,
-): Promise<IDBDatabase> {
+function open(factory: IDBFactory, name: string, onClosed: () => void): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = factory.open(name, 1);
-    let isNew = false;
-    request.onupgradeneeded = () => {
-      isNew = true;
-      request.result.createObjectStore(RECORDS);
-    };
+    request.onupgradeneeded = () => void request.result.createObjectStore(RECORDS);
     request.onerror = () => reject(told(request.error));
     request.onsuccess = () => {
       const database = request.result;
@@ -94,7 +80,6 @@ function open(
       };
       database.onclose = onClosed; // by the browser: the site's data was cleared, or the connection is lost
       resolve(database);
-      if (isNew) onNew();
     };
   });
 }
