@@ -8,7 +8,7 @@ to where the window begins; where the log has none of them, the room isn't what 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -22,6 +22,7 @@ from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal, unav
 from gateway.hub import replay
 from gateway.hub.log_errors import counted_unavailable
 from gateway.hub.pasts import Pasts
+from gateway.hub.portions import portions
 from gateway.hub.recovery import Recovery
 from gateway.hub.retries import Retries
 from gateway.ports import ClientKey, OpLog, Record, Rules
@@ -34,10 +35,6 @@ from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
-
-# A room takes so many changes that it missed in one go, or so many bytes of them.
-PORTION_CHANGES = 16
-PORTION_BYTES = 64 << 10
 
 Item = TypeVar("Item", Record, Entry)
 Read = Callable[[OpLog, str, int, int], AsyncGenerator[Item, None]]
@@ -87,16 +84,6 @@ def _contradict(records: Sequence[Record], room: Room) -> bool:
         return False
     known = zip(history.since(after), records[after + 1 - first :], strict=False)
     return any(kept.body != record.body for kept, record in known)
-
-
-def _portions(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """Changes by portions, none of which holds the loop for long."""
-    first = size = 0
-    for end, record in enumerate(records, 1):
-        size += len(record.body)
-        if end - first == PORTION_CHANGES or size >= PORTION_BYTES or end == len(records):
-            yield records[first:end]
-            first, size = end, 0
 
 
 async def _continues(log: OpLog, room: Room) -> bool | None:
@@ -210,7 +197,7 @@ class CatchUp:
     async def _take(self, room: Room, records: Sequence[Record]) -> bool | None:
         """Have a room take changes, in portions; False: they don't follow what it has; None: try again."""
         own = room.history
-        for portion in _portions(records):
+        for portion in portions(records):
             if room.appending or room.history is not own:
                 return None
             if not room.receive(portion):

@@ -16,9 +16,10 @@ from gateway.hub.catch_up import CatchUp
 from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane, Lanes
 from gateway.hub.overload import Overload
+from gateway.hub.portions import portions
 from gateway.hub.round import Round, RoundContext
 from gateway.hub.sanitising import Sanitising
-from gateway.ports import Batch, Failed, OpLog, Outcome
+from gateway.ports import Batch, Failed, OpLog, Outcome, Stale
 from gateway.ports.tracing import Tracer
 from gateway.rooms.room import Room
 from gateway.runtime.background import Background
@@ -74,6 +75,7 @@ class Committer:
             cpu_s or now_s,
             after,
             self._sanitise_for,
+            self._far_behind,
             tracer,
         )
         self.lanes = Lanes(log, self._begin)
@@ -149,6 +151,17 @@ class Committer:
                 await self._catch_up.reopen(staged.to_reopen)
             await slices.pause()
         _observe(self._counters.step_seconds["fan_out"], slices.worked_s, staged.changes)
+
+    def _far_behind(self, staged: Round, room: Room, batch: Batch, stale: Stale) -> None:
+        self._background.start(self._settle_by_portions, staged, room, batch, stale)
+
+    async def _settle_by_portions(self, staged: Round, room: Room, batch: Batch, stale: Stale) -> None:
+        """Have a room take much that others appended first; its batch counts as under way until it has."""
+        *earlier, last = portions(stale.records)
+        for portion in earlier:
+            room.receive(portion)
+            await trio.lowlevel.checkpoint()
+        staged.settle_one(room, batch, Stale(last))
 
     async def _append(self, lane: Lane, batches: Sequence[Batch]) -> Sequence[Outcome]:
         started_s = self._now_s()

@@ -18,6 +18,7 @@ cdef class RoundContext:
     cdef object cpu_s
     cdef object after
     cdef object sanitise
+    cdef object far_behind
     cdef object tracer
 
 
@@ -40,4 +41,4 @@ cdef class Round:
     @cython.locals(place=Py_ssize_t)
     cpdef bint settle(self, object outcomes, Slices slices) except -1
     @cython.locals(context=RoundContext)
-    cdef _settle(self, object room, object batch, object outcome)
+    cpdef settle_one(self, object room, object batch, object outcome)

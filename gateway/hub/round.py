@@ -12,7 +12,8 @@ from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane
 from gateway.hub.overload import Overload
 from gateway.hub.pace import INTERVAL_MAX_S
-from gateway.ports import Batch, Outcome, Reserved
+from gateway.hub.portions import is_one_portion
+from gateway.ports import Batch, Outcome, Reserved, Stale
 from gateway.ports.tracing import Tracer
 from gateway.rooms.room import CATCH_UP, DONE, REOPEN, Room
 from gateway.runtime.metrics import Counters
@@ -25,11 +26,13 @@ GATHERED_MS = int(1000 * INTERVAL_MAX_S)
 class RoundContext:
     """What all rounds share. `cpu_s` is what the loop's thread used.
 
-    `after` is called for each room answered, `sanitise` for each that waits for HTML to be cleaned.
+    `after` is called for each room answered, `sanitise` for each that waits for HTML to be cleaned, and
+    `far_behind` for each that the log's answer tells much of.
     """
 
     __slots__ = (
-        "after", "catch_up", "changes_max", "counters", "cpu_s", "heavy", "overload", "sanitise", "tracer",
+        "after", "catch_up", "changes_max", "counters", "cpu_s", "far_behind", "heavy", "overload",
+        "sanitise", "tracer",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +45,7 @@ class RoundContext:
         cpu_s: Callable[[], float],
         after: Callable[[Room], None],
         sanitise: Callable[[Room], None],
+        far_behind: Callable[[Round, Room, Batch, Stale], None],
         tracer: Tracer | None,
     ) -> None:
         self.counters = counters
@@ -52,6 +56,7 @@ class RoundContext:
         self.cpu_s = cpu_s
         self.after = after
         self.sanitise = sanitise
+        self.far_behind = far_behind
         self.tracer = tracer
 
 
@@ -109,17 +114,24 @@ class Round:
             context.sanitise(room)
 
     def settle(self, outcomes: Sequence[Outcome], slices: Slices) -> bool:
-        """Bring the log's answers to the rooms; whether to go on after a pause, or after reopening one."""
+        """Bring the log's answers to the rooms; whether to go on after a pause, or after reopening one.
+
+        A room that is far behind isn't settled here: it takes the answer by portions, and others don't wait.
+        """
         self.to_reopen = None
         while self._settled < len(self._rooms):
             place = self._settled
             self._settled += 1
-            self._settle(self._rooms[place], self.batches[place], outcomes[place])
+            room, batch, outcome = self._rooms[place], self.batches[place], outcomes[place]
+            if isinstance(outcome, Stale) and not is_one_portion(outcome.records):
+                self._context.far_behind(self, room, batch, outcome)
+            else:
+                self.settle_one(room, batch, outcome)
             if self.to_reopen is not None or slices.over:
                 return True
         return False
 
-    def _settle(self, room: Room, batch: Batch, outcome: Outcome) -> None:
+    def settle_one(self, room: Room, batch: Batch, outcome: Outcome) -> None:
         """Bring the log's answer to its room, and do what that leaves to do."""
         context, counters = self._context, self._context.counters
         counters.batches += 1

@@ -11,7 +11,7 @@ import trio
 from gateway import ot
 from gateway.config import Config
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal
-from gateway.hub.catch_up import PORTION_BYTES, PORTION_CHANGES
+from gateway.hub.portions import PORTION_BYTES, PORTION_CHANGES
 from gateway.hub.retries import PAUSE_S
 from gateway.ports import Absent, Snapshot
 from tests.hub.parts import cluster, quiet
@@ -74,9 +74,60 @@ async def test_an_edit_between_two_portions_is_committed_once(autojump_clock):
         await trio.testing.wait_all_tasks_blocked()
         assert room.version == version, "nothing is taken while an append is under way"
         worker.log.go.set()
+        versions = await versions_upto(room, 402)
+        assert max(after - before for before, after in pairwise(versions)) <= 2 * PORTION_CHANGES
         await quiet()
         assert (author.versions, room.version) == ([402], 402)
         assert [payload["version"] for _, payload in reader.take()] == list(range(2, 403))
+
+
+async def test_an_edit_in_a_room_that_missed_many_changes_has_it_take_them_by_portions(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, *map(str, range(400)))
+        reader, author = room_reader(room), Author("ann")
+        worker.submit(room, author, titled("mine"))
+        versions = await versions_upto(room, 402)
+        assert max(after - before for before, after in pairwise(versions)) <= 2 * PORTION_CHANGES
+        await quiet()
+        assert (author.versions, worker.counters.batches_stale) == ([402], 1)
+        assert [payload["version"] for _, payload in reader.take()] == list(range(2, 403))
+
+
+async def test_a_room_that_takes_much_by_portions_keeps_no_other_waiting(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, *map(str, range(400)))
+        other = await worker.open("event:other")
+        author, others = Author("ann"), Author("cem")
+        worker.log.hold()
+        worker.submit(room, author, titled("mine"))
+        worker.submit(other, others, titled("theirs"))
+        worker.log.go.set()
+        while not others.versions:
+            await trio.lowlevel.checkpoint()
+        assert room.version < 401
+        await quiet()
+        assert (author.versions, others.versions) == ([402], [2])
+
+
+async def test_a_room_that_others_change_all_the_time_takes_much_and_still_commits(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room = await behind(found)
+        theirs = await (other := await found.worker()).open()
+        author = Author("ann")
+
+        async def go_on():
+            while True:
+                for title in map(str, range(2 * PORTION_CHANGES)):
+                    other.submit(theirs, Author("bob"), titled(title))
+                await trio.sleep(0.01)
+
+        nursery.start_soon(go_on)
+        await trio.sleep(0.1)
+        worker.submit(room, author, titled("mine"))
+        with trio.fail_after(60):
+            await worker.hub.idle()
+        nursery.cancel_scope.cancel()
+        assert author.versions and worker.counters.batches_stale
 
 
 async def versions_upto(room, version):
