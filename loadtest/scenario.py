@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 import tomllib
 import types
@@ -231,8 +232,10 @@ def _number(where: str, value: object, whole: bool) -> float | int:
         raise _mismatch(where, "a whole number" if whole else "a number", value)
     if value < 0:
         raise _mismatch(where, "0 or more", value)
-    if not value <= NUMBER_MAX:  # nor NaN
+    if value > NUMBER_MAX:
         raise _mismatch(where, f"at most {NUMBER_MAX}", value)
+    if math.isnan(value):
+        raise _mismatch(where, "a number", value)
     return value if whole else float(value)
 
 
