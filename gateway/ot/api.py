@@ -213,9 +213,13 @@ def overwritten(
 ) -> list[Conflict]:
     """`conflicts` of a patch that is this `set` alone, where `rebase_losses` says ONLY_WRITES_OVER of it.
 
-    The usual case, and cheaper: nothing is lowered again, and nothing transformed.
+    The usual case, and cheaper: nothing is lowered again, and nothing transformed. Raises PatchError
+    `CONFLICT` where the budget runs out.
     """
-    found: list[Conflict] = _kernel.overwritten(document, operation, window, budget)
+    try:
+        found: list[Conflict] = _kernel.overwritten(document, operation, window, budget)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
     return found
 
 

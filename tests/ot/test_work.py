@@ -237,3 +237,15 @@ def test_paths_in_conflicts_are_paid_for() -> None:
     theirs = ot.lower(document, [*others, {"op": "move", "from": "/a", "path": f"/{key}"}])
     with pytest.raises(PatchError, match=r"too many concurrent|more work"):
         ot.conflicts(document, patch, [theirs], budget=ot.budget(UNITS))
+
+
+def test_what_a_single_set_writes_over_is_paid_for() -> None:
+    """Its author is told so, and that it is what others wrote that there is too much of."""
+    values = [0] * 10_000
+    mine, theirs = ("set", ("a",), 1), [("set", ("a",), [*values, 1])]
+    compared = {"a": [*values, 2]}
+    assert spent(ot.overwritten, compared, mine, [theirs]) > 10_000
+    assert refused(ot.overwritten, compared, mine, [theirs], units=10_000)[0] == "CONFLICT"
+    key = "k" * 10_000
+    theirs = [("set", (key,), 2)]
+    assert refused(ot.overwritten, {key: 1}, ("set", (key,), 3), [theirs], units=10_000)[0] == "CONFLICT"

@@ -250,7 +250,11 @@ def overwritten(
     seen: Any, operation: Operation, window: list[Any], budget: Budget | None
 ) -> list[dict[str, Any]]:
     """`conflicts` of a patch that is this one `set`, where `rebase` says ONLY_WRITES_OVER."""
-    return judge_plain(seen, operation, window, drawn(budget))
+    draws = drawn(budget)
+    draws.begin_merging()
+    found = judge_plain(seen, operation, window, draws)
+    draws.end_merging()
+    return found
 
 
 def judge_plain(seen: Any, operation: Operation, changes: list[Any], budget: Budget) -> list[dict[str, Any]]:
