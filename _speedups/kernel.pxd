@@ -396,6 +396,7 @@ cpdef list emit(object document, object operations, bint tests, Budget budget)
 cdef bint moves_nodes(tuple operation) except -1
 @cython.locals(kind=str, pointer=str, replaces=bint)
 cdef object emit_one(object document, tuple operation, bint tests, list patch, Budget budget)
+cdef object emit_move(object document, tuple move, list patch, Budget budget)
 cdef list hops(object document, tuple move)
 cpdef object settle(object document, object operations, bint tests, Budget budget)
 cdef bint needs_hops(tuple move) except -1

@@ -249,3 +249,9 @@ def test_what_a_single_set_writes_over_is_paid_for() -> None:
     key = "k" * 10_000
     theirs = [("set", (key,), 2)]
     assert refused(ot.overwritten, {key: 1}, ("set", (key,), 3), [theirs], units=10_000)[0] == "CONFLICT"
+
+
+def test_a_move_is_paid_for_by_the_two_paths_that_it_writes() -> None:
+    key = "k" * 100_000
+    removal = spent(ot.emit, {key: 1}, [("rem", (key,))])
+    assert spent(ot.emit, {key: 1}, [("mov", (key,), ("b",))]) < 1.1 * removal

@@ -54,6 +54,9 @@ def emit_one(
     kind = operation[0]
     if kind == TST and not (tests and operation[1] is not None):
         return
+    if kind == MOV:
+        emit_move(document, operation, patch, budget)
+        return
     pointer = written_pointer(operation[1], budget)
     if kind == SET:
         replaces = document is not None and has(document, operation[1])
@@ -66,12 +69,14 @@ def emit_one(
         patch.append({"op": "text", "path": pointer, "value": write_delta(operation[2])})
     elif kind == INC:
         patch.append({"op": "inc", "path": pointer, "value": operation[2]})
-    elif kind == TST:
-        patch.append({"op": "test", "path": pointer, "value": operation[2]})
     else:
-        for hop in hops(document, operation):
-            target = written_pointer(after_remove(hop[2], hop[1]), budget)
-            patch.append({"op": "move", "from": written_pointer(hop[1], budget), "path": target})
+        patch.append({"op": "test", "path": pointer, "value": operation[2]})
+
+
+def emit_move(document: Any, move: Operation, patch: list[dict[str, Any]], budget: Budget) -> None:
+    for hop in hops(document, move):
+        target = written_pointer(after_remove(hop[2], hop[1]), budget)
+        patch.append({"op": "move", "from": written_pointer(hop[1], budget), "path": target})
 
 
 def hops(document: Any, move: Operation) -> list[Operation]:
