@@ -267,7 +267,7 @@ cdef list word_spans(str old, str new, Budget budget)
 cdef bint is_gap(str text, Py_ssize_t start, Py_ssize_t end) except -1
 cdef bint is_of_word(long code) except -1
 @cython.locals(words=list, start=Py_ssize_t, size=Py_ssize_t, end=Py_ssize_t)
-cdef list words_of(str text)
+cdef list words_of(str text, Budget budget)
 @cython.locals(offsets=list)
 cdef list offsets_of(list words)
 @cython.locals(size=Py_ssize_t, new_size=Py_ssize_t, rounds=Py_ssize_t, reached=list, middle=Py_ssize_t, trace=list,

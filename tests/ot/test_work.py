@@ -255,3 +255,10 @@ def test_a_move_is_paid_for_by_the_two_paths_that_it_writes() -> None:
     key = "k" * 100_000
     removal = spent(ot.emit, {key: 1}, [("rem", (key,))])
     assert spent(ot.emit, {key: 1}, [("mov", (key,), ("b",))]) < 1.1 * removal
+
+
+def test_the_words_of_two_long_texts_are_paid_for_before_they_are_parted() -> None:
+    before = {"t": "a b " * 100_000}
+    after = {"t": f"x{before['t']}y"}
+    code, beyond = refused(ot.difference, before, after, units=2_000_000)
+    assert code == "TOO_LARGE" and beyond <= 24

@@ -85,8 +85,8 @@ def refined(old: str, new: str, span: Span, budget: Budget) -> list[Span]:
 
 def word_spans(old: str, new: str, budget: Budget) -> list[Span]:
     """The spans in which two texts differ, in whole words; the whole where that takes too much work."""
-    words = words_of(old)
-    new_words = words_of(new)
+    words = words_of(old, budget)
+    new_words = words_of(new, budget)
     found = compared(words, new_words, budget)
     if found is None:
         return [(0, len(old), 0, len(new))]
@@ -119,12 +119,13 @@ def is_of_word(code: int) -> bool:
     return code < FIRST_ALONE
 
 
-def words_of(text: str) -> list[str]:
+def words_of(text: str, budget: Budget) -> list[str]:
     """A text in words; what belongs to none stands alone, character by character."""
     words: list[str] = []
     start = 0
     size = len(text)
     while start < size:
+        budget.charge(2 * NODE_UNITS)
         end = start + 1
         if is_of_word(ord(text[start])):
             while end < size and is_of_word(ord(text[end])):
