@@ -505,10 +505,13 @@ cdef bint is_small(object value) except -1
 
 # differences
 
-cpdef object differences(object before, object after, tuple path, list operations, Budget budget)
-cdef object differences_of_members(dict before, dict after, tuple path, list operations, Budget budget)
-@cython.locals(shorter=Py_ssize_t, start=Py_ssize_t, tail=Py_ssize_t, end=Py_ssize_t, new_end=Py_ssize_t, index=Py_ssize_t)
-cdef object differences_of_items(list before, list after, tuple path, list operations, Budget budget)
+cpdef list differences(object before, object after, Budget budget)
+cdef object differences_at(list place, object before, object after, list operations, Budget budget)
+cdef object differences_of_members(list place, dict before, dict after, list operations, Budget budget)
+@cython.locals(index=Py_ssize_t)
+cdef object differences_of_items(list place, list before, list after, list operations, Budget budget)
+@cython.locals(shorter=Py_ssize_t, start=Py_ssize_t, tail=Py_ssize_t, index=Py_ssize_t)
+cdef object differences_of_span(list place, list before, list after, list operations, Budget budget)
 
 # merge
 

@@ -304,10 +304,9 @@ def difference(before: Any, after: Any, budget: Budget | None = None) -> list[Op
 
     Raises PatchError `TOO_LARGE` where the budget runs out.
     """
-    operations: list[Operation] = []
     draws = _kernel.Budget(UNBOUNDED_UNITS) if budget is None else budget
     try:
-        _kernel.differences(before, after, (), operations, draws)
+        operations: list[Operation] = _kernel.differences(before, after, draws)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return operations

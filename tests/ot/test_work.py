@@ -262,3 +262,12 @@ def test_the_words_of_two_long_texts_are_paid_for_before_they_are_parted() -> No
     after = {"t": f"x{before['t']}y"}
     code, beyond = refused(ot.difference, before, after, units=2_000_000)
     assert code == "TOO_LARGE" and beyond <= 24
+
+
+def test_what_differs_is_looked_at_once_however_deep_it_is() -> None:
+    """Not again at each level, nor from both ends."""
+    before, after = SUBTREE, {"rows": [*SUBTREE["rows"][:-1], {**SUBTREE["rows"][-1], "name": 0}]}
+    shallow = spent(ot.difference, before, after)
+    for _ in range(20):
+        before, after = {"a": [before]}, {"a": [after]}
+    assert spent(ot.difference, before, after) < 1.1 * shallow

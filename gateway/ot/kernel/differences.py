@@ -1,45 +1,78 @@
-"""The operations that lead from one document to another, for merging a whole state into pending edits."""
+"""The operations that lead from one document to another, for merging a whole state into pending edits.
+
+Each value is compared once, so the work is that of one walk, however deep they differ.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.budget import Budget
+from gateway.ot.kernel.budget import NODE_UNITS, Budget
 from gateway.ot.kernel.documents import INS, REM, SET, TXT, Operation
-from gateway.ot.kernel.paths import Path
 from gateway.ot.kernel.spans import difference
 from gateway.ot.kernel.values import same
 
 
-def differences(before: Any, after: Any, path: Path, operations: list[Operation], budget: Budget) -> None:
-    """Append what makes `after` of `before`: members one by one, arrays by the span that differs."""
-    if same(before, after, True, budget):
-        return
+def differences(before: Any, after: Any, budget: Budget) -> list[Operation]:
+    """What makes `after` of `before`: members one by one, arrays by the span that differs."""
+    operations: list[Operation] = []
+    differences_at([], before, after, operations, budget)
+    return operations
+
+
+def differences_at(
+    place: list[Any], before: Any, after: Any, operations: list[Operation], budget: Budget
+) -> None:
+    """Append those of the value at `place`, which is lent: a path is made only of where they differ."""
     kind = type(before)
-    if kind is not type(after) or (kind is not dict and kind is not list and kind is not str):
-        operations.append((SET, path, after))
-    elif kind is dict:
-        differences_of_members(before, after, path, operations, budget)
-    elif kind is list:
-        differences_of_items(before, after, path, operations, budget)
+    if kind is dict and type(after) is dict:
+        differences_of_members(place, before, after, operations, budget)
+    elif kind is list and type(after) is list:
+        differences_of_items(place, before, after, operations, budget)
+    elif same(before, after, True, budget):
+        return
+    elif kind is str and type(after) is str:
+        operations.append((TXT, tuple(place), difference(before, after, budget)))
     else:
-        operations.append((TXT, path, difference(before, after, budget)))
+        operations.append((SET, tuple(place), after))
 
 
 def differences_of_members(
-    before: dict[str, Any], after: dict[str, Any], path: Path, operations: list[Operation], budget: Budget
+    place: list[Any],
+    before: dict[str, Any],
+    after: dict[str, Any],
+    operations: list[Operation],
+    budget: Budget,
 ) -> None:
-    operations.extend([(REM, (*path, key)) for key in before if key not in after])
+    budget.charge(NODE_UNITS * (1 + len(before) + len(after)))
+    operations.extend([(REM, (*place, key)) for key in before if key not in after])
     for key, value in after.items():
-        if key in before:
-            differences(before[key], value, (*path, key), operations, budget)
-        else:
-            operations.append((SET, (*path, key), value))
+        if key not in before:
+            operations.append((SET, (*place, key), value))
+        elif before[key] is not value:
+            place.append(key)
+            differences_at(place, before[key], value, operations, budget)
+            place.pop()
 
 
 def differences_of_items(
-    before: list[Any], after: list[Any], path: Path, operations: list[Operation], budget: Budget
+    place: list[Any], before: list[Any], after: list[Any], operations: list[Operation], budget: Budget
 ) -> None:
+    budget.charge(NODE_UNITS + 3 * len(after))
+    if len(before) != len(after):
+        differences_of_span(place, before, after, operations, budget)
+        return
+    for index in range(len(before)):
+        if before[index] is not after[index]:
+            place.append(index)
+            differences_at(place, before[index], after[index], operations, budget)
+            place.pop()
+
+
+def differences_of_span(
+    place: list[Any], before: list[Any], after: list[Any], operations: list[Operation], budget: Budget
+) -> None:
+    """Of arrays of two lengths, all between their common ends goes, and comes."""
     shorter = min(len(before), len(after))
     start = 0
     while start < shorter and same(before[start], after[start], True, budget):
@@ -49,11 +82,5 @@ def differences_of_items(
         before[len(before) - 1 - tail], after[len(after) - 1 - tail], True, budget
     ):
         tail += 1
-    end = len(before) - tail
-    new_end = len(after) - tail
-    if end == new_end:
-        for index in range(start, end):
-            differences(before[index], after[index], (*path, index), operations, budget)
-        return
-    operations.extend([(REM, (*path, start))] * (end - start))
-    operations.extend([(INS, (*path, index), after[index]) for index in range(start, new_end)])
+    operations.extend([(REM, (*place, start))] * (len(before) - tail - start))
+    operations.extend([(INS, (*place, index), after[index]) for index in range(start, len(after) - tail)])

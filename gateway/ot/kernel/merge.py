@@ -44,9 +44,7 @@ def merge(
     """What brings `mine` into `theirs`, as operations on it, and the conflicts."""
     merging = Merging(strategies, drawn(budget))
     merged = merged_node(base, mine, theirs, (), merging)
-    operations: list[Operation] = []
-    differences(theirs, merged, (), operations, merging.budget)
-    return operations, merging.conflicts
+    return differences(theirs, merged, merging.budget), merging.conflicts
 
 
 def merged_node(base: Any, mine: Any, theirs: Any, path: Path, merging: Merging) -> Any:
