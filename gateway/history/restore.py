@@ -8,10 +8,10 @@ from gateway import ot
 from gateway.errors import PatchError
 from gateway.history.pointers import MISSING, parts, value_at
 
-# What differs in more places is replaced as a whole: a patch has a bound.
+# What differs in more places is replaced member by member, or as a whole: a patch has a bound.
 PLACES_MAX = 500
-# So is what takes more work to compare, a few milliseconds.
-WORK_MAX = 3_000_000
+# So is what takes more work to compare, some ten milliseconds: a megabyte that differs in one place does not.
+WORK_MAX = 10_000_000
 
 
 class CannotRestore(ValueError):
@@ -46,6 +46,8 @@ def _whole(head: Any, old: Any) -> ot.Patch:
     if head is None:
         return [{"op": "add", "path": "", "value": old}]
     patch = _by_places(head, old)
+    if patch is None and isinstance(head, dict) and isinstance(old, dict):
+        patch = _by_members(head, old)
     return [{"op": "replace", "path": "", "value": old}] if patch is None else patch
 
 
@@ -57,6 +59,16 @@ def _by_places(head: Any, old: Any) -> ot.Patch | None:
         return ot.emit(head, operations, budget=budget) if len(operations) <= PLACES_MAX else None
     except PatchError:
         return None
+
+
+def _by_members(head: dict[str, Any], old: dict[str, Any]) -> ot.Patch | None:
+    """The patch that writes the members of the root that differ, each whole; None where they are too many."""
+    gone = [name for name in head if name not in old]
+    differing = [name for name in old if name not in head or not ot.identical(head[name], old[name])]
+    if len(gone) + len(differing) > PLACES_MAX:
+        return None
+    removed = [{"op": "remove", "path": ot.pointer((name,))} for name in gone]
+    return removed + [{"op": "add", "path": ot.pointer((name,)), "value": old[name]} for name in differing]
 
 
 def _check_holders(head: Any, place: list[str]) -> None:

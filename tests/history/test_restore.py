@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from random import Random
 
 import pytest
@@ -21,18 +22,53 @@ def test_the_whole_comes_back_whatever_happened_since():
         assert ot.identical(ot.apply_patch(head, restoring(head, old)), old)
 
 
-@pytest.mark.parametrize("kind", ["texts", "paths"])
-def test_what_takes_too_much_work_to_compare_is_replaced_as_a_whole(kind):
-    random = Random(1)
+def events(count: int) -> list[dict[str, object]]:
+    guests = [{"user": "ann", "answer": "yes"}, {"user": "bob", "answer": "no"}]
+    return [{"id": f"e{n}", "title": f"Meeting {n}", "guests": guests} for n in range(count)]
 
-    def texts():
-        return {str(n): "".join(random.choices("ab ", k=1000)) for n in range(100)}
 
-    def paths():
-        return {"k" * 100_000: {str(n): random.random() for n in range(100)}}
+def differing_texts(seed):
+    random = Random(seed)
+    return {str(n): "".join(random.choices("ab ", k=1000)) for n in range(400)}
 
-    head, old = (texts(), texts()) if kind == "texts" else (paths(), paths())
+
+def differing_numbers(seed):
+    random = Random(seed)
+    return {"k" * 100_000: {str(n): random.random() for n in range(100)}}
+
+
+def test_of_a_large_document_that_differs_in_one_place_that_place_alone_is_written():
+    """In the last of many events, deep within; and in the densest of a megabyte."""
+    old = {"title": "Plan", "a": {"b": {"c": {"events": events(12_000)}}}}
+    head = deepcopy(old)
+    head["a"]["b"]["c"]["events"][-1]["title"] = ""
+    (change,) = restoring(head, old)
+    assert (change["op"], change["path"]) == ("text", "/a/b/c/events/11999/title")
+    assert restoring([0] * 500_000 + [1], [0] * 500_000 + [2]) == [
+        {"op": "replace", "path": "/500000", "value": 2}
+    ]
+
+
+@pytest.mark.parametrize("differing", [differing_texts, differing_numbers])
+def test_what_takes_too_much_work_to_compare_comes_back_member_by_member(differing):
+    """So what others write meanwhile in members that were as they are stays."""
+    gone, same = {"note": "x"}, {"title": "Lunch"}
+    head, old = gone | same | differing(1), same | differing(2)
+    patch = restoring(head, old)
+    assert patch[0] == {"op": "remove", "path": "/note"}
+    written = [{"op": "add", "path": f"/{name}", "value": old[name]} for name in differing(2)]
+    assert patch[1:] == written
+    assert ot.identical(ot.apply_patch(head, patch), old)
+
+
+def test_an_array_that_takes_too_much_work_to_compare_comes_back_as_a_whole():
+    head, old = (list(differing_texts(seed).values()) for seed in (1, 2))
     assert restoring(head, old) == [{"op": "replace", "path": "", "value": old}]
+
+
+def test_what_differs_in_very_many_places_of_one_member_comes_back_with_that_member():
+    old, head = ({"title": "Lunch", "m": {f"k{n}": n + more for n in range(2000)}} for more in (0, 1))
+    assert restoring(head, old) == [{"op": "add", "path": "/m", "value": old["m"]}]
 
 
 @pytest.mark.parametrize(
