@@ -25,7 +25,7 @@ cdef class Chains:
     cdef dict _chains
 
     @cython.locals(chain=_Chain)
-    cpdef opened(self, object resource, object opening, object nonce)
+    cpdef opened(self, object resource, object epoch, object head, object nonce)
     @cython.locals(chain=_Chain, heard=Announcement)
     cpdef heard(self, object resource, bytes payload)
     @cython.locals(chain=_Chain)

@@ -7,7 +7,7 @@ out, the bus what it delivers; the append function compares.
 
 from __future__ import annotations
 
-from gateway.ports import Batch, Opening
+from gateway.ports import Batch
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
 
@@ -86,16 +86,15 @@ class Chains:
         """Whether the next resource takes the place of another one."""
         return len(self._chains) >= RESOURCES_MAX
 
-    def opened(self, resource: str, opening: Opening, nonce: str) -> None:
-        """A room starts at the head of `opening`, whose newest batch has this nonce."""
+    def opened(self, resource: str, epoch: int, head: int, nonce: str) -> None:
+        """A room starts at this head, whose newest batch has this nonce."""
         chain = self._chains.pop(resource, None)
         while self.full:
             del self._chains[next(iter(self._chains))]
-        if chain is None or chain.epoch != opening.epoch:
-            chain = _Chain(opening.epoch)
+        if chain is None or chain.epoch != epoch:
+            chain = _Chain(epoch)
         self._chains[resource] = chain
         chain.parted = None  # it would have been told of a fork
-        head = opening.version
         chain.note(head if chain.newest == 0 else min(head, chain.newest), head, nonce)
 
     def heard(self, resource: str, payload: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.ports import Batch, Opening, Record, Snapshot
+from gateway.ports import Batch, Record
 from gateway.redislink.chains import Chains
 from gateway.wire.announcement import Announcement, encode
 
@@ -24,7 +24,7 @@ def heard(base: int, last: int, nonce: str, previous: str = "", epoch: int = EPO
 def chains() -> Chains:
     """Opened at version 4, own batch 5, then 6 to 9 at once, whose inner ends aren't known."""
     found = Chains()
-    found.opened(ROOM, Opening(EPOCH, Snapshot(4, b"null"), ()), "n4")
+    found.opened(ROOM, EPOCH, 4, "n4")
     found.committed(Batch(ROOM, EPOCH, 4, "n5", records(4, 5)))
     found.note(ROOM, EPOCH, 5, 9, "n9")
     return found

@@ -25,8 +25,8 @@ def stored(number: int) -> list[bytes]:
     return batches
 
 
-async def turns_during(payloads: Sequence[bytes], limit: int) -> tuple[list[int], int]:
-    """The versions of a page, each batch of which takes a slice, and how often others ran meanwhile."""
+async def turns_during(payloads: Sequence[bytes], after: int) -> tuple[list[int], int]:
+    """The versions after one, each batch of which takes a slice, and how often others ran meanwhile."""
     looks = count()
     slices, turns = Slices(lambda: next(looks) * SLICE_S), 0
     async with trio.open_nursery() as nursery:
@@ -38,17 +38,17 @@ async def turns_during(payloads: Sequence[bytes], limit: int) -> tuple[list[int]
                 turns += 1
 
         nursery.start_soon(beside)
-        page = await codec.page_after("event:1", payloads, 0, limit, slices)
+        records = await codec.records_after("event:1", payloads, after, slices)
         nursery.cancel_scope.cancel()
-    return [record.version for record in page], turns
+    return [record.version for record in records], turns
 
 
-async def test_others_run_while_a_page_is_unpacked():
-    versions, turns = await turns_during(stored(16), 16)
+async def test_others_run_while_changes_are_unpacked():
+    versions, turns = await turns_during(stored(16), 0)
     assert versions == list(range(1, 17))
     assert turns >= 10
 
 
-async def test_a_page_has_no_more_than_was_asked_for():
+async def test_what_came_before_is_left_out():
     versions, _ = await turns_during(stored(5), 3)
-    assert versions == [1, 2, 3]
+    assert versions == [4, 5]

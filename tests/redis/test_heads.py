@@ -9,7 +9,6 @@ import trio
 
 from gateway.bus.heads import Head, Heads
 from gateway.log.redis.log import RedisLog
-from gateway.ports import Opening, Snapshot
 from gateway.redislink import chains as chains_module
 from gateway.redislink.chains import Chains
 from tests.contracts.bus_contract import ROOM, Inbox
@@ -44,7 +43,7 @@ async def test_what_was_dropped_for_others_is_not_read_again_and_again(autojump_
     monkeypatch.setattr(chains_module, "RESOURCES_MAX", 1)
     chains = Chains()
     head: Head = (7, 1, "n1")
-    chains.opened("event:kept", Opening(head[0], Snapshot(head[1], b"1"), ()), head[2])
+    chains.opened("event:kept", *head)
     async with compared(chains, {"event:kept": head, "event:dropped": head}) as gaps:
         await trio.sleep(3 * PERIOD_S)
         assert gaps == []

@@ -97,7 +97,7 @@ class WatchfulLog(MemoryLog):
             self._begin_epoch(resource)
         opening = await super().open(resource)
         head = opening.version
-        self._chains.opened(resource, opening, self.fragile.nonce_at(resource, head))
+        self._chains.opened(resource, opening.epoch, head, self.fragile.nonce_at(resource, head))
         return opening
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:

@@ -115,31 +115,18 @@ def stored(payload: bytes, what: str) -> Announcement:
     return batch
 
 
-def records_after(resource: str, payloads: Sequence[bytes], after: int) -> tuple[list[Record], str]:
-    """The records above `after` of consecutive batches, and the nonce of the last batch ("" if none).
+async def records_after(resource: str, payloads: Sequence[bytes], after: int, slices: Slices) -> list[Record]:
+    """The records above `after` of consecutive batches, unpacked in slices: some are large, or many.
 
     Raises LogDamaged.
     """
     records: list[Record] = []
-    nonce = ""
     for payload in payloads:
-        heard = stored(payload, f"a batch of {resource}")
-        records += heard.records
-        nonce = heard.nonce
+        records += stored(payload, f"a batch of {resource}").records
+        await slices.pause()
     if records and records[0].version <= after:
         records = [record for record in records if record.version > after]
-    return records, nonce
-
-
-async def page_after(
-    resource: str, payloads: Sequence[bytes], after: int, limit: int, slices: Slices
-) -> list[Record]:
-    """The first of these records, unpacked in slices: a page has large ones."""
-    records: list[Record] = []
-    for payload in payloads:
-        records += records_after(resource, (payload,), after)[0]
-        await slices.pause()
-    return records[:limit]
+    return records
 
 
 def submissions_since(lines: bytes, since: int, kept: int) -> list[Submitted]:

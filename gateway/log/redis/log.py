@@ -133,7 +133,7 @@ class RedisLog:
             elif reply[0] == b"RESTARTED":
                 await self._outlive(resource, *_head(reply), int(reply[4]))
             else:
-                return self._opened(resource, reply)
+                return await self._opened(resource, reply)
         raise LogUnavailable(f"{resource}: its history changes faster than it can be opened", "none")
 
     async def _outlive(self, resource: str, epoch: int, version: int, nonce: str, incarnation: int) -> None:
@@ -149,14 +149,14 @@ class RedisLog:
         else:
             await self._fork(resource, epoch, version, nonce, incarnation, version)
 
-    def _opened(self, resource: str, reply: Reply) -> Opening:
-        _, epoch, _, snapshot_version, document, nonce, payloads, purged, restarted, follows = reply
+    async def _opened(self, resource: str, reply: Reply) -> Opening:
+        _, epoch, version, snapshot_version, document, nonce, payloads, purged, restarted, follows = reply
         snapshot = _snapshot(resource, snapshot_version, document)
-        records, _ = codec.records_after(resource, payloads, snapshot.version)
+        # Before the first pause: what is heard meanwhile is newer.
+        self._shards.chains.opened(resource, int(epoch), int(version), nonce.decode())
+        records = await codec.records_after(resource, payloads, snapshot.version, Slices(trio.current_time))
         began = int(restarted) if restarted else None
-        opening = Opening(int(epoch), snapshot, records, int(purged), began, int(follows))
-        self._shards.chains.opened(resource, opening, nonce.decode())
-        return opening
+        return Opening(int(epoch), snapshot, records, int(purged), began, int(follows))
 
     async def _open_archived(self, resource: str, incarnation: int, seen: tuple[int, int]) -> Opening | None:
         """Open what Redis doesn't hold; None: it does now, look again.
@@ -176,7 +176,7 @@ class RedisLog:
             archived = archived._replace(restarted=version, follows=0 if found is None else found.epoch)
         if epoch == incarnation and version == 0:
             opening = archived._replace(epoch=epoch)
-            self._shards.chains.opened(resource, opening, "")
+            self._shards.chains.opened(resource, epoch, version, "")
             return opening
         await self._create(resource, incarnation, archived, epoch)
         return None
@@ -278,8 +278,6 @@ class RedisLog:
             self._stales.pop(batch.resource, None)
             self._shards.chains.committed(batch)
             return COMMITTED
-        if word == b"STALE":
-            return self._stale(batch, reply[1].decode(), reply[2])
         if word == b"BUSY":
             return self._reserved(batch.resource, int(reply[1]))
         if word == b"DUP":
@@ -312,13 +310,15 @@ class RedisLog:
     async def _judged(self, batch: Batch, reply: Reply) -> Outcome:
         try:
             outcome = self._outcome(batch, reply)
+            if outcome is None and reply[0] == b"STALE":
+                return await self._stale(batch, reply[1].decode(), reply[2])
             return await self._other_history(batch, reply) if outcome is None else outcome
         except LogUnavailable as error:
             return Failed(str(error), "none", retry_after_ms())
 
-    def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes]) -> Stale:
+    async def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes]) -> Stale:
         self._stales[batch.resource] = self._stales.get(batch.resource, 0) + 1
-        records, _ = codec.records_after(batch.resource, payloads, batch.base)
+        records = await codec.records_after(batch.resource, payloads, batch.base, Slices(trio.current_time))
         if records:
             self._shards.chains.note(batch.resource, batch.epoch, batch.base, records[-1].version, nonce)
         return Stale(records)
@@ -394,7 +394,8 @@ class RedisLog:
             last = archived[-1].version  # what isn't archived yet is here
             return [*archived, *await self.read(resource, last, limit - len(archived))]
         # Not noted as seen: a caller may read beyond what its room has.
-        return await codec.page_after(resource, reply[2], after, limit, Slices(trio.current_time))
+        records = await codec.records_after(resource, reply[2], after, Slices(trio.current_time))
+        return records[:limit]
 
     def _trimmed(self, resource: str, version: int) -> Archive:
         """The archive, which has what was trimmed."""

@@ -140,7 +140,8 @@ class RedisOutbox:
         reply = await self._shards.call(self._codec.query("read", resource, after, limit, 0, ""))
         if reply[0] == b"NONE" or after < int(reply[1]):
             return ()
-        return await codec.page_after(resource, reply[2], after, limit, Slices(trio.current_time))
+        records = await codec.records_after(resource, reply[2], after, Slices(trio.current_time))
+        return records[:limit]
 
     async def done(self, marks: Mapping[int, Mark]) -> None:
         untold = await self._tell_archived(marks)
