@@ -26,7 +26,7 @@ from gateway.log.redis.outboxes import RedisOutbox
 from gateway.log.search.cluster import ClusterIndexing
 from gateway.log.search.opensearch import OpenSearchIndex, Rest
 from gateway.log.sqlite.audit import SqliteAudit
-from gateway.node.patience import reached
+from gateway.node.patience import Patience
 from gateway.node.troubles import behind, damaged
 from gateway.ports.audit import AuditStore
 from gateway.ports.retention import HistoryKeeper
@@ -115,10 +115,11 @@ class ClusterBackend:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """See the port."""
+        patience = Patience(self._wait_max_s)
         try:
             if self._archive is not None:
-                await reached(self._archive.verify, "PostgreSQL", self._wait_max_s)
-            await reached(self._shards.reach, "Redis", self._wait_max_s)
+                await patience.reached(self._archive.verify, "PostgreSQL")
+            await patience.reached(self._shards.reach, "Redis")
             async with trio.open_nursery() as servers:
                 await servers.start(self._shards.run)
                 async with trio.open_nursery() as nursery:

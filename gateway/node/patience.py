@@ -16,27 +16,34 @@ PAUSE_MIN_S = 0.5
 PAUSE_MAX_S = 5.0
 
 
-async def reached(work: Callable[[], Awaitable[None]], what: str, most_s: float) -> None:
-    """Do `work` until it doesn't raise LogUnavailable, with growing pauses, of which each is told.
+class Patience:
+    """What a start has left for all servers that it waits for: `most_s`, from now on."""
 
-    Raises StoreAway when that has lasted for `most_s`.
-    """
-    began_s, pause_s = trio.current_time(), PAUSE_MIN_S
-    while True:
-        try:
-            return await work()
-        except LogUnavailable as error:
-            passed_s = trio.current_time() - began_s
-            if passed_s >= most_s:
-                raise StoreAway(f"{error}; {_way_out(most_s)}") from error
-            logger.warning(
-                "waiting for %s, for %.0f s now: %s. Next try in %.1f s", what, passed_s, error, pause_s
-            )
-        await trio.sleep(min(pause_s * random.uniform(0.75, 1.0), most_s - passed_s))
-        pause_s = min(2 * pause_s, PAUSE_MAX_S)
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self._began_s = trio.current_time()
 
+    async def reached(self, work: Callable[[], Awaitable[None]], what: str) -> None:
+        """Do `work` until it doesn't raise LogUnavailable, with growing pauses, of which each is told.
 
-def _way_out(most_s: float) -> str:
-    if not most_s:
-        return "start it, or have the gateway wait for it: leave --no-wait out"
-    return f"start it, or have it waited for longer than {most_s:g} s: server.start_wait_max_s"
+        Raises StoreAway when the start has lasted for `most_s`.
+        """
+        pause_s = PAUSE_MIN_S
+        while True:
+            try:
+                return await work()
+            except LogUnavailable as error:
+                passed_s = trio.current_time() - self._began_s
+                if passed_s >= self._most_s:
+                    raise StoreAway(f"{error}; {self._way_out()}") from error
+                logger.warning(
+                    "waiting for %s, %.0f s into the start: %s. Next try in %.1f s",
+                    *(what, passed_s, error, pause_s),
+                )
+            await trio.sleep(min(pause_s * random.uniform(0.75, 1.0), self._most_s - passed_s))
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    def _way_out(self) -> str:
+        if not self._most_s:
+            return "start it, or have the gateway wait for it: leave --no-wait out"
+        return f"start it, or have it waited for longer than {self._most_s:g} s: server.start_wait_max_s"

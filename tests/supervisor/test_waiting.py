@@ -89,7 +89,7 @@ async def test_a_worker_whose_wait_ends_is_started_again_and_serves_when_its_ser
             assert READY.fullmatch(await command.line())
             await trio.to_thread.run_sync(redis.stop)
             psutil.Process(command.process.pid).children()[0].kill()
-            await command.log.told("waiting for Redis, for 0 s now", "Connection refused")
+            await command.log.told("waiting for Redis, 0 s into the start", "Connection refused")
             await command.log.told("doesn't start", "server.start_wait_max_s")
             await trio.to_thread.run_sync(redis.start)
             await command.log.told("is ready: pid", times=3)
