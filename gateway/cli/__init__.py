@@ -62,7 +62,7 @@ Exit status:
   0  done
   1  refused by the gateway; `doctor`: something must be changed
   2  wrong usage, settings or surroundings (a port in use, a locked data directory)
-  3  the gateway can't be reached, or can't answer now; `serve --no-wait`: Redis or PostgreSQL can't
+  3  the gateway can't be reached, or can't answer now; `serve`: Redis or PostgreSQL can't
 """
 
 
