@@ -25,7 +25,7 @@ from gateway.rooms.room import Room
 from gateway.runtime.background import Background
 from gateway.runtime.histogram import Histogram
 from gateway.runtime.metrics import Counters
-from gateway.runtime.timeslice import Slices
+from gateway.runtime.timeslice import Slices, turns
 from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
@@ -159,8 +159,9 @@ class Committer:
         """Have a room take much that others appended first; its batch counts as under way until it has."""
         *earlier, last = portions(stale.records)
         for portion in earlier:
+            await turns().next()  # of all rooms that are far behind, one portion at a time
             room.receive(portion)
-            await trio.lowlevel.checkpoint()
+        await turns().next()
         staged.settle_one(room, batch, Stale(last))
 
     async def _append(self, lane: Lane, batches: Sequence[Batch]) -> Sequence[Outcome]:

@@ -246,8 +246,9 @@ class RedisLog:
             timeout_s=self._config.timeouts.append_timeout_s,
             replicas=self._replicas,
         )
+        slices = Slices(trio.current_time)
         for place, reply in zip(sound, replies, strict=True):
-            outcomes[place] = await self._judged(batches[place], reply)
+            outcomes[place] = await self._judged(batches[place], reply, slices)
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _append_call(self, batch: Batch) -> Call:
@@ -307,18 +308,18 @@ class RedisLog:
             return Failed(text, "none", retry_after_ms())
         return Failed(f"redis: {error}", "none", retry_after_ms())
 
-    async def _judged(self, batch: Batch, reply: Reply) -> Outcome:
+    async def _judged(self, batch: Batch, reply: Reply, slices: Slices) -> Outcome:
         try:
             outcome = self._outcome(batch, reply)
             if outcome is None and reply[0] == b"STALE":
-                return await self._stale(batch, reply[1].decode(), reply[2])
+                return await self._stale(batch, reply[1].decode(), reply[2], slices)
             return await self._other_history(batch, reply) if outcome is None else outcome
         except LogUnavailable as error:
             return Failed(str(error), "none", retry_after_ms())
 
-    async def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes]) -> Stale:
+    async def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes], slices: Slices) -> Stale:
         self._stales[batch.resource] = self._stales.get(batch.resource, 0) + 1
-        records = await codec.records_after(batch.resource, payloads, batch.base, Slices(trio.current_time))
+        records = await codec.records_after(batch.resource, payloads, batch.base, slices)
         if records:
             self._shards.chains.note(batch.resource, batch.epoch, batch.base, records[-1].version, nonce)
         return Stale(records)
