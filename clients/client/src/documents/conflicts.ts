@@ -191,8 +191,8 @@ export interface Rebased {
   /** What waits, on top of that. */
   readonly buffer: readonly Operations[];
   readonly view: Json;
-  /** What others did in between, as far as the server told it change by change. */
-  readonly since: readonly Change[];
+  /** What others did last in each member in between, as far as the server told it change by change. */
+  readonly since: ReadonlyMap<string | undefined, Change>;
 }
 
 /** What it took the place of, and what is gone of it; what both are in now isn't in conflict. */
@@ -202,7 +202,7 @@ export function fromRebase(
   strategies: Strategies,
 ): Unresolved[] {
   const { patch, conflicts } = merge(base, mine, theirs, strategies);
-  const merged = apply(theirs, lower(theirs, patch));
+  const merged = apply(theirs, lower(theirs, patch, {}, null));
   const changes = difference(merged, made);
   return conflicts.flatMap((one) => {
     const path = pathOf(merged, one.path);
@@ -214,8 +214,7 @@ export function fromRebase(
     if (!isMine && place !== "lost" && !equal(there, one.theirs)) return [];
     const now = carried(path, stand, [changes, ...buffer]);
     const written = isMine && !isGap ? valueAt(view, now.path) : one.mine;
-    const isThere = (operation: PatchOperation) => memberOf(operation) === memberOf(one);
-    const by = since.filter(({ operations }) => operations.some(isThere)).at(-1);
+    const by = since.get(memberOf(one));
     return {
       ...fromMerge(one, by?.version ?? version, by),
       ...now,

@@ -83,7 +83,7 @@ export class Replicator {
   /** Document and view before a state took the place of changes, for a merge if the base turns out too old. */
   #before: { document: Json; view: Json; after: Json } | null = null;
   #seen: Seen | null = null;
-  #since: Change[] = []; // others' changes since that was seen
+  readonly #since = new Map<string | undefined, Change>(); // member -> others' last change there since that was seen
   #clientId: () => string;
 
   constructor(
@@ -231,14 +231,14 @@ export class Replicator {
   see(): void {
     const { document, inFlight } = (this.replica as Replica).toJSON();
     this.#seen = inFlight && { document, edits: inFlight.edits };
-    this.#since = [];
+    this.#since.clear();
   }
 
   /** What goes again stands on the present document: what the server can't compare it with any more is told here. */
   #tellUnseen(): void {
     const { document: theirs, version, inFlight, buffer } = (this.replica as Replica).toJSON();
     const seen = this.#seen;
-    if (!seen || !inFlight || this.flight.answeredUpTo >= version) return;
+    if (!seen || !inFlight || seen.document === theirs || this.flight.answeredUpTo >= version) return;
     const sides = {
       base: seen.document,
       mine: written(seen.document, seen.edits),
@@ -351,7 +351,7 @@ export class Replicator {
       !(kind === "txt" && isTyping(theirs)) &&
       theirs.some((one) => (one.path ? memberOf(one) === path?.[0] : one.value !== null));
     if (buffer.flat().some(isMet)) this.#promote();
-    if (change && replica.inFlight) this.#since.push(change);
+    if (change && replica.inFlight) for (const one of change.operations) this.#since.set(memberOf(one), change);
     this.#by(change?.client_id ?? null, receive);
     if (replica.view !== null) return;
     const met = merge(document, view, null);
@@ -415,6 +415,7 @@ export class Replicator {
     else {
       replica.resubmit();
       this.#tellRefused();
+      this.see(); // what waited may have joined it
       if (replica.isSettled) this.#settle();
     }
     return true;

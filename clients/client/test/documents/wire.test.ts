@@ -1244,6 +1244,22 @@ describe("what was edited offline, and is refused for one of its edits, while ot
     expect(document.snapshot).toMatchObject({ view: { title: "Mine" }, conflicts: [] });
   });
 
+  test("goes again where to merge it takes a patch of more operations than a client may send", async () => {
+    const notes = Array.from({ length: 600 }, (_, number) => ({ number }));
+    await start({ title: "Sync", start_time: "09:00", notes });
+    platform.socket.end(1006);
+    document.edit([
+      { op: "add", path: "/notes/0", value: { number: -1 } },
+      { op: "add", path: "/notes/-", value: { number: 600 } },
+    ]);
+    document.set("/end_time", "10:00");
+    await reconnect({ version: 7, changes: [theirs(6, "/title", "Theirs"), theirs(7, "/start_time", "12:00")] });
+    await refuse("ends before it starts");
+    await judge();
+    expect(document.snapshot).toMatchObject({ pending: 0, view: { title: "Theirs", start_time: "12:00" } });
+    expect((document.snapshot.view as unknown as { notes: Json[] }).notes).toHaveLength(602);
+  });
+
   test("isn't told of what the server refuses after all", async () => {
     await comeBack("merge", () => {
       document.set("/location", "Room 2");
