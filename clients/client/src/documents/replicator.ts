@@ -351,7 +351,8 @@ export class Replicator {
       !(kind === "txt" && isTyping(theirs)) &&
       theirs.some((one) => (one.path ? memberOf(one) === path?.[0] : one.value !== null));
     if (buffer.flat().some(isMet)) this.#promote();
-    if (change && replica.inFlight) for (const one of change.operations) this.#since.set(memberOf(one), change);
+    if (change && replica.inFlight)
+      for (const one of change.operations) this.#since.set(memberOf(one), change);
     this.#by(change?.client_id ?? null, receive);
     if (replica.view !== null) return;
     const met = merge(document, view, null);

@@ -1253,7 +1253,10 @@ describe("what was edited offline, and is refused for one of its edits, while ot
       { op: "add", path: "/notes/-", value: { number: 600 } },
     ]);
     document.set("/end_time", "10:00");
-    await reconnect({ version: 7, changes: [theirs(6, "/title", "Theirs"), theirs(7, "/start_time", "12:00")] });
+    await reconnect({
+      version: 7,
+      changes: [theirs(6, "/title", "Theirs"), theirs(7, "/start_time", "12:00")],
+    });
     await refuse("ends before it starts");
     await judge();
     expect(document.snapshot).toMatchObject({ pending: 0, view: { title: "Theirs", start_time: "12:00" } });
