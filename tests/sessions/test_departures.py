@@ -99,15 +99,18 @@ async def test_who_is_about_to_leave_does_not_turn_visible(autojump_clock):
 
 
 async def test_a_node_ends_when_all_have_left(autojump_clock):
-    async with desk() as found, trio.open_nursery() as nursery:
+    async with desk() as found:
         ann = await in_all_rooms(found, "ann")
-        nursery.start_soon(found.endpoint.drain)
-        while ann.reader.closed_with is None:
-            await trio.lowlevel.checkpoint()
-        ann.leave()
-        left = found.counters.subscriptions
-        assert left
-        while nursery.child_tasks:
-            left = found.counters.subscriptions
-            await trio.lowlevel.checkpoint()
-        assert left == 0
+        left = []
+
+        async def end() -> None:
+            await found.endpoint.drain()
+            left.append(found.counters.subscriptions)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            while ann.reader.closed_with is None:
+                await trio.lowlevel.checkpoint()
+            ann.leave()
+            assert found.counters.subscriptions
+        assert left == [0]
