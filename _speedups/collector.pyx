@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Sparing the garbage collector what can't be part of a cycle.
 
-Windows keep tens of thousands of changes. Each has a few containers that the collector would look through once,
-when they are cold, and that never hold anything but JSON.
+Windows keep tens of thousands of changes, and as many edits may wait. Each has a few containers that the collector
+would look through once or twice, when they are cold, and that never hold anything but JSON.
 """
 
 cdef extern from "Python.h":
@@ -10,8 +10,8 @@ cdef extern from "Python.h":
     int PyObject_GC_IsTracked(object thing)
 
 
-def exempt(object operations, object document):
-    """Take a change's operations, and the root of the document that it was made on, from the collector's lists.
+def exempt(object operations, object value):
+    """Take a change's operations, and the root of a JSON value that is kept with them, from the collector's lists.
 
     `operations` is a list or tuple of kernel operations (tuples); both must be free of cycles for good.
     """
@@ -21,7 +21,7 @@ def exempt(object operations, object document):
                 untrack(part)
         untrack(operation)
     untrack(operations)
-    untrack(document)
+    untrack(value)
 
 
 cdef inline int untrack(object thing) except -1:

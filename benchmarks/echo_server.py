@@ -39,6 +39,9 @@ class EchoSession:
     def receive(self, payload: bytes) -> None:
         self._connection.send(payload)
 
+    def turn_away(self, payloads: list[bytes]) -> int:
+        return 0
+
     def inflated(self, seconds: float) -> None:
         pass
 

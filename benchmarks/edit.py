@@ -62,7 +62,7 @@ class Nowhere:
     ) -> None:
         pass
 
-    def rest(self) -> None:
+    def turn_away(self, payloads: Sequence[bytes]) -> None:
         pass
 
     def close(self, code: int, reason: str) -> None:

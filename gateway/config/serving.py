@@ -231,7 +231,7 @@ class LimitsSettings(Section):
         live=True,
     )
     edit_wait_max_s: float = tunable(
-        0.5,
+        0.25,
         "Edits that would wait longer for their commit are UNAVAILABLE for now; 0: they wait",
         unit="s",
         least=0.0,

@@ -16,7 +16,7 @@ from gateway.runtime.metrics import Counters
 WINDOW_S = 0.1
 WINDOW_MAX_S = 1.0
 # It begins when everything has waited for this part of what it may.
-BEGUN = 0.25
+BEGUN = 0.5
 # So few are never too many.
 PENDING_MIN = 250
 

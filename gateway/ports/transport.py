@@ -34,9 +34,12 @@ class Connection(Protocol):
         """
         ...
 
-    def rest(self) -> None:
-        """What this client sends can wait a moment: a transport may read nothing of it meanwhile, for what
-        came together is cheaper to refuse."""
+    def turn_away(self, payloads: Sequence[bytes]) -> None:
+        """Queue these text messages, like `send`: edits are refused for now.
+
+        What this client sends can wait a moment: a transport may read nothing of it meanwhile, and ask about
+        what came with the edit by `Session.turn_away`, for what came together is cheaper to refuse.
+        """
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -78,6 +81,11 @@ class Session(Protocol):
 
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         """Handle one text message. An awaitable must be awaited before the next message is read."""
+        ...
+
+    def turn_away(self, payloads: list[bytes]) -> int:
+        """These text messages came together with an edit that was turned away: how many of them, from the
+        first on, are turned away too. The others are to be received."""
         ...
 
     def receive_binary(self) -> None:

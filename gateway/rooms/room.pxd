@@ -12,7 +12,7 @@ from gateway.rooms.roster cimport Roster
 from gateway.rooms.submission cimport Staged, Submission, differs_in_effect, record_of
 from gateway.rooms.context cimport RoomContext
 from gateway.ports.values cimport Ack, Record
-from gateway.rooms.window cimport Entry, Kept
+from gateway.rooms.window cimport Entry, Kept, spare
 from gateway.runtime.histogram cimport Histogram
 
 

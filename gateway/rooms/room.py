@@ -46,7 +46,7 @@ from gateway.rooms.cursors import carry
 from gateway.rooms.history import History
 from gateway.rooms.roster import Presence, Roster
 from gateway.rooms.submission import Staged, Submission, differs_in_effect, record_of
-from gateway.rooms.window import Entry, Kept
+from gateway.rooms.window import Entry, Kept, spare
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -208,6 +208,7 @@ class Room:
             raise refusals.too_busy(f"{self.resource} has")
         if counters.pending_bytes + submission.size > limits.worker_pending_bytes_max:
             raise refusals.too_busy("This node has")
+        spare(submission.operations, submission.patch)
         self._pending.append(submission)
         self.pending_bytes += submission.size
         counters.pending_bytes += submission.size

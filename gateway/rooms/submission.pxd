@@ -9,6 +9,7 @@ from gateway.rooms.window cimport Entry
 
 
 @cython.final
+@cython.no_gc
 @cython.freelist(256)
 cdef class Submission:
     cdef readonly object author
@@ -35,10 +36,11 @@ cdef class Submission:
     cdef public object kinds
     cdef public object undoes
     cdef public long long units, merged
-    cdef public list sanitised
+    cdef public object sanitised
 
 
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class Staged:
     cdef readonly Submission submission

@@ -114,7 +114,7 @@ class Submission:
         self.conflicts = b""
         self.kinds: Sequence[str] = ()
         self.undoes: int | None = None
-        self.sanitised: list[str] = []
+        self.sanitised: Sequence[str] = ()
         self.units = UNBOUNDED_UNITS
         self.merged = 0
 

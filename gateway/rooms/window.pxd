@@ -60,3 +60,6 @@ cpdef list entries_of(object document, object records)
 cpdef Py_ssize_t weight_of(bytes body, object operations, object before) except -1
 @cython.locals(copied=Py_ssize_t, depth=Py_ssize_t, size=Py_ssize_t)
 cdef Py_ssize_t _copied_bytes(object document, tuple path, set paths) except -1
+
+
+cpdef spare(object operations, object value)

@@ -21,6 +21,12 @@ from gateway.runtime import speedups
 _collector = speedups.load("collector")
 
 
+def spare(operations: ot.Operations, value: Any) -> None:
+    """Have the collector not look at these, which wait or are kept: see `_speedups.collector.exempt`."""
+    if _collector is not None:
+        _collector.exempt(operations, value)
+
+
 class Entry:
     """One change: what was logged, its patch (RFC 6902 and extensions) and operations, before and after."""
 
@@ -125,8 +131,7 @@ class Window:
         kept = Kept(entry.record, entry.operations, entry.before)
         self._changes.append(kept)
         self.bytes += kept.weight
-        if _collector is not None:
-            _collector.exempt(kept.operations, kept.before)
+        spare(kept.operations, kept.before)
 
     def covers(self, version: int, head: int) -> bool:
         """Whether `since(version)` and `document_at(version)` can be answered; `head`: the room's version."""

@@ -28,6 +28,7 @@ cdef class SessionContext:
     cdef readonly object cpu_queue
     cdef readonly object features
     cdef readonly dict handlers
+    cdef readonly object turn_away
     cdef readonly object registry
     cdef readonly object hand_over
     cdef readonly object permissions

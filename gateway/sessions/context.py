@@ -47,7 +47,7 @@ class SessionContext:
         "audit", "authenticator", "claims", "config", "counters", "cpu", "cpu_queue", "departures",
         "features", "hand_over", "handlers", "has_lists", "hub", "limits", "node", "now_s", "overload",
         "permissions", "rate_limit", "rates_told", "reads", "received", "registry", "told_limits",
-        "told_reconnect", "wall_ms",
+        "told_reconnect", "turn_away", "wall_ms",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,7 @@ class SessionContext:
         cpu: Shares,
         features: Features,
         handlers: dict[str, Handler],
+        turn_away: Callable[[ClientSession, list[bytes]], int],
         registry: Registry,
         hand_over: HandOver,
         permissions: Permissions,
@@ -83,6 +84,7 @@ class SessionContext:
         self.cpu = cpu
         self.features = features
         self.handlers = handlers
+        self.turn_away = turn_away
         self.registry = registry
         self.hand_over = hand_over
         self.permissions = permissions

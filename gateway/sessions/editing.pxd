@@ -20,6 +20,10 @@ cdef bint _may_go_on(ClientSession session, Subscription subscription, Submissio
 cpdef object op(ClientSession session, Message message, bytes raw)
 @cython.locals(history=History)
 cdef bint _is_too_much(ClientSession session, Room room, dict payload) except -1
+@cython.locals(room=Room, where=Room, refs=list, message=Message, edit=tuple)
+cpdef Py_ssize_t turn_away(ClientSession session, list payloads) except -1
+@cython.locals(message=Message, subscription=Subscription)
+cdef tuple _plain_edit(ClientSession session, bytes payload)
 @cython.locals(payload=dict, room=Room, shared=SessionContext, patch=list, submission=Submission)
 cdef Submission _submission_of(ClientSession session, Subscription subscription, Message message, bytes raw)
 cdef _submit(ClientSession session, Room room, Submission submission)

@@ -75,7 +75,7 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
     subscription = _editable(session, message.payload)
     room = subscription.room
     if session.shared.overload.has_begun() and _is_too_much(session, room, message.payload):
-        session.turn_away(room, message.id)
+        session.refuse_for_now(room, [message.id])
         return None
     submission = _submission_of(session, subscription, message, raw)
     history, seq = room.history, submission.seq
@@ -110,6 +110,39 @@ def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any])
     user_id, client_id = session.known_identity().user_id, session.known_client_id()
     known = history.memory_of(user_id, client_id)
     return known is not None and seq not in known and not history.forgot(user_id, client_id, seq)
+
+
+def turn_away(session: ClientSession, payloads: list[bytes]) -> int:
+    """See `Session.turn_away`: edits of one room are, until one comes that may be a resend."""
+    room: Room | None = None
+    refs: list[str | None] = []
+    for payload in payloads:
+        edit = _plain_edit(session, payload)
+        if edit is None:
+            break
+        message, where = edit
+        if room is None:
+            room = where
+        if where is not room or not _is_too_much(session, room, message.payload):
+            break
+        refs.append(message.id)
+    if room is not None and refs:
+        session.refuse_for_now(room, refs)
+    return len(refs)
+
+
+def _plain_edit(session: ClientSession, payload: bytes) -> tuple[Message, Room] | None:
+    """An OP that this client may make, and where; None: it needs a closer look."""
+    if session.client_id is None or len(payload) > session.shared.limits.message_bytes_max:
+        return None
+    try:
+        message = messages.decode(payload)
+        if message.type != "OP" or message.payload.get("client_id", session.client_id) != session.client_id:
+            return None
+        subscription = session.subscription_of(message.payload)
+    except Refusal:
+        return None
+    return None if subscription.role == "viewer" else (message, subscription.room)
 
 
 def _submission_of(
@@ -252,7 +285,7 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     subscription = _editable(session, message.payload)
     room = subscription.room
     if session.shared.overload.has_begun() and _is_too_much(session, room, message.payload):
-        session.turn_away(room, message.id)
+        session.refuse_for_now(room, [message.id])
         return
     seq = messages.optional_integer_of(message.payload, "seq", low=1)
     identity, client_id = session.known_identity(), session.known_client_id()

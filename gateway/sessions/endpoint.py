@@ -32,7 +32,7 @@ from gateway.runtime import close_codes
 from gateway.runtime.labels import NEW, RESUMING
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
-from gateway.sessions import authentication, claims, handlers, single
+from gateway.sessions import authentication, claims, editing, handlers, single
 from gateway.sessions.accepting import AcceptPace
 from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
@@ -136,6 +136,7 @@ class Endpoint:
             Shares(*cpu_of(limits)),
             features,
             self.handlers,
+            editing.turn_away,
             self._registry,
             hand_over,
             Permissions(authoriser, config.authoriser, counters, hub.now_s),

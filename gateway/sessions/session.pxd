@@ -49,11 +49,13 @@ cdef class ClientSession:
     cdef object _take(self, bytes payload, double began_s)
     @cython.locals(kind=str)
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)
-    cpdef turn_away(self, Room room, object ref)
+    cpdef refuse_for_now(self, Room room, list refs)
+    @cython.locals(shared=SessionContext, began_s=double, number=Py_ssize_t)
+    cpdef Py_ssize_t turn_away(self, list payloads) except -1
     cpdef Py_ssize_t send(self, object kind, object payload, Room room=*, object message_id=*) except -1
     cdef Room _room_of(self, object payload)
     cdef object _stamp_ms(self, Room room)
-    cdef _count_variant(self, object counts)
+    cdef _count_variant(self, object counts, Py_ssize_t times=*)
     cpdef worked(self, long long units)
     cdef object _handler(self, Message message)
     cpdef committed(self, Submission submission, object version)

@@ -180,6 +180,18 @@ class ClientSession:
             held_s * 1000, kind, size, self.id, None if self.identity is None else self.identity.user_id,
         )  # fmt: skip
 
+    def turn_away(self, payloads: list[bytes]) -> int:
+        """See the port."""
+        shared = self.shared
+        began_s = shared.now_s()
+        if self.account.has_to_wait(began_s):
+            return 0
+        number: int = shared.turn_away(self, payloads)
+        for payload in payloads[:number]:
+            self.account.came(len(payload))
+        self._held(shared.now_s() - began_s, None, 0)
+        return number
+
     def inflated(self, seconds: float) -> None:
         """Its user pays for what was inflated."""
         self._held(seconds, None, 0)
@@ -298,15 +310,14 @@ class ClientSession:
         if self._invalid_in_a_row >= self.shared.limits.invalid_messages_max:
             self.close(close_codes.VIOLATION, "too many invalid messages in a row")
 
-    def turn_away(self, room: Room, ref: str | None) -> None:
-        """Refuse an edit for now, before it is any work: more come than can be committed."""
-        counters = self.shared.counters
-        counters.operations_refused["UNAVAILABLE"] += 1
-        counters.errors["UNAVAILABLE"] += 1
-        self._count_variant(counters.variant_errors)
-        self.send("ERROR", messages.overloaded_payload(ref, room.name()), room)
+    def refuse_for_now(self, room: Room, refs: list[str | None]) -> None:
+        """Refuse edits, before they are any work: more come than can be committed."""
+        counters, edits = self.shared.counters, len(refs)
+        counters.operations_refused["UNAVAILABLE"] += edits
+        counters.errors["UNAVAILABLE"] += edits
+        self._count_variant(counters.variant_errors, edits)
         if self._connection is not None:
-            self._connection.rest()
+            self._connection.turn_away(messages.overloaded(refs, room.name(), room.stamp_ms()))
 
     def refusal_of(self, error: Exception, request: str | None = None) -> Refusal:
         """What is answered to an error; a bug is logged, with the id of the message."""
@@ -409,11 +420,11 @@ class ClientSession:
         self._answered()
         self.refuse(refusal, submission.ref)
 
-    def _count_variant(self, counts: Counts) -> None:
+    def _count_variant(self, counts: Counts, times: int = 1) -> None:
         """Count something by the user's variant, while a test runs."""
         features = self.shared.features
         if features.test and self.identity is not None:
-            counts[features.variant_of(self.identity)] += 1
+            counts[features.variant_of(self.identity)] += times
 
     def _answered(self) -> None:
         self.unacknowledged -= 1

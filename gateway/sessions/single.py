@@ -6,7 +6,7 @@ rate, the same resends by `seq`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -52,8 +52,9 @@ class _Answers:
             self.message = message
             self.answered.set()
 
-    def rest(self) -> None:
-        """There is nothing more to come."""
+    def turn_away(self, payloads: Sequence[bytes]) -> None:
+        """The edit is refused for now; there is nothing more to come."""
+        self.send(payloads[0])
 
     def close(self, code: int, reason: str) -> None:
         """The session ends without an answer."""

@@ -76,6 +76,10 @@ class _Leaving:
         """Nobody listens."""
         return None
 
+    def turn_away(self, payloads: list[bytes]) -> int:
+        """Nothing is asked of it."""
+        return 0
+
     def inflated(self, seconds: float) -> None:
         """There is nobody to pay."""
 

@@ -258,6 +258,9 @@ def _patch(payload: Mapping[str, Any], length_max: int) -> list[dict[str, Any]]:
 
 _PREFIX = secrets.token_hex(4)
 _numbers = itertools.count(1)
+# Where one of many messages differs from the others: no text that a message has by itself.
+_PLACE = " "
+_PLACE_WRITTEN = b'" "'
 
 
 def next_id() -> str:
@@ -288,16 +291,18 @@ def rewritten(value: object, option: int = 0) -> bytes:
         raise _too_deep() from None
 
 
-def overloaded_payload(ref: str | None, name: dict[str, str]) -> dict[str, Any]:
-    """The payload of an ERROR of `errors.overloaded` about what is named so.
+def overloaded(refs: list[str | None], name: dict[str, str], timestamp_ms: int) -> list[bytes]:
+    """An ERROR of `errors.overloaded` about what is named so, for each `ref`.
 
-    It is written without an exception: an overload refuses tens of thousands a second.
+    An overload refuses tens of thousands a second: no exception is made, and what is the same is written once.
     """
-    return {
+    payload = {
         "code": "UNAVAILABLE",
         "message": OVERLOADED,
-        "ref": ref,
+        "ref": _PLACE,
         "outcome": "none",
         "retry_after_ms": retry_after_ms(),
         **name,
     }
+    before, between, after = encode("ERROR", payload, timestamp_ms, _PLACE).split(_PLACE_WRITTEN)
+    return [b"".join((before, orjson.dumps(next_id()), between, orjson.dumps(ref), after)) for ref in refs]

@@ -80,6 +80,7 @@ class Client:
         self.inflated_s = 0.0
         self.closes = 0
         self.resyncs = 0
+        self.together: list[int] = []
         self.topics: set[str] = set()
 
     @property
@@ -111,8 +112,7 @@ class Client:
             case "wait":
                 return self._wait()
             case "rest":
-                self.connection.send(_json(type="rests"))
-                self.connection.rest()
+                self.connection.turn_away([_json(type="rests")])
             case other:
                 raise AssertionError(other)
         return None
@@ -123,6 +123,16 @@ class Client:
 
     def inflated(self, seconds: float) -> None:
         self.inflated_s += seconds
+
+    def turn_away(self, payloads: list[bytes]) -> int:
+        """What came with an edit that was: all that say {"do": "rest"}, too."""
+        number = 0
+        while number < len(payloads) and json.loads(payloads[number])["do"] == "rest":
+            number += 1
+        self.together.append(number)
+        if number:
+            self.connection.turn_away([_json(type="rests")] * number)
+        return number
 
     def receive_binary(self) -> None:
         self.binaries += 1
@@ -339,6 +349,19 @@ class Messages(TransportHarness):
                 message for n in range(5) for message in ({"type": "rests"}, {"type": "echo", "text": str(n)})
             ]
             assert [message["version"] for message in seen if message["type"] == "broadcast"] == [1]
+
+    async def test_what_comes_together_with_what_is_turned_away_is_answered_in_order(self) -> None:
+        """Once each, whether it is turned away with it or not."""
+        async with self.serving() as served, served.connect() as client:
+            for n in range(100):
+                for _ in range(n % 4):
+                    await call(client, do="rest")
+                await call(client, do="echo", text=str(n))
+            for n in range(100):
+                for _ in range(n % 4):
+                    assert await answer(client) == {"type": "rests"}
+                assert await answer(client) == {"type": "echo", "text": str(n)}
+            assert served.counters.messages_received == served.counters.messages_sent == 250
 
     async def test_who_leaves_while_it_rests_is_gone(self) -> None:
         async with self.serving() as served:

@@ -65,8 +65,10 @@ class Reader:
         if ack is not None:
             self.acks.append(ack)
 
-    def rest(self) -> None:
+    def turn_away(self, payloads: Sequence[bytes]) -> None:
         self.rested += 1
+        for payload in payloads:
+            self.send(payload)
 
     def close(self, code: int, reason: str) -> None:
         if self.closed_with is None:

@@ -307,14 +307,83 @@ async def test_a_seq_that_was_forgotten_is_too_old_whatever_it_is_of(autojump_cl
         assert client.session.unacknowledged == 0
 
 
+async def overloaded(found):
+    """More come than can be committed."""
+    found.counters.pending_changes += 1_000_000
+    for _ in range(3):
+        await trio.sleep(WINDOW_S)
+        found.hub.overload.staged(10.0)
+
+
+def edit_of(number, **fields):
+    """An edit of event 1 by ann, as a message; None: without it."""
+    payload = {"resource_type": "event", "resource_id": "1", "version": 1, "operation": titled("a")[0]}
+    payload |= {"client_id": "ann-client"} | fields
+    given = {name: value for name, value in payload.items() if value is not None}
+    return orjson.dumps({"type": "OP", "id": f"e{number}", "payload": given})
+
+
+async def test_what_came_with_an_edit_that_was_turned_away_is_turned_away_in_one_go(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann", subscribed=True)
+        await overloaded(found)
+        edits = [edit_of(number, client_id=None if number == 1 else "ann-client") for number in range(3)]
+        assert client.session.turn_away(edits) == 3
+        assert [payload["ref"] for _, payload in client.reader.take()] == ["e0", "e1", "e2"]
+        assert client.reader.rested == 1
+        assert found.counters.errors["UNAVAILABLE"] == 3
+        assert found.counters.operations_refused["UNAVAILABLE"] == 3
+        assert client.session.unacknowledged == 0
+
+
+OTHERS = {
+    "a resend": edit_of(9, seq=1),
+    "another room's": edit_of(9, resource_id="2"),
+    "of a room that it isn't in": edit_of(9, resource_id="3"),
+    "another client's": edit_of(9, client_id="bob-client"),
+    "a client's that isn't a name": edit_of(9, client_id=[]),
+    "no edit": orjson.dumps({"type": "PING", "id": "e9"}),
+    "an undo": edit_of(9).replace(b'"OP"', b'"UNDO"'),
+    "not JSON": b"{",
+    "no object": b"[]",
+    "an id that is none": edit_of(9).replace(b'"e9"', b"9"),
+    "too long": edit_of(9, operation={"op": "add", "path": "/x", "value": "x" * 300_000}),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=list(OTHERS))
+async def test_what_needs_a_closer_look_is_not_turned_away_with_an_edit_before_it(autojump_clock, other):
+    async with desk() as found:
+        await found.worker.open("event:2")
+        client = await found.client("ann", subscribed=True)
+        await client.subscribe("2")
+        one(await client.edit(A, 1, seq=1), "OP_ACK")
+        client.reader.take()
+        await overloaded(found)
+        assert client.session.turn_away([edit_of(0), other, edit_of(1)]) == 1
+        assert [payload["ref"] for _, payload in client.reader.take()] == ["e0"]
+
+
+async def test_who_may_only_view_is_told_so_in_an_overload_too(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann:viewer", subscribed=True)
+        await overloaded(found)
+        assert client.session.turn_away([edit_of(0)]) == 0
+        assert one(await client.edit(A, 1), "ERROR")["code"] == "FORBIDDEN"
+
+
+async def test_what_came_with_an_edit_is_looked_at_by_itself_once_the_overload_is_over(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann", subscribed=True)
+        assert client.session.turn_away([edit_of(0)]) == 0
+        assert client.reader.take() == []
+
+
 async def test_in_an_overload_of_what_was_forgotten_nobody_says_that_it_is_lost(autojump_clock):
     async with desk() as found:
         client = await found.client(subscribed=True)
         await forgotten(client, found)
-        found.counters.pending_changes += 1_000_000
-        for _ in range(3):
-            await trio.sleep(WINDOW_S)
-            found.hub.overload.staged(10.0)
+        await overloaded(found)
         assert one(await client.edit(A, 1, seq=1), "ERROR")["code"] == "SEQ_TOO_OLD"
         assert one(await client.say("UNDO", resource_id="1", seq=1), "ERROR")["code"] == "SEQ_TOO_OLD"
 
@@ -353,10 +422,7 @@ async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_r
     async with desk() as found:
         client = await found.client(subscribed=True)
         one(await client.edit(A, 1, seq=1), "OP_ACK")
-        found.counters.pending_changes += 1_000_000
-        for _ in range(3):
-            await trio.sleep(WINDOW_S)
-            found.hub.overload.staged(10.0)
+        await overloaded(found)
         refused = one(await client.edit(B, 2, seq=2), "ERROR")
         assert (refused["code"], refused["outcome"]) == ("UNAVAILABLE", "none")
         assert refused["retry_after_ms"] > 0

@@ -205,7 +205,7 @@ async def test_whatever_is_told_of_a_resource_bears_its_time(autojump_clock):
         for kind in ("OP", "UNSUBSCRIBE", "OP"):  # refused, done, refused
             payload = {"resource": "event", "resource_type": "event", "resource_id": "1"}
             session.receive(orjson.dumps({"type": kind, "payload": payload}))
-        session.turn_away(room, None)
+        session.refuse_for_now(room, [None])
         session.resync("event:1", (Ack("m7", 3, 12),))
         told = [(message["type"], message["timestamp"]) for message in client.reader.messages]
         kinds = ["ERROR", "UNSUBSCRIBE_ACK", "ERROR", "ERROR", "OP_ACK"]

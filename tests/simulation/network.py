@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import trio
 
@@ -45,8 +46,9 @@ class Link:
                 self.close(4429, "slow")
             self._wake.set()
 
-    def rest(self) -> None:
-        """What was sent comes at its time."""
+    def turn_away(self, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            self.send(payload)
 
     def close(self, code: int, reason: str) -> None:
         if self._close_code is None:

@@ -44,6 +44,9 @@ class Echo:
     def inflated(self, seconds: float) -> None:
         pass
 
+    def turn_away(self, payloads: list[bytes]) -> int:
+        return 0
+
     def receive_binary(self) -> None:
         raise AssertionError("no case sends one")
 

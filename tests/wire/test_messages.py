@@ -150,10 +150,15 @@ def test_an_error_has_its_code_its_text_and_what_it_refers_to():
 def test_an_overload_is_answered_as_its_refusal_would_be():
     refusal, name = overloaded(), {"resource_type": "event", "resource_id": "9"}
     refusal.details.update(name)
-    answer = messages.overloaded_payload("m1", name)
-    assert list(answer) == list(messages.error_payload(refusal, "m1"))
-    assert 500 <= answer["retry_after_ms"] <= 1500
-    assert answer == {**messages.error_payload(refusal, "m1"), "retry_after_ms": answer["retry_after_ms"]}
+    refs = ["m1", None, 'a " "b', " "]
+    answers = [orjson.loads(answer) for answer in messages.overloaded(refs, name, 17)]
+    assert len({answer["id"] for answer in answers}) == len(refs)
+    for ref, answer in zip(refs, answers, strict=True):
+        assert (answer["type"], answer["timestamp"]) == ("ERROR", 17)
+        payload, expected = answer["payload"], messages.error_payload(refusal, ref)
+        assert list(payload) == list(expected)
+        assert 500 <= payload["retry_after_ms"] <= 1500
+        assert payload == {**expected, "retry_after_ms": payload["retry_after_ms"]}
 
 
 @pytest.mark.parametrize("ends", [b"[]", b"{}"])

@@ -55,8 +55,9 @@ class Sink:
     ) -> None:
         self._tally.add(len(payload))
 
-    def rest(self) -> None:
-        """What was sent comes at its time."""
+    def turn_away(self, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            self.send(payload)
 
     def close(self, code: int, reason: str) -> None:
         self._tally.closed += 1

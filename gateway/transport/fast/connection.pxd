@@ -28,6 +28,7 @@ cdef class FastConnection:
     cdef bint _heard
     cdef bint _known
     cdef bint _rests
+    cdef bint _turned_away
     cdef int _unknown_messages
     cdef Py_ssize_t _ignored_bytes
     cdef bint _unfinished
@@ -41,10 +42,14 @@ cdef class FastConnection:
     cdef _read(self)
     @cython.locals(index=Py_ssize_t, event=tuple, many=bint, until_s=double)
     cdef _handle(self, list events)
+    @cython.locals(event=tuple, texts=list, number=Py_ssize_t)
+    cdef Py_ssize_t _turn_away_with(self, list events) except -1
     cpdef _receive(self, bytes payload)
     cdef _bound_unfinished(self, list events, Py_ssize_t buffered)
     cdef bint _is_known(self) except -1
     cdef bint _congested(self) except -1
     cpdef send(self, bytes payload, object topic=*, bint droppable=*, object ack=*)
+    @cython.locals(written=list)
+    cpdef turn_away(self, object payloads)
     @cython.locals(status=int)
     cpdef send_frame(self, Frame frame)

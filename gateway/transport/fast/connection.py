@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 IGNORED_BYTES_MAX = 64 << 10
 IGNORED_MESSAGE_BYTES = 128
 
+# So many messages that came with an edit that is turned away are looked at together.
+AWAY_MAX = 64
+
 PING = Frame(frames.encode(frames.PING, b""))
 
 # What a connection goes through.
@@ -49,8 +52,8 @@ class FastConnection:
 
     __slots__ = (
         "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_ignored_bytes", "_known",
-        "_later", "_ping_s", "_rests", "_session", "_shared", "_state", "_unanswered_s", "_unfinished",
-        "_unknown_messages", "due_s", "form", "groups", "handle", "remote", "task", "work"
+        "_later", "_ping_s", "_rests", "_session", "_shared", "_state", "_turned_away", "_unanswered_s",
+        "_unfinished", "_unknown_messages", "due_s", "form", "groups", "handle", "remote", "task", "work"
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +78,7 @@ class FastConnection:
         self._later: list[frames.Event] | None = None  # events after the one that is awaited
         self._heard = True
         self._rests = False
+        self._turned_away = False  # an edit of the message that is handled
         self._known = False  # what the session said last
         self._unknown_messages = 0
         self._ignored_bytes = 0
@@ -264,10 +268,16 @@ class FastConnection:
     def _handle(self, events: list[frames.Event]) -> None:
         many = len(events) > 1
         until_s = time.perf_counter() + TURN_MAX_S if many else 0.0
-        for index, event in enumerate(events):
+        index = 0  # of the first that isn't handled yet
+        while index < len(events):
+            event = events[index]
+            index += 1
             if event[0] == TEXT:
                 if self._state == OPEN:
+                    self._turned_away = False
                     self._receive(event[1])
+                    if many and self._turned_away and self._state == OPEN:
+                        index += self._turn_away_with(events[index : index + AWAY_MAX])
                 else:
                     self._ignore(len(event[1]))
             else:
@@ -278,9 +288,24 @@ class FastConnection:
                 self.work = turns().next()
                 self._wake()
             if self.work is not None or (self._backlog is not None and self._congested()):
-                self._later = events[index + 1 :]
+                self._later = events[index:]
                 self._watch()
                 return
+
+    def _turn_away_with(self, events: list[frames.Event]) -> int:
+        """These came with an edit that was turned away: so many of them are, too."""
+        texts: list[bytes] = []
+        for event in events:
+            if event[0] != TEXT:
+                break
+            texts.append(event[1])
+        assert self._session is not None
+        number = self._session.turn_away(texts)
+        counters = self._shared.counters
+        counters.messages_received += number
+        for text in texts[:number]:
+            counters.bytes_received += len(text)
+        return number
 
     def _receive(self, payload: bytes) -> None:
         """Give the session a message; our task awaits it where that is asked for."""
@@ -337,7 +362,7 @@ class FastConnection:
         self._ignored_bytes += size + IGNORED_MESSAGE_BYTES
         if self._ignored_bytes > IGNORED_BYTES_MAX:
             self._ignored_bytes = 0
-            self.rest()
+            self._rest()
 
     def receive_binary(self, payload: bytes) -> None:
         """A binary message, which the gateway's protocol doesn't have."""
@@ -355,6 +380,20 @@ class FastConnection:
             counters.messages_sent += 1
             counters.bytes_sent += len(payload)
             self.send_frame(Frame(self._shared.encode(payload, self.form), topic, droppable, ack))
+
+    def turn_away(self, payloads: Sequence[bytes]) -> None:
+        """See `gateway.ports.Connection.turn_away`."""
+        if self._state != OPEN:
+            return
+        counters = self._shared.counters
+        counters.messages_sent += len(payloads)
+        written: list[bytes] = []
+        for payload in payloads:
+            counters.bytes_sent += len(payload)
+            written.append(self._shared.encode(payload, self.form))
+        self.send_frame(Frame(b"".join(written)))
+        self._turned_away = True
+        self._rest()
 
     def send_frame(self, frame: Frame) -> None:
         """Write or queue an encoded frame, in order."""
@@ -459,8 +498,8 @@ class FastConnection:
 
     # ------------------------------------------------------------------------------ closing
 
-    def rest(self) -> None:
-        """See the port. What was read already is handled."""
+    def _rest(self) -> None:
+        """Read nothing for a moment. What was read already is handled."""
         if not self._rests and self._state != GONE:
             self._rests = True
             self._shared.rests.add(self)

@@ -49,7 +49,7 @@ SLOW_S = 0.0003
 SLOW_PASS_S = 0.001
 
 # For how long a connection rests, on average: who is refused for now is told to come again no sooner.
-REST_S = 0.5
+REST_S = 0.3
 REST_TICK_S = 0.05
 
 # All that are due in one tick are pinged, and answer, at once: a tick is short so that these are few.

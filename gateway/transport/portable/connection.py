@@ -8,6 +8,7 @@ the session hears of it once, before the socket's last moments.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import trio
 import trio_websocket
@@ -72,8 +73,10 @@ class PortableConnection:
             self._fail("the answers to this client are not read")
         self._wake.set()
 
-    def rest(self) -> None:
+    def turn_away(self, payloads: Sequence[bytes]) -> None:
         """It reads on: messages come one by one here."""
+        for payload in payloads:
+            self.send(payload)
 
     def close(self, code: int, reason: str) -> None:
         if self._closing is not None:
