@@ -10,11 +10,13 @@ cdef extern from "Python.h":
     int PyObject_GC_IsTracked(object thing)
 
 
-def exempt(object operations, object value):
-    """Take a change's operations, and the root of a JSON value that is kept with them, from the collector's lists.
+def exempt(object holder, object operations, object value):
+    """Take what holds a change from the collector's lists, its operations, and the root of a JSON value beside them.
 
-    `operations` is a list or tuple of kernel operations (tuples); both must be free of cycles for good.
+    `operations` is a list or tuple of kernel operations (tuples). No cycle may ever lead through any of them.
     """
+    if PyObject_GC_IsTracked(holder):
+        PyObject_GC_UnTrack(<void *>holder)
     for operation in operations:
         if type(operation) is tuple:
             for part in operation:

@@ -5,8 +5,6 @@ cimport cython
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(64)
 cdef class Frame:
     cdef readonly bytes data
     cdef readonly object topic

@@ -49,6 +49,8 @@ cdef enum State:
     BLOCKED
 
 
+@cython.no_gc
+@cython.freelist(64)
 cdef class Frame:
     """Encoded bytes and what a queue must know about them: see `gateway.ports.Connection.send`."""
 

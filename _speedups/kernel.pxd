@@ -15,7 +15,6 @@ cdef int COMPONENT_UNITS, POINTER_UNITS, SLOT_BYTES, MEMBER_BYTES
 cdef str TOO_MUCH, TOO_MANY_CONCURRENT
 
 @cython.final
-@cython.freelist(8)
 cdef class Budget:
     cdef readonly long long units, left, kept_bytes, merged
     cdef long long _merges_from
@@ -225,7 +224,6 @@ cdef int loss(tuple operation, object result) except -1
 @cython.locals(kind=str, path=tuple)
 cdef int later_loss(tuple operation, tuple b, object result) except -1
 @cython.final
-@cython.freelist(4)
 cdef class Work:
     cdef long long calls_left
     cdef int losses
@@ -323,8 +321,6 @@ cdef object only_grows(tuple path)
 # lower
 
 @cython.final
-@cython.no_gc
-@cython.freelist(4)
 cdef class Bounds:
     cdef Py_ssize_t depth_max, index
     cdef long long copied_bytes_left

@@ -4,8 +4,6 @@ cimport cython
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(256)
 cdef class Record:
     cdef readonly object version
     cdef readonly bytes body
@@ -18,8 +16,6 @@ cdef class Record:
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(64)
 cdef class Ack:
     cdef readonly object id
     cdef readonly object seq
@@ -28,8 +24,6 @@ cdef class Ack:
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(64)
 cdef class Own:
     cdef readonly bytes payload
     cdef readonly Ack ack

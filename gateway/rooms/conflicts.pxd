@@ -9,7 +9,6 @@ from gateway.rooms.window cimport Entry, Kept
 
 
 @cython.final
-@cython.freelist(8)
 cdef class Met:
     cdef readonly object began
     cdef readonly list changes

@@ -208,7 +208,7 @@ class Room:
             raise refusals.too_busy(f"{self.resource} has")
         if counters.pending_bytes + submission.size > limits.worker_pending_bytes_max:
             raise refusals.too_busy("This node has")
-        spare(submission.operations, submission.patch)
+        spare(submission, submission.operations, submission.patch)
         self._pending.append(submission)
         self.pending_bytes += submission.size
         counters.pending_bytes += submission.size

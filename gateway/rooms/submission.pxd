@@ -9,8 +9,6 @@ from gateway.rooms.window cimport Entry
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(256)
 cdef class Submission:
     cdef readonly object author
     cdef readonly object user_id
@@ -40,8 +38,6 @@ cdef class Submission:
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(64)
 cdef class Staged:
     cdef readonly Submission submission
     cdef readonly Entry entry

@@ -6,8 +6,6 @@ from gateway.ports.values cimport Record
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(256)
 cdef class Entry:
     cdef readonly Record record
     cdef readonly object op_id
@@ -18,7 +16,6 @@ cdef class Entry:
 
 
 @cython.final
-@cython.no_gc
 cdef class Kept:
     cdef readonly bytes body
     cdef readonly object operations
@@ -62,4 +59,4 @@ cpdef Py_ssize_t weight_of(bytes body, object operations, object before) except 
 cdef Py_ssize_t _copied_bytes(object document, tuple path, set paths) except -1
 
 
-cpdef spare(object operations, object value)
+cpdef spare(object holder, object operations, object value)

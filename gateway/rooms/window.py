@@ -21,10 +21,10 @@ from gateway.runtime import speedups
 _collector = speedups.load("collector")
 
 
-def spare(operations: ot.Operations, value: Any) -> None:
-    """Have the collector not look at these, which wait or are kept: see `_speedups.collector.exempt`."""
+def spare(holder: object, operations: ot.Operations, value: Any) -> None:
+    """Have the collector not look at what waits or is kept: see `_speedups.collector.exempt`."""
     if _collector is not None:
-        _collector.exempt(operations, value)
+        _collector.exempt(holder, operations, value)
 
 
 class Entry:
@@ -131,7 +131,7 @@ class Window:
         kept = Kept(entry.record, entry.operations, entry.before)
         self._changes.append(kept)
         self.bytes += kept.weight
-        spare(kept.operations, kept.before)
+        spare(kept, kept.operations, kept.before)
 
     def covers(self, version: int, head: int) -> bool:
         """Whether `since(version)` and `document_at(version)` can be answered; `head`: the room's version."""

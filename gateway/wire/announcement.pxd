@@ -6,8 +6,6 @@ from gateway.ports.values cimport Record
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(64)
 cdef class Announcement:
     cdef readonly object resource
     cdef readonly object epoch

@@ -4,8 +4,6 @@ cimport cython
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(8)
 cdef class Message:
     cdef readonly object type
     cdef readonly object id

@@ -294,7 +294,7 @@ def rewritten(value: object, option: int = 0) -> bytes:
 def overloaded(refs: list[str | None], name: dict[str, str], timestamp_ms: int) -> list[bytes]:
     """An ERROR of `errors.overloaded` about what is named so, for each `ref`.
 
-    An overload refuses tens of thousands a second: no exception is made, and what is the same is written once.
+    Tens of thousands a second are refused: no exception is made, and what is the same is written once.
     """
     payload = {
         "code": "UNAVAILABLE",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import orjson
 import pytest
 
@@ -10,6 +12,7 @@ from gateway.ports import Absent, Committed, Duplicates, Failed, Forked, Reserve
 from gateway.ports.values import Ack
 from gateway.rooms.history import History
 from gateway.rooms.room import BATCH_CHANGES_MAX, Next
+from gateway.runtime import speedups
 from tests.operations import replace
 from tests.rooms.parts import CONFIG, CREATE, EVENT, START_MS, Author, Reader, Table, record, titled
 
@@ -32,6 +35,18 @@ def test_an_edit_asks_for_work_and_becomes_a_batch_on_the_head(table):
     [staged] = batch.records
     assert (staged.version, staged.user_id, staged.client_id) == (2, "ann", "ann-client")
     assert table.room.appending and table.room.busy
+
+
+@pytest.mark.skipif(speedups.load("collector") is None, reason="the kernels aren't compiled")
+def test_an_edit_that_waits_is_nothing_to_the_collector(table):
+    """Tens of thousands wait in an overload, and it looks through what is new ten times a second."""
+    waiting = table.edit(Author("ann"), [{"op": "add", "path": "/x", "value": {"y": [1]}}])
+    parts = (waiting, waiting.patch, waiting.operations, *waiting.operations)
+    assert not [part for part in parts if gc.is_tracked(part)]
+    table.prepared()
+    table.room.settle(Committed())
+    [kept] = table.room.history.since(1)
+    assert not gc.is_tracked(kept)
 
 
 def test_a_room_asks_once_until_it_is_prepared(table):
