@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
+from functools import partial
 
 import trio
 
@@ -119,9 +120,8 @@ class ClusterBackend:
         try:
             if self._archive is not None:
                 await patience.reached(self._archive.verify, "PostgreSQL")
-            await patience.reached(self._shards.reach, "Redis")
             async with trio.open_nursery() as servers:
-                await servers.start(self._shards.run)
+                await patience.reached(partial(servers.start, self._shards.run), "Redis")
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self._memory.run)
                     await self._start_archiving(nursery)

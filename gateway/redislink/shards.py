@@ -143,7 +143,6 @@ class Shards:
         self.origin = os.urandom(ORIGIN_BYTES)
         self._topology: Topology = topology(config)
         self._table: Table | None = None
-        self._reached: Table | None = None
         self._servers: dict[Address, Server] = {}
         self._owners: list[Server] = []
         self._lanes: list[int] = []
@@ -156,12 +155,10 @@ class Shards:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started when every server is checked, loaded and connected.
 
-        Raises ConfigError for a server that can't hold the log, LogUnavailable for one that doesn't answer.
+        Raises ConfigError for a server that can't hold the log, LogUnavailable for one that doesn't answer:
+        then it may be tried again.
         """
-        if self._reached is None:
-            await self.reach()
-        table = self._reached
-        assert table is not None
+        table = await self._reach()
         failure: GatewayError | None = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -176,19 +173,17 @@ class Shards:
             else:
                 task_status.started()
         if failure is not None:
+            self._table, self._servers = None, {}
             raise failure
 
-    async def reach(self) -> None:
-        """Check and load every server, as `run` does at first; may be repeated until it goes well.
-
-        Raises ConfigError for a server that can't hold the log, LogUnavailable for one that doesn't answer.
-        """
+    async def _reach(self) -> Table:
+        """Check and load every server; the routing table."""
         # Independent servers are checked before their routing table is read, or made.
         checked = list(self._topology.configured)
         await self._check(checked)
         table = await self._load()
         await self._check(sorted(table.addresses - set(checked), key=lambda item: item.name))
-        self._reached = table
+        return table
 
     async def _check(self, addresses: Sequence[Address]) -> None:
         for address in addresses:
@@ -201,10 +196,9 @@ class Shards:
                 await server.appends.wait_up()
                 await server.others.wait_up()
         if scope.cancelled_caught:
-            down = [server.appends for server in self._servers.values() if not server.appends.up]
-            raise LogUnavailable(
-                "; ".join(f"redis {link.address.name}: {link.last_error}" for link in down), "none"
-            )
+            links = [link for server in self._servers.values() for link in (server.appends, server.others)]
+            down = {f"redis {link.address.name}: {link.last_error}" for link in links if not link.up}
+            raise LogUnavailable("; ".join(sorted(down)), "none")
 
     async def _check_partitions(self) -> None:
         """Hold the number of partitions fixed: it decides where the data is."""

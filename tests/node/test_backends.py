@@ -18,7 +18,8 @@ from gateway.node.cluster import LEVELS, ClusterBackend
 from gateway.node.embedded import EmbeddedBackend
 from gateway.redislink.moving import rebalance
 from gateway.runtime.metrics import Counters
-from tests.redis.parts import settings
+from tests.proxy import tcp_proxy
+from tests.redis.parts import proxied, settings
 from tests.servers import redis_server
 from tests.waiting import until
 
@@ -54,6 +55,30 @@ async def test_where_searches_are_off_none_is_behind(tmp_path: Path, monkeypatch
 def told(counters: Counters) -> set[frozenset[str]]:
     """The servers of which something is told, by each level."""
     return {frozenset(getattr(counters, level)) for level in LEVELS}
+
+
+async def test_a_server_that_is_lost_when_it_was_checked_is_waited_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with redis_server() as server:
+        async with tcp_proxy(server.port) as proxy, trio.open_nursery() as nursery:
+
+            async def lose(data: bytes) -> None:
+                if b"SETNAME" in data:  # of a link, after the checks
+                    proxy.meanwhile = None
+                    proxy.cut()
+
+            proxy.meanwhile = lose
+            backend = ClusterBackend(settings(proxied(proxy), connect_timeout_s=2.0), "node")
+
+            async def mend() -> None:
+                waits = f"into the start: redis 127.0.0.1:{proxy.port}/0: "  # it isn't the checks that failed
+                await until(lambda: waits in caplog.text, "the start waits")
+                proxy.heal()
+
+            nursery.start_soon(mend)
+            await nursery.start(backend.run)
+            backend.stop()
 
 
 async def test_nothing_is_told_of_a_server_that_serves_no_more() -> None:

@@ -78,7 +78,6 @@ async def stores(config: Config) -> AsyncIterator[Stores]:
 async def _servers(config: Config) -> AsyncIterator[Shards]:
     async with trio.open_nursery() as nursery:
         shards = Shards(config.redis)
-        await shards.reach()
         await nursery.start(shards.run)
         yield shards
         nursery.cancel_scope.cancel()
