@@ -15,13 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway import ot
 from gateway.errors import PatchError, Refusal
 from gateway.history.blame import Blame, Line
 from gateway.history.difference import PastChange
 from gateway.history.restore import CannotRestore, restoring
 from gateway.http.history import document_after, erased, pointer
 from gateway.http.names import version_named
-from gateway.http.port import AcknowledgedEdit, Revision
+from gateway.http.port import AcknowledgedEdit, Expected, Revision, Signed
 from gateway.http.preconditions import etag, unconditional
 from gateway.http.problems import Problem
 from gateway.http.requests import (
@@ -139,24 +140,43 @@ class AuthorshipRoutes:
             fields = {**target.named_in_edit, "version": head.version}
             return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
         edit |= {**target.named_in_edit, "version": head.version, "operations": patch}
-        done = await self._submitted(target, edit, wanted)
+        done = await self._submitted(target, head, edit, wanted)
         made = done.payload["version"]
         noted = {"from": version, "version": made, "path": wanted.get("path", "")}
         await note_act(self._context, target.identity, "restore", target.name, **noted)
         return json_response(done.payload, headers=etag(made, done.epoch))
 
     async def _submitted(
-        self, target: Target, edit: dict[str, Any], wanted: dict[str, Any]
+        self, target: Target, head: Revision, edit: dict[str, Any], wanted: dict[str, Any]
     ) -> AcknowledgedEdit:
         """The edit that restores, made; or its answer, where the same request was faster on another head."""
         edit_id = None if edit.get("seq") is None else _edit_id(wanted)
         try:
             return await self._resources.submit(target.identity, target.resource, edit, edit_id)
         except Refusal as refusal:
+            if refusal.code == "TOO_LARGE":
+                return await self._replaced(target, head, edit, edit_id)
             done = await self._resent(target, edit, wanted) if refusal.code == "SEQ_REUSED" else None
             if done is None:
                 raise
             return done
+
+    async def _replaced(
+        self, target: Target, head: Revision, edit: dict[str, Any], edit_id: str | None
+    ) -> AcknowledgedEdit:
+        """What is too much for an edit, written as a PUT writes it, merged with nothing.
+
+        Raises Refusal CONFLICT where others wrote since `head`.
+        """
+        await self._resources.turn_of(len(head.document))
+        document = ot.apply_patch(orjson.loads(head.document), edit["operations"])
+        await trio.lowlevel.checkpoint()
+        expected = Expected(head.version, head.epoch)
+        signed = Signed(edit["client_id"], edit.get("seq"), edit_id or messages.next_id())
+        put = self._resources.put
+        written = await put(target.identity, target.resource, document, expected, signed)
+        payload = {**target.named_in_edit, "version": written.version, "id": signed.edit_id}
+        return AcknowledgedEdit(payload, written.epoch)
 
     async def _resent(
         self, target: Target, edit: dict[str, Any], wanted: dict[str, Any]

@@ -65,6 +65,14 @@ class AcknowledgedEdit(NamedTuple):
     epoch: int
 
 
+class Signed(NamedTuple):
+    """What a write is known by when it is sent again, and by which id it is told from another one."""
+
+    client_id: str
+    seq: int | None
+    edit_id: str
+
+
 class News(NamedTuple):
     """What is new since a version that a caller has: the `changes` (JSON bodies), or the whole `document`."""
 
@@ -144,13 +152,18 @@ class Resources(Protocol):
         ...
 
     async def put(
-        self, identity: Identity, resource: Resource, document: Any, expected: Expected | None
+        self,
+        identity: Identity,
+        resource: Resource,
+        document: Any,
+        expected: Expected | None,
+        signed: Signed | None = None,
     ) -> Written:
         """Replace the whole document (create it, where there is none) by an ordinary change through the room.
 
         `document` is parsed JSON, not null. Subscribers get the change; the schema is checked. With
         `expected` the write is refused (Refusal CONFLICT, details `version`) unless that is the head.
-        Raises Refusal INVALID_OPERATION, TOO_LARGE, RATE_LIMITED, UNAVAILABLE.
+        Raises Refusal INVALID_OPERATION, TOO_LARGE, SEQ_REUSED, SEQ_TOO_OLD, RATE_LIMITED, UNAVAILABLE.
         """
         ...
 

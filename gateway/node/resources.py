@@ -16,7 +16,7 @@ import trio
 from gateway import ot
 from gateway.admission import at_least
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal, overloaded
-from gateway.http.port import AcknowledgedEdit, Expected, FoundPage, News, Revision, Written
+from gateway.http.port import AcknowledgedEdit, Expected, FoundPage, News, Revision, Signed, Written
 from gateway.hub import replay
 from gateway.hub.catch_up import Seen
 from gateway.hub.hub import Hub
@@ -204,8 +204,7 @@ class HubResources(RequestCharges):
         """As the log has it: who sent it doesn't know what it became."""
         room, author = await self._hub.open(str(resource)), (identity.user_id, client_id)
         with room.kept():
-            if room.history.memory_of(*author) is None:
-                await self._hub.catch_up.load_client(room, *author)
+            await _recall(self._hub, room, *author)
             epoch = room.epoch
             change = await self._hub.catch_up.body_of(room, *author, seq)
         if change is None or change["op_id"] != edit_id:
@@ -217,14 +216,19 @@ class HubResources(RequestCharges):
         return AcknowledgedEdit(payload, epoch)
 
     async def put(
-        self, identity: Identity, resource: Resource, document: Any, expected: Expected | None
+        self,
+        identity: Identity,
+        resource: Resource,
+        document: Any,
+        expected: Expected | None,
+        signed: Signed | None = None,
     ) -> Written:
         """Replace the whole document; raises Refusal as the port says."""
         with self._refusals_counted():
             self._refuse_killed()
             room = await self._hub.open(str(resource))
             with room.kept():
-                return await self._replace(room, identity, document, expected)
+                return await self._replace(room, identity, document, expected, signed)
 
     async def delete(self, identity: Identity, resource: Resource, expected: Expected | None) -> Written:
         """Set the root to null."""
@@ -303,11 +307,19 @@ class HubResources(RequestCharges):
             raise Refusal("FORBIDDEN", f"{resource}={role} isn't granted any more.")
 
     async def _replace(
-        self, room: Room, identity: Identity, document: Any, expected: Expected | None
+        self,
+        room: Room,
+        identity: Identity,
+        document: Any,
+        expected: Expected | None,
+        signed: Signed | None = None,
     ) -> Written:
         if self._hub.overload.is_on():
             raise overloaded()
         await self._charge(identity.user_id)
+        who = identity.user_id
+        client_id, seq, op_id = signed or Signed(CLIENT_ID, None, messages.next_id())
+        await _check_seq(self._hub, room, who, client_id, seq)
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits
         try:
@@ -321,16 +333,33 @@ class HubResources(RequestCharges):
             operations = ot.lower(room.document, patch, None, self._hub.patch_limits)
         except PatchError as error:
             raise Refusal(error.code, str(error)) from None
-        author = Waiter()
-        op_id, arrived_s = messages.next_id(), self._hub.now_s()
-        who = identity.user_id
-        submission = Submission(author, who, CLIENT_ID, op_id, base, patch, operations, arrived_s, size)
-        if expected is not None:
-            submission.expected = expected.version
-            submission.needs_document = expected.version is None
+        author, arrived_s = Waiter(), self._hub.now_s()
+        submission = Submission(author, who, client_id, op_id, base, patch, operations, arrived_s, size)
+        _condition(submission, seq, expected)
         submission.units = limits.edit_work_max
         submission.may_delete = document is None
         epoch = room.epoch
         room.submit(submission)
-        version = await author.version()
-        return Written(version, epoch, submission.creates)
+        return Written(await author.version(), epoch, submission.creates)
+
+
+async def _recall(hub: Hub, room: Room, user_id: str, client_id: str) -> None:
+    """Have a room know what this client has sent."""
+    if room.history.memory_of(user_id, client_id) is None:
+        await hub.catch_up.load_client(room, user_id, client_id)
+
+
+async def _check_seq(hub: Hub, room: Room, user_id: str, client_id: str, seq: int | None) -> None:
+    """Refuse a seq of which nobody knows any more; raises Refusal SEQ_TOO_OLD."""
+    if seq is not None:
+        await _recall(hub, room, user_id, client_id)
+        room.check_seq(user_id, client_id, seq)
+
+
+def _condition(submission: Submission, seq: int | None, expected: Expected | None) -> None:
+    """Have it made once, and on what is expected alone."""
+    if seq is not None:
+        submission.seq, submission.digest = seq, submission.op_id
+    if expected is not None:
+        submission.expected = expected.version
+        submission.needs_document = expected.version is None

@@ -17,7 +17,7 @@ from gateway.admin.app import AdminContext, application
 from gateway.admission import TokenVerifier, issue, parse_grant_arguments
 from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
-from gateway.http.port import Expected, FoundPage, Revision, Written
+from gateway.http.port import Expected, FoundPage, Revision, Signed, Written
 from gateway.http.requests import HttpContext
 from gateway.http.server import bind, serve
 from gateway.hub.names import NamedVersion
@@ -102,7 +102,12 @@ class LogResources:
         return False
 
     async def put(
-        self, identity: Identity, resource: Resource, document: Any, expected: Expected | None
+        self,
+        identity: Identity,
+        resource: Resource,
+        document: Any,
+        expected: Expected | None,
+        signed: Signed | None = None,
     ) -> Written:
         if isinstance(document, dict) and not isinstance(document.get("title", ""), str):
             raise Refusal("INVALID_OPERATION", "title: must be a string.")

@@ -169,6 +169,57 @@ async def test_a_restore_that_is_sent_again_is_answered_as_it_was(tmp_path, tran
         assert (await restored(seq=2)).json()["version"] == 6
 
 
+async def test_what_is_larger_than_a_message_comes_back_too(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        events = [{**LUNCH, "description": letter * 500_000} for letter in "ab"]
+        for event in events:
+            (await node.client.put(EVENT, json=event)).raise_for_status()
+
+        async def restored(**wanted: object) -> httpx.Response:
+            return await node.client.post(f"{EVENT}/restore", json=wanted)
+
+        first = {"version": 1, "client_id": "tab", "seq": 1}
+        answer = await restored(**first)
+        assert (answer.status_code, answer.json()["version"]) == (200, 3), answer.text
+        assert (await node.client.get(EVENT)).json()["document"] == events[0]
+        await renamed(node, "Supper", 3)
+        again = await restored(**first)
+        assert (again.json()["version"], again.json()["duplicate"]) == (3, True), again.text
+        reused = await restored(**first | {"version": 2})
+        assert (reused.status_code, reused.json()["code"]) == (409, "SEQ_REUSED")
+        answer = await restored(version=2, path="/description")
+        assert (answer.status_code, answer.json()["version"]) == (200, 5), answer.text
+        assert (await node.client.get(EVENT)).json()["document"] == events[1] | {"title": "Supper"}
+
+
+async def renamed(node, title: str, version: int) -> None:
+    """Somebody changes the title."""
+    edit = {"op": "replace", "path": "/title", "value": title}
+    payload = {"operations": [edit], "version": version, "client_id": "other"}
+    answer = await node.client.post(f"{EVENT}/operations", json=payload)
+    assert answer.json()["version"] == version + 1, answer.text
+
+
+async def test_what_is_larger_than_a_message_comes_back_over_nothing_that_others_wrote(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        for letter in "ab":
+            event = {**LUNCH, "description": letter * 300_000}
+            (await node.client.put(EVENT, json=event)).raise_for_status()
+        resources = node.node._resources
+        submit = resources.submit
+
+        async def overtaken(*edit):
+            resources.submit = submit
+            await renamed(node, "Supper", 2)
+            return await submit(*edit)
+
+        resources.submit = overtaken
+        answer = await node.client.post(f"{EVENT}/restore", json={"version": 1})
+        assert (answer.status_code, answer.json()["code"]) == (412, "CONFLICT")
+        assert (await node.client.get(EVENT)).json()["document"] == event | {"title": "Supper"}
+        assert (await node.client.post(f"{EVENT}/restore", json={"version": 1})).json()["version"] == 4
+
+
 async def test_a_restore_that_cannot_be_says_why(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         await written(node)
