@@ -36,16 +36,6 @@ def _calendar_of(session: ClientSession, payload: Mapping[str, Any]) -> str:
     return messages.resource_id_of(payload)
 
 
-def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
-    """Of items those that the client may see."""
-    identity, known = session.known_identity(), session.shared.permissions.known
-    return [
-        _named(name, item)
-        for name, item in items.items()
-        if known(identity, Resource(CHILD, name)) is not None
-    ]
-
-
 def _named(name: str, item: Any) -> dict[str, Any]:
     return {"resource": CHILD, "resource_id": name, **shown_of(item)}
 
@@ -92,6 +82,56 @@ def _place(item: Mapping[str, Any]) -> tuple[int, str]:
     return NEVER_MS if start_ms is None else start_ms, item["resource_id"]
 
 
+class _Telling:
+    """Tells a session what becomes of a calendar's children, each when it is decided that it may see it.
+
+    Where nobody decides, that is when the authoriser answers again, and it is told as it is by then.
+    """
+
+    def __init__(self, session: ClientSession, calendar: str) -> None:
+        self.name = {"resource": PARENT, "resource_id": calendar, "resource_type": PARENT}
+        self._session = session
+        self._calendar = calendar
+        self._untold: dict[str, Any] = {}  # items
+
+    def __call__(self, news: Items, gone: Items) -> None:
+        """See `Tell`."""
+        later, identity = self._session.shared.permissions.later, self._session.known_identity()
+        for kind, items in (("CHILD_CHANGED", news), ("CHILD_REMOVED", gone)):
+            for ident, item in items.items():
+                later(identity, Resource(CHILD, ident), partial(self._asked, kind, ident, item))
+
+    def _asked(self, kind: str, ident: str, item: Any) -> None:
+        """It is decided, or won't be."""
+        session = self._session
+        if self._has_ended:
+            return
+        permissions = session.shared.permissions
+        try:
+            role = permissions.decided(session.known_identity(), Resource(CHILD, ident))
+        except Refusal:
+            if not self._untold:
+                permissions.when_answered(self._try_again)
+            self._untold[ident] = item
+            return
+        self._untold.pop(ident, None)
+        if role is not None:
+            session.send(kind, {**self.name, "item": _named(ident, item)})
+
+    def _try_again(self) -> None:
+        """The authoriser answers."""
+        untold, self._untold = self._untold, {}
+        if self._has_ended:
+            return
+        items = self._session.shared.hub.children.items(self._calendar)
+        news = {ident: items[ident] for ident in untold if ident in items}
+        self(news, {ident: item for ident, item in untold.items() if ident not in items})
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._session.children.get(self._calendar) is not self
+
+
 async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: bytes) -> None:
     """CHILDREN, then CHILD_CHANGED and CHILD_REMOVED."""
     calendar = _calendar_of(session, payload)
@@ -101,23 +141,7 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     session.check_place(session.children, calendar)
     if await session.hand_over(str(resource), raw):
         return
-    name = {"resource": PARENT, "resource_id": calendar, "resource_type": PARENT}
-
-    def tell_decided(news: Items, gone: Items) -> None:
-        if session.children.get(calendar) is not tell:
-            return
-        for item in _shown(session, news):
-            session.send("CHILD_CHANGED", {**name, "item": item})
-        for item in _shown(session, gone):
-            session.send("CHILD_REMOVED", {**name, "item": item})
-
-    def tell(news: Items, gone: Items) -> None:
-        identity = session.known_identity()
-        for ident, item in news.items():
-            permissions.later(identity, Resource(CHILD, ident), partial(tell_decided, {ident: item}, {}))
-        for ident, item in gone.items():
-            permissions.later(identity, Resource(CHILD, ident), partial(tell_decided, {}, {ident: item}))
-
+    tell = _Telling(session, calendar)
     hub_children = session.shared.hub.children
     items = await hub_children.watch(calendar, tell)
     try:
@@ -133,7 +157,7 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     finally:
         if session.children.get(calendar) is not tell:
             hub_children.unwatch(calendar, tell)
-    size = session.send("CHILDREN", {**name, **page})
+    size = session.send("CHILDREN", {**tell.name, **page})
     spend_bytes(session.shared, session.known_identity().user_id, size)
     tell(*changes(items, hub_children.items(calendar)))
 

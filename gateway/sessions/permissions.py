@@ -62,6 +62,7 @@ class Permissions:
         self._waiting: deque[Question] = deque()
         self._wake = trio.Event()
         self._last: Question | None = None
+        self._when_answered: list[Callable[[], None]] = []
 
     @property
     def active(self) -> bool:
@@ -136,6 +137,10 @@ class Permissions:
         else:
             asked.then.append(then)
 
+    def when_answered(self, then: Callable[[], None]) -> None:
+        """Call `then` after the next answer of the authoriser, whatever that is about."""
+        self._when_answered.append(then)
+
     def keeps(self, identity: Identity, resource: Resource) -> bool:
         """Renew what somebody's subscription stands on; False: it stands on nothing any more.
 
@@ -194,12 +199,21 @@ class Permissions:
             questions = self._next()
             if questions and not await self._request(authoriser, questions):
                 await trio.sleep(PAUSE_S)
+            elif questions:
+                await self._try_what_waits()
+
+    async def _try_what_waits(self) -> None:
+        waiting, self._when_answered = self._when_answered, []
+        slices = Slices(self._now_s, turns())
+        for then in waiting:
+            then()
+            await slices.pause()
 
     async def _try_again(self) -> None:
-        """Find out when a failing authoriser answers, though nobody asks."""
+        """Find out when a failing authoriser answers, though nobody asks but who waits for that."""
         while True:
             await trio.sleep(PAUSE_S)
-            if self._troubles.has(DECIDE) and self._last is not None:
+            if self._last is not None and (self._troubles.has(DECIDE) or self._when_answered):
                 self._enqueue(self._last)
 
     async def _try_to_tell_again(self) -> None:

@@ -51,12 +51,12 @@ class Decider:
     """An authoriser that decides the same of everything; of nothing for an error."""
 
     def __init__(self, decides: Role | AuthoriserError | None) -> None:
-        self._decides = decides
+        self.decides = decides
 
     async def decide(self, questions: Sequence[Question]) -> Sequence[Role | None]:
-        if isinstance(self._decides, AuthoriserError):
-            raise self._decides
-        return [self._decides for _ in questions]
+        if isinstance(self.decides, AuthoriserError):
+            raise self.decides
+        return [self.decides for _ in questions]
 
     async def visible(self, user_id: str, resource_type: str) -> object:
         return None

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from gateway.admission import parse_grants
-from gateway.errors import Refusal
+from gateway.errors import AuthoriserError, Refusal
 from gateway.hub.summarise import instant_ms
 from gateway.ports.summaries import Cursor
 from gateway.rooms.waiter import commit
@@ -50,6 +50,32 @@ async def test_children_come_then_what_becomes_of_them(autojump_clock):
         await create(ann, "10")
         assert bob.reader.take() == []
         assert one(await bob.say("UNSUBSCRIBE", **WORK), "ERROR")["code"] == "NOT_SUBSCRIBED"
+
+
+async def test_what_the_authoriser_does_not_decide_is_told_when_it_answers_again(autojump_clock):
+    decider = Decider("editor")
+    async with desk(authoriser=decider) as found:
+        ann, bob = await found.client("ann"), await found.client("bob")
+        one(await bob.say("SUBSCRIBE", **WORK), "CHILDREN")
+        for ident in ("8", "9"):
+            await ann.subscribe(ident)
+        decider.decides = AuthoriserError("unreachable", "away")
+        document = EVENT | {"title": "Standup", "calendar_id": "work"}
+        for ident in ("8", "9"):
+            created = {"op": "add", "path": "", "value": document}
+            await ann.say("OP", resource_id=ident, version=0, operation=created)
+        await trio.sleep(10)
+        for ident, changed in (
+            ("8", {"op": "remove", "path": "/calendar_id"}),
+            ("9", {"op": "replace", "path": "/title", "value": "Retro"}),
+        ):
+            await ann.say("OP", resource_id=ident, version=1, operation=changed)
+        await trio.sleep(10)
+        assert bob.reader.take() == []
+        decider.decides = "editor"
+        await trio.sleep(10)
+        told = sorted((kind, payload["item"]["title"]) for kind, payload in bob.reader.take())
+        assert told == [("CHILD_CHANGED", "Retro"), ("CHILD_REMOVED", "Standup")]
 
 
 async def test_what_is_told_of_a_calendars_children_bears_the_calendars_time(autojump_clock):
