@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +69,43 @@ def hasty(path: Path) -> Iterator[str]:
 def test_what_ends_what_hangs_has_the_patience_of_a_busy_machine():
     modules = Path(__file__).parent.rglob("*.py")
     assert [place for path in modules for place in hasty(path)] == []
+
+
+# To the end of the statement; and a wait's last argument, where it says how long.
+WAIT_IN_TYPESCRIPT = re.compile(r"(?:vi\.waitFor|expect\s*\.poll)\([^;]*;")
+SAYS_HOW_LONG = re.compile(r",\s*(?:\d[\d_]+|[A-Z_]+|\{ timeout: [^}]+\})\)")
+
+
+def hasty_typescript(name: str, text: str) -> Iterator[str]:
+    """Where a module of the clients' tests waits for the second that Vitest and Testing Library give it."""
+    for wait in WAIT_IN_TYPESCRIPT.finditer(text):
+        if not SAYS_HOW_LONG.search(wait[0]):
+            yield f"{name}:{text.count(chr(10), 0, wait.start()) + 1}"
+    is_set = "@testing-library" not in text or "asyncUtilTimeout" in text
+    if not is_set and (wait := re.search(r"(?<![.\w])waitFor\(|\.findBy", text)):
+        yield f"{name}:{text.count(chr(10), 0, wait.start()) + 1}"
+
+
+def test_what_the_clients_wait_for_has_the_patience_of_a_busy_machine():
+    clients = Path(__file__).parents[1] / "clients"
+    modules = [path for part in ("test", "e2e") for path in clients.glob(f"*/{part}/**/*.ts*")]
+    assert len(modules) > 50
+    assert [place for path in modules for place in hasty_typescript(path.name, path.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("vi.waitFor(() => expect(said).toEqual([1, 2]));", ["it:1"]),
+        ("vi.waitFor(() => expect(said).toEqual([1, 2]), WAIT_MS);", []),
+        ("expect\n  .poll(said, { timeout: 100_000 })\n  .toBe(1);", []),
+        ("expect.poll(said).toBe(1);", ["it:1"]),
+        ('from "@testing-library/react";\nawait waitFor(seen);', ["it:2"]),
+        (
+            'from "@testing-library/react";\nconfigure({ asyncUtilTimeout: 100_000 });\nawait waitFor(seen);',
+            [],
+        ),
+    ],
+)
+def test_a_wait_in_typescript_that_says_not_how_long_is_found(text, places):
+    assert list(hasty_typescript("it", text)) == places

@@ -21,7 +21,16 @@ import {
   useSyncStatus,
   useTextField,
 } from "@collab/react";
-import { act, cleanup, fireEvent, render, renderHook, screen, waitFor } from "@testing-library/react";
+import {
+  act,
+  cleanup,
+  configure,
+  fireEvent,
+  render,
+  renderHook,
+  screen,
+  waitFor,
+} from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { type ReactNode, StrictMode } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -35,6 +44,8 @@ let client: Client;
 
 const url = "ws://127.0.0.1:9/realtime";
 const environment = { locks: null, channel: null, tab: null };
+
+configure({ asyncUtilTimeout: 100_000 });
 
 beforeEach(() => {
   client = createClient({ url, getToken: () => "", connect: false, environment });
@@ -415,7 +426,7 @@ test("the badge shows each change at once, and has it read out when it stays", a
   expect(shown.textContent).not.toBe(before);
   expect(shown.getAttribute("aria-live")).toBe("off");
   expect(told?.textContent).toBe(before);
-  await waitFor(() => expect(told?.textContent).toBe(shown.textContent), { timeout: 100_000 });
+  await waitFor(() => expect(told?.textContent).toBe(shown.textContent));
 });
 
 test("what becomes of conflicts can be said anew, and the document stays", async () => {

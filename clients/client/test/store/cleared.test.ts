@@ -70,7 +70,7 @@ test("where the browser only closed the connection to the store, nobody is told 
   const problems = problemsOf(client);
   await document.stored();
   forceCloseDatabase(databases[0] as never);
-  await vi.waitFor(() => expect(databases).toHaveLength(2)); // the client has looked
+  await vi.waitFor(() => expect(databases).toHaveLength(2), 100_000); // the client has looked
   await client.close();
   expect(problems.map(({ code }) => code)).not.toContain("STORE_CLEARED");
 });

@@ -29,7 +29,7 @@ test("where a leading tab can't load the part for calendars, each tab that has o
     return { tab, ...tabOf({ send, features: ["children"], limits: {} }) };
   });
   for (const { registry } of followers) registry.calendar("team");
-  await vi.waitFor(() => expect(said).toHaveLength(2));
+  await vi.waitFor(() => expect(said).toHaveLength(2), 100_000);
   vi.resetModules();
   vi.doMock("../../src/listings.js", () => {
     throw new TypeError("Failed to fetch dynamically imported module");
@@ -45,7 +45,7 @@ test("where a leading tab can't load the part for calendars, each tab that has o
   const problem = { code: "ERROR", type: "calendar", id: "team" };
   for (const [index, note] of said.entries()) {
     host.onSay(note as Note & { kind: "say" });
-    await vi.waitFor(() => expect(followers[index]?.told).toEqual([problem]));
+    await vi.waitFor(() => expect(followers[index]?.told).toEqual([problem]), 100_000);
   }
   vi.doUnmock("../../src/listings.js");
 });
