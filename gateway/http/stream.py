@@ -9,6 +9,9 @@ from math import inf
 
 import trio
 
+# A piece of what is sent: who reads that much in time gets the whole of a large answer.
+PIECE_BYTES = 64 * 1024
+
 
 class Pending:
     """The bytes of all answers of a server that wait to be read."""
@@ -31,9 +34,9 @@ class Pending:
 class RequestStream(trio.abc.Stream):
     """Reads `received` first, then the stream. `bare` is the socket below it.
 
-    A send that doesn't move for `stall_timeout_s` breaks it. Closing sends our FIN; what still comes is
-    thrown away for `close_timeout_s`, so that unread input doesn't reset what was written. `close_now` ends
-    it.
+    A piece of a send that doesn't go in `stall_timeout_s` breaks it. Closing sends our FIN; what still comes
+    is thrown away for `close_timeout_s`, so that unread input doesn't reset what was written. `close_now`
+    ends it.
     """
 
     def __init__(
@@ -65,14 +68,16 @@ class RequestStream(trio.abc.Stream):
             if not fits:
                 self.close_now()
                 raise trio.BrokenResourceError("too many answers wait to be read")
-            await self._send(data)
+            with memoryview(data) as view:
+                for begin in range(0, len(view), PIECE_BYTES):
+                    await self._send(view[begin : begin + PIECE_BYTES])
 
-    async def _send(self, data: bytes | bytearray | memoryview) -> None:
+    async def _send(self, piece: memoryview) -> None:
         with trio.move_on_after(self._stall_timeout_s) as sending:
-            await self._stream.send_all(data)
+            await self._stream.send_all(piece)
         if sending.cancelled_caught:
             self.close_now()
-            raise trio.BrokenResourceError(f"the peer read nothing for {self._stall_timeout_s:g} s")
+            raise trio.BrokenResourceError(f"the peer read next to nothing for {self._stall_timeout_s:g} s")
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
