@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import h11
@@ -22,6 +23,7 @@ UNREADABLE = (
     "This can't be read as a request of HTTP/1.1: send shorter headers, and a body of one length, or in "
     "chunks that say theirs."
 )
+NO_SOCKETS = "No WebSockets are served at this port: connect to the service port."
 BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 
 Client = tuple[str, int]
@@ -40,11 +42,16 @@ class Gate(Protocol):
 
 
 class Http1(H11Protocol):
-    """HTTP/1.1 and nothing else: an offer to upgrade to HTTP/2 is ignored (RFC 9110 section 7.8)."""
+    """HTTP/1.1 and nothing else: an offer to upgrade to HTTP/2 is ignored (RFC 9110 section 7.8).
 
-    def __init__(self, gate: Gate | None, *given: Any) -> None:
+    A proxy may send a handshake over a connection that had requests: `hand_back` is given it, with what was
+    read after it, and the connection is over here.
+    """
+
+    def __init__(self, gate: Gate | None, hand_back: Callable[[bytes], None], *given: Any) -> None:
         super().__init__(*given)
         self._gate = gate
+        self._hand_back = hand_back
         self._peer = self.client
         self._is_head = False
         self._is_gone = False
@@ -69,10 +76,15 @@ class Http1(H11Protocol):
             raise trio.BrokenResourceError("the peer is gone")
         self._is_head = request.method == b"HEAD"
         told = self._refused(request)
-        if told is None:
-            await super()._create_stream(request)
-        else:
+        if told is not None:
             await self._turn_away(request, told)
+        elif not _is_handshake(request):
+            await super()._create_stream(request)
+        elif self._gate is None:
+            await self._turn_away(request, _told(404, NO_SOCKETS))
+        else:
+            self._hand_back(_head(request) + self.connection.trailing_data[0])
+            raise trio.BrokenResourceError("it goes on as a WebSocket")
 
     def _refused(self, request: h11.Request) -> Response | None:
         if self._gate is None or self._peer is None:
@@ -99,9 +111,8 @@ class Http1(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """Say that a request can't be read, as whatever is refused is told; the connection ends."""
         self._is_head &= self.connection.our_state is not h11.IDLE  # else it is of the request before
-        told = response(Problem(status_code, UNREADABLE, code="INVALID_MESSAGE"))
+        told = _told(status_code, UNREADABLE)
         told.headers["connection"] = "close"
-        secure(told.headers)
         await self._answer(told)
 
     async def _answer(self, told: Response) -> None:
@@ -111,3 +122,23 @@ class Http1(H11Protocol):
             parts.append(h11.Data(data=bytes(told.body)))
         parts.append(h11.EndOfMessage())
         await self.send(RawData(b"".join(self.connection.send(part) or b"" for part in parts)))
+
+
+def _is_handshake(request: h11.Request) -> bool:
+    """Whether it asks for a WebSocket."""
+    asked = [value.strip().lower() for name, value in request.headers if name == b"upgrade"]
+    return b"websocket" in asked
+
+
+def _head(request: h11.Request) -> bytes:
+    """A request's head, as it is sent."""
+    lines = [b" ".join((request.method, request.target, b"HTTP/" + request.http_version))]
+    lines += [name + b": " + value for name, value in request.headers.raw_items()]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _told(status: int, detail: str) -> Response:
+    """The answer to what never gets to an application."""
+    told = response(Problem(status, detail, code="INVALID_MESSAGE"))
+    secure(told.headers)
+    return told

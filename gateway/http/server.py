@@ -124,6 +124,7 @@ class _Connection(TCPServer):
         async with TaskGroup() as self._task_group:
             self.protocol = Http1(  # type: ignore[assignment]
                 self.gate,
+                self._hand_back,
                 self.app,
                 self.config,
                 self.context,
@@ -137,6 +138,9 @@ class _Connection(TCPServer):
             await self.idle_task.restart(self._task_group, self._idle_timeout)
             await self._read_data()
             await self.idle_task.stop()
+
+    def _hand_back(self, handshake: bytes) -> None:
+        self.stream.handshake = handshake
 
 
 def _client(stream: RequestStream) -> Client | None:
@@ -176,7 +180,7 @@ class HttpServer:
         return self
 
     async def serve(self, stream: RequestStream) -> None:
-        """Serve a connection, which has a place, to its end.
+        """Serve a connection, which has a place, to its end, or to a handshake.
 
         Never raises for what a peer or the application does.
         """
@@ -191,7 +195,8 @@ class HttpServer:
         except* Exception:
             logger.exception("a connection failed")
         finally:
-            stream.close_now()
+            if not stream.handshake:
+                stream.close_now()
             self._streams.discard(stream)
             self._taken -= 1
             if self._counters is not None:

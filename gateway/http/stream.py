@@ -36,7 +36,8 @@ class RequestStream(trio.abc.Stream):
 
     A piece of a send that doesn't go in `stall_timeout_s` breaks it. Closing sends our FIN; what still comes
     is thrown away for `close_timeout_s`, so that unread input doesn't reset what was written. `close_now`
-    ends it.
+    ends it. A handshake that came after the requests is kept in `handshake`, with what was read after it: the
+    socket is for who serves WebSockets then.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class RequestStream(trio.abc.Stream):
         self._discarding_until_s = inf
         self._ending = False
         self.pending = Pending(inf)
+        self.handshake = b""
         self.remote = ""  # the peer's address, where it isn't the socket's
 
     @property

@@ -144,7 +144,10 @@ class HttpService(Protocol):
     """Answers requests that are no handshakes, over the connection that they came on."""
 
     async def serve(self, stream: Any) -> None:
-        """Serve a connection to its end: a `gateway.http.stream.RequestStream`. Never raises."""
+        """Serve a connection, a `gateway.http.stream.RequestStream`, to its end, or to its `handshake`.
+
+        Never raises.
+        """
         ...
 
 

@@ -20,6 +20,7 @@ from gateway.node import request_charges
 from gateway.ports.log import Opening
 from gateway.ports.resources import Resource
 from tests.http.node import TRANSPORTS, served
+from tests.transport.wire import TEXT, frame, request
 from tests.waiting import PATIENCE_S, until, until_equal
 
 EVENT = "/v1/resources/event/42"
@@ -483,6 +484,35 @@ async def test_a_request_that_can_not_be_read_is_told_so_by_a_problem(tmp_path, 
             assert b"application/problem+json" in head and b"nosniff" in head
             problem = orjson.loads(body)
             assert problem["code"] == "INVALID_MESSAGE" and "chunks" in problem["detail"]
+
+
+async def test_a_handshake_that_comes_after_requests_opens_a_websocket(tmp_path, transport, caplog):
+    """As a proxy sends it that keeps its connections; what was read with it isn't lost."""
+    async with served(tmp_path, transport) as node:
+        bare = await node.dial()
+        get = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n"
+        ping = frame(TEXT, b'{"type": "PING"}')
+        bearer = node.client.headers["authorization"]
+        await bare.send(get * 2 + request(authorization=bearer) + ping)
+        with trio.fail_after(PATIENCE_S):
+            for status in (b"304", b"304", b"101"):
+                assert (await bare.head()).startswith(b"HTTP/1.1 " + status)
+            told = [orjson.loads(await bare.receive_message())["type"] for _ in range(2)]
+            assert told == ["AUTH_ACK", "PONG"]
+            await until(lambda: node.node.metrics.http_connections == 0)
+            assert node.node.metrics.connections == 1
+            wrong = await node.dial()
+            await wrong.send(get + request(sec_websocket_version="8") + ping)
+            assert b"HTTP/1.1 426 " in await wrong.rest()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_the_admin_port_says_that_it_has_no_websockets(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        with trio.fail_after(PATIENCE_S):
+            async with await trio.open_tcp_stream("127.0.0.1", node.admin_port) as stream:
+                await stream.send_all(request())
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 404 ")
 
 
 async def test_http2_is_not_spoken(tmp_path, transport):

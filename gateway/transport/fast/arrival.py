@@ -52,17 +52,17 @@ class Arrivals:
         if not self.handshakes.enter(remote):
             os.close(fd)
             return
-        arrival = Arrival(fd, remote, self, 0)
+        arrival = Arrival(fd, remote, self, 0, self.handshakes.proxies.announces(remote))
         self._there.add(arrival)
         arrival.ready(READ)
         arrival.wait()
 
     def add_sent_on(self, fd: int, remote: str, data: bytes, passed: int) -> None:
-        """So many workers were full, which have read this of it."""
+        """This was read of it, after requests or by so many workers that were full."""
         if not self.handshakes.enter(remote):
             os.close(fd)
             return
-        arrival = Arrival(fd, remote, self, passed)
+        arrival = Arrival(fd, remote, self, passed, False)
         self._there.add(arrival)
         arrival.read(data)
         arrival.wait()
@@ -99,18 +99,17 @@ class Arrivals:
 class Arrival:
     """One of them: reads its request; after a refusal also what still comes, so that the peer gets that.
 
-    `passed` workers were full.
+    `passed` workers were full. `announces`: a proxy says first whose connection it is.
     """
 
     __slots__ = ("_arrivals", "_fd", "_passed", "_reader", "due_s", "remote")
 
-    def __init__(self, fd: int, remote: str, arrivals: Arrivals, passed: int) -> None:
+    def __init__(self, fd: int, remote: str, arrivals: Arrivals, passed: int, announces: bool) -> None:
         self.remote = remote
         self._passed = passed
         self.due_s: float | None = None
         self._fd = fd
         self._arrivals = arrivals
-        announces = not passed and arrivals.handshakes.proxies.announces(remote)
         kind = upgrade.AnnouncedReader if announces else upgrade.HeadReader
         # None once it was refused
         self._reader: upgrade.HeadReader | None = kind(arrivals.shared.limits.upgrade_bytes_max)

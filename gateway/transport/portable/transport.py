@@ -79,6 +79,9 @@ class _Passed(NamedTuple):
     received: bytes
 
 
+_Opening = tuple[upgrade.Accepted, bytes] | _Passed | Rejection | None
+
+
 class PortableTransport:
     """Implements `gateway.ports.Transport`. Raises ConfigError where the TLS files don't load.
 
@@ -154,13 +157,24 @@ class PortableTransport:
         finally:
             if counted:
                 self._handshakes.leave(remote)
+        await self._answer(endpoint, opening, stream, socket, remote)
+
+    async def _answer(
+        self,
+        endpoint: Endpoint,
+        opening: _Opening,
+        stream: trio.abc.Stream,
+        socket: MeteredStream,
+        remote: str,
+    ) -> None:
+        """Do what was decided about a request; None: none came."""
         if isinstance(opening, Rejection):
             self._handshakes.count_refusal(opening.status)
             with trio.move_on_after(self._config.timeouts.close_timeout_s):
                 await stream.send_all(upgrade.refusal(opening))
                 await socket.linger()
         elif isinstance(opening, _Passed):
-            await self._pass_on(opening, stream, socket, remote)
+            await self._pass_on(endpoint, opening, stream, socket, remote)
         elif opening is not None:
             # No checkpoint since the endpoint decided, so it can rely on the count of connections.
             remote = opening[0].handshake.request.remote
@@ -182,11 +196,14 @@ class PortableTransport:
                 return found[1] or remote
             await trio.sleep(ANNOUNCEMENT_PAUSE_S)
 
-    async def _opening(
-        self, endpoint: Endpoint, stream: trio.abc.Stream, remote: str
-    ) -> tuple[upgrade.Accepted, bytes] | _Passed | Rejection | None:
+    async def _opening(self, endpoint: Endpoint, stream: trio.abc.Stream, remote: str) -> _Opening:
         receive = partial(stream.receive_some, RECEIVE_BYTES)
         head = await upgrade.read_head(receive, self._config.limits.upgrade_bytes_max)
+        return self._decided(endpoint, head, remote)
+
+    def _decided(
+        self, endpoint: Endpoint, head: tuple[bytes, bytes] | Rejection | None, remote: str
+    ) -> _Opening:
         if head is None or isinstance(head, Rejection):
             return head
         decision = upgrade.decide(endpoint, head[0], remote, self._handshakes.proxies)
@@ -195,15 +212,24 @@ class PortableTransport:
         return decision if isinstance(decision, Rejection) else _Passed(decision, head[0] + head[1])
 
     async def _pass_on(
-        self, passed: _Passed, stream: trio.abc.Stream, socket: MeteredStream, remote: str
+        self,
+        endpoint: Endpoint,
+        passed: _Passed,
+        stream: trio.abc.Stream,
+        socket: MeteredStream,
+        remote: str,
     ) -> None:
-        """No handshake: another server answers on this socket."""
+        """No handshake: another server answers on this socket, until one comes."""
         timeouts = self._config.timeouts
         requests = RequestStream(
             stream, socket.bare, passed.received, timeouts.stall_timeout_s, timeouts.close_timeout_s
         )
         requests.remote = remote
         await passed.service.serve(requests)
+        if requests.handshake:
+            reader = upgrade.HeadReader(self._config.limits.upgrade_bytes_max)
+            opening = self._decided(endpoint, reader.feed(requests.handshake), remote)
+            await self._answer(endpoint, opening, stream, socket, remote)
 
     async def _secured(self, socket: MeteredStream) -> trio.abc.Stream:
         context = self._certificate.context()
