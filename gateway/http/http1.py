@@ -78,6 +78,9 @@ class Http1(H11Protocol):
         told = self._refused(request)
         if told is not None:
             await self._turn_away(request, told)
+        elif BODY_HEADERS.issubset(name for name, _ in request.headers):
+            await self._send_error_response(400)  # it ends at two places (RFC 9112 section 6.1)
+            await self.send(Closed())
         elif not _is_handshake(request):
             await super()._create_stream(request)
         elif self._gate is None:

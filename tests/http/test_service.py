@@ -515,6 +515,19 @@ async def test_the_admin_port_says_that_it_has_no_websockets(tmp_path, transport
                 assert (await stream.receive_some()).startswith(b"HTTP/1.1 404 ")
 
 
+async def test_a_body_that_ends_at_two_places_ends_the_connection(tmp_path, transport):
+    """What comes after it may be a request that a proxy took for a part of the body."""
+    async with served(tmp_path, transport) as node:
+        bare = await node.dial()
+        get = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n"
+        both = b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"
+        await bare.send(get + f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\n".encode() + both + get)
+        with trio.fail_after(PATIENCE_S):
+            answers = (await bare.rest()).split(b"HTTP/1.1 ")[1:]
+        assert [answer[:3] for answer in answers] == [b"304", b"400"]
+        assert b"connection: close" in answers[1].lower()
+
+
 async def test_http2_is_not_spoken(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         bare = await node.dial()
