@@ -49,7 +49,9 @@ DEFAULT_URL = f"ws://{DEFAULT.server.host}:{DEFAULT.server.port}{PATH}"
 @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
 @click.option("--postgres", metavar="DSN", help="PostgreSQL for the whole history; see `gateway migrate`.")
 @click.option("--new", is_flag=True, help="Begin an empty log although a secret is there.")
-@click.option("--demo/--no-demo", default=None, help="The demo calendar at /.  [default: on loopback]")
+@click.option(
+    "--demo/--no-demo", default=None, help="The demo calendar at /.  [default: on loopback, no proxies]"
+)
 @click.option(
     "--wait/--no-wait",
     default=None,

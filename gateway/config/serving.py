@@ -51,7 +51,7 @@ class ServerSettings(Section):
     )
     demo: str = tunable(
         "auto",
-        "The demo calendar at /, with a sign-in for everybody; auto: where host is loopback",
+        "The demo calendar at /, with a sign-in for everybody; auto: where host is loopback, without proxies",
         choices=("auto", "on", "off"),
     )
     listen_backlog: int = tunable(4096, "Handshakes that may wait to be accepted", least=1, most=65535)

@@ -1,7 +1,8 @@
 """The demo's page and files, read once, and `POST /demo/sign-in`: a short token for whoever asks.
 
 For trying things out on one's own machine. A page of another origin gets nothing, whatever name it has given
-this address (DNS rebinding): requests must name one of the demo's own hosts.
+this address (DNS rebinding): requests must name one of the demo's own hosts. Nor does who comes through a
+proxy that says so: he may be anywhere, and name any host.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ WORKER_POLICY = "default-src 'none'; connect-src 'self'"
 TOKEN_TTL_S = 900.0
 NAME_LENGTH_MAX = 64
 BODY_BYTES_MAX = 4096
+FORWARDED = frozenset({"forwarded", "x-forwarded-for"})
 GRANTS = {"event:*": "admin", "calendar:*": "admin"}
 # Build tools put a hash of the content into these names: they never change.
 HASHED = re.compile(r"assets/.*[-.][A-Za-z0-9_-]{8,}\.[a-z0-9]+")
@@ -118,13 +120,12 @@ class Demo:
         return json_response({**fields, "expires_at": int(context.now_s() + TOKEN_TTL_S) * 1000})
 
     def _check_host(self, request: Request) -> None:
-        """Refuse what isn't asked of the demo's own address by its own page, or by no page."""
-        origins = self._context.origins
+        """Refuse what isn't asked of the demo's own address, by its own page or no page, without a proxy."""
+        origins, headers = self._context.origins, request.headers
         hosts = {origin.partition("://")[2] for origin in origins}
-        origin = request.headers.get("origin")
-        if request.headers.get("host", "").lower() not in hosts or (
-            origin is not None and origin.lower() not in origins
-        ):
+        origin = headers.get("origin")
+        is_own = headers.get("host", "").lower() in hosts and (origin is None or origin.lower() in origins)
+        if not is_own or not FORWARDED.isdisjoint(headers):
             raise Problem(403, f"The demo is for {', '.join(sorted(origins))} only.", code="FORBIDDEN")
 
 

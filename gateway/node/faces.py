@@ -28,10 +28,11 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 def demo_wanted(config: Config) -> bool:
-    """Whether the demo is served: by default where only this machine can ask for it."""
-    if config.server.demo != "auto":
-        return config.server.demo == "on"
-    return is_loopback(config.server.host) and secret_path(config) is not None
+    """Whether the demo is served: by default where only this machine can ask for it, and no proxy does."""
+    server = config.server
+    if server.demo != "auto":
+        return server.demo == "on"
+    return is_loopback(server.host) and not server.proxies and secret_path(config) is not None
 
 
 def is_loopback(host: str) -> bool:

@@ -107,6 +107,15 @@ async def test_the_page_of_the_demo_may_connect_and_other_pages_get_nothing(buil
         assert "token" not in foreign.json()
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+async def test_who_comes_through_a_proxy_gets_nothing_whatever_host_he_names(built, header):
+    async with served(built, "fast", server={"demo": "on"}) as node:
+        through = {header: "for=203.0.113.9"}
+        refused = await sign_in(node, "Eve", Host=f"127.0.0.1:{node.port}", **through)
+        assert (refused.status_code, "token" in refused.json()) == (403, False)
+        assert (await node.client.get("/", headers=through)).status_code == 403
+
+
 @pytest.mark.parametrize(("port", "scheme"), [(80, "http"), (443, "https")])
 async def test_on_the_port_that_browsers_leave_out_the_page_is_the_demo_s_too(built, port, scheme):
     config = Config().with_(server={"tls_cert": "x", "tls_key": "x"} if scheme == "https" else {})
@@ -130,5 +139,6 @@ async def test_without_the_demo_there_is_neither_page_nor_sign_in(built):
 def test_the_demo_is_for_ones_own_machine_unless_it_is_asked_for():
     for host, wanted in (("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False)):
         assert demo_wanted(Config().with_(server={"host": host})) is wanted
+    assert not demo_wanted(Config().with_(server={"proxies": ("127.0.0.1",)}))
     assert demo_wanted(Config().with_(server={"host": "0.0.0.0", "demo": "on"}))
     assert not demo_wanted(Config().with_(server={"demo": "off"}))
