@@ -283,6 +283,10 @@ async def sync_request(session: ClientSession, message: Message, raw: bytes) -> 
     seen = _seen(session, payload, messages.integer_of(payload, "last_version"))
     room = await _readable_room(session, payload)
     missing = await _missing(session, room, seen)
+    if session.has_ended:
+        return
+    if room.resource not in session.subscriptions:  # it may have been revoked meanwhile
+        session.shared.permissions.granted(session.known_identity(), Resource(room.type, room.id))
     _count_sync(session, missing)
     if "changes" in missing and not session.extended:
         changes = missing.pop("changes")

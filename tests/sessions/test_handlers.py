@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from gateway.runtime import timeslice
+from gateway.sessions import authentication
 from tests.rooms.parts import EVENT, titled
-from tests.sessions.parts import CONFIG, desk, one
+from tests.sessions.parts import CONFIG, Office, desk, one
 
 # ------------------------------------------------------------------------------------------------ AUTH
 
@@ -332,6 +333,31 @@ async def test_what_is_not_subscribed_can_be_read_when_it_is_named_and_granted(a
         assert one(bare, "ERROR")["code"] == "NOT_SUBSCRIBED"
         stranger = await found.client("bob:nobody")
         assert one(await stranger.say("SYNC_REQUEST", **named), "ERROR")["code"] == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("subscribed", [True, False])
+async def test_what_is_not_granted_any_more_is_not_told_by_a_sync_that_waited(autojump_clock, subscribed):
+    async with desk() as found, trio.open_nursery() as nursery:
+        ann = await found.client(subscribed=True)
+        bob = await found.client("bob", subscribed=subscribed)
+        await ann.edit(titled("a")[0], 1)
+        found.room().trim(0, 0)
+        bob.reader.take()
+        found.worker.log.hold_reads()
+        said = []
+
+        async def sync() -> None:
+            said.extend(await bob.say("SYNC_REQUEST", resource_id="1", resource_type="event", last_version=1))
+
+        nursery.start_soon(sync)
+        await trio.testing.wait_all_tasks_blocked()
+        granted = Office().verify("bob:nobody", 0)
+        bob.session.regranted(granted)
+        authentication.review_roles(bob.session, granted)
+        found.worker.log.reads.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert "SYNC_RESPONSE" not in [name for name, _ in said]
+        assert one(said, "ERROR")["code"] == "FORBIDDEN"
 
 
 # -------------------------------------------------------------------------------------------- presence
