@@ -36,6 +36,7 @@ _UNFIT = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{_HALVES}]")
 _EXTENSIONS = frozenset({"crit", "b64"})
 LATEST_S = 2.0**53
 WITHDRAWN = "The key that signed the token was withdrawn; get a new token and connect again."
+ENDED = "The token expired meanwhile; get a new one and ask again."
 USER_ID_LENGTH_MAX = 256
 NAME_LENGTH_MAX = 256
 AVATAR_URL_LENGTH_MAX = 2048
@@ -153,10 +154,12 @@ class TokenVerifier:
         self._revocations = revocations
         self._revocations_revision += 1
 
-    def reviewed(self, identity: TokenIdentity) -> TokenIdentity:
+    def reviewed(self, identity: TokenIdentity, now_s: float) -> TokenIdentity:
         """The identity with what is still granted; raises Refusal where its token isn't accepted any more."""
         if not self.trusts(identity):
             raise Refusal("UNAUTHENTICATED", WITHDRAWN)
+        if identity.expires_at <= now_s:
+            raise Refusal("TOKEN_EXPIRED", ENDED)
         if isinstance(identity.grants, CappedGrants):
             identity = identity._replace(grants=identity.grants.granted)
         return self._revocations.applied(identity)

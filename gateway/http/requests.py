@@ -166,7 +166,8 @@ async def target_of(context: HttpContext, request: Request, role: Role) -> Targe
 async def still_granted(context: HttpContext, request: Request, target: Target, role: Role) -> Target:
     """The target after a wait, for a body or for news: its token is accepted still, and grants the role;
     raises Refusal, Problem."""
-    reviewed = target._replace(identity=context.authenticator.reviewed(target.identity))
+    identity = context.authenticator.reviewed(target.identity, context.now_s())
+    reviewed = target._replace(identity=identity)
     await _allowed(context, request, reviewed, role)
     return reviewed
 

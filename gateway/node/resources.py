@@ -302,7 +302,7 @@ class HubResources(RequestCharges):
     async def _still_granted(self, identity: Identity, resource: Resource, role: Role) -> None:
         """Look again at a role after a wait; raises Refusal UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE."""
         await self.decide(identity, (resource,))
-        reviewed = self._sessions.authenticator.reviewed(identity)
+        reviewed = self._sessions.authenticator.reviewed(identity, self._hub.wall_ms() / 1000)
         if not at_least(self.role(reviewed, resource), role):
             raise Refusal("FORBIDDEN", f"{resource}={role} isn't granted any more.")
 

@@ -55,9 +55,9 @@ class Authenticator(Protocol):
         """Who the token speaks for; raises Refusal UNAUTHENTICATED or TOKEN_EXPIRED."""
         ...
 
-    def reviewed(self, identity: Any) -> Any:
+    def reviewed(self, identity: Any, now_s: float) -> Any:
         """This identity, an own one, with what is still granted; raises Refusal UNAUTHENTICATED where its key
-        or its token isn't accepted any more."""
+        or its token isn't accepted any more, TOKEN_EXPIRED where that has ended."""
         ...
 
 

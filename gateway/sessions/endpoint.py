@@ -317,9 +317,9 @@ class Endpoint:
         if session.identity is None:
             return
         try:
-            identity = self._authenticator.reviewed(session.identity)
+            identity = self._authenticator.reviewed(session.identity, self._hub.wall_ms() / 1000)
         except Refusal as refusal:
-            self._counters.sessions_revoked += 1
+            self._counters.sessions_revoked += refusal.code != "TOKEN_EXPIRED"
             session.refuse(refusal, None)
             return
         if identity != session.identity:

@@ -82,7 +82,7 @@ async def editor_of(
     """
     client_id = messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
     await shared.permissions.ask(identity, (resource,))
-    reviewed = shared.authenticator.reviewed(identity)
+    reviewed = shared.authenticator.reviewed(identity, shared.wall_ms() / 1000)
     return Editor(reviewed, shared.permissions.granted(reviewed, resource), client_id)
 
 

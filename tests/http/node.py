@@ -39,8 +39,8 @@ class Served:
         self.dialled.append(await RawClient.connect(self.port))
         return self.dialled[-1]
 
-    def token(self, grants: Mapping[str, str], user: str = "ann") -> str:
-        return issue(self._secret, user, grants, TOKEN_S, time.time())
+    def token(self, grants: Mapping[str, str], user: str = "ann", lifetime_s: float = TOKEN_S) -> str:
+        return issue(self._secret, user, grants, lifetime_s, time.time())
 
     def bearer(self, user: str = "ann", **grants: str) -> dict[str, str]:
         """The header of a token, e.g. `event="viewer"` for all events."""

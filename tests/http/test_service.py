@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from functools import partial
 
@@ -11,6 +12,7 @@ import pytest
 import trio
 
 from gateway.admission import Shares
+from gateway.admission.tokens import claims_of
 from gateway.cli.client import View
 from gateway.config import LimitsSettings
 from gateway.http import requests
@@ -26,10 +28,17 @@ from tests.waiting import PATIENCE_S, until, until_equal
 EVENT = "/v1/resources/event/42"
 EDITS = f"{EVENT}/operations"
 PAGE = "https://calendar.test"
+# Of a token that ends in the middle of a request.
+SHORT_S = 2
 # A user's share of CPU, as it is by default.
 SHARED = {"user_cpu_share": LimitsSettings().user_cpu_share}
 
 pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+async def ended(token: str) -> None:
+    """Until a token isn't accepted any more."""
+    await until(lambda: claims_of(token)["exp"] <= time.time())
 
 
 def retitled(title: str, version: int, **more: object) -> dict[str, object]:
@@ -644,6 +653,36 @@ async def test_who_is_revoked_while_the_body_comes_writes_nothing(
         assert status == (b"403" if revoked else b"401")
         assert (await node.client.get(EVENT)).json()["version"] == 2
         assert (await node.client.get(f"{EVENT}/versions")).json()["versions"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("PUT", "", {"title": "Lunch"}), ("POST", "/operations", retitled("Lunch", 1))],
+)
+async def test_whose_token_ends_while_the_body_comes_writes_nothing(tmp_path, transport, method, path, body):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        content, bare = orjson.dumps(body), await node.dial()
+        token = node.token({"event:*": "editor"}, lifetime_s=SHORT_S)
+        head = f"{method} {EVENT}{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        await bare.send(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content[:-1])
+        await ended(token)
+        await bare.send(content[-1:])
+        with trio.fail_after(PATIENCE_S):
+            assert (await bare.head()).split()[1] == b"401"
+        assert (await node.client.get(EVENT)).json()["version"] == 1
+
+
+async def test_whose_token_ends_while_he_waits_for_news_is_told_none(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        bare, token = await node.dial(), node.token({"event:*": "viewer"}, lifetime_s=SHORT_S)
+        head = f"GET {EVENT}?since=1&wait=30 HTTP/1.1\r\nHost: x\r\n"
+        await bare.send(f"{head}Authorization: Bearer {token}\r\n\r\n".encode())
+        await ended(token)
+        await node.client.put(EVENT, json={"title": "Lunch"})
+        with trio.fail_after(PATIENCE_S):
+            assert (await bare.head()).split()[1] == b"401"
 
 
 @pytest.mark.parametrize("revoked", [{}, {"grant": "event:*", "role": "viewer"}], ids=["user", "grant"])

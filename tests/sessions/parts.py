@@ -34,7 +34,7 @@ class Office:
     def refresh(self, now_s: float) -> None:
         pass
 
-    def reviewed(self, identity: TokenIdentity) -> TokenIdentity:
+    def reviewed(self, identity: TokenIdentity, now_s: float) -> TokenIdentity:
         return identity
 
     def verify(self, token: str, now_s: float) -> TokenIdentity:
