@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any
 
 import trio
@@ -63,6 +64,7 @@ class Permissions:
         self._wake = trio.Event()
         self._last: Question | None = None
         self._when_answered: list[Callable[[], None]] = []
+        self._answered_s = -inf
 
     @property
     def active(self) -> bool:
@@ -144,14 +146,16 @@ class Permissions:
     def keeps(self, identity: Identity, resource: Resource) -> bool:
         """Renew what somebody's subscription stands on; False: it stands on nothing any more.
 
-        What made room for others is asked for once more, and stands until then.
+        What made room for others is asked for once more, and stands until then, while there are answers.
         """
         if self._authoriser is None or identity.role(resource) is None:
             return True
-        question = Question(identity.user_id, *resource)
-        age = self._decisions.age(question, self._now_s())
+        question, now_s = Question(identity.user_id, *resource), self._now_s()
+        age = self._decisions.age(question, now_s)
         if age is not Age.FRESH:
             self._enqueue(question)
+        if age is Age.MISSING:
+            return now_s - self._answered_s < self._settings.cache_s
         return age is not Age.OVER
 
     def _ask(self, identity: Identity, resource: Resource) -> _Asked | None:
@@ -248,6 +252,7 @@ class Permissions:
         finally:
             self._counters.authoriser_seconds.observe(self._now_s() - began_s)
         self._troubles.well(DECIDE)
+        self._answered_s = self._now_s()
         for question, role in zip(questions, roles, strict=True):
             self._decisions.keep(question, role, self._now_s())
             self._finish(question, DENIED if role is None else GRANTED)
@@ -256,11 +261,11 @@ class Permissions:
 
     async def _answer(self, authoriser: Authoriser, questions: Sequence[Question]) -> Sequence[Role | None]:
         """Raises AuthoriserError for anything that is no answer to all of them, in time."""
-        found: Sequence[object] | None = None
-        with trio.move_on_after(self._settings.timeout_s):
-            found = await authoriser.decide(questions)
-        if found is None:
-            raise AuthoriserError("timeout", f"none within {self._settings.timeout_s:g} s")
+        try:
+            with trio.fail_after(self._settings.timeout_s):
+                found = await authoriser.decide(questions)
+        except trio.TooSlowError:
+            raise AuthoriserError("timeout", f"none within {self._settings.timeout_s:g} s") from None
         return _checked(found, len(questions))
 
     def _finish(self, question: Question, result: str) -> None:
