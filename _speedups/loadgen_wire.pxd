@@ -11,6 +11,8 @@ cdef enum:
     HALF_COUNT = 1024
     VALUE_MAX = 3599999999
     COUNTS = 23552
+    DIGITS_MAX = 17
+    ID_DIGITS_MAX = 12
 
 cdef extern from *:
     """
@@ -155,22 +157,33 @@ cdef inline const char *skip_value(const char *p, const char *end) noexcept nogi
     return p if depth == 0 else NULL
 
 
-cdef inline bint ends_value(const char *p, const char *end) noexcept nogil:
-    """Whether a value that isn't an object or array ends here."""
-    p = skip_blank(p, end)
-    return p < end and (p[0] == c',' or p[0] == c'}' or p[0] == c']' or p[0] == c'"')
-
-
-cdef inline const char *read_number(const char *p, const char *end, int64_t *out) noexcept nogil:
-    """Digits at p, up to the end of the value; anything else leaves `out` as it is."""
-    cdef int64_t value = 0
+cdef inline const char *read_digits(const char *p, const char *end, int most, int64_t *out) noexcept nogil:
+    """The natural number at p; returns where its digits end, at `most` so many; NULL where there are none."""
     cdef const char *start = p
-    while p < end and c'0' <= p[0] <= c'9' and p - start < 17:
-        value = value * 10 + (p[0] - c'0')
+    out[0] = 0
+    while p < end and c'0' <= p[0] <= c'9' and p - start < most:
+        out[0] = out[0] * 10 + (p[0] - c'0')
         p += 1
-    if p > start and ends_value(p, end):
+    return p if p > start else NULL
+
+
+cdef inline void read_number(const char *p, const char *end, int64_t *out) noexcept nogil:
+    """The value at p where it is a natural number; anything else leaves `out` as it is."""
+    cdef int64_t value
+    p = read_digits(p, end, DIGITS_MAX, &value)
+    if p == NULL:
+        return
+    p = skip_blank(p, end)
+    if p < end and (p[0] == c',' or p[0] == c'}' or p[0] == c']'):
         out[0] = value
-    return p
+
+
+cdef inline void read_id(const char *p, const char *end, int64_t *out) noexcept nogil:
+    """The number that the text from p on is, as `loadtest.forms.number_of` has it; `out` as it is else."""
+    cdef int64_t value
+    p = read_digits(p, end, ID_DIGITS_MAX, &value)
+    if p != NULL and p < end and p[0] == c'"':
+        out[0] = value
 
 
 cdef inline bint is_key(const char *key, size_t size, const char *name, size_t name_size) noexcept nogil:
@@ -213,7 +226,7 @@ cdef inline const char *scan_member(const char *key, size_t size, const char *p,
     elif is_key(key, size, b"current_version", 15):
         read_number(p, end, &out.current_version)
     elif is_key(key, size, b"id", 2) and p[0] == c'"':
-        read_number(p + 1, end, &out.number)
+        read_id(p + 1, end, &out.number)
     elif is_key(key, size, b"session_id", 10) and p[0] == c'"':
         after = skip_string(p + 1, end)
         if after != NULL:

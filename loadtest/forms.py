@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from loadtest.engine.judge import VERSION_MAX
+from loadtest.engine.judge import ID_DIGITS_MAX, VERSION_MAX
 
 Check = Callable[[Any], bool]
 
@@ -44,7 +44,7 @@ def is_page(value: Any) -> bool:
 
 def number_of(ident: Any) -> int | None:
     """The number of a submission by its id; None where it isn't one of ours."""
-    known = isinstance(ident, str) and ident.isascii() and ident.isdigit() and len(ident) <= 12
+    known = isinstance(ident, str) and ident.isascii() and ident.isdigit() and len(ident) <= ID_DIGITS_MAX
     return int(ident) if known else None
 
 

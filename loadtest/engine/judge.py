@@ -15,6 +15,7 @@ FAULTS_MAX = 10_000
 VERSIONS_AHEAD_MAX = 1 << 22
 VERSION_MAX = 1 << 40  # what is above it is no version
 SKIPPED_MAX = 1000
+ID_DIGITS_MAX = 12  # of a submission's number
 
 Event = tuple[int, int, Any, int]
 

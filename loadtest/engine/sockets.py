@@ -13,6 +13,7 @@ import orjson
 
 from loadtest.engine.judge import (
     CLOSED,
+    ID_DIGITS_MAX,
     MALFORMED,
     MESSAGE,
     OPENED,
@@ -35,7 +36,6 @@ from loadtest.engine.wire import (
 
 EVENTS_MAX = 256
 RECEIVE_BYTES = 1 << 18
-DIGITS_MAX = 17
 
 
 def _table(value: Any) -> dict[str, Any]:
@@ -321,7 +321,7 @@ class Sockets(Judge):
         version, ident = body["version"], str(body.get("id") or "")
         if not body.get("duplicate"):
             self._advance(slot, user, version)
-        number = int(ident) if ident.isascii() and ident.isdigit() and len(ident) <= DIGITS_MAX else -1
+        number = int(ident) if ident.isascii() and ident.isdigit() and len(ident) <= ID_DIGITS_MAX else -1
         self._keep(user, payload, self.acknowledge(slot, number, version, now))
 
     def _other(

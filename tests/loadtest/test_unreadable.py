@@ -171,3 +171,18 @@ def heard(name: str, *messages: dict[str, Any]) -> tuple[dict[int, int], str | N
         return dict(bench.engine.fault_counts), user.replica.problem
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("ident", ["1 ", "1,", "1}", "0000000000001"])
+def test_an_id_that_is_no_number_of_ours_answers_nothing(name: str, ident: str) -> None:
+    """The compiled one took "1 " for 1."""
+    bench = Bench(name)
+    try:
+        slot = bench.user()
+        bench.engine.submit(slot, bench.engine.next_number(slot), NOW, b"{}")
+        bench.frame(slot, orjson.dumps({"type": "OP_ACK", "payload": {"version": 1, "id": ident}}))
+        bench.engine.poll(0)
+        assert [number for number, _, _ in bench.engine.in_flight(slot)] == [1]
+    finally:
+        bench.close()
