@@ -132,8 +132,8 @@ class Replica:
         self._held.clear()
 
     def reset(self, version: int, document: Any) -> None:
-        """The whole state, as of a version."""
-        self.version, self.document = version, document
+        """The whole state, as of a version: what was missed or wrong before is in it."""
+        self.version, self.document, self.problem = version, document, None
         self._held.clear()
         self._expected.clear()
 

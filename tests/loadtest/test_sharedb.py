@@ -153,6 +153,16 @@ def test_a_snapshot_of_an_early_version_shifts_no_digest() -> None:
     assert list(user.replica.digests) == known == [0, digest([]), digest([])]
 
 
+def test_after_a_gap_a_snapshot_is_where_digests_go_on() -> None:
+    """None were kept from the first gap to the end of the run: a wrong change that a later hides passed."""
+    crowd, user = crowd_of_one()
+    tell(crowd, user, {"a": "op", "src": "another", "seq": 1, "v": 5, "op": []})
+    tell(crowd, user, {"a": "s", "data": {"v": 7, "data": content.document(0)}})
+    tell(crowd, user, {"a": "op", "src": "another", "seq": 2, "v": 7, "op": []})
+    assert user.replica is not None
+    assert (user.replica.problem, list(user.replica.digests)) == (None, [0] * 7 + [digest([])])
+
+
 def test_a_json0_deletion_of_another_text_is_told() -> None:
     with pytest.raises(ReplicaError, match="there is no 'z'"):
         json0.apply(copy.deepcopy(STATE), [{"p": ["text", 0], "sd": "z"}])
