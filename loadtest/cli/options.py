@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from loadtest.scenario import Scenario, ScenarioError
 
 Decorator = Callable[[Any], Any]
 
-console = Console(highlight=False)
+
+class Output(Console):
+    """What is printed. A reader that has seen enough (`| head`) changes neither reports nor exit status."""
+
+    def on_broken_pipe(self) -> None:
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+
+
+console = Output(highlight=False)
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FACTOR_MAX = 1_000_000

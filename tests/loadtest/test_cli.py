@@ -143,6 +143,22 @@ def test_an_output_that_takes_nothing_is_told_in_a_line() -> None:
     assert (said.returncode, said.stderr) == (2, "loadtest: No space left on device\n")
 
 
+def test_a_reader_that_has_gone_changes_neither_reports_nor_status(tmp_path: Path) -> None:
+    """It ended with the status of a fault, and without the report."""
+    parts = [str(saved(tmp_path / f"{n}.json", report(share=(n, 2)))) for n in (1, 2)]
+    made = tmp_path / "all.json"
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        for arguments in (["list"], ["merge", *parts, "--json", str(made)]):
+            command = [sys.executable, "-m", "loadtest", *arguments]
+            said = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+            assert (said.returncode, said.stderr) == (0, "")
+    finally:
+        os.close(writing)
+    assert json.loads(made.read_text())["verdict"]["status"] == "pass"
+
+
 def test_the_scenarios_are_listed_with_what_they_do() -> None:
     result = call("list")
     assert "headline" in result.output
