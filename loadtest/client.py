@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import trio
 from trio_websocket import (
@@ -16,12 +17,12 @@ from trio_websocket import (
     ConnectionRejected,
     HandshakeError,
     WebSocketConnection,
-    open_websocket_url,
 )
 
 from loadtest import content
 from loadtest.errors import words
 from loadtest.forms import is_whole, parsed
+from loadtest.opening import websocket
 
 Result = TypeVar("Result")
 MESSAGE_BYTES_MAX = 1 << 26
@@ -184,10 +185,12 @@ async def connect(url: str, token: str, user_id: str, resource_type: str) -> Asy
 @asynccontextmanager
 async def opened(url: str, *subprotocols: str) -> AsyncIterator[WebSocketConnection]:
     """A WebSocket to a server; raises Unreachable where there is none, or none any more."""
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    options = {"subprotocols": subprotocols, "max_message_size": MESSAGE_BYTES_MAX}
     try:
-        async with open_websocket_url(
-            url, subprotocols=subprotocols, max_message_size=MESSAGE_BYTES_MAX
-        ) as socket:
+        stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
+        async with websocket(stream, parts.netloc, target, REQUEST_TIMEOUT_S, **options) as socket:
             yield socket
     except (HandshakeError, OSError, ConnectionClosed) as error:
         raise Unreachable(f"{url}: {_reason(error)}") from None

@@ -13,7 +13,7 @@ from trio_websocket import WebSocketRequest, serve_websocket
 
 from loadtest import client as module
 from loadtest import content, protocols
-from loadtest.client import Client, ClientError, Refused, connect, opened
+from loadtest.client import Client, ClientError, Refused, Unreachable, connect, opened
 from loadtest.server import embedded
 from loadtest.users import Target
 from tests.servers import free_port
@@ -88,6 +88,35 @@ async def test_why_a_server_can_not_be_reached_is_told_whatever_it_speaks(name: 
     target = Target(url, b"s" * 32, int(time.time()) + 600, "run", "event")
     _, problems = await protocols.find(name).auditor(target, None, 0).final_states([0])
     assert f"audit: {url}: all attempts to connect to 127.0.0.1" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"", "it ends the connection without an answer to the handshake"),
+        (b"HTTP/1.1 101 Switching", "it ends the connection without an answer to the handshake"),
+        (b"SSH-2.0-x\r\n", "it ends the connection without an answer to the handshake"),
+        (b"\x15\x03\x01\0\2\2\x28\r\n\r\n", "what it answers is no WebSocket"),
+        (b"HTTP/1.1 101 Yes\r\n\r\n", "what it answers is no WebSocket"),
+        (b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n", "it answers HTTP 502"),
+    ],
+)
+async def test_what_is_no_server_is_told_by_what_it_does(said: bytes, why: str) -> None:
+    """It was waited for as if it were silent, or ended the run with a traceback and the status of a fault."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        if said:
+            await stream.send_all(said)
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        with pytest.raises(Unreachable, match=why):
+            async with opened(f"ws://127.0.0.1:{port}/"):
+                pass
+        nursery.cancel_scope.cancel()
 
 
 async def test_documents_are_made_later_where_the_server_says_so() -> None:
