@@ -17,3 +17,14 @@ for (const width of [740, 820, 910])
     const end = (await ann.page.getByLabel("End", { exact: true }).boundingBox())!;
     expect(end.x + end.width).toBeLessThanOrEqual(aside.x);
   });
+
+test("in a month's narrow columns there is room for a title beside its hour, or below it", async () => {
+  await stage.make("lunch", { title: "Lunch with Kim", calendar_id: "demo", ...times });
+  const viewport = { width: 800, height: 1000 };
+  const month = `${stage.address}/#/month/2027-02`;
+  const ann = await stage.arrive("Ann", month, undefined, { ...TABLET, viewport });
+  const link = ann.page.getByRole("link", { name: "10:00 AM Lunch with Kim" });
+  await link.waitFor();
+  const isHalf = (title: Element) => title.clientWidth > (title.closest("td") as Element).clientWidth / 2;
+  expect(await link.locator("bdi").evaluate(isHalf)).toBe(true);
+});
