@@ -78,6 +78,23 @@ test("a month on a phone has no day of another, also not the one that was touche
   expect(await ann.button("New event on 31 March").count()).toBe(0);
 });
 
+test("Today leads to the day itself, from its month and from another one", async () => {
+  const ann = await stage.arrive("Ann", stage.address, undefined, PHONE);
+  const today = ann.page.locator("td.today:focus");
+  const isSeen = (cell: Element) => {
+    const { top, bottom } = cell.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  };
+  for (const way of ["Today", "Next month", "Today"])
+    await ann.page.getByRole("link", { name: way, exact: true }).tap();
+  await today.waitFor();
+  expect(await today.evaluate(isSeen)).toBe(true);
+  await ann.page.getByRole("link", { name: "Today", exact: true }).focus();
+  await ann.page.keyboard.press("Enter");
+  await today.waitFor();
+  expect(await today.evaluate(isSeen)).toBe(true);
+});
+
 test("an event is made on any day by touch, and one of several days is on each of them", async () => {
   const month = `${stage.address}/#/month/2027-02`;
   const ann = await stage.arrive("Ann", month, undefined, { ...PHONE, locale: "en-GB" });

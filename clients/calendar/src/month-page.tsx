@@ -1,7 +1,7 @@
 /** A month and its events. */
 
 import { useClient } from "@collab/react";
-import type { ReactNode } from "react";
+import { type MouseEvent, type ReactNode, useEffect, useState } from "react";
 import { dayIn, dayOf, firstWeekday, weeksOf } from "./dates.js";
 import { Day } from "./day.js";
 import { appearances } from "./days.js";
@@ -63,9 +63,7 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
       <div className="tools">
         <Heading text={name} aria-live="polite" />
         <Beside month={monthOf(dayIn(month, 1, -1))} label="Previous month" sign="‹" />
-        <a href={monthAddress(today.slice(0, 7))} className="button">
-          Today
-        </a>
+        <Today month={month} today={today} />
         <Beside month={monthOf(dayIn(month, 1, 1))} label="Next month" sign="›" />
         <button type="button" className="primary" onClick={addOne}>
           New event
@@ -124,6 +122,24 @@ function Beside({ month, label, sign }: { month: string; label: string; sign: st
         {sign}
       </a>
     )
+  );
+}
+
+/** The way to today: to its month, and there to the day, which may be far below. */
+function Today({ month, today }: { month: string; today: string }): ReactNode {
+  const [isSought, seek] = useState(false);
+  const thisMonth = today.slice(0, 7);
+  useEffect(() => {
+    if (!isSought || month !== thisMonth) return;
+    document.querySelector<HTMLElement>(".today")?.focus();
+    seek(false);
+  }, [isSought, month, thisMonth]);
+  // With one of these keys it is opened elsewhere.
+  const onClick = ({ ctrlKey, metaKey, shiftKey }: MouseEvent) => seek(!(ctrlKey || metaKey || shiftKey));
+  return (
+    <a href={monthAddress(thisMonth)} className="button" onClick={onClick}>
+      Today
+    </a>
   );
 }
 
