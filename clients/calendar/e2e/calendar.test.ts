@@ -372,6 +372,7 @@ test("history says who changed what, and restores", async () => {
     .first()
     .click();
   await bob.sees("Location", "");
+  await history.getByText("emptied the location").waitFor();
 });
 
 test("the month shows an event as soon as somebody made it", async () => {

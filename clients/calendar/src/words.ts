@@ -1,8 +1,9 @@
 /** What a change did, in words. */
 
-import type { HistoryEntry, PatchOperation } from "@collab/client";
+import { type HistoryEntry, type Json, type PatchOperation, valueAt } from "@collab/client";
 import { dayOf, hourOf, momentOf, shortDay } from "./dates.js";
 import { type Attendee, answerOf, type EventDocument, labelOf, textOf } from "./event.js";
+import { isOfLine } from "./lines.js";
 import { changed } from "./past.js";
 
 /** Why an event can't end then. */
@@ -31,8 +32,14 @@ export const inPlainWords = (message: string): string =>
 /** Where a change says more beside what was there before it. */
 const COMPARED = /^\/(start_time|end_time|attendees)(\/|$)/;
 
+/** So does what somebody typed, or brought back, in a short text: the whole of it. */
+const isTypedLine = (operation: PatchOperation): boolean => operation.op === "text" && isOfLine(operation);
+
+const saysMore = (operation: PatchOperation): boolean =>
+  COMPARED.test(operation.path) || isTypedLine(operation);
+
 export const isCompared = ({ operations }: Pick<HistoryEntry, "operations">): boolean =>
-  operations.some(({ path }) => COMPARED.test(path));
+  operations.some(saysMore);
 
 type Change = Pick<HistoryEntry, "userId" | "operations" | "undoes">;
 
@@ -40,7 +47,7 @@ type Change = Pick<HistoryEntry, "userId" | "operations" | "undoes">;
 export function describe(change: Change, before: EventDocument | null): string {
   const { operations, undoes } = change;
   const differences = before && compared(change, before);
-  const others = differences ? operations.filter(({ path }) => !COMPARED.test(path)) : operations;
+  const others = differences ? operations.filter((operation) => !saysMore(operation)) : operations;
   const all = [...(differences ?? []), ...others.map(words)];
   const said = [...new Set(all.length ? all : operations.map(words))].join(", ");
   return `${undoes === null ? "" : "took back: "}${said || "nothing was left of it"}`;
@@ -50,11 +57,20 @@ export function describe(change: Change, before: EventDocument | null): string {
 function compared({ operations, userId }: Change, before: EventDocument): string[] | null {
   try {
     const after = changed(before, operations);
-    return after && [...timesOf(before, after), ...attendeesOf(before.attendees, after.attendees, userId)];
+    return (
+      after && [
+        ...timesOf(before, after),
+        ...attendeesOf(before.attendees, after.attendees, userId),
+        ...operations.filter(isTypedLine).map(({ path }) => lineOf(path, after)),
+      ]
+    );
   } catch {
     return null;
   }
 }
+
+const lineOf = (path: string, after: EventDocument): string =>
+  words({ op: "replace", path, value: valueAt(after as unknown as Json, path) ?? "" });
 
 function timesOf(before: EventDocument, after: EventDocument): string[] {
   const [one, other] = [lengthOf(before), lengthOf(after)];

@@ -33,6 +33,16 @@ test("what is made empty is said to be", () => {
   );
 });
 
+test("of a short text that is typed in, or brought back, the whole is said", () => {
+  const typed = { op: "text", path: "/title", value: [4, "-up"] } as const;
+  expect(isCompared({ operations: [typed] })).toBe(true);
+  expect(say([typed, { op: "add", path: "/location", value: "Room 7" }])).toBe(
+    "set the title to “Sync-up”, set the location to “Room 7”",
+  );
+  expect(say([{ ...typed, value: [{ d: 4 }] }])).toBe("emptied the title");
+  expect(describe({ userId: "ben", operations: [typed], undoes: null }, null)).toBe("typed in the title");
+});
+
 test("a move says once from when to when, and the day where it is one", () => {
   const later = set("/start_time", "2026-01-05T10:30:00Z");
   const move = [later, set("/end_time", "2026-01-05T11:30:00Z")];
