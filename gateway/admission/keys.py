@@ -234,12 +234,12 @@ def create_secret(path: Path) -> bool:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return _publish_secret(path, path.with_name(f".{path.name}.{secrets.token_hex(8)}"))
-    except (FileExistsError, NotADirectoryError):
-        raise ConfigError(
-            f"can't create the signing secret {path}: {path.parent} is no directory; choose another --data"
-        ) from None
     except OSError as error:
-        raise ConfigError(f"can't create the signing secret {path}: {error.strerror}") from error
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = f"{path.parent} is no directory" if is_file else error.strerror
+        raise ConfigError(
+            f"can't create the signing secret {path}: {reason}; choose a --data that you may write to"
+        ) from error
 
 
 def _publish_secret(path: Path, aside: Path) -> bool:

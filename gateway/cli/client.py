@@ -26,6 +26,7 @@ from trio_websocket import (
 )
 
 from gateway import ot
+from gateway.config.urls import is_address
 from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable, first_of
 from gateway.ports.resources import Resource
 from gateway.runtime import close_codes
@@ -214,9 +215,10 @@ async def connected(endpoint: GatewayAccess, client_id: str) -> AsyncIterator[Ga
 
 
 async def _dialled(endpoint: GatewayAccess) -> Stream:
-    url = urlsplit(endpoint.url)
-    if url.scheme not in ("ws", "wss") or not url.hostname:
+    if not is_address(endpoint.url, "ws", "wss"):
         raise ConfigError(f"{endpoint.url!r} is no address: write ws://HOST:PORT/realtime, or wss://...")
+    url = urlsplit(endpoint.url)
+    assert url.hostname  # is_address looked
     with _reaching(endpoint.url):
         if url.scheme == "ws":
             return await trio.open_tcp_stream(url.hostname, url.port or 80)
@@ -262,9 +264,10 @@ def _reaching(url: str) -> Iterator[None]:
 
 
 def _silence(url: str) -> str:
-    """Why nothing came; who speaks TLS waits for more where he is spoken to without."""
-    text = f"no answer in {CONNECT_TIMEOUT_S:g} s"
-    return f"{text}; if it speaks TLS, its address begins with wss://" if url.startswith("ws:") else text
+    """Why nothing came; where one side speaks TLS and the other doesn't, either waits for more."""
+    is_plain = urlsplit(url).scheme == "ws"
+    other = "TLS, its address begins with wss://" if is_plain else "no TLS, its address begins with ws://"
+    return f"no answer in {CONNECT_TIMEOUT_S:g} s; if it speaks {other}"
 
 
 def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:

@@ -226,8 +226,6 @@ def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, *
             "GATEWAY_SERVER_DATA_DIR, to its data directory. That of a cluster is where its nodes have it: "
             "--set auth.secret_file=FILE, or GATEWAY_AUTH_SECRET_FILE"
         ) from None
-    except OSError as error:
-        raise ConfigError(f"can't read the secret {path}: {error.strerror}") from error
     audience, issuer = config.auth.audience, config.auth.issuer
     try:
         return issue(secret, user, grants, ttl_s, time.time(), issuer=issuer, audience=audience, **claims)

@@ -129,6 +129,9 @@ async def test_an_edit_that_fails_says_why_on_one_line(tmp_path):
         (["event:42", CREATE, "--ca", "."], 2, "it can't be read: Is a directory"),
         (["event:42", CREATE, "--url", "ws://127.0.0.1:9/realtime"], 3, "127.0.0.1:9"),
         (["event:42", CREATE, "--url", "http://127.0.0.1/"], 2, "ws://HOST:PORT/realtime"),
+        (["event:42", CREATE, "--url", "ws://[::1/realtime"], 2, "ws://HOST:PORT/realtime"),
+        (["event:42", CREATE, "--url", "ws://127.0.0.1:87870/realtime"], 2, "ws://HOST:PORT/realtime"),
+        (["event:42", CREATE, "--url", "wss://127.0.0.1:port/realtime"], 2, "ws://HOST:PORT/realtime"),
     ]
     async with served(tmp_path) as server:
         await gateway("edit", "--create", "event:42", CREATE, *server.reach())
@@ -389,12 +392,19 @@ async def test_a_look_at_a_gateway_that_is_full_is_told_so_in_a_line(tmp_path):
     assert len(ended.err.splitlines()) == 1
 
 
-async def test_a_look_at_what_accepts_and_never_answers_ends_too(tmp_path):
+@pytest.mark.parametrize(
+    ("scheme", "hint"),
+    [
+        ("ws", "if it speaks TLS, its address begins with wss://"),
+        ("wss", "if it speaks no TLS, its address begins with ws://"),
+    ],
+)
+async def test_a_look_at_what_accepts_and_never_answers_ends_too(tmp_path, scheme, hint):
     create_secret(tmp_path / "jwt-secret")
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
-        where = ("--url", f"ws://127.0.0.1:{deaf.getsockname()[1]}/realtime", "--data", str(tmp_path))
+        where = ("--url", f"{scheme}://127.0.0.1:{deaf.getsockname()[1]}/realtime", "--data", str(tmp_path))
         ended = await gateway("watch", "event:42", "--once", *where)
     assert ended.status == 3
-    assert "no answer in 10 s; if it speaks TLS, its address begins with wss://" in ended.err
+    assert f"no answer in 10 s; {hint}" in ended.err

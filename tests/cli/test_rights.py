@@ -73,6 +73,22 @@ async def test_a_directory_that_takes_no_new_files_is_told_whatever_may_be_writt
     assert found.err.startswith(f"gateway: {data} is read-only for this user: ")
 
 
+async def test_a_secret_that_can_not_be_made_there_is_told_with_the_way_out(tmp_path: Path) -> None:
+    read_only(tmp_path)
+    found = await plain("serve", "--port", "0", "--admin-port", "0", "--data", str(tmp_path))
+    reason = "Permission denied; choose a --data that you may write to"
+    said = f"gateway: can't create the signing secret {tmp_path}/jwt-secret: {reason}\n"
+    assert (found.status, found.err) == (2, said)
+
+
+async def test_a_secret_of_somebody_else_is_told_with_the_way_out(data: Path) -> None:
+    secret = data / "jwt-secret"
+    secret.touch(0)
+    found = await plain("sessions", "--data", str(data))
+    said = f"gateway: {secret}: Permission denied; run this as root, or as the gateway's user\n"
+    assert (found.status, found.err) == (2, said)
+
+
 async def test_a_backup_in_a_directory_of_somebody_else_is_told_in_a_line(data: Path) -> None:
     closed(data)
     found = await plain("restore", str(data / DATABASE), "--data", str(data.parent / "new"))
