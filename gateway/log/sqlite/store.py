@@ -192,7 +192,9 @@ def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
             connection.close()
         if isinstance(error, LogUnavailable):
             raise
-        raise LogUnavailable(f"{path} can't be opened as the log: {error}. {_REMEDY}", "none") from error
+        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        remedy = "Make room there, or start with another data directory." if is_full else _REMEDY
+        raise LogUnavailable(f"{path} can't be opened as the log: {error}. {remedy}", "none") from error
     return connection
 
 

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from gateway.errors import ConfigError, LogLocked, LogUnavailable
+from gateway.log.sqlite import store as sqlite_store
 from gateway.log.sqlite import writer as sqlite_writer
 from gateway.log.sqlite.log import DATABASE, LOCK, DirectoryLock, SqliteLog
 from gateway.ports import Batch, ClientKey, Committed, Failed, OpLog, Record, Snapshot
@@ -226,6 +227,13 @@ async def test_a_database_of_a_later_gateway_is_left_alone(tmp_path: Path) -> No
     connection.close()
     with pytest.raises(LogUnavailable, match="later gateway"):
         SqliteLog(tmp_path)
+
+
+def test_a_full_disk_is_no_damage_to_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_store, "_WRITER_PRAGMAS", ("max_page_count = 1",))
+    with pytest.raises(LogUnavailable, match=r"disk is full\. Make room there") as found:
+        SqliteLog(tmp_path)
+    assert "backup" not in str(found.value)
 
 
 def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
