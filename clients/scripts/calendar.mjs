@@ -6,8 +6,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 import { comments } from "./entries.mjs";
+import { rolldown } from "./rolldown.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const SERVED = join(root, "../gateway/demo/static");

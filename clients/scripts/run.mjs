@@ -3,8 +3,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { build } from "rolldown";
 import { resolve } from "./entries.mjs";
+import { build } from "./rolldown.mjs";
 
 const clients = fileURLToPath(new URL("..", import.meta.url));
 const [program] = process.argv.splice(2, 1);

@@ -3,8 +3,8 @@
 
 import { basename } from "node:path";
 import { gzipSync } from "node:zlib";
-import { rolldown } from "rolldown";
 import { comments, resolve } from "./entries.mjs";
+import { rolldown } from "./rolldown.mjs";
 
 const BUDGETS = [
   { name: "@collab/client", input: "client/src/index.ts", bytesMax: 27_100 },
