@@ -238,7 +238,7 @@ def create_secret(path: Path) -> bool:
         is_file = isinstance(error, FileExistsError | NotADirectoryError)
         reason = f"{path.parent} is no directory" if is_file else error.strerror
         raise ConfigError(
-            f"can't create the signing secret {path}: {reason}; choose a --data that you may write to"
+            f"can't create the signing secret {path}: {reason}; choose another --data that you may write to"
         ) from error
 
 

@@ -76,7 +76,7 @@ async def test_a_directory_that_takes_no_new_files_is_told_whatever_may_be_writt
 async def test_a_secret_that_can_not_be_made_there_is_told_with_the_way_out(tmp_path: Path) -> None:
     read_only(tmp_path)
     found = await plain("serve", "--port", "0", "--admin-port", "0", "--data", str(tmp_path))
-    reason = "Permission denied; choose a --data that you may write to"
+    reason = "Permission denied; choose another --data that you may write to"
     said = f"gateway: can't create the signing secret {tmp_path}/jwt-secret: {reason}\n"
     assert (found.status, found.err) == (2, said)
 
