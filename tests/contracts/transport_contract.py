@@ -80,7 +80,7 @@ class Client:
         self.inflated_s = 0.0
         self.closes = 0
         self.resyncs = 0
-        self.together: list[int] = []
+        self.together: list[list[bytes]] = []  # what came with what was turned away
         self.topics: set[str] = set()
 
     @property
@@ -129,7 +129,7 @@ class Client:
         number = 0
         while number < len(payloads) and json.loads(payloads[number])["do"] == "rest":
             number += 1
-        self.together.append(number)
+        self.together.append(payloads)
         if number:
             self.connection.turn_away([_json(type="rests")] * number)
         return number

@@ -42,7 +42,7 @@ cdef class FastConnection:
     cdef _read(self)
     @cython.locals(index=Py_ssize_t, event=tuple, many=bint, until_s=double)
     cdef _handle(self, list events)
-    @cython.locals(event=tuple, texts=list, number=Py_ssize_t)
+    @cython.locals(event=tuple, texts=list, size=Py_ssize_t, number=Py_ssize_t)
     cdef Py_ssize_t _turn_away_with(self, list events) except -1
     cpdef _receive(self, bytes payload)
     cdef _bound_unfinished(self, list events, Py_ssize_t buffered)

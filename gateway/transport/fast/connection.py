@@ -36,8 +36,10 @@ logger = logging.getLogger(__name__)
 IGNORED_BYTES_MAX = 64 << 10
 IGNORED_MESSAGE_BYTES = 128
 
-# So many messages that came with an edit that is turned away are looked at together.
+# So many messages that came with an edit that is turned away, of so many bytes, are looked at together.
+# Nobody else has a turn meanwhile.
 AWAY_MAX = 64
+AWAY_BYTES_MAX = 16 << 10
 
 PING = Frame(frames.encode(frames.PING, b""))
 
@@ -295,8 +297,12 @@ class FastConnection:
     def _turn_away_with(self, events: list[frames.Event]) -> int:
         """These came with an edit that was turned away: so many of them are, too."""
         texts: list[bytes] = []
+        size = 0
         for event in events:
             if event[0] != TEXT:
+                break
+            size += len(event[1])
+            if size > AWAY_BYTES_MAX:
                 break
             texts.append(event[1])
         assert self._session is not None

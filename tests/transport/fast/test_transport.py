@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Sequence
+import sys
+import termios
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -30,9 +33,15 @@ from tests.contracts.transport_contract import (
     slow_sockets,
 )
 from tests.transport.wire import CLOSE, PONG, TEXT, Gone, RawClient, close_frame, frame, request
-from tests.waiting import until_equal
+from tests.waiting import until, until_equal
 
 TEXT_OF_SIZE = "all work and no play makes a dull gateway; "
+
+
+def unacknowledged_bytes(client: RawClient) -> int:
+    """What was sent and isn't in the peer's buffer."""
+    found = fcntl.ioctl(client.stream.socket.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(found, sys.byteorder)
 
 
 class TestFastTransport(TransportContract):
@@ -90,6 +99,36 @@ class TestFastTransport(TransportContract):
             size = int.from_bytes(await client._take(2), "big")
         await client._take(size)
         return first, size
+
+    # --------------------------------------------------------------------------------- turning away
+
+    async def test_what_comes_in_one_read_with_what_is_turned_away_is_asked_about_together(self) -> None:
+        async with self.serving() as served:
+            client = await self.read_at_once(served, [{"do": "rest"}] * 101 + [{"do": "echo", "text": "on"}])
+            told = [(await raw_answer(client))["type"] for _ in range(103)]
+            assert told == ["waited"] + ["rests"] * 101 + ["echo"]
+            [session] = served.core.clients
+            assert [len(payloads) for payloads in session.together] == [64, 36]
+            assert len(session.received) == 1 + 2 + 1
+            assert served.counters.messages_received == 103
+
+    async def test_a_large_message_is_not_looked_at_together_with_others(self) -> None:
+        """Megabytes may come in one read, compressed: others have their turns between."""
+        async with self.serving() as served:
+            client = await self.read_at_once(served, [{"do": "rest", "pad": "x" * 4000}] * 15)
+            assert [(await raw_answer(client))["type"] for _ in range(16)] == ["waited"] + ["rests"] * 15
+            [session] = served.core.clients
+            assert [len(payloads) for payloads in session.together] == [4, 4, 4]
+
+    async def read_at_once(self, served: Served, commands: Sequence[Mapping[str, Any]]) -> RawClient:
+        """A client whose messages come while it isn't read, so that all are there at the next read."""
+        client = await served.open()
+        await client.send_text('{"do": "wait"}')
+        await until(lambda: bool(served.core.clients[0].received))
+        await client.send(b"".join(frame(TEXT, json.dumps(command).encode()) for command in commands))
+        await until(lambda: unacknowledged_bytes(client) == 0)
+        served.core.gate.set()
+        return client
 
     # ------------------------------------------------------------------------------------- joining
 
