@@ -32,6 +32,7 @@ cdef class Room:
     cdef object _pending
     cdef bint _asked
     cdef list _staged
+    cdef set _on_the_way
     cdef long long _work
     cdef double _began_s
     cdef dict _name
@@ -67,6 +68,7 @@ cdef class Room:
     cdef bint _answered_before(self, Submission submission) except -1
     cpdef _refuse(self, Submission submission, object refusal)
     cdef _release(self, Submission submission)
+    cpdef bint has_taken(self, object user_id, object client_id, object seq) except -1
     cpdef object settle(self, object outcome)
     @cython.locals(item=Staged)
     cdef object _judged(self, object outcome, object batch, list staged)

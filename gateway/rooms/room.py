@@ -91,8 +91,9 @@ class Room:
     """
 
     __slots__ = (
-        "_asked", "_began_s", "_name", "_pending", "_shared", "_staged", "_work", "audience", "history",
-        "id", "idle_since_s", "inflight", "pending_bytes", "resource", "roster", "type", "unsanitised",
+        "_asked", "_began_s", "_name", "_on_the_way", "_pending", "_shared", "_staged", "_work", "audience",
+        "history", "id", "idle_since_s", "inflight", "pending_bytes", "resource", "roster", "type",
+        "unsanitised",
     )  # fmt: skip
 
     def __init__(self, resource: str, shared: RoomContext, history: History) -> None:
@@ -109,6 +110,7 @@ class Room:
         self._pending: deque[Submission] = deque()
         self._asked = False  # to be prepared, and wasn't yet
         self._staged: list[Staged] = []
+        self._on_the_way: set[tuple[str, str, int]] = set()  # user, client and seq of what is taken
         self._work = 0  # of the batch that is being staged
         self._began_s = 0.0  # when that began, where it may become several edits
         share = None if shared.share is None else partial(shared.share, resource)
@@ -213,6 +215,8 @@ class Room:
         self.pending_bytes += submission.size
         counters.pending_bytes += submission.size
         counters.pending_changes += 1
+        if submission.seq is not None:
+            self._on_the_way.add((submission.user_id, submission.client_id, submission.seq))
         self._ask()
 
     def _ask(self) -> None:
@@ -399,6 +403,10 @@ class Room:
 
     # ------------------------------------------------------------------------- resends and refusals
 
+    def has_taken(self, user_id: str, client_id: str, seq: int) -> bool:
+        """Whether an edit is on its way to the log, or a resend of it."""
+        return (user_id, client_id, seq) in self._on_the_way
+
     def knows(self, submission: Submission) -> bool:
         """Whether it is a resend of what is committed already."""
         known = self.history.submitted(submission.user_id, submission.client_id, submission.seq)
@@ -471,6 +479,8 @@ class Room:
         self.pending_bytes -= submission.size
         self._shared.counters.pending_bytes -= submission.size
         self._shared.counters.pending_changes -= 1
+        if submission.seq is not None:
+            self._on_the_way.discard((submission.user_id, submission.client_id, submission.seq))
 
     # ------------------------------------------------------------------------------ the log's answers
 

@@ -99,7 +99,7 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
 
 def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any]) -> bool:
     """In an overload: whether an edit would wait for too long, or is more work than others, for its base left
-    the window. What may be a resend of what is committed is answered."""
+    the window. What may be a resend of what is committed, or on its way, is answered with that."""
     base, seq = payload.get("version"), payload.get("seq")
     history = room.history
     needs_log = isinstance(base, int) and 0 <= base <= history.version and not history.covers(base)
@@ -109,7 +109,9 @@ def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any])
         return True
     user_id, client_id = session.known_identity().user_id, session.known_client_id()
     known = history.memory_of(user_id, client_id)
-    return known is not None and seq not in known and not history.forgot(user_id, client_id, seq)
+    if known is None or seq in known or history.forgot(user_id, client_id, seq):
+        return False
+    return not room.has_taken(user_id, client_id, seq)
 
 
 def turn_away(session: ClientSession, payloads: list[bytes]) -> int:

@@ -7,6 +7,7 @@ from functools import partial
 import orjson
 import pytest
 import trio
+import trio.testing
 
 from gateway.errors import LogTrimmed, LogUnavailable
 from gateway.hub.overload import WINDOW_S
@@ -416,6 +417,24 @@ async def test_a_resend_whose_change_can_not_be_read_is_answered_without_conflic
         found.worker.log.read = unreadable
         again = one(await ann.edit(B, 1, seq=1), "OP_ACK")
         assert (again["version"], again["duplicate"], "conflicts" in again) == (3, True, False)
+
+
+async def test_an_edit_on_its_way_that_is_sent_again_in_an_overload_is_not_said_to_be_lost(autojump_clock):
+    """Its connection was lost before the answer; the first one still commits."""
+    async with desk() as found:
+        first = await found.client("ann", subscribed=True)
+        found.worker.log.hold()
+        assert await first.edit(A, 1, seq=1) == []
+        again = await found.client("ann", subscribed=True)
+        await overloaded(found)
+        assert again.session.turn_away([edit_of(9, operation=A, seq=1)]) == 0
+        assert await again.edit(A, 1, seq=1) == []
+        assert one(await again.edit(B, 1, seq=2), "ERROR")["code"] == "UNAVAILABLE"
+        found.worker.log.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert one(again.reader.take(), "OP_ACK")["version"] == 2
+        assert one(await again.edit(A, 1, seq=1), "OP_ACK")["duplicate"]
+        assert found.room().version == 2
 
 
 async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_resend(autojump_clock):
