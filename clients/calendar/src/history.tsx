@@ -6,7 +6,7 @@ import { type ReactNode, useCallback, useEffect, useState } from "react";
 import { isMeant, LATEST } from "./dates.js";
 import type { EventDocument } from "./event.js";
 import { eventAt } from "./past.js";
-import { describe, isCompared } from "./words.js";
+import { comparedWith, describe } from "./words.js";
 
 type Document = SharedDocument<EventDocument>;
 
@@ -76,8 +76,8 @@ interface ChangeProps {
 
 /** Where it isn't known what was there before, as offline, less is said. */
 function Change({ document, entry, meet }: ChangeProps): ReactNode {
-  const { userId, oldest } = entry;
-  const before = useEventAt(document, isCompared(entry) ? oldest - 1 : null);
+  const { userId } = entry;
+  const before = useEventAt(document, comparedWith(entry));
   useEffect(() => meet(userId), [meet, userId]);
   return describe(entry, before);
 }

@@ -1,6 +1,6 @@
 /** What a change did, in words. */
 
-import { type HistoryEntry, type Json, type PatchOperation, valueAt } from "@collab/client";
+import { type HistoryEntry, type Json, type Patch, type PatchOperation, valueAt } from "@collab/client";
 import { dayOf, hourOf, momentOf, shortDay } from "./dates.js";
 import { type Attendee, answerOf, type EventDocument, labelOf, textOf } from "./event.js";
 import { isOfLine } from "./lines.js";
@@ -32,14 +32,22 @@ export const inPlainWords = (message: string): string =>
 /** Where a change says more beside what was there before it. */
 const COMPARED = /^\/(start_time|end_time|attendees)(\/|$)/;
 
-/** So does what somebody typed, or brought back, in a short text: the whole of it. */
-const isTypedLine = (operation: PatchOperation): boolean => operation.op === "text" && isOfLine(operation);
+/** So does what somebody typed, or brought back, in a short text: the whole of it, whatever else was done to it. */
+const linesTyped = (operations: Patch): string[] =>
+  operations.filter((operation) => operation.op === "text" && isOfLine(operation)).map(({ path }) => path);
 
-const saysMore = (operation: PatchOperation): boolean =>
-  COMPARED.test(operation.path) || isTypedLine(operation);
-
-export const isCompared = ({ operations }: Pick<HistoryEntry, "operations">): boolean =>
-  operations.some(saysMore);
+/**
+ * The version that a change is told beside; null where there is no need of one. Of typing that is told as one there are
+ * the last operations alone, which fit what was there right before them.
+ */
+export function comparedWith({
+  operations,
+  version,
+  oldest,
+}: Pick<HistoryEntry, "operations" | "version" | "oldest">): number | null {
+  if (linesTyped(operations).length) return version - 1;
+  return operations.some(({ path }) => COMPARED.test(path)) ? oldest - 1 : null;
+}
 
 type Change = Pick<HistoryEntry, "userId" | "operations" | "undoes">;
 
@@ -47,7 +55,9 @@ type Change = Pick<HistoryEntry, "userId" | "operations" | "undoes">;
 export function describe(change: Change, before: EventDocument | null): string {
   const { operations, undoes } = change;
   const differences = before && compared(change, before);
-  const others = differences ? operations.filter((operation) => !saysMore(operation)) : operations;
+  const lines = linesTyped(operations);
+  const isOther = ({ path }: PatchOperation) => !COMPARED.test(path) && !lines.includes(path);
+  const others = differences ? operations.filter(isOther) : operations;
   const all = [...(differences ?? []), ...others.map(words)];
   const said = [...new Set(all.length ? all : operations.map(words))].join(", ");
   return `${undoes === null ? "" : "took back: "}${said || "nothing was left of it"}`;
@@ -61,7 +71,7 @@ function compared({ operations, userId }: Change, before: EventDocument): string
       after && [
         ...timesOf(before, after),
         ...attendeesOf(before.attendees, after.attendees, userId),
-        ...operations.filter(isTypedLine).map(({ path }) => lineOf(path, after)),
+        ...linesTyped(operations).map((path) => lineOf(path, after)),
       ]
     );
   } catch {

@@ -2,11 +2,11 @@
 
 import "../../react/test/support/screen.js";
 import type { SharedDocument } from "@collab/client";
-import { act, cleanup, configure, renderHook, waitFor } from "@testing-library/react";
+import { act, cleanup, configure, render, renderHook, screen, waitFor } from "@testing-library/react";
 import { afterEach, expect, test } from "vitest";
 import { People } from "../../client/test/support/people.js";
 import type { EventDocument } from "../src/event.js";
-import { useEventAt } from "../src/history.js";
+import { History, useEventAt } from "../src/history.js";
 import { eventAt } from "../src/past.js";
 
 configure({ asyncUtilTimeout: 100_000 });
@@ -43,4 +43,18 @@ test("an answer that comes after that of a later question is not shown", async (
     await eventAt(one.document, 1);
   });
   expect(result.current).toEqual({ title: "Other" });
+});
+
+test("of typing in a title that is told as one, what it became at last is said", async () => {
+  const client = people.client("ann", { environment: { locks: null, channel: null } });
+  const document: SharedDocument<EventDocument> = client.open("event", people.newId());
+  await document.ready();
+  document.create({ title: "Lunch" });
+  await document.saved();
+  for (const title of ["My Lunch", "My own Lunch"]) {
+    document.setText("/title", title);
+    await document.saved();
+  }
+  render(<History document={document} canEdit />);
+  await screen.findByText(/set the title to “My own Lunch”/);
 });

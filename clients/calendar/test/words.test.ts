@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { hourOf, momentOf, shortDay } from "../src/dates.js";
-import { describe, isCompared } from "../src/words.js";
+import { comparedWith, describe } from "../src/words.js";
 
 type Change = Parameters<typeof describe>[0];
 
@@ -35,11 +35,11 @@ test("what is made empty is said to be", () => {
 
 test("of a short text that is typed in, or brought back, the whole is said", () => {
   const typed = { op: "text", path: "/title", value: [4, "-up"] } as const;
-  expect(isCompared({ operations: [typed] })).toBe(true);
   expect(say([typed, { op: "add", path: "/location", value: "Room 7" }])).toBe(
     "set the title to “Sync-up”, set the location to “Room 7”",
   );
   expect(say([{ ...typed, value: [{ d: 4 }] }])).toBe("emptied the title");
+  expect(say([set("/title", "Lunch"), { ...typed, value: [5, "!"] }])).toBe("set the title to “Lunch!”");
   expect(describe({ userId: "ben", operations: [typed], undoes: null }, null)).toBe("typed in the title");
 });
 
@@ -81,9 +81,12 @@ test("who was invited, has answered and was removed is said by name", () => {
 });
 
 test("only what says more beside what was there is compared with it", () => {
-  expect(isCompared({ operations: [invited("cleo")] })).toBe(true);
-  expect(isCompared({ operations: [set("/end_time", before.end_time)] })).toBe(true);
-  expect(isCompared({ operations: [set("/title", "Lunch"), set("/start_times", "")] })).toBe(false);
+  const told = { version: 9, oldest: 7 };
+  expect(comparedWith({ ...told, operations: [invited("cleo")] })).toBe(6);
+  expect(comparedWith({ ...told, operations: [set("/end_time", before.end_time)] })).toBe(6);
+  expect(comparedWith({ ...told, operations: [{ op: "text", path: "/title", value: ["A"] }] })).toBe(8);
+  const operations = [set("/title", "Lunch"), set("/start_times", "")];
+  expect(comparedWith({ ...told, operations })).toBe(null);
 });
 
 test("a change that is long, or that doesn't fit what was there, is described all the same", () => {
