@@ -73,7 +73,7 @@ def test_what_ends_what_hangs_has_the_patience_of_a_busy_machine():
 
 # To the end of the statement; and a wait's last argument, where it says how long.
 WAIT_IN_TYPESCRIPT = re.compile(r"(?:vi\.waitFor|expect\s*\.poll)\([^;]*;")
-SAYS_HOW_LONG = re.compile(r",\s*(?:\d[\d_]+|[A-Z_]+|\{ timeout: [^}]+\})\)")
+SAYS_HOW_LONG = re.compile(r",\s*(?:\d[\d_]+|[A-Z_]+|\{ timeout: [^}]+\}),?\s*\)\s*[;.]")
 
 
 def hasty_typescript(name: str, text: str) -> Iterator[str]:
@@ -97,7 +97,9 @@ def test_what_the_clients_wait_for_has_the_patience_of_a_busy_machine():
     ("text", "places"),
     [
         ("vi.waitFor(() => expect(said).toEqual([1, 2]));", ["it:1"]),
+        ('vi.waitFor(() => expect(said).toBeCalledWith("a", 42));', ["it:1"]),
         ("vi.waitFor(() => expect(said).toEqual([1, 2]), WAIT_MS);", []),
+        ("vi.waitFor(\n  () => expect(said).toEqual([1, 2]),\n  100_000,\n);", []),
         ("expect\n  .poll(said, { timeout: 100_000 })\n  .toBe(1);", []),
         ("expect.poll(said).toBe(1);", ["it:1"]),
         ('from "@testing-library/react";\nawait waitFor(seen);', ["it:2"]),
