@@ -126,7 +126,8 @@ class Demo:
         origin = headers.get("origin")
         is_own = headers.get("host", "").lower() in hosts and (origin is None or origin.lower() in origins)
         if not is_own or not FORWARDED.isdisjoint(headers):
-            raise Problem(403, f"The demo is for {', '.join(sorted(origins))} only.", code="FORBIDDEN")
+            own = ", ".join(sorted(origins))
+            raise Problem(403, f"The demo is for {own} only, without a proxy.", code="FORBIDDEN")
 
 
 def _paths() -> list[str]:
