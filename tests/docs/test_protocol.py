@@ -53,12 +53,12 @@ def text(node: ast.AST) -> str | None:
 
 
 def messages_sent() -> set[str]:
-    """What is written by `encode("TYPE", ...)`, `send("TYPE", ...)` and their like; all of presence."""
+    """What `encode("TYPE", ...)`, `send("TYPE", ...)` and their like write; all of presence and children."""
     found = set()
     for node in nodes(*WIRE, "hub", "node"):
         if isinstance(node, ast.Call) and re.search("encode|send", called(node)):
             found.update(map(text, node.args))
-        if (text(node) or "").startswith("PRESENCE_"):
+        if (text(node) or "").startswith(("PRESENCE_", "CHILD_")):
             found.add(text(node))
     return {name for name in found if name and re.fullmatch("[A-Z_]+", name)}
 
