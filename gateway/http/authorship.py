@@ -183,7 +183,7 @@ class AuthorshipRoutes:
     ) -> AcknowledgedEdit | None:
         """The answer to a request that was carried out before: by now it may be another edit, or none."""
         client_id, seq = edit["client_id"], edit.get("seq")
-        if client_id is None or seq is None:
+        if seq is None:
             return None
         edit_id = _edit_id(wanted)
         return await self._resources.resent(target.identity, target.resource, client_id, seq, edit_id)
@@ -220,7 +220,8 @@ def _wanted(body: Any) -> dict[str, Any]:
         raise Problem(400, "version must be the one to bring back: a whole number of at least 1.")
     if not isinstance(path, str):
         raise Problem(400, 'path must be a JSON Pointer such as "/title".')
-    messages.optional_text_of(body, "client_id", messages.CLIENT_ID_LENGTH_MAX)
+    if "client_id" in body:
+        messages.text_of(body, "client_id", messages.CLIENT_ID_LENGTH_MAX)
     messages.optional_integer_of(body, "seq", low=1)
     messages.optional_integer_of(body, "epoch")
     messages.refuses_conflicts(body)

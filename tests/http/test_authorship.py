@@ -192,6 +192,17 @@ async def test_what_is_larger_than_a_message_comes_back_too(tmp_path, transport)
         assert (await node.client.get(EVENT)).json()["document"] == events[1] | {"title": "Supper"}
 
 
+@pytest.mark.parametrize("length", [10, 500_000])
+async def test_a_restore_by_nobody_is_refused_however_large_it_is(tmp_path, transport, length):
+    """A change without a client was given to the log, which refused what it stores together with it."""
+    async with served(tmp_path, transport) as node:
+        for letter in "ab":
+            event = {**LUNCH, "description": letter * length}
+            (await node.client.put(EVENT, json=event)).raise_for_status()
+        answer = await node.client.post(f"{EVENT}/restore", json={"version": 1, "client_id": None})
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_MESSAGE"), answer.text
+
+
 async def renamed(node, title: str, version: int) -> None:
     """Somebody changes the title."""
     edit = {"op": "replace", "path": "/title", "value": title}
