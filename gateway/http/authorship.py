@@ -152,14 +152,23 @@ class AuthorshipRoutes:
         """The edit that restores, made; or its answer, where the same request was faster on another head."""
         edit_id = None if edit.get("seq") is None else _edit_id(wanted)
         try:
-            return await self._resources.submit(target.identity, target.resource, edit, edit_id)
+            return await self._made(target, head, edit, edit_id)
         except Refusal as refusal:
-            if refusal.code == "TOO_LARGE":
-                return await self._replaced(target, head, edit, edit_id)
-            done = await self._resent(target, edit, wanted) if refusal.code == "SEQ_REUSED" else None
+            may_be = refusal.code in ("SEQ_REUSED", "CONFLICT")
+            done = await self._resent(target, edit, wanted) if may_be else None
             if done is None:
                 raise
             return done
+
+    async def _made(
+        self, target: Target, head: Revision, edit: dict[str, Any], edit_id: str | None
+    ) -> AcknowledgedEdit:
+        try:
+            return await self._resources.submit(target.identity, target.resource, edit, edit_id)
+        except Refusal as refusal:
+            if refusal.code != "TOO_LARGE":
+                raise
+        return await self._replaced(target, head, edit, edit_id)
 
     async def _replaced(
         self, target: Target, head: Revision, edit: dict[str, Any], edit_id: str | None

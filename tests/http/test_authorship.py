@@ -192,6 +192,27 @@ async def test_what_is_larger_than_a_message_comes_back_too(tmp_path, transport)
         assert (await node.client.get(EVENT)).json()["document"] == events[1] | {"title": "Supper"}
 
 
+async def test_what_is_larger_than_a_message_and_is_sent_again_meanwhile_is_answered_as_it_was(
+    tmp_path, transport
+):
+    async with served(tmp_path, transport) as node:
+        for letter in "ab":
+            event = {**LUNCH, "description": letter * 500_000}
+            (await node.client.put(EVENT, json=event)).raise_for_status()
+        resources, wanted = node.node._resources, {"version": 1, "client_id": "tab", "seq": 1}
+        submit = resources.submit
+
+        async def overtaken(*edit):
+            resources.submit = submit
+            (await node.client.post(f"{EVENT}/restore", json=wanted)).raise_for_status()
+            return await submit(*edit)
+
+        resources.submit = overtaken
+        answer = await node.client.post(f"{EVENT}/restore", json=wanted)
+        assert (answer.status_code, answer.json().get("duplicate")) == (200, True), answer.text
+        assert answer.json()["version"] == (await node.client.get(EVENT)).json()["version"] == 3
+
+
 @pytest.mark.parametrize("length", [10, 500_000])
 async def test_a_restore_by_nobody_is_refused_however_large_it_is(tmp_path, transport, length):
     """A change without a client was given to the log, which refused what it stores together with it."""
