@@ -22,7 +22,7 @@ from trio_websocket import (
 from loadtest import content
 from loadtest.errors import words
 from loadtest.forms import is_whole, parsed
-from loadtest.opening import websocket
+from loadtest.opening import dialled, websocket
 
 Result = TypeVar("Result")
 MESSAGE_BYTES_MAX = 1 << 26
@@ -189,7 +189,7 @@ async def opened(url: str, *subprotocols: str) -> AsyncIterator[WebSocketConnect
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     options = {"subprotocols": subprotocols, "max_message_size": MESSAGE_BYTES_MAX}
     try:
-        stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
+        stream = await dialled(parts.hostname or "", parts.port or 80, REQUEST_TIMEOUT_S)
         async with websocket(stream, parts.netloc, target, REQUEST_TIMEOUT_S, **options) as socket:
             yield socket
     except (HandshakeError, OSError, ConnectionClosed) as error:

@@ -44,6 +44,13 @@ class _Reader:
         self.opening.cancel()
 
 
+async def dialled(host: str, port: int, within_s: float) -> trio.SocketStream:
+    """Raises OSError where nobody is there, NoWebSocket where that isn't even said."""
+    with trio.move_on_after(within_s):
+        return await trio.open_tcp_stream(host, port)
+    raise NoWebSocket(f"no connection in {within_s:g} s")
+
+
 @asynccontextmanager
 async def websocket(
     stream: trio.abc.Stream, host: str, target: str, within_s: float, **options: Any

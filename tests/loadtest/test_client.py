@@ -119,6 +119,20 @@ async def test_what_is_no_server_is_told_by_what_it_does(said: bytes, why: str) 
         nursery.cancel_scope.cancel()
 
 
+async def test_what_takes_no_connection_is_waited_for_as_long_as_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
+) -> None:
+    """A kernel that gets no answer tries for two minutes."""
+
+    async def never(*where: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(trio, "open_tcp_stream", never)
+    with trio.fail_after(2 * module.REQUEST_TIMEOUT_S), pytest.raises(Unreachable, match="no connection in"):
+        async with opened("ws://192.0.2.1/"):
+            pass
+
+
 async def test_documents_are_made_later_where_the_server_says_so() -> None:
     await make(4, TIGHT)
 
