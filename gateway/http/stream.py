@@ -108,5 +108,6 @@ class RequestStream(trio.abc.Stream):
                 self.close_now()
 
     def close_now(self) -> None:
-        """Close the socket; whoever waits for it is told."""
+        """Close the socket; whoever waits for it is told, and there is no handshake to go on with."""
+        self.handshake = b""
         self.socket.close()

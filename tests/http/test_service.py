@@ -17,6 +17,7 @@ from gateway.cli.client import View
 from gateway.config import LimitsSettings
 from gateway.http import requests
 from gateway.http.problems import TOLD_LATE_S
+from gateway.http.server import _Connection
 from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
 from gateway.node import request_charges
 from gateway.ports.log import Opening
@@ -513,6 +514,27 @@ async def test_a_handshake_that_comes_after_requests_opens_a_websocket(tmp_path,
             wrong = await node.dial()
             await wrong.send(get + request(sec_websocket_version="8") + ping)
             assert b"HTTP/1.1 426 " in await wrong.rest()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_handshake_after_requests_ends_with_the_server_where_that_closes_meanwhile(
+    tmp_path, transport, caplog, monkeypatch
+):
+    async with served(tmp_path, transport) as node:
+        server = node.node.http
+        hand_back = _Connection._hand_back
+
+        def closing(connection, handshake):
+            hand_back(connection, handshake)
+            server.close()
+
+        monkeypatch.setattr(_Connection, "_hand_back", closing)
+        bare = await node.dial()
+        await bare.send(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n" + request())
+        with trio.fail_after(PATIENCE_S):
+            assert b" 101 " not in await bare.rest()
+            await until(lambda: node.node.metrics.http_connections == 0)
+    assert node.node.metrics.internal_errors == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
