@@ -19,10 +19,10 @@ from trio_websocket import (
     WebSocketConnection,
 )
 
+from gateway.runtime.opening import dialled, websocket
 from loadtest import content
 from loadtest.errors import words
 from loadtest.forms import is_whole, parsed
-from loadtest.opening import dialled, websocket
 
 Result = TypeVar("Result")
 MESSAGE_BYTES_MAX = 1 << 26

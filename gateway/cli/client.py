@@ -22,20 +22,19 @@ from trio_websocket import (
     ConnectionRejected,
     HandshakeError,
     WebSocketConnection,
-    wrap_client_stream,
 )
 
 from gateway import ot
 from gateway.config.urls import is_address
-from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable, first_of
+from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable
 from gateway.ports.resources import Resource
 from gateway.runtime import close_codes
+from gateway.runtime.opening import websocket
 from gateway.wire.messages import SUBPROTOCOL
 
 CONNECT_TIMEOUT_S = 10.0
 SUBMIT_TIMEOUT_S = 20.0
 PING_INTERVAL_S = 60.0
-CLOSE_TIMEOUT_S = 1.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 15.0
 MESSAGE_BYTES_MAX = 1 << 30
@@ -158,17 +157,12 @@ class GatewayLink:
 
     async def _next(self) -> Message:
         try:
-            message: Message = orjson.loads(await self._websocket.get_message())
+            message = _read(await self._websocket.get_message())
         except ConnectionClosed as closed:
             raise _lost(closed) from None
         if message["type"] == "GOAWAY":
             raise Unreachable("the node is draining", message["payload"]["reconnect_after_ms"] / 1000)
         return message
-
-    async def aclose(self) -> None:
-        """Take leave, bounded in time."""
-        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-            await self._websocket.aclose()
 
     async def subscribe(self, view: View, visible: bool) -> None:
         """Ask for the resource, from where the view is."""
@@ -178,6 +172,15 @@ class GatewayLink:
         await self.send("SUBSCRIBE", payload)
 
 
+def _read(said: str | bytes) -> Message:
+    """A message; raises ClientError for what is none, as another server says it."""
+    with suppress(orjson.JSONDecodeError):
+        message = orjson.loads(said)
+        if isinstance(message, dict) and isinstance(message.get("payload"), dict) and "type" in message:
+            return message
+    raise ClientError(f"what it sends is no message of a gateway: {said[:80]!r}")
+
+
 def _lost(closed: ConnectionClosed) -> GatewayError:
     said = closed.reason
     code, reason = (said.code, said.reason) if said else (close_codes.ABNORMAL, None)
@@ -185,33 +188,28 @@ def _lost(closed: ConnectionClosed) -> GatewayError:
     return ClientError(text) if code in FINAL_CLOSES else Unreachable(text)
 
 
-@contextmanager
-def _collapsing(url: str) -> Iterator[None]:
-    """What one task of a nursery raised, without the groups around it; a handshake is refused in one, too."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error = first_of(group, alone=True)
-        raise _rejection(url, error) if isinstance(error, ConnectionRejected) else error from None
-
-
 @asynccontextmanager
 async def connected(endpoint: GatewayAccess, client_id: str) -> AsyncIterator[GatewayLink]:
     """A link, authenticated by the upgrade request and named `client_id`; raises Unreachable, ClientError."""
-    stream = await _dialled(endpoint)
+    url = urlsplit(endpoint.url)
+    opening = websocket(
+        await _dialled(endpoint),
+        url.netloc.rpartition("@")[2],
+        (url.path or "/") + (f"?{url.query}" if url.query else ""),
+        CONNECT_TIMEOUT_S,
+        subprotocols=[SUBPROTOCOL],
+        extra_headers=[(b"authorization", f"Bearer {endpoint.token}".encode())],
+        max_message_size=MESSAGE_BYTES_MAX,
+    )
     try:
-        with _collapsing(endpoint.url):
-            async with trio.open_nursery() as nursery:
-                link = GatewayLink(await _upgraded(nursery, stream, endpoint))
-                try:
-                    await link.send("AUTH", {"client_id": client_id, "protocol": 1})
-                    yield link
-                finally:
-                    await link.aclose()
-                    # Its reader may still be answering the gateway's close; it ends by itself.
-                    nursery.cancel_scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
-    finally:
-        await trio.aclose_forcefully(stream)
+        async with opening as socket:
+            link = GatewayLink(socket)
+            await link.send("AUTH", {"client_id": client_id, "protocol": 1})
+            yield link
+    except ConnectionRejected as rejected:
+        raise _rejection(endpoint.url, rejected) from None
+    except HandshakeError as error:
+        raise _absent(endpoint.url, str(error)) from None
 
 
 async def _dialled(endpoint: GatewayAccess) -> Stream:
@@ -237,37 +235,25 @@ async def _dialled(endpoint: GatewayAccess) -> Stream:
         return stream
 
 
-async def _upgraded(nursery: trio.Nursery, stream: Stream, endpoint: GatewayAccess) -> WebSocketConnection:
-    url = urlsplit(endpoint.url)
-    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    with _reaching(endpoint.url):
-        return await wrap_client_stream(
-            nursery,
-            stream,
-            url.netloc.rpartition("@")[2],
-            target,
-            subprotocols=[SUBPROTOCOL],
-            extra_headers=[(b"authorization", f"Bearer {endpoint.token}".encode())],
-            max_message_size=MESSAGE_BYTES_MAX,
-        )
-
-
 @contextmanager
 def _reaching(url: str) -> Iterator[None]:
     """Bounds what is done in time, and turns its errors into ours."""
     try:
         with trio.fail_after(CONNECT_TIMEOUT_S):
             yield
-    except (OSError, HandshakeError, trio.BrokenResourceError, trio.TooSlowError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or _silence(url)
-        raise Unreachable(f"no gateway answers at {url}: {reason}") from None
+    except trio.TooSlowError:
+        raise _absent(url, f"no answer in {CONNECT_TIMEOUT_S:g} s") from None
+    except trio.BrokenResourceError as error:
+        raise _absent(url, f"no TLS handshake: {error.__cause__}") from None
+    except OSError as error:
+        raise Unreachable(f"no gateway answers at {url}: {error.strerror or error}") from None
 
 
-def _silence(url: str) -> str:
-    """Why nothing came; where one side speaks TLS and the other doesn't, either waits for more."""
+def _absent(url: str, reason: str) -> Unreachable:
+    """Something is there, and no gateway. So it looks where one side speaks TLS and the other doesn't."""
     is_plain = urlsplit(url).scheme == "ws"
     other = "TLS, its address begins with wss://" if is_plain else "no TLS, its address begins with ws://"
-    return f"no answer in {CONNECT_TIMEOUT_S:g} s; if it speaks {other}"
+    return Unreachable(f"no gateway answers at {url}: {reason}; if it speaks {other}")
 
 
 def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:

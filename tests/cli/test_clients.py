@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from trio_websocket import WebSocketRequest, serve_websocket
 
 from gateway.admission import create_secret
 from gateway.cli.client import GatewayAccess, submit
@@ -408,3 +410,60 @@ async def test_a_look_at_what_accepts_and_never_answers_ends_too(tmp_path, schem
         ended = await gateway("watch", "event:42", "--once", *where)
     assert ended.status == 3
     assert f"no answer in 10 s; {hint}" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said", "why"),
+    [
+        ("ws", b"", "it ends the connection without an answer to the handshake; if it speaks TLS"),
+        (
+            "ws",
+            b"SSH-2.0-x\r\n",
+            "it ends the connection without an answer to the handshake; if it speaks TLS",
+        ),
+        ("ws", b"\x15\x03\x01\0\2\2\x28", "what it answers is no WebSocket: "),
+        ("ws", b"HTTP/1.1 101 Yes\r\n\r\n", "what it answers is no WebSocket: "),
+        ("wss", b"", "no TLS handshake: [SSL: UNEXPECTED_EOF_WHILE_READING]"),
+        ("wss", b"HTTP/1.1 400 No\r\n\r\n", "no TLS handshake: [SSL: WRONG_VERSION_NUMBER]"),
+    ],
+)
+async def test_what_is_no_gateway_is_told_by_what_it_does(tmp_path, scheme, said, why):
+    """It was waited for as if it were silent, told without a reason, or ended in a traceback."""
+    create_secret(tmp_path / "jwt-secret")
+
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        if said:
+            await stream.send_all(said)
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"{scheme}://127.0.0.1:{listener.socket.getsockname()[1]}/realtime"
+        for words in (("watch", "event:42", "--once"), ("edit", "event:42", CREATE)):
+            ended = await gateway(*words, "--url", url, "--data", str(tmp_path))
+            assert (ended.status, len(ended.err.splitlines())) == (3, 1), ended
+            assert f"no gateway answers at {url}: {why}" in ended.err
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "said", ["nonsense", b"\xff\0", "5", "[]", '{"a":"init"}', '{"type":"OP","payload":5}']
+)
+async def test_another_server_of_websockets_is_told_by_what_it_says(tmp_path, said):
+    """It ended in a traceback."""
+    create_secret(tmp_path / "jwt-secret")
+
+    async def serve(request: WebSocketRequest) -> None:
+        peer = await request.accept()
+        await peer.send_message(said)
+        await peer.get_message()
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve_websocket, serve, "127.0.0.1", 0, None))
+        where = ("--url", f"ws://127.0.0.1:{server.port}/realtime", "--data", str(tmp_path))
+        for words in (("watch", "event:42", "--once"), ("edit", "event:42", CREATE)):
+            ended = await gateway(*words, *where)
+            assert (ended.status, len(ended.err.splitlines())) == (1, 1), ended
+            assert "what it sends is no message of a gateway: " in ended.err
+        nursery.cancel_scope.cancel()
