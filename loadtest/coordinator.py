@@ -359,10 +359,10 @@ async def run(options: Options) -> dict[str, Any]:
     except (ScenarioError, UnknownProtocol, UsersError) as error:
         raise RunError(str(error)) from None
     Schedule(options.scenario)  # fails early on what can't be scheduled
-    await _preflight(options)
     one: Run | None = None
     report: dict[str, Any] | None = None
     with trio.CancelScope() as scope, heeded(scope) as reasons:
+        await _preflight(options)
         async with _server(options) as server:
             one = Run(options, server)
             report = await _played(one)

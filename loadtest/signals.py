@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 import trio
 
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 REASONS = {
     signal.SIGTERM: "from outside",
     signal.SIGINT: "by Ctrl-C",
@@ -32,11 +33,22 @@ def heeded(scope: trio.CancelScope) -> Iterator[list[str]]:
     def heed(number: int, frame: FrameType | None) -> None:
         token.run_sync_soon(end, number)
 
-    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    numbers = [number for number in REASONS if not (ignored and number == signal.SIGHUP)]
-    before = {number: signal.signal(number, heed) for number in numbers}
-    try:
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    numbers = [number for number in REASONS if not (nohup and number == signal.SIGHUP)]
+    with _handled(numbers, heed):
         yield reasons
+
+
+def ignored() -> AbstractContextManager[None]:
+    """For what is short, and is to be whole whatever comes."""
+    return _handled(REASONS, signal.SIG_IGN)
+
+
+@contextmanager
+def _handled(numbers: Iterable[signal.Signals], handler: Handler) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

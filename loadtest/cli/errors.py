@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -17,6 +18,16 @@ class NoRun(click.ClickException):
     """The run says nothing about the server."""
 
     exit_code = 2
+
+
+class Commands(click.Group):
+    """Commands for which Ctrl-C is no fault of a server's: click has the status 1 for it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise NoRun("ended by Ctrl-C") from None
 
 
 @contextmanager

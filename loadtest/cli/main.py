@@ -17,7 +17,7 @@ from rich.text import Text
 from loadtest import scenario as scenarios
 from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
-from loadtest.cli.errors import no_run, reading_reports
+from loadtest.cli.errors import Commands, no_run, reading_reports
 from loadtest.cli.options import (
     FILE,
     FOLDER,
@@ -50,6 +50,7 @@ from loadtest.protocols import OURS, SHIPPED
 from loadtest.report.figures import number
 from loadtest.report.terminal import LiveView, print_report
 from loadtest.server import GATEWAY
+from loadtest.signals import ignored
 
 EXIT = {"pass": 0, "fail": 1, "invalid": 2}
 BASELINES = Path("baselines")
@@ -75,7 +76,7 @@ def words_of(text: str) -> list[str]:
         raise click.BadParameter(f"{text!r} is no command line: {error}") from None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
     """Load tests that judge: is everything delivered, once, in order, and how fast?
 
@@ -212,13 +213,15 @@ def run_command(
         loaded = replace(loaded, seed=seed)
     if processes:
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
-    with no_run(), watched(web, console) as watch, LiveView(console) as live:
-        wanted = Options(loaded, server_command=server_command or GATEWAY, agents=agents, **options)
-        wanted.control, wanted.on_progress = watch.control, both(live.show, watch.state.show)
-        report = trio.run(run, wanted)
-        watch.over(report)
-    print_report(report, console)
-    save(report, files)
+    with no_run(), watched(web, console) as watch:
+        with LiveView(console) as live:
+            wanted = Options(loaded, server_command=server_command or GATEWAY, agents=agents, **options)
+            wanted.control, wanted.on_progress = watch.control, both(live.show, watch.state.show)
+            report = trio.run(run, wanted)
+        with ignored():
+            watch.over(report)
+            print_report(report, console)
+            save(report, files)
     send(report, otlp)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 

@@ -6,11 +6,14 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -23,6 +26,7 @@ from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
 from tests.loadtest.shown import until_shown
 
+COMMANDS = import_module("loadtest.cli.main")
 SCENARIO = """
 description = "a second of edits"
 [[stages]]
@@ -433,6 +437,46 @@ def test_no_signal_leaves_the_server_behind(tmp_path: Path, number: signal.Signa
     assert "the run was ended " in said
     with pytest.raises(ProcessLookupError):
         os.kill(int(path.read_text()), 0)
+
+
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_a_server_is_waited_for_is_no_fault_of_its(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C ended with 1, as where a server lost something."""
+    secret = tmp_path / "secret"
+    secret.write_text("s" * 32)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}/realtime"
+        command = [sys.executable, "-m", "loadtest", "run", "smoke", "--url", url]
+        command += ["--token-secret-file", str(secret)]
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        with started as process:
+            assert process.stdout is not None
+            with silent.accept()[0]:
+                process.send_signal(number)
+                said = process.stdout.read()
+    assert process.returncode == 2, said
+    assert "Error: the run was ended " in said
+
+
+def test_ctrl_c_while_the_reports_are_written_changes_neither_them_nor_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever pressed it twice had 1, and no report."""
+    pressed = Mock(side_effect=lambda *shown: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(COMMANDS, "print_report", pressed)
+    result = run(tmp_path, "none", "--json", tmp_path / "r.json", "--html", tmp_path / "r.html")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "r.json").read_text())["verdict"]["status"] == "pass"
+    assert "</html>" in (tmp_path / "r.html").read_text()
+
+
+def test_ctrl_c_is_no_verdict_of_any_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(COMMANDS, "print_report", Mock(side_effect=KeyboardInterrupt))
+    result = call("merge", saved(tmp_path / "r.json", report()))
+    assert (result.exit_code, result.output) == (2, "Error: ended by Ctrl-C\n")
 
 
 def test_ctrl_c_ends_a_sweep_and_leaves_no_knee(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import pytest
 import trio
 
-from loadtest.signals import REASONS, heeded
+from loadtest.signals import REASONS, heeded, ignored
 
 
 @pytest.mark.usefixtures("hangups")
@@ -20,6 +20,15 @@ async def test_a_signal_cancels_with_its_reason_and_is_what_it_was_afterwards(nu
         await trio.sleep_forever()
     assert scope.cancelled_caught
     assert reasons == [f"the run was ended {REASONS[number]}"]
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize("number", REASONS)
+def test_what_is_to_be_whole_is_ended_by_no_signal(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with ignored():
+        os.kill(os.getpid(), number)
     assert signal.getsignal(number) == before
 
 
