@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 SHIPPED = Path(__file__).parent / "scenarios"
 EDIT_KINDS = ("title", "times", "location", "description", "attendees", "undo")
 NUMBER_MAX = (1 << 63) - 1
-USERS_MAX = 10_000_000
+PLAYED_MAX = 10_000_000
 Share = Annotated[float, "at most 1"]
 
 
@@ -271,7 +271,11 @@ def _value(where: str, wanted: Any, value: object) -> Any:
         if not isinstance(value, wanted):
             raise _mismatch(where, "a string" if wanted is str else "true or false", value)
         return value
-    return dict(_table(where, value))
+    each = arguments[1]  # always Mapping[str, X] here
+    return {
+        name: item if each is Any else _value(f"{where}.{name}", each, item)
+        for name, item in _table(where, value).items()
+    }
 
 
 def _section(where: str, kind: Any, value: object) -> Any:
@@ -297,14 +301,34 @@ def parse(data: object) -> Scenario:
     scenario: Scenario = _section("scenario", Scenario, data)
     if not scenario.stages or scenario.users < 1:
         raise ScenarioError("scenario.stages needs at least one stage with connections")
-    if scenario.users > USERS_MAX:
-        raise ScenarioError(f"{scenario.users:,} connections are more than can be played ({USERS_MAX:,})")
+    for what, most in _most(scenario).items():
+        if most > PLAYED_MAX:
+            raise ScenarioError(f"{most:,.0f} {what} are more than can be played ({PLAYED_MAX:,})")
     if scenario.population.documents < 1:
         raise ScenarioError("scenario.population.documents must be at least 1")
     unknown = set(scenario.activity.mix) - set(EDIT_KINDS)
     if unknown or not any(scenario.activity.mix.values()):
         raise ScenarioError(f"scenario.activity.mix weighs some of: {', '.join(EDIT_KINDS)}")
     return scenario
+
+
+def _most(scenario: Scenario) -> Mapping[str, float]:
+    """How much there is at most of what a schedule holds, all users together."""
+    users, activity = scenario.users, scenario.activity
+    own = activity.operations_per_user_s * users
+    edits = max(own if one.operations_per_s is None else one.operations_per_s for one in scenario.stages)
+    sessions = 1 / activity.session_s if activity.session_s else 0.0
+    slow_s = activity.slow_every_s + activity.slow_pause_s
+    pauses = (1 / slow_s if slow_s else math.inf) if activity.slow_share else 0.0
+    return {
+        "connections": users,
+        "documents": scenario.population.documents,
+        "edits a second": edits,
+        "moves of cursors a second": activity.presence_per_user_s * users,
+        "sessions a second": sessions * users,
+        "spells offline a second": activity.offline_per_user_s * users,
+        "pauses of readers a second": pauses * users,
+    }
 
 
 def shipped() -> dict[str, str]:

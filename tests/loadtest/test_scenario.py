@@ -81,6 +81,9 @@ def test_a_scenario_survives_json() -> None:
         ({"population": {"documents": 1, "viewers": 3}}, "viewers is unknown; there are"),
         ({"population": {"documents": 1, "distribution": "normal"}}, "'uniform' or 'zipf'"),
         ({"activity": {"mix": {"poems": 1}}}, "mix weighs some of"),
+        ({"activity": {"mix": {"title": -1}}}, r"activity\.mix\.title must be 0 or more, not -1"),
+        ({"activity": {"mix": {"title": "many"}}}, r"activity\.mix\.title must be a number, not 'many'"),
+        ({"activity": {"mix": {"title": math.nan}}}, r"activity\.mix\.title must be a number, not nan"),
         ({"activity": {"resume": 1}}, "true or false"),
         ({"seed": 1.5}, "a whole number"),
         ({"seed": 1 << 64}, "seed must be at most"),
@@ -98,6 +101,27 @@ def test_a_wrong_scenario_says_which_member_and_what_would_be_right(
     changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ScenarioError, match=said):
+        parse({**MINIMAL, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"population": {"documents": 1 << 62}}, "documents are"),
+        ({"stages": [{**MINIMAL["stages"][0], "operations_per_s": 2e7}]}, "20,000,000 edits a second are"),
+        ({"activity": {"operations_per_user_s": 1e8}}, "200,000,000 edits a second are"),
+        ({"activity": {"presence_per_user_s": 1e8}}, "200,000,000 moves of cursors a second are"),
+        ({"activity": {"session_s": 1e-9}}, "2,000,000,000 sessions a second are"),
+        ({"activity": {"offline_per_user_s": 1e8}}, "200,000,000 spells offline a second are"),
+        (
+            {"activity": {"slow_share": 0.1, "slow_every_s": 0, "slow_pause_s": 0}},
+            "inf pauses of readers a second are",
+        ),
+    ],
+)
+def test_what_is_more_than_can_be_played_is_told(changes: dict[str, Any], said: str) -> None:
+    """Its schedule took all memory, or never ended."""
+    with pytest.raises(ScenarioError, match=f"{said} more than can be played"):
         parse({**MINIMAL, **changes})
 
 
