@@ -153,6 +153,7 @@ class Run:
                 )
 
     async def _start(self) -> None:
+        sampled_ns = time.monotonic_ns()
         await self._sample(full=True)
         at = self.options.start_at
         delay_s = LEAD_S if at is None else at - time.time()
@@ -163,6 +164,7 @@ class Run:
             )
         self.start_ns = time.monotonic_ns() + int(delay_s * SECOND)
         self.started_at = time.time() + delay_s
+        self.progress.samples[0]["at_s"] = (sampled_ns - self.start_ns) / SECOND
         for generator in self.generators:
             await generator.start(self.start_ns)
         self.progress.phase = "running"
@@ -224,7 +226,7 @@ class Run:
     # ------------------------------------------------------------------------------------- the server
 
     async def _sample(self, full: bool) -> None:
-        at_s = self._now_s() if self.start_ns else 0.0
+        at_s = self._now_s() if self.start_ns else 0.0  # the first one: see `_start`
         sample = await trio.to_thread.run_sync(self.observer.sample, at_s, full)
         self.progress.samples.append({**sample, "full": full})
 

@@ -323,6 +323,15 @@ async def test_two_machines_with_a_share_each_make_one_run() -> None:
     assert whole["counts"]["acks"] == pytest.approx(150 * 1.8, rel=0.25)
 
 
+async def test_the_sample_before_the_schedule_is_of_before_it() -> None:
+    """It was of its first moment, and what others of the machine used until then counted as used within."""
+    wanted, seen = Options(scenario(), server_command=command()), list[Progress]()
+    wanted.on_progress = seen.append
+    await run(wanted)
+    at_s = [one["at_s"] for one in seen[-1].samples]
+    assert at_s[0] == min(at_s) < 0
+
+
 async def test_a_machine_that_is_too_late_for_the_others_does_not_begin() -> None:
     late = Options(scenario(), server_command=command(), start_at=time.time())
     with pytest.raises(RunError, match="too late to begin at --start-at"):
