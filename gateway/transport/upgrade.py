@@ -40,6 +40,9 @@ class Accepted(NamedTuple):
     admission: Admission
 
 
+LATE = Rejection(408, "the handshake took too long", {})
+
+
 def bad_request(message: str) -> Rejection:
     return Rejection(400, message, {})
 

@@ -542,8 +542,34 @@ class Upgrades(TransportHarness):
                 await ask(client, do="echo", text="")
                 with trio.fail_after(PATIENCE_S):
                     for drip in drips:
-                        assert b"101" not in await drip.rest()
+                        assert (await drip.rest()).startswith(b"HTTP/1.1 408 ")
                 assert (await ask(client, do="echo", text="here"))["text"] == "here"
+        assert served.counters.connections_rejected["408"] == len(drips)
+
+    async def test_a_proxy_that_does_not_say_whose_connection_it_is_is_told(self) -> None:
+        proxied = {"proxies": ("127.0.0.1",), "proxy_protocol": True}
+        async with self.serving(server=proxied, timeouts={"upgrade_timeout_s": 2}) as served:
+            garbage, silent = await served.dial(), await served.dial()
+            await garbage.send(request())
+            await silent.send(b"PROXY TCP4")
+            with trio.fail_after(PATIENCE_S):
+                assert (await garbage.rest()).startswith(b"HTTP/1.1 400 ")
+                assert (await silent.rest()).startswith(b"HTTP/1.1 408 ")
+        assert served.counters.connections_rejected == {"400": 1, "408": 1}
+
+    async def test_a_proxy_that_is_gone_within_its_announcement_leaves_its_place(self) -> None:
+        proxied = {"proxies": ("127.0.0.1",), "proxy_protocol": True}
+        async with self.serving(
+            server=proxied, limits={"handshakes_max": 1}, timeouts={"upgrade_timeout_s": 600.0}
+        ) as served:
+            cut = await served.dial()
+            await cut.send(b"PROXY TCP4")
+            await cut.stream.send_eof()
+            with trio.fail_after(PATIENCE_S):
+                assert await cut.rest() == b""
+                next_one = await served.dial()
+                await next_one.send(b"PROXY TCP4 1.1.1.1 10.0.0.7 77 80\r\n" + request())
+                assert (await next_one.head()).startswith(b"HTTP/1.1 101 ")
 
     async def test_after_stop_accepting_connections_live_on(self) -> None:
         async with self.serving() as served, served.connect() as client:

@@ -196,7 +196,7 @@ class Arrival:
         if self._reader is None:
             self.drop()
         else:
-            self._refuse(Rejection(408, "the handshake took too long", {}))
+            self._refuse(upgrade.LATE)
 
     def drop(self) -> None:
         """Close the socket; idempotent."""

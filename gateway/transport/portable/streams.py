@@ -24,7 +24,8 @@ class MeteredStream(trio.abc.Stream):
     """A socket whose sends are watched: `on_stall` is called when none of it moves for `stall_timeout_s`.
 
     A stalled send isn't given up; whoever is told decides. `received_at` is when the peer last sent anything
-    (Trio's clock); `cut` says that a send didn't end as it should, so nothing more can be sent.
+    (Trio's clock); `cut` says that a send didn't end as it should, so nothing more can be sent. `unread` came
+    already, and is read next.
     """
 
     def __init__(self, stream: trio.SocketStream, stall_timeout_s: float) -> None:
@@ -33,6 +34,7 @@ class MeteredStream(trio.abc.Stream):
         self.on_stall: Callable[[], None] = _nothing
         self.received_at = trio.current_time()
         self.cut = False
+        self.unread = b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with memoryview(data) as view:
@@ -55,9 +57,12 @@ class MeteredStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self._stream.receive_some(max_bytes)
+        if self.unread:
+            data, self.unread = self.unread, b""
+            return data
+        received = await self._stream.receive_some(max_bytes)
         self.received_at = trio.current_time()
-        return data
+        return received
 
     async def aclose(self) -> None:
         await self._stream.aclose()

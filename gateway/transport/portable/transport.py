@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from socket import MSG_PEEK
 from typing import Any, NamedTuple
 
 import trio
@@ -30,10 +29,6 @@ from gateway.transport.portable.streams import MeteredStream
 from gateway.transport.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
-
-
-# A header that comes in pieces is looked at again after so long: it stays in the kernel until it is whole.
-ANNOUNCEMENT_PAUSE_S = 0.01
 
 
 class PortableGroup:
@@ -132,7 +127,7 @@ class PortableTransport:
         try:
             remote = address_text(stream.socket.getpeername())
             if self._handshakes.enter(remote):
-                await self._serve_peer(endpoint, socket, stream.socket, remote)
+                await self._serve_peer(endpoint, socket, remote)
         except (trio.BrokenResourceError, OSError) as error:
             logger.debug("a peer left during its handshake: %r", error)
         except Exception:
@@ -141,19 +136,22 @@ class PortableTransport:
         finally:
             socket.close_now()
 
-    async def _serve_peer(
-        self, endpoint: Endpoint, socket: MeteredStream, bare: trio.socket.SocketType, remote: str
-    ) -> None:
-        opening, counted = None, True
+    async def _serve_peer(self, endpoint: Endpoint, socket: MeteredStream, remote: str) -> None:
+        opening: _Opening = upgrade.LATE
+        stream: trio.abc.Stream = socket
+        counted = True
         try:
             with trio.move_on_after(self._config.timeouts.upgrade_timeout_s):
-                announced = await self._announced(bare, remote)
-                counted = announced == remote or self._handshakes.announced(remote, announced)
-                if not counted:
-                    return
-                remote = announced
-                stream = await self._secured(socket)
-                opening = await self._opening(endpoint, stream, remote)
+                announced = await self._announced(socket, remote)
+                if isinstance(announced, str):
+                    counted = announced == remote or self._handshakes.announced(remote, announced)
+                    if not counted:
+                        return
+                    remote = announced
+                    stream = await self._secured(socket)
+                    opening = await self._opening(endpoint, stream, remote)
+                else:
+                    opening = announced
         finally:
             if counted:
                 self._handshakes.leave(remote)
@@ -169,10 +167,7 @@ class PortableTransport:
     ) -> None:
         """Do what was decided about a request; None: none came."""
         if isinstance(opening, Rejection):
-            self._handshakes.count_refusal(opening.status)
-            with trio.move_on_after(self._config.timeouts.close_timeout_s):
-                await stream.send_all(upgrade.refusal(opening))
-                await socket.linger()
+            await self._refuse(opening, stream, socket)
         elif isinstance(opening, _Passed):
             await self._pass_on(endpoint, opening, stream, socket, remote)
         elif opening is not None:
@@ -181,20 +176,30 @@ class PortableTransport:
             connection = PortableConnection(self._config, self._counters, socket, remote, self._unfinished)
             await connection.run(stream, *opening)
 
-    async def _announced(self, bare: trio.socket.SocketType, remote: str) -> str:
-        """Whose connection it is: what a proxy says first, else the peer's. Raises OSError for nonsense."""
+    async def _refuse(self, rejection: Rejection, stream: trio.abc.Stream, socket: MeteredStream) -> None:
+        """Say why, unless TLS is spoken here and wasn't agreed on yet: nobody could read it."""
+        self._handshakes.count_refusal(rejection.status)
+        if stream is socket and self._config.server.tls_cert:
+            return
+        with trio.move_on_after(self._config.timeouts.close_timeout_s):
+            await stream.send_all(upgrade.refusal(rejection))
+            await socket.linger()
+
+    async def _announced(self, socket: MeteredStream, remote: str) -> str | Rejection | None:
+        """Whose connection it is: what a proxy says first, else the peer's; None: it left before."""
         if not self._handshakes.proxies.announces(remote):
             return remote
-        while True:
+        head = b""
+        while data := await socket.receive_some(HEADER_BYTES_MAX):
+            head += data
             try:
-                found = proxy_header(await bare.recv(HEADER_BYTES_MAX, MSG_PEEK))
+                found = proxy_header(head)
             except ValueError as error:
-                self._handshakes.count_refusal(400)
-                raise OSError(str(error)) from None
+                return upgrade.bad_request(str(error))
             if found is not None:
-                await bare.recv(found[0])  # it is there whole
+                socket.unread = head[found[0] :]
                 return found[1] or remote
-            await trio.sleep(ANNOUNCEMENT_PAUSE_S)
+        return None
 
     async def _opening(self, endpoint: Endpoint, stream: trio.abc.Stream, remote: str) -> _Opening:
         receive = partial(stream.receive_some, RECEIVE_BYTES)

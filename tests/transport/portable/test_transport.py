@@ -60,6 +60,20 @@ async def test_it_serves_tls_and_drops_who_speaks_plainly(tmp_path: Path) -> Non
     assert counters.internal_errors == 0
 
 
+async def test_who_never_agrees_on_tls_is_dropped_in_time_and_counted(tmp_path: Path) -> None:
+    config = with_tls(*self_signed(tmp_path)).with_(timeouts={"upgrade_timeout_s": 1})
+    counters = Counters()
+    transport = PortableTransport(config, counters)
+    async with trio.open_nursery() as nursery:
+        [(_, port)] = await nursery.start(transport.serve, Core(transport))
+        silent = await RawClient.connect(port)
+        with trio.fail_after(PATIENCE_S):
+            assert await silent.rest() == b""
+        await silent.aclose()
+        nursery.cancel_scope.cancel()
+    assert (counters.internal_errors, counters.connections_rejected) == (0, {"408": 1})
+
+
 async def test_a_certificate_that_was_replaced_serves_the_next_connection(tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     (tmp_path / "new").mkdir()
