@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import Refusal
 from gateway.http.early import Early
 from gateway.http.problems import of_refusal, told_late
-from gateway.http.requests import USER, HttpContext, sign_in
+from gateway.http.requests import USER, HttpContext, review, sign_in
 from gateway.sessions.account import BYTE_S
 from gateway.sessions.metered import Metered
 
@@ -32,7 +32,7 @@ class Charged:
         if USER not in scope:
             await self._app(scope, receive, send)
             return
-        busy_s = REQUEST_S
+        user_id, busy_s = scope[USER].user_id, REQUEST_S
 
         def held(seconds: float) -> None:
             nonlocal busy_s
@@ -47,7 +47,7 @@ class Charged:
         try:
             await Metered(self._answer(scope, received, send), trio.current_time, held)
         finally:
-            self._context.resources.spend_cpu(scope[USER].user_id, busy_s)
+            self._context.resources.spend_cpu(user_id, busy_s)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -57,4 +57,5 @@ class Charged:
             refused = self._early.answer(scope["method"], Headers(scope=scope), of_refusal(refusal))
             await refused(scope, receive, send)
         else:
+            review(self._context, scope)
             await self._app(scope, receive, send)

@@ -115,6 +115,14 @@ def sign_in(context: HttpContext, scope: Scope) -> None:
         scope[REFUSED] = refusal.with_traceback(None)
 
 
+def review(context: HttpContext, scope: Scope) -> None:
+    """Say it anew after a wait: with what is still granted, or why that token isn't accepted any more."""
+    try:
+        scope[USER] = context.authenticator.reviewed(scope.pop(USER), context.now_s())
+    except Refusal as refusal:
+        scope[REFUSED] = refusal.with_traceback(None)
+
+
 def verified(context: HttpContext, token: str, method: str, host: str) -> Identity:
     """Who shows this token from there; raises Refusal."""
     try:
@@ -137,7 +145,8 @@ async def user_of(context: HttpContext, request: Request) -> Identity:
         return admitted
     identity = identity_of(context, request)
     await context.resources.admit(identity.user_id)
-    return identity
+    reviewed: Identity = context.authenticator.reviewed(identity, context.now_s())
+    return reviewed
 
 
 def type_of(context: HttpContext, request: Request) -> str:

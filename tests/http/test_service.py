@@ -891,6 +891,38 @@ async def test_who_is_refused_late_and_hangs_up_leaves_his_connection(tmp_path, 
         await until(lambda: not node.node.metrics.http_connections)
 
 
+@pytest.mark.parametrize("revoked", [{}, {"grant": "event:*"}], ids=["user", "grant"])
+@pytest.mark.parametrize("operators", [False, True], ids=["service port", "admin port"])
+async def test_who_is_revoked_while_he_waits_for_his_turn_reads_nothing(
+    tmp_path, transport, monkeypatch, operators, revoked
+):
+    admit, waits, turn = request_charges.RequestCharges.admit, trio.Event(), trio.Event()
+
+    async def bobs_late(charges: request_charges.RequestCharges, user_id: str) -> None:
+        if user_id == "bob":
+            waits.set()
+            await turn.wait()
+        await admit(charges, user_id)
+
+    monkeypatch.setattr(request_charges.RequestCharges, "admit", bobs_late)
+    async with served(tmp_path, transport) as node, trio.open_nursery() as nursery:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        admin, statuses = f"http://127.0.0.1:{node.admin_port}", []
+
+        async def read() -> None:
+            bob = node.bearer("bob", event="viewer")
+            answer = await node.client.get(f"{admin if operators else ''}{EVENT}", headers=bob)
+            statuses.append(answer.status_code)
+
+        nursery.start_soon(read)
+        await waits.wait()
+        told = await node.client.post(f"{admin}/v1/revocations", json={"user_id": "bob", **revoked})
+        assert told.status_code == 201
+        turn.set()
+        await until(lambda: statuses)
+        assert statuses == [403 if revoked else 401]
+
+
 async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, transport, monkeypatch):
     monkeypatch.setattr(request_charges, "TURN_WAIT_MAX_S", 30.0)
     large = {"title": "a", "description": "x" * request_charges.LARGE_BYTES}
