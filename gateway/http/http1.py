@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from gateway.http.headers import secure
 from gateway.http.problems import TOLD_LATE_S, Problem, response
+from gateway.http.targets import origin_form
 
 UNREADABLE = (
     "This can't be read as a request of HTTP/1.1: send shorter headers, and a body of one length, or in "
@@ -74,6 +75,7 @@ class Http1(H11Protocol):
         """Have a request answered: by the application, but for who isn't let in."""
         if self._is_gone:
             raise trio.BrokenResourceError("the peer is gone")
+        request = _in_origin_form(request)
         self._is_head = request.method == b"HEAD"
         told = self._refused(request)
         if told is not None:
@@ -131,6 +133,20 @@ def _is_handshake(request: h11.Request) -> bool:
     """Whether it asks for a WebSocket."""
     asked = [value.strip().lower() for name, value in request.headers if name == b"upgrade"]
     return b"websocket" in asked
+
+
+def _in_origin_form(request: h11.Request) -> h11.Request:
+    """The same, of the host that its target names, if any."""
+    target, host = origin_form(request.target)
+    if not host:
+        return request
+    others = [(name, value) for name, value in request.headers if name != b"host"]
+    return h11.Request(
+        method=request.method,
+        headers=[(b"host", host), *others],
+        target=target,
+        http_version=request.http_version,
+    )
 
 
 def _head(request: h11.Request) -> bytes:

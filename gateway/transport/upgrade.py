@@ -16,6 +16,7 @@ from typing import NamedTuple
 import httptools
 
 from gateway.admission.addresses import Proxies, proxy_header
+from gateway.http.targets import origin_form
 from gateway.ports import Admission, Endpoint, HttpService, Rejection, UpgradeRequest
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -149,7 +150,10 @@ def parse(head: bytes, remote: str) -> Handshake | Rejection:
     if collector.repeated is not None:
         return bad_request(f"the header {collector.repeated} is there more than once")
     method = parser.get_method().decode("latin-1")
-    request = UpgradeRequest(collector.target.decode("latin-1"), headers, remote, method=method)
+    target, host = origin_form(collector.target)
+    if host:
+        headers["host"] = host.decode("latin-1")
+    request = UpgradeRequest(target.decode("latin-1"), headers, remote, method=method)
     key = headers.get("sec-websocket-key", "")
     return Handshake(request, key, _problem(method, version, headers, key))
 

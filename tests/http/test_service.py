@@ -923,6 +923,22 @@ async def test_who_is_revoked_while_he_waits_for_his_turn_reads_nothing(
         assert statuses == [403 if revoked else 401]
 
 
+async def test_the_absolute_form_of_a_target_is_taken_for_its_path(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        bare, bob = await node.dial(), node.bearer("bob", event="viewer")["Authorization"]
+        for begin in ("http://gateway.test", "HTTP://gateway.test:80", ""):  # the first, and later ones
+            head = f"GET {begin}{EVENT} HTTP/1.1\r\nHost: gateway.test\r\nAuthorization: {bob}\r\n\r\n"
+            await bare.send(head.encode())
+            with trio.fail_after(PATIENCE_S):
+                answer = (await bare.head()).partition(b"HTTP/1.1 ")[2]  # what was before is a body
+            assert answer.startswith(b"200 "), begin
+        opened = await node.dial()
+        await opened.send(request("http://gateway.test/realtime"))
+        with trio.fail_after(PATIENCE_S):
+            assert (await opened.head()).split()[1] == b"101"
+
+
 async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, transport, monkeypatch):
     monkeypatch.setattr(request_charges, "TURN_WAIT_MAX_S", 30.0)
     large = {"title": "a", "description": "x" * request_charges.LARGE_BYTES}
