@@ -19,31 +19,24 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
 
 /** The events with these ids as summaries that stay up to date. Each is opened, until `close` is called. */
 export function eventsOf(client: Client, ids: readonly string[]): Summaries {
-  return new OpenEvents(ids.map((id) => client.open<Partial<Summary>>("event", id)));
-}
-
-class OpenEvents extends Cell<CalendarSnapshot> implements Summaries {
-  readonly close: () => void;
-
-  constructor(documents: readonly SharedDocument<Partial<Summary>>[]) {
-    super(summed(documents));
-    const ends = documents.map((document) => document.subscribe(() => this.update(summed(documents))));
-    this.close = () => {
-      for (const end of ends) end();
-      for (const document of documents) document.close();
-    };
-  }
+  const documents = ids.map((id) => client.open<Partial<Summary>>("event", id));
+  const cell = new Cell(summed(documents));
+  const ends = documents.map((document) => document.subscribe(() => cell.update(summed(documents))));
+  const close = () => {
+    for (const end of ends) end();
+    for (const document of documents) document.close();
+  };
+  return Object.assign(cell, { close });
 }
 
 function summed(documents: readonly SharedDocument<Partial<Summary>>[]): CalendarSnapshot {
-  const snapshots = documents.map(({ snapshot }) => snapshot);
   const items = documents.flatMap(({ type, id, snapshot: { view, version } }) =>
     view ? [summaryOf({ ...view, resource_type: type, resource_id: id, version })] : [],
   );
   return {
-    status: snapshots.some(({ status }) => status === "loading") ? "loading" : "ready",
+    status: documents.some(({ snapshot }) => snapshot.status === "loading") ? "loading" : "ready",
     items: items.sort(byStart),
-    isLive: snapshots.every(({ isLive }) => isLive),
+    isLive: documents.every(({ snapshot }) => snapshot.isLive),
   };
 }
 

@@ -169,11 +169,7 @@ export class Registry {
   /** Over HTTP, as long as it `isOn`: what waits to be sent, and where it `isWhole` all. Rejects where there is no answer. */
   async poll(isOn: () => boolean, isWhole: boolean): Promise<void> {
     const { pollAll } = await import("./documents/polling.js");
-    // Calendars that can't be listed are one that isn't answered.
-    const none = (cause: unknown) => [{ poll: () => Promise.reject(cause) }];
-    const calendars = isWhole ? await this.#list().catch(none) : [];
-    const isDue = ({ state }: Document<Json>) => isWhole || state.replicator.flight.pending;
-    await pollAll([...this.#attached.values()].filter(isDue), calendars, isOn);
+    return pollAll(this.#attached.values(), () => this.#list(), isOn, isWhole);
   }
 
   async end(): Promise<void> {

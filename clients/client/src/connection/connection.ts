@@ -188,12 +188,13 @@ export class ServerConnection {
   }
 
   async #open(turn: number): Promise<void> {
-    this.#timer.set(TOKEN_TIMEOUT_MS, () => this.#ended(["retry", "token"]));
+    const onFailed = () => this.#ended(["retry", "token"]);
+    this.#timer.set(TOKEN_TIMEOUT_MS, onFailed);
     let token: string;
     try {
       token = await this.options.getToken();
     } catch {
-      if (turn === this.#turn) this.#ended(["retry", "token"]);
+      if (turn === this.#turn) onFailed();
       return;
     }
     if (turn !== this.#turn) return;

@@ -82,9 +82,8 @@ export class Link {
   }
 
   #lost(): void {
-    const isOpened = this.#isOpened;
     this.close();
-    this.events.onClosed(LOST, "", isOpened);
+    this.events.onClosed(LOST, "", this.#isOpened);
   }
 
   #onClosed(code: number, reason: string): void {

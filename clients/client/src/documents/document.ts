@@ -13,7 +13,7 @@ import type {
   ViewChange,
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
-import { type IsWanted, PatchError, textDifference, writeDelta } from "../kernel/index.js";
+import { difference, emit, type IsWanted, PatchError, textDifference, writeDelta } from "../kernel/index.js";
 import { patchOf, type Reported, resolving, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { DocumentState, EVERYTHING } from "./state.js";
@@ -275,7 +275,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   async restore(version: number): Promise<void> {
     this.#checkEditable();
     const { document } = await this.at(version);
-    this.edit(this.state.replicator.patchTo(document as Json));
+    this.edit(emit(this.state.view, difference(this.state.view, document as Json)));
   }
 
   onChange(listener: (change: ViewChange) => void): () => void {

@@ -27,9 +27,9 @@ export function write(replica: Replica, patch: Patch): void {
 function* piecesOf(patch: Patch): Generator<Patch> {
   let piece: PatchOperation[] = [];
   for (const operation of patch) {
-    const [first] = piece;
+    const [first = operation] = piece;
     const isFull = piece.length === DEFAULT_LIMITS.patchOperationsMax;
-    if (first && (isFull || memberOf(operation) !== memberOf(first))) {
+    if (isFull || memberOf(operation) !== memberOf(first)) {
       yield piece;
       piece = [];
     }

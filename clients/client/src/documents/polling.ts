@@ -12,14 +12,26 @@ import type { DocumentWire } from "./wire.js";
 
 type Fetched = Missing & { document: Json };
 
-/** One round, as long as it `isOn`. Rejects where there was no answer to anything but that it is refused for now. */
+interface Pollable {
+  poll(): Promise<void>;
+}
+
+/**
+ * One round, as long as it `isOn`, of what waits to be sent, and where it `isWhole` of all. Rejects where there was no
+ * answer to anything but that it is refused for now.
+ */
 export async function pollAll(
-  documents: readonly Document<Json>[],
-  calendars: readonly { poll(): Promise<void> }[],
+  documents: Iterable<Document<Json>>,
+  list: () => Promise<Pollable[]>,
   isOn: () => boolean,
+  isWhole: boolean,
 ): Promise<void> {
+  // Calendars that can't be listed are one that isn't answered.
+  const none = (cause: unknown) => [{ poll: () => Promise.reject(cause) }];
+  const calendars: Pollable[] = isWhole ? await list().catch(none) : [];
+  const due = [...documents].filter(({ state }) => isWhole || state.replicator.flight.pending);
   const polls = [
-    ...documents.map(
+    ...due.map(
       ({ state, wire }) =>
         () =>
           poll(state, wire, isOn),

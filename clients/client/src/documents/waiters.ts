@@ -15,9 +15,10 @@ export class Waiters {
   }
 
   reached(count: number): void {
-    const done = this.#all.filter((waiter) => waiter.count <= count);
-    this.#all = this.#all.filter((waiter) => waiter.count > count);
-    for (const waiter of done) waiter.resolve();
+    for (const waiter of this.#all.splice(0)) {
+      if (waiter.count <= count) waiter.resolve();
+      else this.#all.push(waiter);
+    }
   }
 
   reject(error: Error): void {

@@ -6,10 +6,7 @@ import { lazy } from "../lazy.js";
 export function deferredStore(name: string, load: () => Promise<Store>): Store {
   const loaded = lazy(load);
   let used: Promise<Store> | undefined;
-  const store = () => {
-    used = loaded();
-    return used;
-  };
+  const store = () => (used = loaded());
   return {
     name,
     read: async (key) => (await store()).read(key),

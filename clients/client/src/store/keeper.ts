@@ -192,9 +192,10 @@ export class Keeper {
 
   /** To those that wait for what is saved under a key, or all. */
   #answer(isStored: boolean, key?: string): void {
-    const all = this.#waiting;
-    this.#waiting = all.filter((one) => key !== undefined && one.key !== key);
-    for (const one of all) if (!this.#waiting.includes(one)) one.tell(isStored);
+    for (const one of this.#waiting.splice(0)) {
+      if (key === undefined || one.key === key) one.tell(isStored);
+      else this.#waiting.push(one);
+    }
   }
 
   async #writeAll(states: Map<string, () => Json | undefined>): Promise<boolean> {
