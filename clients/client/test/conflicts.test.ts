@@ -130,6 +130,51 @@ test.each([
   expect(ben.snapshot.conflicts).toEqual([]);
 });
 
+/** Ben's first edit is in flight when his connection ends, and what he writes then waits behind it. */
+async function behind(onConflict: "merge" | "ask") {
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { client } = await people.join("ben", ann.id);
+  const ben = client.open<Event>("event", ann.id, { onConflict });
+  ben.set("/location", "Room 1");
+  await goOffline(client);
+  ben.set("/title", "Ben's");
+  ann.set("/title", "Ann's");
+  await ann.saved();
+  client.connect();
+  const { conflicts } = await until(ben, (now) => now.conflicts.length > 0);
+  return { ann, ben, conflict: conflicts[0] as Conflict };
+}
+
+test("what waited behind an edit on its way tells of what it takes the place of", async () => {
+  const { ann, ben, conflict } = await behind("merge");
+  expect(conflict).toMatchObject({
+    kind: "overwrote",
+    base: "Sync",
+    mine: "Ben's",
+    theirs: "Ann's",
+    userId: "ann",
+  });
+  await until(ann, (now) => now.view?.title === "Ben's");
+  ben.resolve(conflict.id, "theirs");
+  await until(ann, (now) => now.view?.title === "Ann's");
+  expect(ben.snapshot.conflicts).toEqual([]);
+});
+
+test.each(["mine" as const, "theirs" as const])(
+  "and is held back where it is asked: %s",
+  async (resolution) => {
+    const { ann, ben, conflict } = await behind("ask");
+    expect(conflict).toMatchObject({ kind: "refused", base: "Sync", mine: "Ben's", theirs: "Ann's" });
+    expect(ben.snapshot.view?.title).toBe("Ben's");
+    expect(ann.snapshot.view?.title).toBe("Ann's");
+    ben.resolve(conflict.id, resolution);
+    await ben.saved();
+    const title = resolution === "mine" ? "Ben's" : "Ann's";
+    await until(ann, ({ view }) => view?.title === title && view.location === "Room 1");
+    expect(ben.snapshot).toMatchObject({ view: { title, location: "Room 1" }, conflicts: [] });
+  },
+);
+
 test("what was made to be asked about is, also where the page was loaded anew before it was sent", async () => {
   const values = new Map<string, Json>();
   const { document: ann } = await people.event("ann", { title: "Sync" });

@@ -148,7 +148,9 @@ const isGone = (found: WireConflict, path: Path, operation: PatchOperation | und
   (found.theirs === undefined && !found.omitted?.includes("theirs") && path.some(isIndex)) ||
   isUntold(found, operation);
 
-const isChange = (operation: PatchOperation | undefined): boolean =>
+const isChange = (
+  operation: PatchOperation | undefined,
+): operation is Extract<PatchOperation, { op: "text" | "inc" }> =>
   operation?.op === "text" || operation?.op === "inc";
 
 /** Can nobody say what a dropped edit would have written? */
@@ -157,8 +159,7 @@ const isUntold = ({ base }: WireConflict, operation: PatchOperation | undefined)
 
 /** The value that a dropped edit would have written. */
 function wanted({ base }: WireConflict, operation: PatchOperation | undefined): Json | undefined {
-  if (!operation || !("value" in operation)) return undefined;
-  if (!isChange(operation)) return operation.value as Json;
+  if (!isChange(operation)) return (operation as { value?: Json } | undefined)?.value;
   return base === undefined ? undefined : apply(base, lower(base, [{ ...operation, path: "" }]));
 }
 
@@ -177,8 +178,8 @@ export const fromMerge = (found: MergeConflict, version: number, by?: Partial<Ch
 /** As the server refuses. */
 export const refused = (question: Unresolved, version: number): Unresolved => ({
   ...question,
-  kind: "refused",
   told: { kind: question.kind as WireConflict["kind"], path: question.path, version },
+  kind: "refused",
 });
 
 /** An edit of which the server can't say what it met: it goes again, on another base than its author saw. */
@@ -191,13 +192,15 @@ export interface Rebased {
   /** What waits, on top of that. */
   readonly buffer: readonly Operations[];
   readonly view: Json;
-  /** What others did last in each member in between, as far as the server told it change by change. */
-  readonly since: ReadonlyMap<string | undefined, Change>;
 }
 
-/** What it took the place of, and what is gone of it; what both are in now isn't in conflict. */
+/**
+ * What it took the place of, and what is gone of it; what both are in now isn't in conflict. `since`: what others did last
+ * in each member in between, as far as the server told it change by change.
+ */
 export function fromRebase(
-  { base, mine, theirs, made, buffer, view, since }: Rebased,
+  { base, mine, theirs, made, buffer, view }: Rebased,
+  since: ReadonlyMap<string | undefined, Change>,
   version: number,
   strategies: Strategies,
 ): Unresolved[] {
@@ -211,7 +214,7 @@ export function fromRebase(
     const { path: at, place } = carried(path, stand, [changes]);
     const there = valueAt(made, at);
     const isMine = place !== "lost" && (isGap || equal(there, one.mine));
-    if (!isMine && place !== "lost" && !equal(there, one.theirs)) return [];
+    if (place !== "lost" && !isMine && !equal(there, one.theirs)) return [];
     const now = carried(path, stand, [changes, ...buffer]);
     const written = isMine && !isGap ? valueAt(view, now.path) : one.mine;
     const by = since.get(memberOf(one));

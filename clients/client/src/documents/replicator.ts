@@ -9,7 +9,6 @@ import type { Json, Patch, PatchOperation, Strategies } from "../api.js";
 import {
   apply,
   difference,
-  emit,
   GapError,
   type IsWanted,
   isSame,
@@ -25,7 +24,7 @@ import {
   settle,
 } from "../kernel/index.js";
 import type { Answer, Change, Missing } from "../wire.js";
-import { fromMerge, fromRebase, fromWire, type Unresolved } from "./conflicts.js";
+import { fromMerge, fromRebase, fromWire, type Rebased, type Unresolved } from "./conflicts.js";
 import { Flight, type SavedFlight } from "./flight.js";
 import { memberOf, write } from "./pieces.js";
 import { isTyping } from "./typing.js";
@@ -67,6 +66,8 @@ export interface ReplicatorEvents {
   onRefused(error: Refusal, patch: Patch): void;
 }
 
+type Before = Pick<Rebased, "base" | "mine">;
+
 /** A patch of which each operation may have a value. */
 type Valued = readonly (PatchOperation & { value?: unknown })[];
 
@@ -83,6 +84,8 @@ export class Replicator {
   /** Document and view before a state took the place of changes, for a merge if the base turns out too old. */
   #before: { document: Json; view: Json; after: Json } | null = null;
   #seen: Seen | null = null;
+  /** What waits behind what is in flight, and what it stands on, before others' changes that meet it were taken in. */
+  #behind: Before | null = null;
   readonly #since = new Map<string | undefined, Change>(); // member -> others' last change there since that was seen
   #clientId: () => string;
 
@@ -146,7 +149,7 @@ export class Replicator {
 
   #follow(replica: Replica): Replica {
     this.replica = replica;
-    this.#before = null;
+    this.#before = this.#behind = null;
     this.see();
     replica.onView = (before, operations, after) => {
       this.events.onView(before, operations, after, this.#author ?? null);
@@ -182,12 +185,6 @@ export class Replicator {
     if (this.#by(this.#clientId(), () => this.replica?.takeBack(way, isWanted))) this.flight.pending++;
   }
 
-  /** The patch from the view to a whole value. */
-  patchTo(value: Json): Patch {
-    const { view } = this.replica as Replica;
-    return emit(view, difference(view, value));
-  }
-
   // ---------------------------------------------------------------------------------------- sending
 
   /** Is there something that `next` would give? */
@@ -206,7 +203,7 @@ export class Replicator {
   /** The submission to send now: what waits goes in flight where nothing is. It stays due until it is sent. */
   next(): Outgoing | null {
     const submission = this.isDue ? this.#promote() : null;
-    if (submission) this.flight.isFresh = false;
+    this.flight.isFresh &&= !submission;
     return submission;
   }
 
@@ -214,6 +211,7 @@ export class Replicator {
   #promote(): Outgoing | null {
     const replica = this.replica as Replica;
     if (replica.inFlight) return replica.inFlight;
+    this.#tellBehind();
     const submission = this.#by(null, () => replica.next(this.#editsMax));
     this.#tellRefused();
     this.flight.launch(!replica.toJSON().buffer.length);
@@ -236,19 +234,32 @@ export class Replicator {
 
   /** What goes again stands on the present document: what the server can't compare it with any more is told here. */
   #tellUnseen(): void {
-    const { document: theirs, version, inFlight, buffer } = (this.replica as Replica).toJSON();
+    const { document, version, buffer } = (this.replica as Replica).toJSON();
     const seen = this.#seen;
-    if (!seen || !inFlight || seen.document === theirs || this.flight.answeredUpTo >= version) return;
-    const sides = {
-      base: seen.document,
-      mine: written(seen.document, seen.edits),
-      theirs,
-      made: written(theirs, inFlight.edits),
-      buffer,
-      view: (this.replica as Replica).view,
-      since: this.#since,
-    };
-    this.events.onConflicts(fromRebase(sides, version, this.strategies), true);
+    if (!seen || this.flight.answeredUpTo >= version) return;
+    const mine = written(seen.document, seen.edits);
+    this.#compare({ base: seen.document, mine }, document, this.#beneath(), buffer);
+  }
+
+  /** Nor does it see what was carried past others' changes as it waited: how much of that is told. */
+  #tellBehind(): number | null {
+    const behind = this.#behind;
+    this.#behind = null;
+    return behind && this.#compare(behind, this.#beneath(), (this.replica as Replica).view);
+  }
+
+  #compare(before: Before, theirs: Json, made: Json, buffer: readonly Operations[] = []): number {
+    const { view, version } = this.replica as Replica;
+    const sides = { ...before, made, theirs, buffer, view };
+    const found = fromRebase(sides, this.#since, version, this.strategies);
+    if (found.length) this.events.onConflicts(found, true);
+    return found.length;
+  }
+
+  /** What waits stands on this. */
+  #beneath(): Json {
+    const { document, inFlight } = (this.replica as Replica).toJSON();
+    return written(document, inFlight?.edits ?? []);
   }
 
   /** The edits in flight have their answer. */
@@ -293,10 +304,12 @@ export class Replicator {
     const goesOn = replica && epoch === this.epoch;
     if (state === undefined && !(goesOn && changes)) throw new GapError(); // of what isn't known
     if (goesOn) {
+      this.#tellBehind(); // of what came before changes that didn't fit
       // What was edited offline goes as one patch against the base that its author saw.
       if (!replica.isSettled) this.#promote();
       if (changes) for (const change of changes) this.#receive(change);
       else this.#reload(replica, missing);
+      this.#tellBehind();
     } else if (replica?.document === (state as Json) && !replica.inFlight) {
       replica.reload(replica.document, version); // null: there is nothing still, what was made goes on edit by edit
     } else if (replica) this.#merge(replica, state as Json, version);
@@ -329,17 +342,22 @@ export class Replicator {
       if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, change.operations))
         this.renumber(seq + 1);
       this.acknowledge(seq, change);
-    } else this.receive(change);
+    } else this.#take(change);
   }
 
   receive(change: Change): void {
+    this.#take(change);
+    this.#tellBehind();
+  }
+
+  #take(change: Change): void {
     this.#carry(() => this.replica?.receive(change.version, change.operations), change);
   }
 
   /**
    * A change past what waits. What `theirs` meet of that, in its member or with another document, goes on the base that its
-   * author saw, and the server tells what became of it; where they deleted the document, it is told here. Of a state
-   * nobody knows whose it is.
+   * author saw, and the server tells what became of it. Where something else is in flight, or they deleted the document, it
+   * is told here. Of a state nobody knows whose it is.
    */
   #carry(receive: () => void, change?: Change): void {
     const replica = this.replica as Replica;
@@ -348,14 +366,18 @@ export class Replicator {
     const theirs: Valued = change?.operations ?? [];
     this.taken = change;
     const isMet = ([kind, path]: Operation) =>
-      !(kind === "txt" && isTyping(theirs)) &&
-      theirs.some((one) => (one.path ? memberOf(one) === path?.[0] : one.value !== null));
-    if (buffer.flat().some(isMet)) this.#promote();
-    if (change && replica.inFlight)
-      for (const one of change.operations) this.#since.set(memberOf(one), change);
+      !change ||
+      (!(kind === "txt" && isTyping(theirs)) &&
+        theirs.some((one) => (one.path ? memberOf(one) === path?.[0] : one.value !== null)));
+    if (buffer.flat().some(isMet)) {
+      if (change) this.#promote();
+      if (buffer.length) this.#behind ??= { base: this.#beneath(), mine: replica.view };
+    }
+    if (change && replica.inFlight) for (const one of theirs) this.#since.set(memberOf(one), change);
     this.#by(change?.client_id ?? null, receive);
     if (replica.view !== null) return;
     const met = merge(document, view, null);
+    this.#behind = null;
     if (!met.conflicts.length) return;
     this.flight.answeredUpTo = replica.version; // it is asked about here
     this.decide(false); // and no more there
@@ -389,9 +411,10 @@ export class Replicator {
       this.#settle();
     }
     const { document, view } = replica;
-    const isNear = version - replica.version <= REBASE_VERSIONS_MAX;
-    if (!isNear || !this.#isCarried(replica, state, version)) this.#merge(replica, state, version);
-    else if (!isIncluded && !replica.isSettled) this.#before = { document, view, after: replica.view };
+    const isFar = version - replica.version > REBASE_VERSIONS_MAX;
+    if (isFar || !this.#isCarried(replica, state, version)) this.#merge(replica, state, version);
+    else if (!isIncluded && !replica.isSettled)
+      this.#before = { document, view, after: this.#tellBehind() ? null : replica.view };
   }
 
   /** False where too much is pending to be carried past what differs. */
@@ -414,6 +437,7 @@ export class Replicator {
     const isTold = this.flight.answeredUpTo >= replica.version; // with what waited
     if (before.after === replica.view && !isTold) this.#merge(before, replica.document, replica.version);
     else {
+      this.#tellUnseen();
       replica.resubmit();
       this.#tellRefused();
       this.see(); // what waited may have joined it

@@ -170,10 +170,15 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   /** Asked, what isn't sent waits for the user's word. */
   onConflicts(found: readonly Unresolved[], isUnsent = false): void {
-    const isHeld = isUnsent && found.length > 0 && this.onConflict === "ask";
+    const isHeld = isUnsent && this.onConflict === "ask";
     this.replicator.flight.isHeld ||= isHeld;
-    const asked = isHeld ? found.map((one) => refused(one, this.confirmed.version)) : found;
-    this.conflicts = [...this.conflicts, ...asked];
+    for (const one of found) {
+      // Of what still waits the last that others wrote there is told.
+      const others = this.conflicts.filter(
+        ({ path, theirs }) => !isUnsent || path !== one.path || !equal(theirs, one.base),
+      );
+      this.conflicts = [...others, isHeld ? refused(one, this.confirmed.version) : one];
+    }
   }
 
   onRefused(error: Refusal, operations: Patch): void {

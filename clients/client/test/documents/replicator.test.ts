@@ -286,3 +286,100 @@ describe("what waits when others delete the document", () => {
     expect(told).toMatchObject([{ kind: "overwrote", theirs: { text: "b" } }]);
   });
 });
+
+describe("what the server can't compare any more", () => {
+  const replace = (path: string, value: Json): Patch => [{ op: "replace", path, value }];
+  const fields = {
+    ...RECORD,
+    replica: { ...RECORD.replica, document: { title: "Old", place: "", list: ["a"] } },
+  };
+  const missed = { version: 11, epoch: 1 };
+  const overwrote = { kind: "overwrote", path: "/title", base: "Old", mine: "Ann's", theirs: "Ben's" };
+
+  /** Ann's first edit is in flight, the others wait. */
+  function flying(told: Unresolved[], ...waiting: Patch[]): Replicator {
+    const replicator = restored(fields, {}, [], told);
+    replicator.edit(replace("/place", "here"));
+    replicator.next();
+    for (const patch of waiting) replicator.edit(patch);
+    return replicator;
+  }
+
+  const THEIRS = by("ben", replace("/title", "Ben's"));
+
+  test.each<[string, (replicator: Replicator) => void, object]>([
+    ["now", (it) => it.receive(THEIRS), { userId: "ben", version: 11 }],
+    [
+      "while there was no connection",
+      (it) => it.resume({ ...missed, changes: [THEIRS] }),
+      { userId: "ben", version: 11 },
+    ],
+    [
+      "long ago, so that the state alone is told",
+      (it) => it.resume({ ...missed, state: { title: "Ben's", place: "", list: ["a"] } }),
+      { userId: null },
+    ],
+    [
+      "and the state has what was in flight",
+      (it) =>
+        it.resume({
+          ...missed,
+          state: { title: "Ben's", place: "here", list: ["a"] },
+          acks: [{ seq: 5, version: 10 }],
+        }),
+      { userId: null },
+    ],
+  ])("is told of what it takes the place of: %s", (_, happens, by) => {
+    const told: Unresolved[] = [];
+    const replicator = flying(told, replace("/title", "Ann's"));
+    happens(replicator);
+    expect(told).toMatchObject([{ ...overwrote, ...by }]);
+    expect(view(replicator)).toMatchObject({ title: "Ann's" });
+  });
+
+  test("is told once of many changes that were missed, and with the last of them", () => {
+    const told: Unresolved[] = [];
+    const replicator = flying(told, replace("/title", "Ann's"));
+    const changes = ["Be", "Ben", "Ben's"].map((title, at) => ({
+      ...by("ben", replace("/title", title)),
+      version: 11 + at,
+    }));
+    replicator.resume({ version: 13, epoch: 1, changes });
+    expect(told).toMatchObject([{ ...overwrote, version: 13 }]);
+  });
+
+  test.each<[string, Patch, Patch]>([
+    ["elsewhere", replace("/title", "Ann's"), replace("/list/0", "b")],
+    ["the same", replace("/title", "Ann's"), replace("/title", "Ann's")],
+    ["in the same text by the character", write("a", "/title"), write("b", "/title")],
+  ])("isn't told of what others write %s", (_, mine, theirs) => {
+    const told: Unresolved[] = [];
+    flying(told, mine).receive(by("ben", theirs));
+    expect(told).toEqual([]);
+  });
+
+  test("is told also where versions are missing, with what was edited until they came", () => {
+    const told: Unresolved[] = [];
+    const replicator = flying(told, replace("/title", "Ann's"));
+    const theirs = (version: number, path: string) => ({ ...by("ben", replace(path, "Ben's")), version });
+    const changes = [theirs(11, "/title"), theirs(13, "/list/0")];
+    expect(() => replicator.resume({ version: 13, epoch: 1, changes })).toThrow(GapError);
+    replicator.edit(replace("/list/0", "Ann's"));
+    replicator.resume({ version: 12, epoch: 1, changes: [theirs(12, "/list/0")] });
+    const list = { path: "/list", base: ["a"], mine: ["Ann's"], theirs: ["Ben's"] };
+    expect(told).toMatchObject([overwrote, { ...overwrote, ...list }]);
+  });
+
+  test("is told of what the state took the place of, also where its base is too old and more was edited since", () => {
+    const told: Unresolved[] = [];
+    const replicator = restored(fields, {}, [], told);
+    replicator.edit(replace("/title", "Ann's"));
+    replicator.next();
+    replicator.resume({ ...missed, state: { title: "Ben's", place: "", list: ["a"] } });
+    replicator.edit(replace("/place", "there"));
+    expect(told).toEqual([]); // the server would tell
+    expect(replicator.rebase()).toBe(true);
+    expect(told).toMatchObject([overwrote]);
+    expect(replicator.next()).toMatchObject({ baseVersion: 11, patch: replace("/title", "Ann's") });
+  });
+});

@@ -1335,6 +1335,53 @@ describe("asked, what waits and what is in flight when others delete the documen
   });
 });
 
+describe("what waits behind an edit on its way, as others write there again and again", () => {
+  async function written(onConflict: "merge" | "ask") {
+    await start({ title: "Sync" }, { onConflict });
+    document.set("/location", "Room 1");
+    await settle();
+    document.set("/title", "Mine");
+    ["Th", "Theirs"].forEach((value, at) => {
+      const operations = [{ op: "replace", path: "/title", value }];
+      tell("OP_BROADCAST", { client_id: "b", user_id: "ben", version: 6 + at, operations });
+    });
+    tell("OP_ACK", { id: "op-1", version: 8 });
+    await settle();
+    expect(document.snapshot.conflicts).toHaveLength(1);
+    return document.snapshot.conflicts[0]?.id as string;
+  }
+
+  test("is told with what they wrote last", async () => {
+    const id = await written("merge");
+    const told = {
+      kind: "overwrote",
+      path: "/title",
+      mine: "Mine",
+      theirs: "Theirs",
+      userId: "ben",
+      version: 7,
+    };
+    expect(document.snapshot.conflicts).toMatchObject([told]);
+    expect(op()?.payload).toMatchObject({ seq: 2, version: 8 });
+    document.resolve(id, "theirs");
+    expect(document.snapshot).toMatchObject({ view: { title: "Theirs" }, conflicts: [] });
+  });
+
+  test.each([
+    ["mine" as const, "Mine", 2],
+    ["theirs" as const, "Theirs", 1],
+  ])("is asked about once: %s", async (resolution, title, sent) => {
+    const id = await written("ask");
+    expect(document.snapshot.conflicts).toMatchObject([{ kind: "refused", mine: "Mine", theirs: "Theirs" }]);
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(ops()).toHaveLength(1);
+    document.resolve(id, resolution);
+    await settle();
+    expect(ops()).toHaveLength(sent);
+    expect(document.snapshot).toMatchObject({ view: { title, location: "Room 1" }, conflicts: [] });
+  });
+});
+
 test("what the user is asked about when the page is loaded anew is asked again", async () => {
   const store = memoryStore();
   const conflicts = [{ index: 0, path: "/title", kind: "overwrote", base: "Sync", theirs: "B", version: 6 }];
