@@ -191,9 +191,10 @@ def _lost(closed: ConnectionClosed) -> GatewayError:
 @asynccontextmanager
 async def connected(endpoint: GatewayAccess, client_id: str) -> AsyncIterator[GatewayLink]:
     """A link, authenticated by the upgrade request and named `client_id`; raises Unreachable, ClientError."""
+    stream = await _dialled(endpoint)
     url = urlsplit(endpoint.url)
     opening = websocket(
-        await _dialled(endpoint),
+        stream,
         url.netloc.rpartition("@")[2],
         (url.path or "/") + (f"?{url.query}" if url.query else ""),
         CONNECT_TIMEOUT_S,
