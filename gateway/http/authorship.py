@@ -178,7 +178,7 @@ class AuthorshipRoutes:
         Raises Refusal CONFLICT where others wrote since `head`.
         """
         await self._resources.turn_of(len(head.document))
-        document = ot.apply_patch(orjson.loads(head.document), edit["operations"])
+        document = ot.apply_patch(orjson.loads(head.document), edit["operations"], ot.UNLIMITED)
         await trio.lowlevel.checkpoint()
         expected = Expected(head.version, head.epoch)
         signed = Signed(edit["client_id"], edit.get("seq"), edit_id or messages.next_id())

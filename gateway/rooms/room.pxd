@@ -32,7 +32,7 @@ cdef class Room:
     cdef object _pending
     cdef bint _asked
     cdef list _staged
-    cdef set _on_the_way
+    cdef dict _on_the_way
     cdef long long _work
     cdef double _began_s
     cdef dict _name

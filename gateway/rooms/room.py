@@ -110,7 +110,7 @@ class Room:
         self._pending: deque[Submission] = deque()
         self._asked = False  # to be prepared, and wasn't yet
         self._staged: list[Staged] = []
-        self._on_the_way: set[tuple[str, str, int]] = set()  # user, client and seq of what is taken
+        self._on_the_way: dict[tuple[str, str, int], int] = {}  # user, client and seq -> how many are taken
         self._work = 0  # of the batch that is being staged
         self._began_s = 0.0  # when that began, where it may become several edits
         share = None if shared.share is None else partial(shared.share, resource)
@@ -210,13 +210,14 @@ class Room:
             raise refusals.too_busy(f"{self.resource} has")
         if counters.pending_bytes + submission.size > limits.worker_pending_bytes_max:
             raise refusals.too_busy("This node has")
-        spare(submission, submission.operations, submission.patch)
+        spare(submission.patch, submission.operations)  # not itself: its author may be part of a cycle
         self._pending.append(submission)
         self.pending_bytes += submission.size
         counters.pending_bytes += submission.size
         counters.pending_changes += 1
         if submission.seq is not None:
-            self._on_the_way.add((submission.user_id, submission.client_id, submission.seq))
+            which = submission.user_id, submission.client_id, submission.seq
+            self._on_the_way[which] = self._on_the_way.get(which, 0) + 1
         self._ask()
 
     def _ask(self) -> None:
@@ -480,7 +481,10 @@ class Room:
         self._shared.counters.pending_bytes -= submission.size
         self._shared.counters.pending_changes -= 1
         if submission.seq is not None:
-            self._on_the_way.discard((submission.user_id, submission.client_id, submission.seq))
+            which = submission.user_id, submission.client_id, submission.seq
+            left = self._on_the_way.pop(which) - 1
+            if left:
+                self._on_the_way[which] = left
 
     # ------------------------------------------------------------------------------ the log's answers
 

@@ -39,9 +39,13 @@ class Waiter:
     async def version(self) -> int:
         """The committed version; raises the Refusal."""
         await self._answered.wait()
-        if self._refusal is not None:
-            raise self._refusal
-        return self._version
+        refusal, self._refusal = self._refusal, None  # its traceback knows who waits: no cycle stays
+        if refusal is None:
+            return self._version
+        try:
+            raise refusal
+        finally:
+            del refusal
 
 
 async def commit(room: Room, user_id: str, client_id: str, patch: ot.Patch, arrived_s: float) -> int:

@@ -59,4 +59,4 @@ cpdef Py_ssize_t weight_of(bytes body, object operations, object before) except 
 cdef Py_ssize_t _copied_bytes(object document, tuple path, set paths) except -1
 
 
-cpdef spare(object holder, object operations, object value)
+cpdef spare(object holder, object operations, object value=*)

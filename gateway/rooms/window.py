@@ -21,7 +21,7 @@ from gateway.runtime import speedups
 _collector = speedups.load("collector")
 
 
-def spare(holder: object, operations: ot.Operations, value: Any) -> None:
+def spare(holder: object, operations: ot.Operations, value: Any = None) -> None:
     """Have the collector not look at what waits or is kept: see `_speedups.collector.exempt`."""
     if _collector is not None:
         _collector.exempt(holder, operations, value)

@@ -213,6 +213,20 @@ async def test_what_is_larger_than_a_message_and_is_sent_again_meanwhile_is_answ
         assert answer.json()["version"] == (await node.client.get(EVENT)).json()["version"] == 3
 
 
+async def test_what_is_large_and_deeper_than_usual_comes_back_as_deep_as_documents_may_be(
+    tmp_path, transport
+):
+    deep: object = "x" * 300_000
+    for _ in range(100):
+        deep = [deep]
+    async with served(tmp_path, transport, limits={"depth_max": 200}) as node:
+        for event in ({**LUNCH, "x": deep}, LUNCH):
+            (await node.client.put(EVENT, json=event)).raise_for_status()
+        answer = await node.client.post(f"{EVENT}/restore", json={"version": 1})
+        assert (answer.status_code, answer.json()["version"]) == (200, 3), answer.text
+        assert (await node.client.get(EVENT)).json()["document"] == {**LUNCH, "x": deep}
+
+
 @pytest.mark.parametrize("length", [10, 500_000])
 async def test_a_restore_by_nobody_is_refused_however_large_it_is(tmp_path, transport, length):
     """A change without a client was given to the log, which refused what it stores together with it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from gateway.node.naming import Naming
 from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
 from gateway.ports.resources import Resource
+from gateway.rooms.waiter import Waiter
 from tests.rooms.parts import START_MS
 from tests.sessions.parts import Desk, Office, desk
 
@@ -86,6 +89,21 @@ async def test_a_put_that_needs_a_document_looks_for_it_after_its_wait(autojump_
         assert writing.refusal is not None
         assert (writing.refusal.code, writing.refusal.details["version"]) == ("CONFLICT", 2)
         assert (found.room().version, found.room().document) == (2, None)
+
+
+async def test_of_a_put_that_the_room_refuses_nothing_is_kept(autojump_clock: Any) -> None:
+    """Its author kept the refusal, whose traceback keeps the author, and the document."""
+    async with desk() as found:
+        writing = Writing(found)
+        gc.collect()
+        gc.disable()
+        try:
+            with suppress(Refusal):
+                await writing.resources.put(ADMIN, EVENT, {"title": 5}, None)
+            assert not [each for each in gc.get_objects() if isinstance(each, Waiter)]
+        finally:
+            gc.enable()
+        assert found.room().version == 1
 
 
 async def test_a_delete_that_needs_a_document_finds_none(autojump_clock: Any) -> None:

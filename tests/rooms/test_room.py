@@ -41,7 +41,7 @@ def test_an_edit_asks_for_work_and_becomes_a_batch_on_the_head(table):
 def test_an_edit_that_waits_is_nothing_to_the_collector(table):
     """Tens of thousands wait in an overload, and it looks through what is new ten times a second."""
     waiting = table.edit(Author("ann"), [{"op": "add", "path": "/x", "value": {"y": [1]}}])
-    parts = (waiting, waiting.patch, waiting.operations, *waiting.operations)
+    parts = (waiting.patch, waiting.operations, *waiting.operations)
     assert not [part for part in parts if gc.is_tracked(part)]
     table.prepared()
     table.room.settle(Committed())
@@ -363,6 +363,18 @@ def test_a_batch_that_failed_is_refused_and_looked_up_where_nobody_can_say(table
     assert refusal.code == "UNAVAILABLE"
     assert (refusal.details["outcome"], refusal.details["retry_after_ms"]) == (outcome, 300)
     assert table.counters.batches_failed == 1
+
+
+def test_an_edit_is_on_its_way_until_the_last_of_what_was_sent_again_is_answered(table):
+    ann, mine = Author("ann"), ("ann", "ann-client", 1)
+    for _ in range(2):
+        table.edit(ann, titled("a"), seq=1)
+    table.prepared()
+    table.room.settle(Failed("away", "none", 300))
+    assert (len(ann.refusals), table.room.has_taken(*mine)) == (1, True)
+    table.prepared()
+    table.room.settle(Committed())
+    assert (ann.versions, table.room.has_taken(*mine)) == ([2], False)
 
 
 def test_a_duplicate_in_the_batch_is_answered_and_the_rest_is_tried_again(table):

@@ -180,12 +180,12 @@ class Arrival:
         shared = self._arrivals.shared
         self._arrivals.handshakes.count_refusal(rejection.status)
         self._reader = None
+        answer = upgrade.refusal(rejection)
         try:
-            os.write(self._fd, upgrade.refusal(rejection))  # whole: nothing else was written to it
+            is_whole = os.write(self._fd, answer) == len(answer)  # answers to requests may wait before it
         except OSError:
-            self.drop()
-            return
-        if self._arrivals.refused(self) and shut_down_writing(self._fd):
+            is_whole = False
+        if is_whole and self._arrivals.refused(self) and shut_down_writing(self._fd):
             shared.sweep.at(shared.poller.now_s + shared.timeouts.close_timeout_s, self)
             shared.poller.watch(self._fd, READ, self)
         else:
