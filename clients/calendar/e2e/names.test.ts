@@ -144,6 +144,7 @@ test("a name that turns what follows it turns itself alone", async () => {
   expect(await isAfter(change, "set the title to “Dinner”")).toBe(true);
   expect(await isAfter(ann.page.locator(".me"), "Sign out")).toBe(true);
   const bob = await stage.arrive("Bob", event);
+  await bob.sees("Title", "Dinner");
   await bob.workOffline(true);
   await bob.says("offline");
   await bob.textbox("Title").fill("Supper");
