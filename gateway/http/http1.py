@@ -77,15 +77,13 @@ class Http1(H11Protocol):
             raise trio.BrokenResourceError("the peer is gone")
         request = _in_origin_form(request)
         self._is_head = request.method == b"HEAD"
-        is_handshake = _is_handshake(request)
-        # Whether it may come in is for who serves WebSockets, as of one on a connection of its own.
-        told = None if is_handshake and self._gate is not None else self._refused(request)
+        told = self._refused(request)
         if told is not None:
             await self._turn_away(request, told)
         elif BODY_HEADERS.issubset(name for name, _ in request.headers):
             await self._send_error_response(400)  # it ends at two places (RFC 9112 section 6.1)
             await self.send(Closed())
-        elif not is_handshake:
+        elif not _is_handshake(request):
             await super()._create_stream(request)
         elif self._gate is None:
             await self._turn_away(request, _told(404, NO_SOCKETS))

@@ -13,7 +13,6 @@ import trio
 from gateway.admission.tokens import TokenVerifier
 from gateway.ports import Identity
 from tests.http.node import TRANSPORTS, Served, served
-from tests.transport.wire import request
 from tests.waiting import PATIENCE_S, until
 
 EVENT = "/v1/resources/event/42"
@@ -151,21 +150,6 @@ async def test_who_asks_for_little_is_let_in_again(tmp_path, transport):
         with trio.fail_after(PATIENCE_S):
             while (await client.get(DESCRIPTION)).status_code == 429:
                 pass
-
-
-async def test_a_handshake_after_requests_is_no_strangers_request(tmp_path, transport):
-    """A browser's has no token, and a page can't read a 429."""
-    async with served(tmp_path, transport, limits=FEW) as node:
-        await exhausted(node)
-        bare = await node.dial()
-        bearer = node.client.headers["authorization"].encode()
-        get = (
-            b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nIf-None-Match: *\r\n\r\n" % bearer
-        )
-        await bare.send(get + request())
-        with trio.fail_after(PATIENCE_S):
-            for status in (b"304", b"101"):
-                assert (await bare.head()).startswith(b"HTTP/1.1 " + status)
 
 
 async def test_nothing_is_refused_where_the_limit_is_off(tmp_path, transport):
