@@ -48,7 +48,7 @@ PASS_OVERLOADED_MAX_S = 0.04
 SLOW_S = 0.0003
 SLOW_PASS_S = 0.001
 
-# For how long a connection rests, on average: who is refused for now is told to come again no sooner.
+# For how long a connection rests, on average. Who is refused for now is told to come again later than that.
 REST_S = 0.3
 REST_TICK_S = 0.05
 
