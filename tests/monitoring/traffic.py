@@ -177,9 +177,11 @@ async def slow_readers(node: Server, bearer: str, count: int, edits: int) -> Non
 async def _deaf_readers(node: Server, bearer: str, count: int) -> AsyncIterator[list[RawClient]]:
     port = urlsplit(node.url).port
     assert port is not None
-    readers = [await RawClient.open(port, receive_bytes=4096) for _ in range(count)]
+    readers: list[RawClient] = []
     try:
-        for number, reader in enumerate(readers):
+        for number in range(count):
+            reader = await RawClient.open(port, receive_bytes=4096)
+            readers.append(reader)
             await _say(reader, "AUTH", {"token": bearer, "client_id": f"slow-{number}"})
             await _say(reader, "SUBSCRIBE", {"resource": "event", "resource_id": "flood"})
         yield readers

@@ -86,21 +86,28 @@ class RawClient:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         try:
             await raw.connect(("127.0.0.1", port))
-        except OSError:
+        except BaseException:
             raw.close()
             raise
         return cls(trio.SocketStream(raw))
 
     @classmethod
     async def open(cls, port: int, receive_bytes: int = 0, **headers: str) -> RawClient:
-        """Connect and upgrade."""
+        """Connect and upgrade; without an upgrade, or cancelled, nothing stays open."""
         client = await cls.connect(port, receive_bytes)
-        await client.send(request(**headers))
-        head = await client.head()
+        try:
+            await client._upgrade(request(**headers))
+        except BaseException:
+            client.stream.socket.close()
+            raise
+        return client
+
+    async def _upgrade(self, handshake: bytes) -> None:
+        await self.send(handshake)
+        head = await self.head()
         assert head.startswith(b"HTTP/1.1 101 "), head
         expected = acceptance(KEY, None).partition(b"Sec-WebSocket-Accept: ")[2].partition(b"\r\n")[0]
         assert expected in head
-        return client
 
     async def send(self, data: bytes) -> None:
         try:
