@@ -240,8 +240,8 @@ cdef object meet(tuple earlier, tuple later, list passed, Work work)
 @cython.locals(path=tuple, at=tuple)
 cdef bint are_apart(tuple a, tuple b) except -1
 cdef bint is_written_over(tuple earlier, tuple later, Budget budget) except -1
-cdef bint stays_after(tuple earlier, tuple later, Work work) except -1
-@cython.locals(current=list, work=Work, stays=bint, committed=list)
+cdef tuple same_after(tuple earlier, tuple later, Work work)
+@cython.locals(current=list, work=Work, stays=bint, committed=list, same_one=tuple)
 cpdef tuple rebase(object operations, object window, Budget budget)
 @cython.locals(crossed=list, last=Py_ssize_t, index=Py_ssize_t, operation=tuple, other=tuple)
 cdef list pass_all(list operations, list earlier, Work work)

@@ -337,7 +337,7 @@ def are_apart(a: Operation, b: Operation) -> bool:
     """Do two operations surely not meet, being in different members of the root? The usual case."""
     path = a[1]
     at = b[1]
-    if not path or not at or shares(path, at, 1):
+    if path is at or not path or not at or shares(path, at, 1):
         return False
     return type(at[0]) is str and a[0] is not MOV and b[0] is not MOV
 
@@ -349,16 +349,19 @@ def is_written_over(earlier: Operation, later: Operation, budget: Budget) -> boo
     return False
 
 
-def stays_after(earlier: Operation, later: Operation, work: Work) -> bool:
-    """Is a later operation surely the same past an earlier one? Most are: nothing has to be transformed."""
+def same_after(earlier: Operation, later: Operation, work: Work) -> Operation | None:
+    """A later operation past an earlier one where it surely stays the same, as most do; else None.
+
+    It takes over an equal path: what is compared with the next change at that place is one object then.
+    """
     if not is_known(earlier):
-        return False
+        return None
     if are_apart(later, earlier):
-        return True
+        return later
     if not is_written_over(earlier, later, work.budget):
-        return False
+        return None
     work.losses |= LATER_WRITES_OVER
-    return True
+    return moved_to(later, earlier[1])
 
 
 def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Operation], int]:
@@ -369,8 +372,11 @@ def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Op
     stays = True
     for change in window:
         work.budget.charge(PAIR_UNITS + APART_UNITS * len(change))
-        if len(change) == 1 and len(current) == 1 and stays_after(change[0], current[0], work):
-            continue
+        if len(change) == 1 and len(current) == 1:
+            same_one = same_after(change[0], current[0], work)
+            if same_one is not None:
+                current[0] = same_one
+                continue
         stays = False
         committed = list(known(change))
         work.calls_left = CALLS_PER_PAIR * len(committed) * len(current) + CALLS_SPARE
