@@ -24,7 +24,7 @@ export function eventsOf(client: Client, ids: readonly string[]): Summaries {
   const ends = documents.map((document) => document.subscribe(() => cell.update(summed(documents))));
   const close = () => {
     for (const end of ends) end();
-    for (const document of documents) document.close();
+    for (const document of documents.splice(0)) document.close();
   };
   return Object.assign(cell, { close });
 }

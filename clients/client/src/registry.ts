@@ -55,10 +55,10 @@ export class Registry {
   }
 
   #release(document: Document<Json>, key: string): void {
-    if (--document.holders > 0) return;
+    if (!document.holders || --document.holders) return;
     // What isn't sent yet goes first, also of what was kept; a page that closes and opens at once keeps its subscription.
     const end = () => {
-      if (document.holders > 0 || this.#documents.get(key) !== document) return ended();
+      if (document.holders || this.#documents.get(key) !== document) return ended();
       const { pending, conflicts } = document.snapshot;
       if (pending) return;
       ended();
@@ -87,8 +87,8 @@ export class Registry {
   calendar(id: string): Calendar {
     let calendar = this.#calendars.get(id);
     if (!calendar) {
-      calendar = new LiveCalendar(id, () => this.#releaseCalendar(id));
-      this.#calendars.set(id, calendar);
+      const made = new LiveCalendar(id, () => this.#releaseCalendar(made));
+      this.#calendars.set(id, (calendar = made));
     }
     calendar.holders++;
     const message = "A part of the client can't be loaded.";
@@ -98,9 +98,9 @@ export class Registry {
     return calendar;
   }
 
-  #releaseCalendar(id: string): void {
-    const calendar = this.#calendars.get(id);
-    if (!calendar || --calendar.holders > 0) return;
+  #releaseCalendar(calendar: LiveCalendar): void {
+    const { id } = calendar;
+    if (!calendar.holders || --calendar.holders) return;
     this.#calendars.delete(id);
     this.#listings?.remove(id);
   }
@@ -135,8 +135,11 @@ export class Registry {
     if (!documents.length) return;
     for (const { wire } of documents) wire.onOnline();
     const resources = documents.map(({ wire }) => wire.subscription());
-    const visible = this.context.isVisible();
-    const ref = link.send("SUBSCRIBE", { resources, visible, max_changes: CHANGES_MAX });
+    const ref = link.send("SUBSCRIBE", {
+      resources,
+      visible: this.context.isVisible(),
+      max_changes: CHANGES_MAX,
+    });
     for (const { wire } of documents) wire.subscribeRef = ref;
   }
 
@@ -157,9 +160,7 @@ export class Registry {
   /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */
   #onError(message: Message): void {
     const { ref, code, message: text } = message.payload;
-    const asked = [...this.#attached.values()].filter(
-      ({ wire }) => ref !== null && wire.subscribeRef === ref,
-    );
+    const asked = [...this.#attached.values()].filter(({ wire }) => ref && wire.subscribeRef === ref);
     const isOfOne = asked.length > 1 && FINAL.includes(String(code)); // which one, each finds out alone
     for (const { wire } of asked) isOfOne ? wire.subscribe() : wire.onMessage(message);
     if (!asked.length)

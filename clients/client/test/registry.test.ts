@@ -1,7 +1,8 @@
 /** What a registry holds, and when it lets that go. */
 
-import { type Json, memoryStore } from "@collab/client";
+import { type Client, eventsOf, type Json, memoryStore } from "@collab/client";
 import { expect, test, vi } from "vitest";
+import type { LiveCalendar } from "../src/calendars.js";
 import type { DocumentContext, Sender } from "../src/documents/context.js";
 import type { Document } from "../src/documents/document.js";
 import { environmentOf } from "../src/environment.js";
@@ -130,4 +131,31 @@ test("where the part for calendars can't be loaded and nothing else is polled, a
   registry.calendar("team");
   await expect(registry.poll(() => true, true)).rejects.toThrow();
   vi.doUnmock("../src/listings.js");
+});
+
+test("who closes a document again while it is still to be sent doesn't close it for who opens it next", async () => {
+  const registry = await registryOf(await withEdit());
+  const document = registry.open("event", "1");
+  await document.ready();
+  for (let close = 0; close < 2; close++) document.close();
+  expect(registry.open("event", "1")).toBe(document);
+  expect(document.holders).toBe(1);
+});
+
+test("who closes a calendar again closes no other that was opened since", async () => {
+  const registry = await registryOf(new Map(), { onProblem: () => {} });
+  const old = registry.calendar("team") as LiveCalendar;
+  old.close();
+  const next = registry.calendar("team") as LiveCalendar;
+  old.close();
+  expect(registry.calendar("team")).toBe(next);
+  expect(next.holders).toBe(2);
+});
+
+test("who closes summaries twice lets go once of what others have open", async () => {
+  const registry = await registryOf();
+  const document = registry.open("event", "1");
+  const summaries = eventsOf(registry as object as Client, ["1"]);
+  for (let close = 0; close < 2; close++) summaries.close();
+  expect(document.holders).toBe(1);
 });
