@@ -67,7 +67,7 @@ function carried(
 ): Pick<Unresolved, "path" | "place"> {
   const stand: Operation = [place === "gap" ? "ins" : "tst", path, null];
   const [moved] = rebase([stand], changes);
-  const isLost = place === "lost" || (!moved?.[1] && path.some(isIndex));
+  const isLost = !moved?.[1] && path.some(isIndex);
   return { path: formatPointer(moved?.[1] ?? path), place: isLost ? "lost" : place };
 }
 

@@ -138,8 +138,7 @@ export class Replicator {
   /** Another replica, whose numbers go on, takes over with this patch upon its document. */
   succeed(document: Json, version: number, patch: Patch): Replica {
     const old = this.replica as Replica;
-    const { seqNext } = old.toJSON();
-    const next = new Replica(document, version, { strategies: this.strategies, seqNext });
+    const next = new Replica(document, version, { ...old.toJSON(), strategies: this.strategies });
     write(next, patch);
     this.flight.ground();
     this.show(old.view, this.#follow(next).view);
@@ -373,7 +372,8 @@ export class Replicator {
       if (change) this.#promote();
       if (buffer.length) this.#behind ??= { base: this.#beneath(), mine: replica.view };
     }
-    if (change && replica.inFlight) for (const one of theirs) this.#since.set(memberOf(one), change);
+    if (!change) this.#since.clear();
+    else if (replica.inFlight) for (const one of theirs) this.#since.set(memberOf(one), change);
     this.#by(change?.client_id ?? null, receive);
     if (replica.view !== null) return;
     const met = merge(document, view, null);

@@ -358,6 +358,14 @@ describe("what the server can't compare any more", () => {
     expect(told).toEqual([]);
   });
 
+  test("is told as what was written last, of which nobody knows whose it is where a state came", () => {
+    const told: Unresolved[] = [];
+    const replicator = flying(told, replace("/title", "Ann's"));
+    replicator.receive(THEIRS);
+    replicator.resume({ version: 12, epoch: 1, state: { title: "Cy's", place: "", list: ["a"] } });
+    expect(told.at(-1)).toMatchObject({ userId: null, timestamp: null, version: 12, theirs: "Cy's" });
+  });
+
   test("is told also where versions are missing, with what was edited until they came", () => {
     const told: Unresolved[] = [];
     const replicator = flying(told, replace("/title", "Ann's"));
