@@ -140,7 +140,12 @@ export class ServerConnection {
 
   // ---------------------------------------------------------------------------------------------- phases
 
-  #enter(phase: Phase, state: ConnectionState, reason: ConnectionReason | null, retryAt?: number): void {
+  #enter(
+    phase: Phase,
+    state: ConnectionState,
+    reason: ConnectionReason | null,
+    retryAt: number | null = null,
+  ): void {
     const wasOnline = this.#phase === "online";
     this.#phase = phase;
     this.#turn++;
@@ -150,14 +155,13 @@ export class ServerConnection {
       this.#link?.close();
       this.#link = null;
     }
-    if (wasOnline && phase !== "online") this.peer.onOffline();
-    this.state.update({ state, reason, retryAt: retryAt ?? null });
+    if (wasOnline) this.peer.onOffline();
+    this.state.update({ state, reason, retryAt });
   }
 
   #wait(reason: ConnectionReason, ms: number | null, isPaced = false): void {
     this.#isPaced = isPaced;
-    const retryAt = ms === null ? undefined : Date.now() + ms;
-    this.#enter("waiting", "reconnecting", reason, retryAt);
+    this.#enter("waiting", "reconnecting", reason, ms === null ? ms : Date.now() + ms);
     if (ms !== null) this.#timer.set(ms, () => this.#attempt());
   }
 
@@ -178,13 +182,12 @@ export class ServerConnection {
   #attempt(): void {
     this.#triedAt = this.environment.now();
     const { state, reason } = this.state.snapshot;
-    if (this.isSavingPower) {
-      this.#startPolling(reason);
-      return;
-    }
     const shown = state === "connecting" ? state : "reconnecting";
-    this.#enter("opening", this.#isPolling ? "polling" : shown, reason);
-    void this.#open(this.#turn);
+    if (this.isSavingPower) this.#startPolling(reason);
+    else {
+      this.#enter("opening", this.#isPolling ? "polling" : shown, reason);
+      void this.#open(this.#turn);
+    }
   }
 
   async #open(turn: number): Promise<void> {

@@ -96,9 +96,8 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   setText(path: string, text: string): void {
     const now = valueAt(this.state.view, path);
-    if (now === text) return;
     if (typeof now !== "string") this.set(path, text);
-    else this.edit({ op: "text", path, value: writeDelta(textDifference(now, text)) });
+    else if (now !== text) this.edit({ op: "text", path, value: writeDelta(textDifference(now, text)) });
   }
 
   create(value: T): void {
@@ -291,8 +290,9 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   tellVisible(): void {
-    this.state.send("PRESENCE_UPDATE", { visible: this.context.isVisible() });
-    if (this.context.isVisible()) this.state.presence.resume();
+    const visible = this.context.isVisible();
+    this.state.send("PRESENCE_UPDATE", { visible });
+    if (visible) this.state.presence.resume();
   }
 
   /** Nobody has it open: over. */

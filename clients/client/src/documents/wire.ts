@@ -114,9 +114,9 @@ export class DocumentWire {
     else if (type === "SYNC_RESPONSE") this.#onState({ ...told, version: told.current_version });
     else if (type === "ERROR") this.#onError(payload.ref as string | null, payload as unknown as ServerError);
     else if (type === "ROLE_CHANGED") this.#onRole(payload.role as Role | null);
-    else if (!state.isLive)
-      return; // of a subscription before: the answer to the new one has it all
-    else if (type === "OP_BROADCAST") {
+    else if (!state.isLive) {
+      // of a subscription before: the answer to the new one has it all
+    } else if (type === "OP_BROADCAST") {
       state.replicator.receive({ operations: [told.operation], ...payload } as object as Change);
       state.storeSoon();
     } else if (type === "OP_ACK") {
