@@ -54,8 +54,9 @@ async function poll(state: DocumentState, wire: DocumentWire, isOn: () => boolea
     if (!(error instanceof RequestError) || error.isPassing) throw error;
     const isMisnamed = error.status === 400;
     const code = isMisnamed ? "INVALID_MESSAGE" : error.code; // as by socket
-    if (isMisnamed || code === "FORBIDDEN") state.forbid({ ...error.problem, code, message: error.message });
-    else state.context.onProblem({ code: "ERROR", message: error.message, type: state.type, id: state.id });
+    const refusal = { ...error.problem, code, message: error.message };
+    if (isMisnamed || code === "FORBIDDEN") state.forbid(refusal);
+    else state.tell("ERROR", refusal);
   } finally {
     state.remember();
     state.refresh();

@@ -27,10 +27,12 @@ export class TabHost {
     this.#unsubscribe = client.onProblem((problem) => this.#onProblem(problem));
   }
 
+  /** A document's has the server's error; that of a list has none, also where the document has the calendar's name. */
   #onProblem(problem: Problem): void {
-    const { code, type, id } = problem;
+    const { code, type, id, refusal } = problem;
     if (code === "EDIT_REFUSED") this.#rooms.get(keyOf(String(type), String(id)))?.refuse(problem);
-    else if (code === "ERROR" && type === "calendar") this.#calendars.get(String(id))?.fail(problem);
+    else if (code === "ERROR" && type === "calendar" && !refusal)
+      this.#calendars.get(String(id))?.fail(problem);
   }
 
   onSay({ tab, type, id, payload }: Note & { kind: "say" }): void {

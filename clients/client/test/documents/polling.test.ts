@@ -198,6 +198,16 @@ test("one resource that can't be read keeps no other from being read and sent", 
   expect(client.connection.snapshot).toMatchObject({ state: "polling", reason: "killed" });
 });
 
+test("why a document can't be read is told with the server's error", async () => {
+  await poll(
+    () => nothingNew,
+    () => problem(413, "TOO_LARGE"),
+  );
+  const refusal = { code: "TOO_LARGE", detail: "no" };
+  expect(problems).toMatchObject([{ code: "ERROR", message: "no", type: "event", id: "1", refusal }]);
+  expect(document.snapshot).toMatchObject({ status: "ready", view: { title: "Sync" } });
+});
+
 /** Sockets don't open any more, until the client polls. */
 async function loseSockets(): Promise<void> {
   while (client.connection.snapshot.state !== "polling") {

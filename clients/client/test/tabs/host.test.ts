@@ -4,6 +4,7 @@ import type { Problem } from "@collab/client";
 import { expect, test, vi } from "vitest";
 import { Listeners } from "../../src/cell.js";
 import type { DocumentContext, Sender } from "../../src/documents/context.js";
+import { Document } from "../../src/documents/document.js";
 import { Registry } from "../../src/registry.js";
 import { onTold } from "../../src/tabs/follower.js";
 import { TabHost } from "../../src/tabs/host.js";
@@ -15,8 +16,9 @@ function tabOf(link: Sender | null) {
   const told: object[] = [];
   problems.add(({ code, type, id }) => told.push({ code, type, id }));
   const onProblem = (problem: Problem) => problems.tell(problem);
-  const context = { link: () => link, onProblem, nudge: () => {} } as unknown as DocumentContext;
-  return { registry: new Registry(context, async () => {}), problems, told };
+  const nothing = { nudge: () => {}, strategies: () => ({}), environment: {} };
+  const context = { link: () => link, onProblem, ...nothing } as unknown as DocumentContext;
+  return { registry: new Registry(context, async () => {}), context, problems, told };
 }
 
 test("where a leading tab can't load the part for calendars, each tab that has one open is told", async () => {
@@ -48,4 +50,21 @@ test("where a leading tab can't load the part for calendars, each tab that has o
     await vi.waitFor(() => expect(followers[index]?.told).toEqual([problem]), 100_000);
   }
   vi.doUnmock("../../src/listings.js");
+});
+
+test("that a document of the same name fails says nothing of a calendar in other tabs", () => {
+  const told: string[] = [];
+  const leader = tabOf(null);
+  const post = (note: Note) => {
+    if (note.kind === "tell") told.push(note.message.type);
+  };
+  const gone = () => new Promise<void>(() => {});
+  const client = { onProblem: (listener: (problem: Problem) => void) => leader.problems.add(listener) };
+  const host = new TabHost("leader", leader.registry, post, gone, 1, client);
+  const payload = { resource_type: "calendar", resource_id: "team", children: true };
+  host.onSay({ kind: "say", leader: "leader", tab: "one", type: "SUBSCRIBE", id: "", payload });
+  const { state } = new Document("calendar", "team", leader.context, () => {});
+  state.tell("ERROR", { code: "TOO_LARGE", message: "It is too long." });
+  expect(leader.told).toMatchObject([{ code: "ERROR", type: "calendar", id: "team" }]);
+  expect(told).toEqual([]);
 });
