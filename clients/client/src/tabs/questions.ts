@@ -33,7 +33,8 @@ export function ask(state: DocumentState, questions: readonly Unresolved[]): voi
   state.refresh();
 }
 
-type Writing = Extract<Operation, readonly ["set" | "txt" | "rem", ...unknown[]]>;
+type Writing = Extract<Operation, readonly ["set" | "txt" | "inc" | "rem", ...unknown[]]>;
+type Move = Extract<Operation, readonly ["mov", ...unknown[]]>;
 /** What was written over an item that others removed makes it again. */
 type Carried = Writing | Extract<Operation, readonly ["ins", ...unknown[]]>;
 
@@ -65,11 +66,15 @@ export function unseen(
   const mine = apply(base, edit);
   const undone = invert(base, edit);
   const questions = new Map<string, Unresolved>(); // one a place, however often it was written
+  const isOthers = ({ author, after }: ViewStep) => author !== clientId && after !== null;
   for (const [index, operation] of edit.entries()) {
+    const before = undone.slice(edit.length - index);
+    const left = isMove(operation) && leftOf(operation, before, since);
+    if (left && isOthers(left.step)) questions.set(formatPointer(left.from), notMoved(left, base));
     if (!isWriting(operation) || !isMet(operation[1])) continue;
-    const first = asFirst(operation, undone.slice(edit.length - index));
+    const first = asFirst(operation, before);
     const met = first && meeting(first, since);
-    if (!met || met.step.author === clientId || met.step.after === null) continue;
+    if (!met || !isOthers(met.step)) continue;
     const isGap = leavesGap(operation);
     const last = standing(operation[1], isGap, edit.slice(index + 1));
     if (!last) continue;
@@ -85,13 +90,13 @@ const isSettled = ({ place, base, mine, theirs }: Unresolved): boolean =>
   place !== "lost" && [base, mine].some((one) => equal(one, theirs));
 
 const isWriting = (operation: Operation | undefined): operation is Writing =>
-  ["set", "txt", "rem"].includes(operation?.[0] ?? "");
+  ["set", "txt", "inc", "rem"].includes(operation?.[0] ?? "");
 
 const isIndex = (token: string | number | undefined): boolean => typeof token === "number";
 
 const leavesGap = ([kind, path]: Writing): boolean => kind === "rem" && isIndex(path.at(-1));
 
-const isMove = ([kind]: Operation): boolean => kind === "mov";
+const isMove = (operation: Operation | undefined): operation is Move => operation?.[0] === "mov";
 
 /** Tells of a path whether these operations can have written there: in its member of the document, or anywhere. */
 function writtenIn(operations: Operations): (path: Path) => boolean {
@@ -138,6 +143,41 @@ const gone = (path: Path, step: ViewStep): Meeting => ({
 /** Texts in which both type are merged. */
 const isWritten = ([kind, path]: Carried, { before }: ViewStep, theirs: Json | undefined): boolean =>
   (kind === "set" || kind === "rem") && !equal(find(before, path), theirs);
+
+/** A move from there of which a step left nothing, or only that the item goes. */
+interface Left {
+  from: Path;
+  step: ViewStep;
+}
+
+function leftOf(move: Move, before: Operations, since: readonly ViewStep[]): Left | null {
+  const first = rebase([move], [before]).find(isMove);
+  const step = first && leftBy(first, since);
+  return step ? { from: first[1], step } : null;
+}
+
+/** Null where it was made, or where others had made it. */
+function leftBy(move: Move, since: readonly ViewStep[]): ViewStep | null {
+  let here = move;
+  for (const step of since) {
+    const carried = rebase([here], [step.operations]);
+    const next = carried.find(isMove);
+    if (!next) return carried.length || !standing(here[1], false, step.operations) ? step : null;
+    here = next;
+  }
+  return null;
+}
+
+/** Nobody can say what it would have written where. */
+const notMoved = ({ from, step }: Left, base: Json): Unresolved => ({
+  ...fromMerge(
+    { path: formatPointer(from), base: find(base, from), mine: undefined, theirs: undefined },
+    step.by?.version ?? 0,
+    step.by,
+  ),
+  kind: "dropped",
+  place: "lost",
+});
 
 function asked(
   { step, kind, theirs, path, isAgain }: Meeting,

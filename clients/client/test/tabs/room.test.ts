@@ -86,7 +86,8 @@ test("what a leading tab's refused edit leaves is told as nobody's, whoever wrot
 const ANN = { user_id: "ann", note: "" };
 const CAROL = { user_id: "carol", note: "late" };
 const DAVE = { user_id: "dave", note: "" };
-const meeting = { title: "Sync", attendees: [ANN, CAROL, DAVE] };
+const meeting = { title: "Sync", seats: 5, guests: [], attendees: [ANN, CAROL, DAVE] };
+const move = (from: string, path: string): Patch => [{ op: "move", from, path }];
 
 test.each<[string, Patch, Patch, object[]]>([
   [
@@ -157,6 +158,42 @@ test.each<[string, Patch, Patch, object[]]>([
     [{ kind: "overwrote", path: "/attendees/1", base: CAROL, mine: ANN, theirs: undefined }],
   ],
   [
+    "that it added to a number that others wrote",
+    replaced("/seats", 7),
+    [{ op: "inc", path: "/seats", value: 1 }],
+    [{ kind: "dropped", path: "/seats", base: 5, mine: 6, theirs: 7 }],
+  ],
+  [
+    "nothing where both added to a number",
+    [{ op: "inc", path: "/seats", value: 2 }],
+    [{ op: "inc", path: "/seats", value: 1 }],
+    [],
+  ],
+  [
+    "that it moved an item that others removed",
+    [{ op: "remove", path: "/attendees/1" }],
+    [...move("/attendees/2", "/attendees/0"), ...move("/attendees/2", "/guests/0")],
+    [{ kind: "dropped", base: CAROL, mine: undefined, theirs: undefined, place: "lost" }],
+  ],
+  [
+    "that it moved an item into what others removed",
+    [{ op: "remove", path: "/guests" }],
+    move("/attendees/1", "/guests/0"),
+    [{ kind: "dropped", base: CAROL, mine: undefined, theirs: undefined, place: "lost" }],
+  ],
+  [
+    "nothing of a move that goes on from where others moved the item",
+    move("/attendees/2", "/attendees/0"),
+    move("/attendees/2", "/guests/0"),
+    [],
+  ],
+  [
+    "nothing where both moved an item to the same place",
+    move("/attendees/2", "/attendees/0"),
+    move("/attendees/2", "/attendees/0"),
+    [],
+  ],
+  [
     "nothing where both removed",
     [{ op: "remove", path: "/attendees/1" }],
     [{ op: "remove", path: "/attendees/1" }],
@@ -203,6 +240,16 @@ async function held() {
   const choose = (one: "mine" | "theirs") => room.document.resolve(room.state.conflicts[0]?.id ?? "", one);
   return { ...room, choose };
 }
+
+test("a move into what others removed, which would take the item away, is held back until it is asked", async () => {
+  const { document, edit, replicator, state } = await led(meeting, [{ op: "remove", path: "/guests" }]);
+  state.options.onConflict = "ask";
+  await edit(0, move("/attendees/1", "/guests/0"));
+  expect(state.conflicts).toMatchObject([{ kind: "refused", base: CAROL }]);
+  expect(replicator.next()).toBeNull();
+  document.resolve(state.conflicts[0]?.id ?? "", "theirs");
+  expect(document.snapshot).toMatchObject({ view: { attendees: [ANN, CAROL, DAVE] }, conflicts: [] });
+});
 
 const RESUMED = { changes: [], version: 6, epoch: 1 };
 
