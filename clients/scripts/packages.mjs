@@ -1,14 +1,16 @@
-// Packs each published package, which builds it, and has publint and attw look at what users would install, with its license.
+// Packs each published package, which builds it, and has publint, attw and the compiler look at what users would install,
+// with its license.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 
 const require = createRequire(import.meta.url);
+const tsc = join(dirname(require.resolve("typescript/package.json")), "bin/tsc");
 const only = process.argv[2]; // "publint" or "attw"
 const PACKAGES = ["client", "react", "react-native"];
 
@@ -28,16 +30,34 @@ function license(folder, archive) {
   process.exitCode = 1;
 }
 
-/** Style sheets have no types. */
+const manifestOf = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+
+/** Strict TypeScript takes each entry in an ES module and in CommonJS, a style sheet as well. */
+function compile(folder) {
+  const { name, exports } = manifestOf(folder);
+  const paths = Object.keys(exports).filter((path) => !path.endsWith(".json"));
+  const source = paths.map((path) => `import "${name}${path.slice(1)}";\n`).join("");
+  const place = mkdtempSync("node_modules/.types-"); // from there the packages are found
+  const files = ["module.mts", "common.cts"].map((file) => join(place, file));
+  const options = ["--noEmit", "--strict", "--noUncheckedSideEffectImports", "--skipLibCheck"];
+  try {
+    for (const file of files) writeFileSync(file, source);
+    execFileSync(process.execPath, [tsc, ...options, "--module", "node16", ...files], { stdio: "inherit" });
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
+/** What attw has no use for: a style sheet exports nothing. */
 function withoutStyles(folder) {
-  const { exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const { exports } = manifestOf(folder);
   const styles = Object.keys(exports).filter((path) => path.endsWith(".css"));
   return styles.length ? ["--exclude-entrypoints", ...styles] : [];
 }
 
 /** Each entry loads as ESM and as CJS, and gives the same names. React Native's needs its own bundler. */
 async function load(folder) {
-  const { name, exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const { name, exports } = manifestOf(folder);
   for (const [path, target] of Object.entries(exports)) {
     if (!target.import) continue;
     const entry = name + path.slice(1);
@@ -58,6 +78,7 @@ for (const folder of PACKAGES) {
     const archive = join(packed, readdirSync(packed)[0]);
     license(folder, archive);
     if (only !== "attw") await lint(folder, archive);
+    if (!only) compile(folder);
     if (!only && folder !== "react-native") await load(folder);
     if (only !== "publint") {
       const options = ["--profile", "node16", "--format", "ascii", ...withoutStyles(folder)];
