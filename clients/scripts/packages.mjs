@@ -32,6 +32,8 @@ function license(folder, archive) {
 
 const manifestOf = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 
+const typed = (...options) => execFileSync(process.execPath, [tsc, ...options], { stdio: "inherit" });
+
 /** Strict TypeScript takes each entry in an ES module and in CommonJS, a style sheet as well. */
 function compile(folder) {
   const { name, exports } = manifestOf(folder);
@@ -42,7 +44,7 @@ function compile(folder) {
   const options = ["--noEmit", "--strict", "--noUncheckedSideEffectImports", "--skipLibCheck"];
   try {
     for (const file of files) writeFileSync(file, source);
-    execFileSync(process.execPath, [tsc, ...options, "--module", "node16", ...files], { stdio: "inherit" });
+    typed(...options, "--module", "node16", ...files);
   } finally {
     rmSync(place, { recursive: true, force: true });
   }
@@ -79,6 +81,7 @@ for (const folder of PACKAGES) {
     license(folder, archive);
     if (only !== "attw") await lint(folder, archive);
     if (!only) compile(folder);
+    if (!only && folder === "react") typed("-p", "react/test/react-18");
     if (!only && folder !== "react-native") await load(folder);
     if (only !== "publint") {
       const options = ["--profile", "node16", "--format", "ascii", ...withoutStyles(folder)];

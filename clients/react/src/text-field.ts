@@ -1,22 +1,15 @@
 /** A text that several people type into, in an ordinary input or textarea. */
 
 import type { Json, SharedDocument, ViewChange } from "@collab/client";
-import {
-  type ChangeEvent,
-  type CompositionEvent,
-  type RefObject,
-  useEffect,
-  useLayoutEffect,
-  useRef,
-  useState,
-} from "react";
+import { type ChangeEvent, type CompositionEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { isEditable, textAt, useEditable, useText } from "./documents.js";
 
 type Field = HTMLInputElement | HTMLTextAreaElement;
 type Selection = [start: number, end: number, direction?: "forward" | "backward" | "none" | undefined];
 
 export interface TextFieldProps<E extends Field> {
-  ref: RefObject<E | null>;
+  /** Told by its form: React 18's and 19's types of refs differ. */
+  ref: { current: E | null };
   value: string;
   /** While it can't be edited. */
   readOnly: boolean;
