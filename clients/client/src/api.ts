@@ -184,7 +184,7 @@ export interface DocumentSnapshot<T> {
   /** The server's version that `view` stands on; 0 is a document that doesn't exist yet. */
   readonly version: number;
   readonly role: Role | null;
-  /** `role` allows edits (true as well while it is unknown, offline). */
+  /** `role` allows edits (true as well while it is unknown, offline or over HTTP). */
   readonly canEdit: boolean;
   /** Has it been deleted (or not been created yet)? `create` makes it. */
   readonly isDeleted: boolean;
@@ -263,7 +263,7 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   setText(path: string, text: string): void;
   /** Create it where it doesn't exist (or was deleted). */
   create(value: T): void;
-  /** Delete it, for everybody (admins). Resolves when the server has done it. */
+  /** Delete it, for everybody (admins). Resolves when the server has done it; rejects as `edit` throws and `saved` rejects. */
   delete(): Promise<void>;
 
   /** Takes back one's own last edit, as far as others left it; with `isWanted` only where that likes what comes of it. */

@@ -118,9 +118,9 @@ export class Document<T = Json> implements SharedDocument<T> {
     this.state.becomeReady();
   }
 
-  delete(): Promise<void> {
+  async delete(): Promise<void> {
     this.set("", null);
-    return this.saved();
+    await this.saved();
   }
 
   undo(isWanted?: (after: T | null) => boolean): void {

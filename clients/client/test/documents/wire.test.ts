@@ -891,6 +891,7 @@ describe("a role", () => {
     tell("ROLE_CHANGED", { role: "viewer" });
     expect(document.snapshot).toMatchObject({ role: "viewer", canEdit: false });
     expect(() => document.set("/title", "One")).toThrow(/not edited/);
+    await expect(document.delete()).rejects.toMatchObject({ code: "FORBIDDEN" });
     tell("ROLE_CHANGED", { role: null });
     expect(document.snapshot).toMatchObject({ status: "forbidden", isLive: false });
   });
