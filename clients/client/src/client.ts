@@ -374,7 +374,7 @@ class GatewayClient implements Client, Peer, TabClient {
     this.#keeper.readOn();
     const { pending: waits = 0, isStored = true } = this.#leading ?? {};
     const all = this.#registry.documents;
-    const own = all.reduce((sum, { state }) => sum + state.replicator.flight.pending, 0);
+    const own = all.reduce((sum, one) => sum + one.state.replicator.flight.pending, 0);
     const pending = this.#keeper.isOwner ? Math.max(waits, own) : waits + own;
     const { state } = this.connection.snapshot;
     const isConnected = state === "online" || state === "polling";

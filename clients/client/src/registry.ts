@@ -99,10 +99,9 @@ export class Registry {
   }
 
   #releaseCalendar(calendar: LiveCalendar): void {
-    const { id } = calendar;
     if (!calendar.holders || --calendar.holders) return;
-    this.#calendars.delete(id);
-    this.#listings?.remove(id);
+    this.#calendars.delete(calendar.id);
+    this.#listings?.remove(calendar.id);
   }
 
   #loadListings = lazy(async () => {

@@ -196,7 +196,7 @@ export interface Rebased {
 
 /**
  * What it took the place of, and what is gone of it; what both are in now isn't in conflict. `since`: what others did last
- * in each member in between, as far as the server told it change by change.
+ * in each member in between, or with the whole (undefined), as far as the server told it change by change.
  */
 export function fromRebase(
   { base, mine, theirs, made, buffer, view }: Rebased,
@@ -217,7 +217,7 @@ export function fromRebase(
     if (place !== "lost" && !isMine && !equal(there, one.theirs)) return [];
     const now = carried(path, stand, [changes, ...buffer]);
     const written = isMine && !isGap ? valueAt(view, now.path) : one.mine;
-    const by = since.get(memberOf(one));
+    const by = since.get(memberOf(one)) ?? since.get(undefined);
     return {
       ...fromMerge(one, by?.version ?? version, by),
       ...now,

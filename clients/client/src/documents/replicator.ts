@@ -86,7 +86,8 @@ export class Replicator {
   #seen: Seen | null = null;
   /** What waits behind what is in flight, and what it stands on, before others' changes that meet it were taken in. */
   #behind: Before | null = null;
-  readonly #since = new Map<string | undefined, Change>(); // member -> others' last change there since that was seen
+  // Member, or undefined for the whole -> others' last change there since that was seen.
+  readonly #since = new Map<string | undefined, Change>();
   #clientId: () => string;
 
   constructor(
@@ -286,11 +287,10 @@ export class Replicator {
   /** The user's word on what is asked: mine (what the server refused is forced), or not at all. */
   decide(isMine: boolean): void {
     const { flight } = this;
-    const { isAsking } = flight;
     // What is held waits behind what was sent, or is all that is in flight.
-    const isUnsent = isAsking || (flight.isHeld && flight.isAll);
+    const isUnsent = flight.isAsking || (flight.isHeld && flight.isAll);
+    flight.isForced ||= flight.isAsking;
     flight.isAsking = flight.isHeld = false;
-    flight.isForced ||= isAsking;
     if (isUnsent && !isMine) this.withdraw();
   }
 
@@ -372,8 +372,8 @@ export class Replicator {
       if (change) this.#promote();
       if (buffer.length) this.#behind ??= { base: this.#beneath(), mine: replica.view };
     }
-    if (!change) this.#since.clear();
-    else if (replica.inFlight) for (const one of theirs) this.#since.set(memberOf(one), change);
+    if (!change || !theirs.every(({ path }) => path)) this.#since.clear();
+    if (change && replica.inFlight) for (const one of theirs) this.#since.set(memberOf(one), change);
     this.#by(change?.client_id ?? null, receive);
     if (replica.view !== null) return;
     const met = merge(document, view, null);

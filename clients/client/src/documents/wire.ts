@@ -127,8 +127,8 @@ export class DocumentWire {
 
   #onSubscribed(missing: Missing, role: Role): void {
     const { state } = this;
-    this.subscribeRef = null;
     state.role = role;
+    this.subscribeRef = null;
     this.resume(missing);
     state.isLive = true;
     // What was wished since could not be told before.

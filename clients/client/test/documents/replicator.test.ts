@@ -366,6 +366,15 @@ describe("what the server can't compare any more", () => {
     expect(told.at(-1)).toMatchObject({ userId: null, timestamp: null, version: 12, theirs: "Cy's" });
   });
 
+  test("is told as what was written last, also where that was another document", () => {
+    const told: Unresolved[] = [];
+    const replicator = flying(told, replace("/title", "Ann's"));
+    replicator.receive(THEIRS);
+    const other = replace("", { title: "Cy's", place: "", list: ["a"] });
+    replicator.receive({ ...by("cy", other), version: 12 });
+    expect(told.at(-1)).toMatchObject({ path: "/title", userId: "cy", version: 12, theirs: "Cy's" });
+  });
+
   test("is told also where versions are missing, with what was edited until they came", () => {
     const told: Unresolved[] = [];
     const replicator = flying(told, replace("/title", "Ann's"));
