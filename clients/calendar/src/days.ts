@@ -25,7 +25,7 @@ function isOn({ from, to }: Span, day: Date): boolean {
 /** What is shown of an event on a day. */
 export interface Appearance {
   readonly event: Summary;
-  /** Its hour where it begins, `–12:00` where it ends, `–` in between. */
+  /** `all day` where it takes all of it, else its hour where it begins, and `–12:00` where it ends. */
   readonly time: string;
   /** How a time with a dash is read out. */
   readonly said?: string;
@@ -43,7 +43,7 @@ export function appearances(
 }
 
 function timesOn({ from, to }: Span, day: Date): Omit<Appearance, "event"> {
+  if (from <= day && to >= dayAfter(day)) return { time: "all day" };
   if (from >= day) return { time: hourOf(from) };
-  if (to >= dayAfter(day)) return { time: "–", said: "all day" };
   return { time: `–${hourOf(to)}`, said: `until ${hourOf(to)}` };
 }

@@ -28,19 +28,31 @@ test("an event is on each of its days", () => {
   expect(shown(local(2, 10), local(2, 11))).toEqual([[2, hour(10)]]);
   expect(shown(local(2, 10), local(4, 12))).toEqual([
     [2, hour(10)],
-    [3, "–", "all day"],
+    [3, "all day"],
     [4, `–${hour(12)}`, `until ${hour(12)}`],
   ]);
   expect(shown(new Date(2025, 11, 30), local(2, 8))).toEqual([
-    [1, "–", "all day"],
+    [1, "all day"],
     [2, `–${hour(8)}`, `until ${hour(8)}`],
   ]);
 });
 
 test("what ends at midnight isn't on the next day, and what takes no time is on its own", () => {
   expect(shown(local(2, 22), local(3))).toEqual([[2, hour(22)]]);
-  expect(shown(local(2), local(3))).toEqual([[2, hour(0)]]);
   expect(shown(local(2), local(2))).toEqual([[2, hour(0)]]);
+});
+
+test("what takes a whole day has no hour there, also where it begins or ends with it", () => {
+  expect(shown(local(2), local(3))).toEqual([[2, "all day"]]);
+  expect(shown(local(2), local(4))).toEqual([
+    [2, "all day"],
+    [3, "all day"],
+  ]);
+  expect(shown(local(2), local(3, 12))).toEqual([
+    [2, "all day"],
+    [3, `–${hour(12)}`, `until ${hour(12)}`],
+  ]);
+  expect(shown(local(2), local(2, 23))).toEqual([[2, hour(0)]]);
 });
 
 test("what has no end, or one before its start, is on the day it starts; what has no start is nowhere", () => {
