@@ -27,4 +27,5 @@ test("in a month's narrow columns there is room for a title beside its hour, or 
   await link.waitFor();
   const isHalf = (title: Element) => title.clientWidth > (title.closest("td") as Element).clientWidth / 2;
   expect(await link.locator("bdi").evaluate(isHalf)).toBe(true);
+  expect(await link.getByTitle("Lunch with Kim").count()).toBe(1); // where it is cut, a pointer shows the whole of it
 });

@@ -65,7 +65,7 @@ function Entries({ events, shown, tabIndex }: EntriesProps): ReactNode {
             <span className="hour" aria-hidden={said !== undefined}>
               {time}
             </span>{" "}
-            <bdi>{titleOf(event)}</bdi>
+            <bdi title={titleOf(event)}>{titleOf(event)}</bdi>
           </a>
         </li>
       ))}
