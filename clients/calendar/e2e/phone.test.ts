@@ -1,5 +1,6 @@
 /** The calendar on a phone, by touch. */
 
+import type { Locator } from "playwright-core";
 import { expect, test } from "vitest";
 import type { Person } from "./people.js";
 import { Stage } from "./stage.js";
@@ -78,13 +79,47 @@ test("a month on a phone has no day of another, also not the one that was touche
   expect(await ann.button("New event on 31 March").count()).toBe(0);
 });
 
+const isSeen = (cell: Element) => {
+  const { top, bottom } = cell.getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight;
+};
+
+const comesIntoSight = (cell: Locator) =>
+  expect.poll(() => cell.evaluate(isSeen), { timeout: 100_000 }).toBe(true);
+
+test("this month opens at today, one goes on to others from their first days, and an event leads back to its own", async () => {
+  for (let day = 10; day < 32; day++)
+    await stage.make(`talk-${day}`, {
+      title: `Talk on day ${day}`,
+      start_time: `2027-03-${day}T10:00:00Z`,
+      calendar_id: "demo",
+    });
+  const time = new Date("2027-03-24T12:00:00Z");
+  const prepare = ({ clock }: { clock: { setFixedTime(at: Date): Promise<void> } }) =>
+    clock.setFixedTime(time);
+  const options = { ...PHONE, locale: "en-GB", timezoneId: "UTC" };
+  const ann = await stage.arrive("Ann", stage.address, prepare, options);
+  const talk = (day: number) => ann.page.getByRole("link", { name: `Talk on day ${day}` });
+  await talk(31).waitFor();
+  await comesIntoSight(ann.page.locator("td.today"));
+  await ann.page.getByRole("link", { name: "Next month" }).tap();
+  await ann.page.getByRole("heading", { name: "April 2027" }).waitFor();
+  await comesIntoSight(ann.page.locator("[datetime='2027-04-01']"));
+  await ann.page.getByRole("link", { name: "Previous month" }).tap();
+  await talk(31).waitFor();
+  for (const way of ["Previous month", "Next month"]) // whoever goes on finds them where they were
+    expect(await ann.page.getByRole("link", { name: way }).evaluate(isSeen)).toBe(true);
+  await ann.page.goto(`${stage.address}/#/month/2027-03`);
+  await talk(11).tap();
+  await ann.sees("Title", "Talk on day 11");
+  await ann.page.getByRole("link", { name: "Calendar", exact: true }).tap();
+  await talk(11).waitFor();
+  await comesIntoSight(talk(11));
+});
+
 test("Today leads to the day itself, from its month and from another one", async () => {
   const ann = await stage.arrive("Ann", stage.address, undefined, PHONE);
   const today = ann.page.locator("td.today:focus");
-  const isSeen = (cell: Element) => {
-    const { top, bottom } = cell.getBoundingClientRect();
-    return top >= 0 && bottom <= innerHeight;
-  };
   for (const way of ["Today", "Next month", "Today"])
     await ann.page.getByRole("link", { name: way, exact: true }).tap();
   await today.waitFor();

@@ -1,7 +1,7 @@
 /** A month and its events. */
 
 import { useClient } from "@collab/react";
-import { type MouseEvent, type ReactNode, useEffect, useState } from "react";
+import { type MouseEvent, type ReactNode, type RefObject, useEffect, useRef, useState } from "react";
 import { dayIn, dayOf, firstWeekday, weeksOf } from "./dates.js";
 import { Day } from "./day.js";
 import { appearances } from "./days.js";
@@ -58,6 +58,8 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
   const today = useToday();
   const stop = tabStop(month, visited, today);
   const isEmpty = status === "loading" && !items.length;
+  const table = useRef<HTMLTableElement>(null);
+  useInView(table, isEmpty);
   return (
     <div className="month" aria-busy={isEmpty}>
       <div className="tools">
@@ -77,7 +79,7 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
         }
       />
       {/* biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: a table of days is a grid */}
-      <table role="grid" aria-labelledby={HEADING} onKeyDown={onGridKey}>
+      <table ref={table} role="grid" aria-labelledby={HEADING} onKeyDown={onGridKey}>
         <thead>
           <tr>
             {WEEKDAYS.map((weekday) => (
@@ -112,6 +114,16 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
       </table>
     </div>
   );
+}
+
+/** The day that the tab key leads to is seen when the page appears, and once its events are there. */
+function useInView(table: RefObject<HTMLTableElement | null>, isEmpty: boolean): void {
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the events push the days below them down
+  useEffect(() => {
+    const day = table.current?.querySelector("td[tabindex='0']");
+    const { top, bottom } = day?.getBoundingClientRect() ?? { top: 0, bottom: 0 };
+    if (top < 0 || bottom > innerHeight) day?.scrollIntoView({ block: "center" });
+  }, [table, isEmpty]);
 }
 
 /** The way to another month, as far as there is one. */
