@@ -98,6 +98,55 @@ test("an event made offline in one tab is in the month of the other", async () =
   await event(again, "Walk").waitFor();
 });
 
+test("what one changes offline is in the month, of other tabs and after a reload too, and what one deletes isn't", async () => {
+  const start_time = new Date().toISOString();
+  for (const title of ["Lunch", "Talk"])
+    await stage.make(title, { title, start_time, end_time: start_time, calendar_id: "demo" });
+  const ann = await stage.arrive("Ann");
+  const again = await ann.anotherTab(stage.address);
+  stage.everybody.push(again);
+  await event(again, "Lunch").waitFor();
+  await event(ann, "Lunch").click();
+  await ann.sees("Title", "Lunch");
+  await toMonth(ann);
+  await event(ann, "Talk").click();
+  await ann.sees("Title", "Talk");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  ann.answers("accept");
+  await ann.button("Delete").click();
+  await ann.says("offline, 1 edit kept here");
+  await toMonth(ann);
+  await event(ann, "Lunch").click();
+  await ann.textbox("Title").fill("Brunch");
+  await event(again, "Brunch").waitFor();
+  await toMonth(ann);
+  await event(ann, "Brunch").waitFor();
+  await ann.page.reload();
+  await event(ann, "Brunch").waitFor();
+  for (const { page } of [ann, again])
+    expect(await page.getByRole("link", { name: /Lunch|Talk/ }).count()).toBe(0);
+  const bob = await stage.arrive("Bob");
+  await event(bob, "Lunch").waitFor();
+  await ann.workOffline(false);
+  await event(bob, "Brunch").waitFor();
+  await event(bob, "Talk").waitFor({ state: "detached" });
+  await ann.says("online, saved");
+  await event(bob, "Brunch").click();
+  await bob.textbox("Title").fill("Dinner");
+  for (const tab of [ann, again]) await event(tab, "Dinner").waitFor();
+});
+
+test("who leaves an event while its edits are on their way finds them in the month", async () => {
+  const edits = new Edits();
+  const ann = await stage.arrive("Ann", stage.address, edits.prepare);
+  await ann.newEvent("Lunch");
+  edits.areHeld = true;
+  await ann.textbox("Title").fill("Brunch");
+  await toMonth(ann);
+  await event(ann, "Brunch").waitFor();
+});
+
 test("who signs out offline is told what becomes of the edits, and they are sent when one is back", async () => {
   const [ann, bob, event] = await stage.together("Lunch");
   await ann.workOffline(true);

@@ -152,7 +152,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
         </span>
       </header>
       <main tabIndex={-1} aria-labelledby={HEADING}>
-        {route.page === "event" && <EventPage id={route.id} key={route.id} />}
+        {route.page === "event" && <EventPage id={route.id} events={events} key={route.id} />}
         {route.page === "month" && (
           <MonthPage month={route.month} events={events} visited={visited} visit={visit} />
         )}

@@ -16,6 +16,7 @@ import { Attendance } from "./attendance.js";
 import { fitLine, fitText, keepFit } from "./characters.js";
 import { Conflicts } from "./conflicts.js";
 import { type EventDocument, fieldOf, LINE_MAX, labelOf, textOf, titleOf } from "./event.js";
+import { type Events, useNoted } from "./events.js";
 import { Heading } from "./heading.js";
 import { History } from "./history.js";
 import { useLineFeeds } from "./line-feeds.js";
@@ -28,8 +29,9 @@ import { Forgotten, Undo, useUndoKeys } from "./undo.js";
 
 type Document = SharedDocument<EventDocument> | null;
 
-export function EventPage({ id }: { id: string }): ReactNode {
+export function EventPage({ id, events }: { id: string; events: Events }): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
+  useNoted(id, event, events);
   const { document, view, status } = event;
   const conflicts = useMemo(() => document && new Conflicts(document), [document]);
   const isThere = status === "loading" || (status === "ready" && view !== null);

@@ -34,6 +34,7 @@ export interface EventDocument {
   readonly start_time?: string;
   readonly end_time?: string;
   readonly attendees?: readonly Attendee[];
+  readonly calendar_id?: string;
 }
 
 /** When an event of a day begins until somebody moves it: at the next full hour of today, which has none after 23. */

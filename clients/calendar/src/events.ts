@@ -1,25 +1,36 @@
 /** The calendar's events as far as this browser knows them: as they are, or were when it last heard of them. */
 
-import type { CalendarSnapshot, Summary } from "@collab/client";
-import { useCalendar } from "@collab/react";
-import { useCallback, useEffect, useState } from "react";
+import type { CalendarSnapshot, DocumentSnapshot, Summary } from "@collab/client";
+import { useCalendar, useClient } from "@collab/react";
+import {
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
 import { CALENDAR } from "./event.js";
 import { type Kept, ofThisBrowser } from "./kept.js";
+import { type Own, OwnEvents } from "./own-events.js";
 
 const keptKey = (userId: string) => `collab-demo-events:${userId}`;
-const madeKey = (userId: string) => `collab-demo-made:${userId}`;
+const changedKey = (userId: string) => `collab-demo-changed:${userId}`;
+/** The gateway tells the beginning of a title, which is longer than this. */
+const COMPARED_MAX = 300;
 
 export interface Events extends CalendarSnapshot {
-  /** An event was made here: it is shown before the gateway knows of it. */
-  made(id: string): void;
+  /** An event was made or changed here: it is shown so before the gateway knows of it. */
+  changed(id: string): void;
 }
 
-/** `madeIn` keeps which events were made here, as far and as long as the client's store has them. */
-export function useEvents(userId: string, madeIn: Kept): Events {
+/** `changedIn` keeps which events were changed here, as far and as long as the client's store has them. */
+export function useEvents(userId: string, changedIn: Kept): Events {
   const calendar = useCalendar(CALENDAR);
   const [kept] = useState(() => listOf<Summary>(ofThisBrowser, keptKey(userId)));
-  const { ids, change } = useMade(madeIn, madeKey(userId));
-  const own = useCalendar(ids);
+  const { ids, change } = useChanged(changedIn, changedKey(userId));
+  const { own, open } = useOwn(ids);
   const { status, isLive } = calendar;
   const told = status === "loading" ? kept : calendar.items;
   useKept(keptKey(userId), status === "loading" ? null : calendar.items);
@@ -27,14 +38,47 @@ export function useEvents(userId: string, madeIn: Kept): Events {
     const over = settled(ids, calendar, own);
     if (over.length) change((known) => known.filter((id) => !over.includes(id)));
   }, [ids, calendar, own, change]);
-  const made = useCallback((id: string) => change((known) => [...known, id]), [change]);
-  return { status, isLive, items: merged(told, own.items), made };
+  const changed = useCallback(
+    (id: string) => {
+      open(id); // before whoever shows it closes it
+      change((known) => [...new Set([...known, id])]);
+    },
+    [open, change],
+  );
+  const items = useMemo(() => merged(told, own), [told, own]);
+  return { status, isLive, items, changed };
 }
 
+function useOwn(ids: Ids): { own: Own; open(id: string): void } {
+  const client = useClient();
+  const events = useMemo(() => new OwnEvents(client), [client]);
+  const open = useCallback((id: string) => events.open(id), [events]);
+  useEffect(() => events.want(ids), [events, ids]);
+  useEffect(() => () => events.want([]), [events]);
+  return { own: useSyncExternalStore(events.subscribe, () => events.snapshot), open };
+}
+
+/** Notes an event with edits that aren't sent: while there is no connection, and when it is left. */
+export function useNoted(id: string, { pending, isLive }: Unsent, { changed }: Events): void {
+  const isUnsent = pending > 0;
+  const isLeftUnsent = useRef(false);
+  useEffect(() => {
+    isLeftUnsent.current = isUnsent;
+    if (isUnsent && !isLive) changed(id);
+  }, [id, isUnsent, isLive, changed]);
+  useLayoutEffect(
+    () => () => {
+      if (isLeftUnsent.current) changed(id);
+    },
+    [id, changed],
+  );
+}
+
+type Unsent = Pick<DocumentSnapshot<unknown>, "pending" | "isLive">;
 type Ids = readonly string[];
 
-/** Events that were made here. What changes is kept at once, and other tabs that `kept` is for have it. */
-function useMade(kept: Kept, key: string): { ids: Ids; change(to: (known: Ids) => Ids): void } {
+/** Events that were changed here. What comes or goes is kept at once, and other tabs that `kept` is for have it. */
+function useChanged(kept: Kept, key: string): { ids: Ids; change(to: (known: Ids) => Ids): void } {
   const [ids, setIds] = useState<Ids>(() => listOf(kept, key));
   useEffect(() => {
     const follow = (event: StorageEvent) => event.key === key && setIds(listOf(kept, key));
@@ -51,22 +95,39 @@ function useMade(kept: Kept, key: string): { ids: Ids; change(to: (known: Ids) =
   return { ids, change };
 }
 
-/** Of events that were made here (`own`, by `ids`) those that the calendar tells of, everybody has or that are gone. */
-export function settled(ids: Ids, calendar: CalendarSnapshot, own: CalendarSnapshot): Ids {
-  if (calendar.status === "loading") return [];
-  const told = new Set(calendar.items.map(({ id }) => id));
-  const unsent = new Set(own.items.filter(({ version }) => !version).map(({ id }) => id));
-  const isKnown = calendar.isLive && own.status !== "loading";
-  return ids.filter((id) => told.has(id) || (isKnown && !unsent.has(id)));
+/** Of events that were changed here those that the calendar tells as they are here (`own`), or that are in neither. */
+export function settled(ids: Ids, { isLive, items }: CalendarSnapshot, own: Own): Ids {
+  if (!isLive) return [];
+  const told = new Map(items.map((item) => [item.id, item]));
+  return ids.filter((id) => {
+    const [there, here] = [told.get(id), own.get(id)];
+    return here === null ? !there : here && there && isAlike(here, there);
+  });
 }
 
-/** What was told, and of the others those that it lacks. By start. */
-export function merged(told: readonly Summary[], own: readonly Summary[]): readonly Summary[] {
-  const ids = new Set(told.map(({ id }) => id));
-  const lacking = own.filter(({ id }) => !ids.has(id));
-  if (!lacking.length) return told;
-  const start = ({ start_time }: Summary) => Date.parse(start_time ?? "9999");
-  return [...told, ...lacking].sort((one, other) => start(one) - start(other) || 0); // NaN: one has no time that can be read
+function isAlike(one: Summary, other: Summary): boolean {
+  const shown = ({ title, start_time, end_time }: Summary) =>
+    JSON.stringify([title?.slice(0, COMPARED_MAX), start_time, end_time]);
+  return shown(one) === shown(other);
+}
+
+/** What was told; but of the events that were changed here what they are here (`own`). */
+export function merged(told: readonly Summary[], own: Own): readonly Summary[] {
+  if (!own.size) return told;
+  const others = told.filter(({ id }) => !own.has(id));
+  const here = [...own.values()].filter((event) => event !== null);
+  return [...others, ...here].sort(inOrder);
+}
+
+/** As the client has them: by start, those without one last, then by id. */
+function inOrder(one: Summary, other: Summary): number {
+  return startOf(one) - startOf(other) || (one.id < other.id ? -1 : 1);
+}
+
+/** Two without a start differ by NaN. */
+function startOf({ start_time }: Summary): number {
+  const start = Date.parse(start_time ?? "");
+  return Number.isNaN(start) ? Infinity : start;
 }
 
 /** Keeps a list, which is long and changes often, when the page goes out of sight. Null: there is none yet. */

@@ -34,7 +34,7 @@ interface MonthPageProps {
 }
 
 export function MonthPage({ month, events, visited, visit }: MonthPageProps): ReactNode {
-  const { items, status, made } = events;
+  const { items, status, changed } = events;
   const client = useClient();
   const weeks = weeksOf(month, FIRST_WEEKDAY);
   const byDay = appearances(
@@ -47,7 +47,7 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
   });
   const add = (day: Date) => {
     const id = createEvent(client, day);
-    made(id);
+    changed(id);
     visit({ month, day: dayOf(day) });
     location.hash = eventAddress(id);
   };
@@ -75,7 +75,7 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
         text={
           isEmpty
             ? "The events are shown as soon as there is a connection."
-            : "As it was before the connection was lost. What changes is shown as soon as there is one."
+            : "As it was before the connection was lost. What others change is shown as soon as there is one."
         }
       />
       {/* biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: a table of days is a grid */}

@@ -1,4 +1,4 @@
-/** The month's events: those that were told, and those made here. */
+/** The month's events: those that were told, and those changed here. */
 
 import type { Summary } from "@collab/client";
 import { describe, expect, test } from "vitest";
@@ -13,31 +13,51 @@ const event = (id: string, start_time: string | null, title = "") => ({
   end_time: null,
 });
 
+const calendar = (...items: Summary[]) => ({ status: "ready", isLive: true, items }) as const;
+const here = (...items: Summary[]) => new Map<string, Summary | null>(items.map((item) => [item.id, item]));
+
 test("what was made here and isn't told yet stands among the others, by its start", () => {
   const told = [event("a", "2026-01-05T09:00:00Z"), event("b", "2026-01-05T11:00:00Z"), event("c", null)];
-  const own = [event("d", "2026-01-05T11:30:00+01:00"), event("e", null)];
-  expect(merged(told, own).map(({ id }) => id)).toEqual(["a", "d", "b", "c", "e"]);
+  const own = here(
+    event("d", "2026-01-05T11:30:00+01:00"),
+    event("e", null),
+    event("0", told[0]!.start_time),
+  );
+  expect(merged(told, own).map(({ id }) => id)).toEqual(["0", "a", "d", "b", "c", "e"]);
 });
 
-test("what is told counts, also of an event that was made here", () => {
-  const told = [event("a", "2026-01-05T09:00:00Z", "Lunch")];
-  expect(merged(told, [event("a", "2026-01-05T09:00:00Z", "")])).toBe(told);
+test("what was changed here stands where it is by now, and what was deleted nowhere", () => {
+  const [lunch, talk] = [event("a", "2026-01-05T09:00:00Z", "Lunch"), event("b", "2026-01-05T10:00:00Z")];
+  const told = [lunch, talk, event("c", null)];
+  const moved = event("a", "2026-01-05T11:00:00Z", "Brunch");
+  expect(merged(told, here(moved).set("c", null))).toEqual([talk, moved]);
+  expect(merged(told, here())).toBe(told); // what they are here isn't known yet
 });
 
-describe("of the events that were made here", () => {
-  const calendar = (...items: Summary[]) => ({ status: "ready", isLive: true, items }) as const;
-  const told = event("told", null);
-  const [unsent, sent] = [{ ...event("unsent", null), version: 0 }, event("sent", null)];
-  const ids = ["told", "unsent", "sent", "deleted"];
-  const own = calendar(unsent, sent);
+describe("of the events that were changed here", () => {
+  const lunch = event("lunch", "2026-01-05T09:00:00Z", "Lunch");
+  const ids = ["lunch"];
 
-  test("none that isn't sent is let go of, but one that was deleted before is", () => {
-    expect(settled(ids, calendar(told), own)).toEqual(["told", "sent", "deleted"]);
+  test("those are let go of that are told as they are here", () => {
+    expect(settled(ids, calendar(lunch), here(lunch))).toEqual(ids);
+    for (const other of [event("lunch", lunch.start_time, "Brunch"), event("lunch", null, "Lunch")])
+      expect(settled(ids, calendar(lunch), here(other))).toEqual([]);
   });
 
-  test("only those that are told are let go of while it isn't known how the others stand", () => {
-    expect(settled(ids, { ...calendar(told), isLive: false }, own)).toEqual(["told"]);
-    expect(settled(ids, calendar(told), { ...calendar(), status: "loading" })).toEqual(["told"]);
-    expect(settled(ids, { ...calendar(), status: "loading" }, own)).toEqual([]);
+  test("one that was made isn't before it is told, nor one that was deleted as long as it is", () => {
+    expect(settled(ids, calendar(), here(lunch))).toEqual([]);
+    expect(settled(ids, calendar(lunch), here().set("lunch", null))).toEqual([]);
+    expect(settled(ids, calendar(), here().set("lunch", null))).toEqual(ids);
+  });
+
+  test("what is told is the beginning of a long title", () => {
+    const [whole, told] = [event("lunch", null, "x".repeat(400)), event("lunch", null, "x".repeat(300))];
+    expect(settled(ids, calendar(told), here(whole))).toEqual(ids);
+  });
+
+  test("none is while it isn't known how it stands", () => {
+    expect(settled(ids, { ...calendar(lunch), isLive: false }, here(lunch))).toEqual([]);
+    expect(settled(ids, calendar(lunch), here())).toEqual([]);
+    expect(settled(ids, calendar(), here())).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-/** The month on a real client that works offline: which events were made here, and are kept. */
+/** The month on a real client that works offline: which events were changed here, and are kept. */
 
 import { createClient, memoryStore } from "@collab/client";
 import { GatewayProvider } from "@collab/react";
@@ -29,7 +29,7 @@ function open() {
     <GatewayProvider client={client}>{children}</GatewayProvider>
   );
   const { result, unmount } = renderHook(() => useEvents("ann", ofThisBrowser), { wrapper });
-  const make = () => act(async () => result.current.made(createEvent(client, new Date())));
+  const make = () => act(async () => result.current.changed(createEvent(client, new Date())));
   const leave = async () => {
     unmount();
     await client.close();

@@ -1,0 +1,64 @@
+/** Events that were changed here, as they are here: each is open as long as it is wanted. */
+
+import type { Client, Readable, SharedDocument, Summary } from "@collab/client";
+import { CALENDAR, type EventDocument } from "./event.js";
+
+/** By id. Null is one that isn't in the calendar (any more); what isn't known yet is left out. */
+export type Own = ReadonlyMap<string, Summary | null>;
+
+export class OwnEvents implements Readable<Own> {
+  #closing = new Map<string, () => void>();
+  #snapshot: Own = new Map();
+  #listeners = new Set<() => void>();
+
+  constructor(private readonly client: Client) {}
+
+  get snapshot(): Own {
+    return this.#snapshot;
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /** These are wanted, and no others. */
+  want(ids: readonly string[]): void {
+    for (const [id, close] of this.#closing) {
+      if (ids.includes(id)) continue;
+      close();
+      this.#closing.delete(id);
+      this.#note(id, undefined);
+    }
+    for (const id of ids) this.open(id);
+  }
+
+  open(id: string): void {
+    if (this.#closing.has(id)) return;
+    const document = this.client.open<EventDocument>("event", id);
+    const look = () => this.#note(id, summed(document));
+    const end = document.subscribe(look);
+    this.#closing.set(id, () => {
+      end();
+      document.close();
+    });
+    look();
+  }
+
+  #note(id: string, event: Summary | null | undefined): void {
+    if (JSON.stringify(event) === JSON.stringify(this.#snapshot.get(id))) return;
+    const known = new Map(this.#snapshot);
+    if (event === undefined) known.delete(id);
+    else known.set(id, event);
+    this.#snapshot = known;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function summed({ type, id, snapshot }: SharedDocument<EventDocument>): Summary | null | undefined {
+  const { status, view, version } = snapshot;
+  if (status === "loading") return undefined;
+  if (view?.calendar_id !== CALENDAR) return null;
+  const { title = null, start_time = null, end_time = null } = view;
+  return { type, id, version, title, start_time, end_time };
+}
