@@ -1,5 +1,6 @@
 /** The month without a connection. */
 
+import type { BrowserContext } from "playwright-core";
 import { expect, test } from "vitest";
 import { Edits } from "./held.js";
 import type { Person } from "./people.js";
@@ -32,6 +33,26 @@ test("after a reload without a connection the month is shown as it was, and says
   await event(ann, "Lunch of the team").waitFor();
   await note(ann).waitFor();
   await ann.page.locator(".month[aria-busy=false]").waitFor();
+});
+
+test("a month whose events are long in coming isn't taken for an empty one", async () => {
+  let tell = () => {};
+  const prepare = (context: BrowserContext) =>
+    context.routeWebSocket("**/realtime*", (socket) => {
+      const server = socket.connectToServer();
+      server.onMessage((message) => {
+        if (JSON.parse(String(message)).type !== "CHILDREN") socket.send(message);
+        else tell = () => socket.send(message);
+      });
+    });
+  await stage.make("lunch", { title: "Lunch", start_time: new Date().toISOString(), calendar_id: "demo" });
+  const ann = await stage.arrive("Ann", stage.address, prepare);
+  await ann.says("online");
+  const opening = ann.page.getByText("Opening the events…");
+  await opening.waitFor();
+  tell();
+  await event(ann, "Lunch").waitFor();
+  expect(await opening.count()).toBe(0);
 });
 
 test("an event that was never opened here says when it will be there", async () => {

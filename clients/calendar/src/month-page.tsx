@@ -9,7 +9,7 @@ import { createEvent } from "./event.js";
 import type { Events } from "./events.js";
 import { onGridKey } from "./grid.js";
 import { HEADING, Heading } from "./heading.js";
-import { Offline } from "./offline.js";
+import { Awaited, Offline } from "./offline.js";
 import { eventAddress, isMonth, monthAddress, monthOf } from "./route.js";
 import { useToday } from "./today.js";
 
@@ -77,6 +77,7 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
             ? "The events are shown as soon as there is a connection."
             : "As it was before the connection was lost. What others change is shown as soon as there is one."
         }
+        otherwise={isEmpty && <Awaited text="Opening the events…" />}
       />
       {/* biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: a table of days is a grid */}
       <table ref={table} role="grid" aria-labelledby={HEADING} onKeyDown={onGridKey}>
