@@ -99,6 +99,7 @@ try {
   await phone.page.goto(`${address}/#/`);
   await phone.page.emulateMedia(DARK);
   await phone.page.getByText("Weekly").first().waitFor();
+  await phone.page.evaluate(() => scrollTo(0, 0)); // it opens where today is
   await shoot(phone, "month-phone");
   await phone.leave();
   await disputed(ann, bob);
