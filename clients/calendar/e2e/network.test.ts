@@ -120,4 +120,5 @@ test("a token ends and there is no other for a while: what is typed meanwhile ar
   const typed = await typing.end();
   await bob.sees("Description", typed);
   await ann.says("online, saved");
+  expect(await ann.button("Dismiss").count()).toBe(0); // the status said it, and there is nothing to do about it
 });

@@ -56,10 +56,14 @@ const WHY_UNREAD: Partial<Record<Problem["code"], string>> = {
 const told = ({ code, message }: Problem): string =>
   (UNREAD.test(message) && WHY_UNREAD[code]) || inPlainWords(message);
 
+/** Of these the connection's state tells: the client gets another token, or is denied. */
+const OF_TOKENS: readonly unknown[] = ["TOKEN_EXPIRED", "UNAUTHENTICATED"];
+
 /** Does the page itself say so? */
 function isOnPage({ code, type, id, refusal }: Problem, openId: string | null): boolean {
   const isOfPage = type === "event" && id === openId;
-  return code === "DENIED" || (isOfPage && (code === "CONFLICT" || refusal?.code === "INVALID_MESSAGE"));
+  const isOfConnection = code === "DENIED" || OF_TOKENS.includes(refusal?.code);
+  return isOfConnection || (isOfPage && (code === "CONFLICT" || refusal?.code === "INVALID_MESSAGE"));
 }
 
 function Undecided({ id = "", events }: { id?: string; events: Events }): ReactNode {
