@@ -23,6 +23,8 @@ INTERVAL_S = 0.5
 # A crowd that comes together is asked for together.
 AT_ONCE_S = 0.005
 RETRY_PAUSE_S = 1.0
+# Who is asked about where nobody could be: no user's name.
+ANYBODY = ""
 
 
 class RateSharing:
@@ -86,8 +88,7 @@ class RateSharing:
         except LogUnavailable as error:
             if error.outcome == "none":
                 self._lending.retell(spent)
-            else:
-                self._lending.leave(spent, self._now_s())
+            self._lending.leave(spent, self._now_s())
             self._lose(error)
         else:
             left_out = spent.keys() - found.keys()
@@ -112,6 +113,7 @@ class RateSharing:
         """Nobody can be asked."""
         self._outage.lasts(str(error))
         self._is_reached = False
+        self._lending.leave((ANYBODY,), self._now_s())
         self._limiter.unshare()
         self._release(self._begun(list(self._waiting)))
 
@@ -123,11 +125,10 @@ class RateSharing:
             self._outage.over()
 
     async def _find_again(self) -> None:
-        """Ask now and then whether somebody answers again: of those who are alone, or at all."""
+        """Ask now and then whether somebody answers again of those who are alone."""
         while True:
             await trio.sleep(RETRY_PAUSE_S)
-            anybody = () if self._is_reached else ("",)
-            asked = dict.fromkeys((*self._lending.alone, *anybody), Spent(0.0))
+            asked = dict.fromkeys(self._lending.alone, Spent(0.0))
             if not asked:
                 continue
             try:
@@ -135,8 +136,7 @@ class RateSharing:
             except LogUnavailable as error:
                 self._lose(error)
                 continue
-            self._lending.rejoin(found.keys() - {""}, self._now_s())
+            self._lending.rejoin(found.keys(), self._now_s())
             self._is_reached = True
             self._limiter.share(self._ask)
-            if found:  # else nobody answered, though some server may be there again
-                self._note(asked.keys() - found.keys() - {""})
+            self._note(asked.keys() - found.keys())
