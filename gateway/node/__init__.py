@@ -295,7 +295,7 @@ class Node:
         if self._summariser is not None:
             nursery.start_soon(self._summariser.run)
         websocket = await nursery.start(self.transport.serve, self.endpoint)
-        nursery.start_soon(self._serve_http, websocket[0][1])
+        await nursery.start(self._serve_http, websocket[0][1])
         nursery.start_soon(self.endpoint.sweep)
         if self._backend.rates is not None:
             sharing = RateSharing(self.endpoint.rates, self._backend.rates, self.hub.now_s)
@@ -320,7 +320,9 @@ class Node:
         await server.serve(application, bound, self._drained.wait, task_status=task_status)
         self._admin_ended.set()
 
-    async def _serve_http(self, port: int) -> None:
+    async def _serve_http(
+        self, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Answer what comes to the service port and is no handshake, until cancelled."""
         config = self.config
         demo = faces.demo_origins(config, port) if faces.demo_wanted(config) else []
@@ -339,6 +341,7 @@ class Node:
             Entrance(visitors, Proxies(config.server).client_of, self._http_context, early),
         )
         self.endpoint.http_places = Places(self.http, early)
+        task_status.started()
         try:
             await trio.sleep_forever()
         finally:
