@@ -6,6 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from gateway import ot
+from gateway.errors import PatchError
+from gateway.ot.kernel.documents import REM, SET
 from gateway.ports import Rules
 
 
@@ -38,17 +40,39 @@ def admit(
         if several:
             rules.check_operations(resource_type, operations)
         if cleaning or (several and rules.may_hide_html(resource_type, operations)):
-            operations = net(document, after, touched)
+            operations = net(document, after, touched, budget)
             after = ot.apply(document, operations, budget)
         rules.check(resource_type, after, touched)
     return operations, after, sanitised, is_left_out
 
 
-def net(document: Any, after: Any, touched: Collection[str] | None) -> ot.Operations:
-    """What leads from one document to another whose other members are the same, and nothing on the way."""
+def net(document: Any, after: Any, touched: Collection[str] | None, budget: ot.Budget) -> ot.Operations:
+    """What leads from one document to another whose other members are the same, and nothing on the way.
+
+    To find what differs takes half of what is left of the budget at the most; else it is written whole.
+    """
     if touched is None or type(document) is not dict or type(after) is not dict:
-        return ot.settle(document, ot.difference(document, after))
-    return ot.settle(document, ot.difference(part(document, touched), part(after, touched)))
+        whole: list[ot.Operation] = [(SET, (), after)]
+    else:
+        document, after = part(document, touched), part(after, touched)
+        whole = members_written(document, after)
+    half = budget.left // 2
+    tried = ot.budget(half)
+    try:
+        operations = ot.difference(document, after, tried)
+    except PatchError:
+        operations = whole
+    ot.draw(budget, min(tried.spent, half))
+    return operations
+
+
+def members_written(document: dict[str, Any], after: dict[str, Any]) -> list[ot.Operation]:
+    """What makes `after` of `document`, each member as a whole."""
+    operations: list[ot.Operation] = [(REM, (name,)) for name in document if name not in after]
+    for name, value in after.items():
+        if name not in document or document[name] is not value:
+            operations.append((SET, (name,), value))
+    return operations
 
 
 def part(document: dict[str, Any], members: Collection[str]) -> dict[str, Any]:

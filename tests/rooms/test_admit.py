@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from gateway import ot
@@ -48,6 +50,27 @@ def test_more_places_are_made_safe_than_a_patch_may_have_operations(tmp_path):
     operations = ot.lower({"lines": []}, [{"op": "replace", "path": "/lines", "value": lines}])
     _, after, sanitised, _ = admit(rules, "page", {"lines": []}, operations, ot.budget())
     assert (len(sanitised), after) == (1001, {"lines": ["a"] * 1001})
+
+
+def test_what_takes_long_to_compare_beside_html_is_written_whole(tmp_path):
+    (tmp_path / "page.json").write_text('{"properties": {"body": {"type": "string", "x-html": true}}}')
+    rules = Schemas(CONFIG.with_(schemas={"directory": str(tmp_path)}))
+    names = random.Random(1)
+    old, new = ([names.randbytes(40).hex() for _ in range(500)] for _ in range(2))
+    page = {"body": "", "shown": old, "hidden": new, "gone": 1}
+    patch = [
+        {"op": "replace", "path": "/body", "value": "a<script>x</script>"},
+        {"op": "move", "from": "/hidden", "path": "/shown"},
+        {"op": "remove", "path": "/gone"},
+    ]
+    budget = ot.budget(2_000_000)
+    operations, after, sanitised, _ = admit(rules, "page", page, ot.lower(page, patch), budget)
+    assert after == {"body": "a", "shown": new} == ot.apply(page, operations)
+    assert (len(operations), sanitised) == (4, ["/body"])
+    budget, document = ot.budget(2_000_000), {"body": "a<script>x</script>", "shown": new}
+    written = ot.lower(page, [{"op": "replace", "path": "", "value": document}])
+    operations, after, _, _ = admit(rules, "page", page, written, budget)
+    assert (len(operations), after) == (1, {"body": "a", "shown": new})
 
 
 def test_a_test_that_fails_at_head_refuses_the_patch():
