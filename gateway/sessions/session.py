@@ -189,7 +189,10 @@ class ClientSession:
         number: int = shared.turn_away(self, payloads)
         for payload in payloads[:number]:
             self.account.came(len(payload))
-        self._held(shared.now_s() - began_s, None, 0)
+        held_s = shared.now_s() - began_s
+        self._held(held_s, None, 0)
+        if number:
+            shared.received.observe(held_s / number, number)
         return number
 
     def inflated(self, seconds: float) -> None:

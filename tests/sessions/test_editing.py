@@ -329,7 +329,10 @@ async def test_what_came_with_an_edit_that_was_turned_away_is_turned_away_in_one
         client = await found.client("ann", subscribed=True)
         await overloaded(found)
         edits = [edit_of(number, client_id=None if number == 1 else "ann-client") for number in range(3)]
+        received = found.counters.step_seconds["receive"]
+        before = received.count
         assert client.session.turn_away(edits) == 3
+        assert received.count == before + 3
         assert [payload["ref"] for _, payload in client.reader.take()] == ["e0", "e1", "e2"]
         assert client.reader.rested == 1
         assert found.counters.errors["UNAVAILABLE"] == 3
