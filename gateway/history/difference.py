@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gateway import ot
+from gateway.errors import PatchError
 from gateway.history.pointers import MISSING, parts, value_at
+
+# To tell an operation in words, in units of its budget, and more by the square of the levels of its path.
+PHRASE_UNITS = 8_000
+LEVELS_UNITS = 30
+# The documents between the operations keep so much alive at the most, in bytes.
+KEPT_MAX = 16 << 20
+TOO_LARGE = "the change takes more than there is for it to be told"
 
 
 class PastChange(NamedTuple):
@@ -37,10 +45,14 @@ class Step(NamedTuple):
 def steps(document: Any, patch: ot.Patch, budget: ot.Budget | None = None) -> list[Step]:
     """The operations of a committed patch on the document before it, one by one.
 
-    Raises PatchError TOO_LARGE where the budget isn't enough for the copies on the way.
+    Raises PatchError TOO_LARGE where the budget isn't enough for the copies on the way, and to tell of them.
     """
     found = []
     for operation in patch:
+        if budget is not None:
+            ot.draw(budget, PHRASE_UNITS + LEVELS_UNITS * operation["path"].count("/") ** 2)
+            if budget.kept_bytes > KEPT_MAX:
+                raise PatchError("TOO_LARGE", TOO_LARGE)
         after = ot.apply_patch(document, [operation], ot.UNLIMITED, budget)
         found.append(Step(operation, document, after))
         document = after

@@ -309,3 +309,21 @@ async def test_large_changes_are_read_a_few_at_a_time(tmp_path, transport):
             (await node.client.get(f"{EVENT}/{asked}")).raise_for_status()
             assert sum(read_bytes) >= 40 * 400_000
             assert max(read_bytes) <= 2 * 500_000
+
+
+async def test_a_change_that_takes_long_to_be_told_in_words_is_told_in_short(tmp_path, transport):
+    """100 places of 60 levels each, and 100 copies of an array of 50,000."""
+    depth, event = 60, {"list": [0] * 50_000}
+    place = event
+    for _ in range(depth):
+        place["in"] = place = {}
+    async with served(tmp_path, transport) as node:
+        (await node.client.put(EVENT, json=event)).raise_for_status()
+        for version, path in enumerate(("/in" * depth, "/list/7"), 1):
+            patch = [{"op": "replace", "path": path, "value": 1}] * 100
+            edit = {"client_id": "c1", "version": version, "operations": patch}
+            (await node.client.post(f"{EVENT}/operations", json=edit)).raise_for_status()
+            asked = {"from": version + 1, "describe": "true"}
+            [change] = (await node.client.get(f"{EVENT}/history", params=asked)).json()["changes"]
+            assert change["summary"] == "changed 100 places at once"
+            assert "difference" not in change
