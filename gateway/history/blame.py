@@ -143,8 +143,8 @@ class Blame:
             mirror = mark
         return mirror
 
-    def lines(self, path: str = "", lines_max: int = 1000) -> list[Line]:
-        """The document's lines from `path` on, containers before what is in them; at most `lines_max`.
+    def lines(self, path: str = "") -> Iterator[Line]:
+        """The document's lines from `path` on, containers before what is in them.
 
         Raises KeyError where there is nothing at `path`, ValueError where it is no pointer, PatchError where
         a change that was told doesn't fit.
@@ -156,17 +156,18 @@ class Blame:
         for part in place:
             if isinstance(mark, Mirror):
                 mark = mark.inner[mark.key(part)]
-        found: list[Line] = []
-        stack: list[tuple[list[str], Mark, Stamp | None]] = [(place, mark, None)]
-        while stack and len(found) < lines_max:
-            place, mark, above = stack.pop()
-            stamp = mark if isinstance(mark, Stamp) else mark.stamp
-            if stamp != above:
-                found.append(Line(ot.pointer(tuple(place)), stamp))
-            if isinstance(mark, Mirror):
-                told = [([*place, name], inner, stamp) for name, inner in members(mark) if inner != stamp]
-                stack.extend(reversed(told))
-        return found
+        yield from _lines(tuple(place), mark, None)
+
+
+def _lines(place: tuple[str, ...], mark: Mark, above: Stamp | None) -> Iterator[Line]:
+    """Those of a value and of what is in it, where its container has the stamp `above`."""
+    stamp = mark if isinstance(mark, Stamp) else mark.stamp
+    if stamp != above:
+        yield Line(ot.pointer(place), stamp)
+    if isinstance(mark, Mirror):
+        for name, inner in members(mark):
+            if inner != stamp:
+                yield from _lines((*place, name), inner, stamp)
 
 
 def members(mirror: Mirror) -> Iterator[tuple[str, Mark]]:

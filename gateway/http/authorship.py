@@ -44,6 +44,11 @@ from gateway.wire import messages
 # Older changes aren't read: a member that none of the newer ones wrote is of version 0, by nobody known.
 CHANGES_MAX = 10_000
 LINES_MAX = 10_000
+PATHS_MAX = 1 << 20  # characters, of all their paths
+TOO_MANY = (
+    f"More than {LINES_MAX:,} members have authors of their own, or their paths have more than {PATHS_MAX:,} "
+    "characters in all: ask for a part of it by path."
+)
 PAGE = 500
 # Reads that blame counts as, for each page of changes; and restoring, which rebuilds a document.
 PAGE_READS = 10
@@ -78,7 +83,7 @@ class AuthorshipRoutes:
         revision = await self._resources.read(target.resource, whole_number(request, "version", least=1))
         begun = await self._begun(target, revision)
         try:
-            lines = _lines(await self._followed(target, begun, revision), path)
+            lines = await _lines(await self._followed(target, begun, revision), path)
         except PatchError:
             raise erased() from None
         fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
@@ -204,15 +209,20 @@ def _edit_id(wanted: dict[str, Any]) -> str:
     return f"restore-{blake2b(orjson.dumps(content), digest_size=12).hexdigest()}"
 
 
-def _lines(blame: Blame, path: str) -> list[Line]:
+async def _lines(blame: Blame, path: str) -> list[Line]:
+    """All of them; raises Problem where there are too many, or none."""
+    found: list[Line] = []
+    slices, length = Slices(trio.current_time, turns()), 0
     try:
-        lines = blame.lines(path, LINES_MAX + 1)
+        for line in blame.lines(path):
+            found.append(line)
+            length += len(line.path)
+            if len(found) > LINES_MAX or length > PATHS_MAX:
+                raise Problem(413, TOO_MANY, code="TOO_LARGE")
+            await slices.pause()
     except KeyError:
         raise Problem(404, f"There is nothing at {path[:80]} in that version.") from None
-    if len(lines) > LINES_MAX:
-        text = f"More than {LINES_MAX:,} members have authors of their own: ask for a part of it by path."
-        raise Problem(413, text, code="TOO_LARGE")
-    return lines
+    return found
 
 
 def _wanted(body: Any) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def check_blame(start: Any, history: list[PastChange], end: Any) -> None:
     blame = Blame(start)
     for change in history:
         told(blame, change)
-    lines = {line.path: line.stamp for line in blame.lines(lines_max=1 << 30)}
+    lines = {line.path: line.stamp for line in blame.lines()}
     for path, version in oracle.versions().items():
         at = path
         while at not in lines:

@@ -327,3 +327,22 @@ async def test_a_change_that_takes_long_to_be_told_in_words_is_told_in_short(tmp
             [change] = (await node.client.get(f"{EVENT}/history", params=asked)).json()["changes"]
             assert change["summary"] == "changed 100 places at once"
             assert "difference" not in change
+
+
+async def test_blame_of_long_paths_asks_for_a_part(tmp_path, transport):
+    name = "n" * 2000
+    async with served(tmp_path, transport) as node:
+        (
+            await node.client.put(EVENT, json={name: {f"m{number}": 0 for number in range(600)}})
+        ).raise_for_status()
+        for version, first in enumerate(range(0, 600, 50), 1):
+            patch = [
+                {"op": "replace", "path": f"/{name}/m{number}", "value": 1}
+                for number in range(first, first + 50)
+            ]
+            edit = {"client_id": "c1", "version": version, "operations": patch}
+            (await node.client.post(f"{EVENT}/operations", json=edit)).raise_for_status()
+        refused = await node.client.get(f"{EVENT}/blame")
+        assert (refused.status_code, refused.json()["code"]) == (413, "TOO_LARGE")
+        part = await node.client.get(f"{EVENT}/blame", params={"path": f"/{name}/m5"})
+        assert [line["version"] for line in part.json()["members"]] == [2]
