@@ -614,6 +614,16 @@ class Endings(TransportHarness):
             await served.core.until_left(1)
             assert served.counters.connections_closed == {"other": 1}  # labels are bounded
 
+    async def test_a_close_that_comes_with_a_message_is_answered(self) -> None:
+        async with self.serving() as served:
+            for _ in range(20):
+                client = await served.open()
+                echo = frame(TEXT, b'{"do": "echo", "text": "too late to be read"}')
+                await client.send(echo + close_frame(4321))
+                assert await code_of(client) == 4321
+            await served.core.until_left(20)
+            assert [len(client.received) for client in served.core.clients] == [1] * 20
+
     async def test_a_sessions_close_comes_after_what_was_queued_and_nothing_after_it(self) -> None:
         async with self.serving() as served:
             client = await served.open()

@@ -24,7 +24,7 @@ class MeteredStream(trio.abc.Stream):
     """A socket whose sends are watched: `on_stall` is called when none of it moves for `stall_timeout_s`.
 
     A stalled send isn't given up; whoever is told decides. `received_at` is when the peer last sent anything
-    (Trio's clock); `cut` says that a send didn't end as it should, so nothing more can be sent. `unread` came
+    (Trio's clock); `cut` says that a send ended in the midst, so nothing more can be sent. `unread` came
     already, and is read next.
     """
 
@@ -39,10 +39,11 @@ class MeteredStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with memoryview(data) as view:
             sent = 0
-            self.cut = True
-            while sent < len(view):
-                sent += await self._send_some(view[sent:])
-            self.cut = False
+            try:
+                while sent < len(view):
+                    sent += await self._send_some(view[sent:])
+            finally:
+                self.cut |= 0 < sent < len(view)
 
     async def _send_some(self, view: memoryview) -> int:
         try:
