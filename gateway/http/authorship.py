@@ -147,8 +147,9 @@ class AuthorshipRoutes:
         edit |= {**target.named_in_edit, "version": head.version, "operations": patch}
         done = await self._submitted(target, head, edit, wanted)
         made = done.payload["version"]
-        noted = {"from": version, "version": made, "path": wanted.get("path", "")}
-        await note_act(self._context, target.identity, "restore", target.name, **noted)
+        if "duplicate" not in done.payload:  # else it is noted already
+            noted = {"from": version, "version": made, "path": wanted.get("path", "")}
+            await note_act(self._context, target.identity, "restore", target.name, **noted)
         return json_response(done.payload, headers=etag(made, done.epoch))
 
     async def _submitted(
@@ -190,6 +191,8 @@ class AuthorshipRoutes:
         put = self._resources.put
         written = await put(target.identity, target.resource, document, expected, signed)
         payload = {**target.named_in_edit, "version": written.version, "id": signed.edit_id}
+        if written.duplicate:
+            payload["duplicate"] = True
         return AcknowledgedEdit(payload, written.epoch)
 
     async def _resent(

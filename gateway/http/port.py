@@ -27,11 +27,13 @@ class Revision(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A committed write: the resource's new version and epoch. `created`: there was no document before."""
+    """A committed write: the resource's new version and epoch. `created`: there was no document before;
+    `duplicate`: it was committed before."""
 
     version: int
     epoch: int
     created: bool = False
+    duplicate: bool = False
 
 
 class Expected(NamedTuple):

@@ -340,7 +340,8 @@ class HubResources(RequestCharges):
         submission.may_delete = document is None
         epoch = room.epoch
         room.submit(submission)
-        return Written(await author.version(), epoch, submission.creates)
+        version = await author.version()
+        return Written(version, epoch, submission.creates, submission.duplicate)
 
 
 async def _recall(hub: Hub, room: Room, user_id: str, client_id: str) -> None:

@@ -448,6 +448,7 @@ class Room:
             self._refuse(submission, Refusal("SEQ_REUSED", text, version=version))
             return
         self._shared.counters.resends += 1
+        submission.duplicate = True
         self._release(submission)
         if submission.author.connection is not None:
             payload = {**self.name(), "version": version, "id": submission.op_id, "duplicate": True}

@@ -23,6 +23,7 @@ cdef class Submission:
     cdef public bint differs
     cdef public bint on_nothing
     cdef public bint creates
+    cdef public bint duplicate
     cdef public bint may_delete
     cdef public bint needs_document
     cdef public object expected

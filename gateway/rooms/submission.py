@@ -64,7 +64,8 @@ class Submission:
     was no document; `may_delete`: it may leave none behind; `expected`: the only head that it may stand on;
     `needs_document`: it may stand on none at which there is no document;
     `creates`: there was no document when it was staged last, and is one then;
-    `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes;
+    `digest` identifies its content, for resends by `seq`; `duplicate`: it was committed before;
+    `undoes`: the version that it undoes or redoes;
     `sanitised`: paths whose values were made safe; `refuses`: it is refused rather than merged where it has
     `conflicts`, which are those found when it was staged last, as JSON, and their `kinds`; `began`: where its
     patch began, if that isn't `base` (a `rooms.conflicts.Began`); `units`: the work that it may still cause,
@@ -75,8 +76,8 @@ class Submission:
 
     __slots__ = (
         "arrived_s", "author", "base", "began", "client_id", "conflicts", "creates", "differs", "digest",
-        "expected", "kinds", "may_delete", "merged", "needs_document", "on_nothing", "op_id", "operations",
-        "patch", "ref", "refuses", "sanitised", "seq", "size", "undoes", "units", "user_id",
+        "duplicate", "expected", "kinds", "may_delete", "merged", "needs_document", "on_nothing", "op_id",
+        "operations", "patch", "ref", "refuses", "sanitised", "seq", "size", "undoes", "units", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +105,7 @@ class Submission:
         self.differs = False
         self.on_nothing = False
         self.creates = False
+        self.duplicate = False
         self.may_delete = False
         self.needs_document = False
         self.expected: int | None = None

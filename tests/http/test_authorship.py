@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import httpx
 import pytest
+import trio
 
 from tests.http.node import TRANSPORTS, served
+from tests.waiting import until
 
 EVENT = "/v1/resources/event/42"
 OTHER_HISTORY = "The resource's history is another one now (epoch): resume and resubmit."
@@ -211,6 +213,39 @@ async def test_what_is_larger_than_a_message_and_is_sent_again_meanwhile_is_answ
         answer = await node.client.post(f"{EVENT}/restore", json=wanted)
         assert (answer.status_code, answer.json().get("duplicate")) == (200, True), answer.text
         assert answer.json()["version"] == (await node.client.get(EVENT)).json()["version"] == 3
+
+
+async def test_what_is_larger_than_a_message_and_is_sent_twice_at_once_is_made_once_and_says_so(
+    tmp_path, transport
+):
+    async with served(tmp_path, transport) as node:
+        for letter in "ab":
+            event = {**LUNCH, "description": letter * 500_000}
+            (await node.client.put(EVENT, json=event)).raise_for_status()
+        log, metrics, answers = node.node.hub.log, node.node.metrics, list[httpx.Response]()
+        append = log.append
+
+        async def when_both_are_there(batches):
+            await until(lambda: metrics.pending_changes == 2)
+            log.append = append
+            return await append(batches)
+
+        async def restore():
+            wanted = {"version": 1, "client_id": "tab", "seq": 1}
+            answers.append(await node.client.post(f"{EVENT}/restore", json=wanted))
+
+        log.append = when_both_are_there
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(restore)
+            nursery.start_soon(restore)
+        assert [answer.status_code for answer in answers] == [200, 200]
+        told = [answer.json() for answer in answers]
+        assert [answer["version"] for answer in told] == [3, 3]
+        assert {answer["id"] for answer in told} == {told[0]["id"]}
+        assert sorted("duplicate" in answer for answer in told) == [False, True]
+        audit = f"http://127.0.0.1:{node.admin_port}/v1/audit"
+        [noted] = (await node.client.get(audit, params={"act": "restore"})).json()["records"]
+        assert noted["details"]["version"] == 3
 
 
 async def test_what_is_large_and_deeper_than_usual_comes_back_as_deep_as_documents_may_be(
