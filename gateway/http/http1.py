@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,15 +17,19 @@ from hypercorn.typing import H11SendableEvent
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from gateway.http import heads
 from gateway.http.headers import secure
 from gateway.http.problems import TOLD_LATE_S, Problem, response
 from gateway.http.targets import origin_form
+from gateway.ports import Rejection
 
 UNREADABLE = (
-    "This can't be read as a request of HTTP/1.1: send shorter headers, and a body of one length, or in "
-    "chunks that say theirs."
+    "This can't be read as a request of HTTP/1.1: send shorter headers, each in one line, and a body of one "
+    "length, or in chunks that say theirs."
 )
 NO_SOCKETS = "No WebSockets are served at this port: connect to the service port."
+# As h11 finds it.
+HEAD_END = re.compile(rb"\n\r?\n")
 BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 
 Client = tuple[str, int]
@@ -42,6 +47,23 @@ class Gate(Protocol):
         ...
 
 
+class _Requests(h11.Connection):
+    """Requests, each of whose heads is read as strictly as the first of a connection to the service port."""
+
+    wrong = ""  # what is wrong with the one that came last
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """See h11."""
+        if self.their_state is h11.IDLE:
+            came, _ = self.trailing_data
+            end = HEAD_END.search(came)
+            found = end and heads.read(came[: end.end()])
+            if isinstance(found, Rejection):
+                self.wrong = found.message
+                raise h11.RemoteProtocolError(found.message, error_status_hint=found.status)
+        return super().next_event()
+
+
 class Http1(H11Protocol):
     """HTTP/1.1 and nothing else: an offer to upgrade to HTTP/2 is ignored (RFC 9110 section 7.8).
 
@@ -51,6 +73,7 @@ class Http1(H11Protocol):
 
     def __init__(self, gate: Gate | None, hand_back: Callable[[bytes], None], *given: Any) -> None:
         super().__init__(*given)
+        self.connection: _Requests = _Requests(h11.SERVER, self.config.h11_max_incomplete_size)
         self._gate = gate
         self._hand_back = hand_back
         self._peer = self.client
@@ -80,9 +103,6 @@ class Http1(H11Protocol):
         told = self._refused(request)
         if told is not None:
             await self._turn_away(request, told)
-        elif BODY_HEADERS.issubset(name for name, _ in request.headers):
-            await self._send_error_response(400)  # it ends at two places (RFC 9112 section 6.1)
-            await self.send(Closed())
         elif not _is_handshake(request):
             await super()._create_stream(request)
         elif self._gate is None:
@@ -116,7 +136,8 @@ class Http1(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """Say that a request can't be read, as whatever is refused is told; the connection ends."""
         self._is_head &= self.connection.our_state is not h11.IDLE  # else it is of the request before
-        told = _told(status_code, UNREADABLE)
+        wrong = self.connection.wrong
+        told = _told(status_code, f"{UNREADABLE} ({wrong}.)" if wrong else UNREADABLE)
         told.headers["connection"] = "close"
         await self._answer(told)
 

@@ -21,9 +21,7 @@ from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ConfigError
-from gateway.http.headers import secure
 from gateway.http.http1 import BODY_HEADERS, Client, Gate, Http1
-from gateway.http.problems import Problem, response
 from gateway.http.stream import Pending, RequestStream
 from gateway.runtime.metrics import Counters
 
@@ -57,9 +55,8 @@ class _Received:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app if scope["http_version"].startswith("1.") else _other_version
         if BODY_HEADERS.isdisjoint(name for name, _ in scope["headers"]):
-            await app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         body = _Body(receive)
         async with trio.open_nursery() as nursery:
@@ -70,7 +67,7 @@ class _Received:
                     nursery.start_soon(body.discard)
                 await send(message)
 
-            await app(scope, body.receive, answer)
+            await self._app(scope, body.receive, answer)
             nursery.cancel_scope.cancel()
 
 
@@ -99,15 +96,6 @@ class _Body:
         """Throw away the rest, until it ends or the connection does."""
         while self._more:
             await self.receive()
-
-
-async def _other_version(scope: Scope, receive: Receive, send: Send) -> None:
-    """The application of requests that say another version of HTTP."""
-    detail = f"HTTP/{scope['http_version']} is not spoken here: send HTTP/1.1."
-    told = response(Problem(505, detail, code="INVALID_MESSAGE"))
-    told.headers["connection"] = "close"
-    secure(told.headers)
-    await told(scope, receive, send)
 
 
 class _Connection(TCPServer):

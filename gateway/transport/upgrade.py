@@ -1,7 +1,7 @@
 """The HTTP side of a WebSocket: reads the upgrade request, asks the endpoint, writes the answer.
 
-Pure but for `read_head`, which awaits bytes from its caller. RFC 6455 section 4.2; HTTP is parsed by
-httptools. A request that the endpoint would admit but that is no valid handshake is answered 400, 405 or 426.
+Pure but for `read_head`, which awaits bytes from its caller. RFC 6455 section 4.2. A request that the
+endpoint would admit but that is no valid handshake is answered 400, 405 or 426.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from __future__ import annotations
 import binascii
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
-import httptools
-
 from gateway.admission.addresses import Proxies, proxy_header
-from gateway.http.targets import origin_form
+from gateway.http import heads
+from gateway.http.heads import bad_request
 from gateway.ports import Admission, Endpoint, HttpService, Rejection, UpgradeRequest
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING_PROTOCOLS = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 )
-_ONCE = ("host", "upgrade", "sec-websocket-key", "sec-websocket-version", "origin", "authorization")
 
 
 class Handshake(NamedTuple):
@@ -42,10 +39,6 @@ class Accepted(NamedTuple):
 
 
 LATE = Rejection(408, "the handshake took too long", {})
-
-
-def bad_request(message: str) -> Rejection:
-    return Rejection(400, message, {})
 
 
 class HeadReader:
@@ -134,58 +127,11 @@ def decide(
 
 def parse(head: bytes, remote: str) -> Handshake | Rejection:
     """Read a request's head; a Rejection where it isn't HTTP/1 at all."""
-    collector = _Collector()
-    parser = httptools.HttpRequestParser(collector)
-    try:
-        parser.feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        return bad_request(f"not an HTTP request: {error}")
-    if not collector.target:
-        return bad_request("not an HTTP request: it has no request line")
-    headers, version = collector.headers, parser.get_http_version()
-    if not version.startswith("1."):
-        return Rejection(505, f"HTTP/{version} is not spoken here: send HTTP/1.1", {})
-    if collector.repeated is not None:
-        return bad_request(f"the header {collector.repeated} is there more than once")
-    method = parser.get_method().decode("latin-1")
-    target, host = origin_form(collector.target)
-    if host:
-        headers["host"] = host.decode("latin-1")
-    request = UpgradeRequest(target.decode("latin-1"), headers, remote, method=method)
-    key = headers.get("sec-websocket-key", "")
-    return Handshake(request, key, _problem(method, version, headers, key))
-
-
-class _Collector:
-    """What httptools calls while it parses."""
-
-    __slots__ = ("headers", "repeated", "target")
-
-    def __init__(self) -> None:
-        self.target = b""
-        self.headers: dict[str, str] = {}  # by lower-cased name, repeated ones joined
-        self.repeated: str | None = None  # a header that must not be repeated but is
-
-    def on_url(self, url: bytes) -> None:
-        self.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        key, headers = _lower(name), self.headers
-        text = value.decode("latin-1").strip()
-        if key not in headers:
-            headers[key] = text
-        elif key in _ONCE:
-            self.repeated = key
-        else:
-            headers[key] += ", " + text
-
-
-@lru_cache(maxsize=256)
-def _lower(name: bytes) -> str:
-    """A header's name as it is looked up; clients send the same few."""
-    return name.decode("latin-1").lower()
+    found = heads.read(head)
+    if isinstance(found, Rejection):
+        return found
+    request = UpgradeRequest(found.target, found.headers, remote, method=found.method)
+    return Handshake(request, found.headers.get("sec-websocket-key", ""), _problem(found))
 
 
 def tokens(headers: Mapping[str, str], name: str) -> list[str]:
@@ -193,10 +139,11 @@ def tokens(headers: Mapping[str, str], name: str) -> list[str]:
     return [token for token in (item.strip() for item in headers.get(name, "").split(",")) if token]
 
 
-def _problem(method: str, version: str, headers: Mapping[str, str], key: str) -> Rejection | None:
-    if method != "GET":
+def _problem(head: heads.ReadHead) -> Rejection | None:
+    headers = head.headers
+    if head.method != "GET":
         return Rejection(405, "a WebSocket is opened by GET", {"Allow": "GET"})
-    if version != "1.1":
+    if head.version != "1.1":
         return bad_request("a WebSocket needs HTTP/1.1")
     if headers.get("upgrade", "").lower() != "websocket":
         return _upgrade_required("this is a WebSocket endpoint: send Upgrade: websocket")
@@ -209,7 +156,7 @@ def _problem(method: str, version: str, headers: Mapping[str, str], key: str) ->
         return bad_request("a WebSocket is opened without a body")
     if headers.get("sec-websocket-version") != "13":
         return _upgrade_required("the WebSocket version must be 13")
-    if not _is_key(key):
+    if not _is_key(headers.get("sec-websocket-key", "")):
         return bad_request("Sec-WebSocket-Key must be 16 bytes in base64")
     return None
 

@@ -198,7 +198,9 @@ def test_it_tells_at_a_glance_of_every_message():
 
 
 def test_every_status_of_a_refused_handshake_is_told():
-    rejections = [node for node in nodes("sessions", "transport") if called(node) == "Rejection"]
+    rejections = [
+        node for node in nodes("sessions", "transport", "http/heads.py") if called(node) == "Rejection"
+    ]
     refused = {ast.literal_eval(node.args[0]) for node in rejections if isinstance(node, ast.Call)}
     rows = contract.sections()["Connecting"].table("status")
     assert {int(status) for row in rows for status in row[0].split(", ")} == refused

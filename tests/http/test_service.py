@@ -559,6 +559,39 @@ async def test_a_body_that_ends_at_two_places_ends_the_connection(tmp_path, tran
         assert b"connection: close" in answers[1].lower()
 
 
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n 2\r\n\r\n", b"whitespace"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", b"Length"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2, 2\r\n\r\n{}", b"Length"),
+        (b"GET / HTTP/1.1\r\nHost: x\nX-A: 1\r\n\r\n", b"CR"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: \1\r\n\r\n", b"header value"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: a\r\nOrigin: b\r\n\r\n", b"origin is there more than"),
+        (b"GET a HTTP/1.1\r\nHost: x\r\n\r\n", b"url"),
+        (b"GRAB / HTTP/1.1\r\nHost: x\r\n\r\n", b"method"),
+    ],
+    ids=["folded", "two lengths", "listed lengths", "bare line feed", "control", "origins", "path", "method"],
+)
+async def test_each_request_of_a_connection_is_read_as_strictly_as_the_first(tmp_path, transport, sent, said):
+    """What a proxy reads otherwise than we do may hide a request."""
+    async with served(tmp_path, transport) as node:
+        one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n"
+        told = b"HTTP/1.1 400 "
+        for port, before in (
+            (node.port, b""),
+            (node.port, one),
+            (node.admin_port, b""),
+            (node.admin_port, one),
+        ):
+            with trio.fail_after(PATIENCE_S):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(before + sent + one)
+                    answers = b"".join([part async for part in stream])
+            assert answers.count(b"HTTP/1.1 304 ") == before.count(one)
+            assert answers.count(told) == 1 and said in answers.partition(told)[2]
+
+
 async def test_http2_is_not_spoken(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         bare = await node.dial()

@@ -18,6 +18,7 @@ import trio
 
 from gateway.admission.addresses import HEADER_BYTES_MAX, proxy_header
 from gateway.config import Config
+from gateway.http.heads import bad_request
 from gateway.http.stream import RequestStream
 from gateway.ports import Connection, Endpoint, HttpService, Own, Rejection
 from gateway.runtime.metrics import Counters
@@ -195,7 +196,7 @@ class PortableTransport:
             try:
                 found = proxy_header(head)
             except ValueError as error:
-                return upgrade.bad_request(str(error))
+                return bad_request(str(error))
             if found is not None:
                 socket.unread = head[found[0] :]
                 return found[1] or remote
