@@ -178,10 +178,11 @@ class FastTransport:
         self._connections.start_soon(self._serve_requests, service, stream)
 
     async def _serve_requests(self, service: HttpService, stream: RequestStream) -> None:
-        await service.serve(stream)
-        if stream.handshake:
-            self._shared.poller.now_s = trio.current_time()
-            self._arrivals.add_sent_on(stream.socket.detach(), stream.remote, stream.handshake, 0)
+        with stream.socket:  # closed here, but for a handshake that goes on
+            await service.serve(stream)
+            if stream.handshake:
+                self._shared.poller.now_s = trio.current_time()
+                self._arrivals.add_sent_on(stream.socket.detach(), stream.remote, stream.handshake, 0)
 
     def _arrived(self, fd: int, remote: str, form: int) -> FastConnection:
         """Another worker gave this client away."""
