@@ -13,7 +13,7 @@ from hypercorn.events import Event as Incoming
 from hypercorn.protocol.events import Event
 from hypercorn.protocol.events import Response as Answer
 from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.typing import H11SendableEvent
+from hypercorn.typing import ConnectionState, H11SendableEvent
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
@@ -30,6 +30,8 @@ UNREADABLE = (
 NO_SOCKETS = "No WebSockets are served at this port: connect to the service port."
 # As h11 finds it.
 HEAD_END = re.compile(rb"\n\r?\n")
+# Where the state of a request has who sends its body.
+BODY = "gateway.body"
 BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 
 Client = tuple[str, int]
@@ -47,10 +49,28 @@ class Gate(Protocol):
         ...
 
 
+class Waiting(Protocol):
+    """A peer that may send its body when it is asked for (RFC 9110 section 10.1.1)."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for that."""
+        ...
+
+    async def ask(self) -> None:
+        """Ask for the body, if it waits for that."""
+        ...
+
+
 class _Requests(h11.Connection):
     """Requests, each of whose heads is read as strictly as the first of a connection to the service port."""
 
     wrong = ""  # what is wrong with the one that came last
+
+    @property
+    def they_are_waiting_for_100_continue(self) -> bool:
+        """Never, for hypercorn, which would ask for every body: who reads it does (`Http1.ask`)."""
+        return False
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """See h11."""
@@ -79,11 +99,22 @@ class Http1(H11Protocol):
         self._peer = self.client
         self._is_head = False
         self._is_gone = False
+        self.connection_state = ConnectionState({BODY: self})
 
     async def handle(self, event: Incoming) -> None:
         """See hypercorn; what a peer that is gone has sent before isn't answered any more."""
         self._is_gone |= isinstance(event, Closed)
         await super().handle(event)
+
+    @property
+    def waits(self) -> bool:
+        """See the protocol."""
+        return self.connection.client_is_waiting_for_100_continue
+
+    async def ask(self) -> None:
+        """See the protocol."""
+        if self.waits:
+            await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """There is no other."""

@@ -21,7 +21,7 @@ from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ConfigError
-from gateway.http.http1 import BODY_HEADERS, Client, Gate, Http1
+from gateway.http.http1 import BODY, BODY_HEADERS, Client, Gate, Http1, Waiting
 from gateway.http.stream import Pending, RequestStream
 from gateway.runtime.metrics import Counters
 
@@ -58,7 +58,7 @@ class _Received:
         if BODY_HEADERS.isdisjoint(name for name, _ in scope["headers"]):
             await self._app(scope, receive, send)
             return
-        body = _Body(receive)
+        body = _Body(receive, scope["state"][BODY])
         async with trio.open_nursery() as nursery:
 
             async def answer(message: Message) -> None:
@@ -72,30 +72,36 @@ class _Received:
 
 
 class _Body:
-    """What comes of the body of a request."""
+    """What comes of the body of a request. A peer that waits to be asked for it is, when it is read."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, peer: Waiting) -> None:
         self._receive = receive
+        self._peer = peer
         self._more = True
         self._bytes = 0
 
     async def receive(self) -> Message:
         """The next message, for who reads it."""
+        await self._peer.ask()
+        return await self._next()
+
+    async def _next(self) -> Message:
         message = await self._receive()
         self._more = message.get("more_body", False)
         self._bytes += len(message.get("body", b""))
         return message
 
     async def come(self) -> None:
-        """Wait for the rest, for REST_S and while all of it isn't more than REST_BYTES_MAX."""
+        """Wait for the rest, for REST_S and while all of it isn't more than REST_BYTES_MAX; for none that is
+        still to be asked for."""
         with trio.move_on_after(REST_S):
-            while self._more and self._bytes < REST_BYTES_MAX:
-                await self.receive()
+            while self._more and self._bytes < REST_BYTES_MAX and not self._peer.waits:
+                await self._next()
 
     async def discard(self) -> None:
         """Throw away the rest, until it ends or the connection does."""
         while self._more:
-            await self.receive()
+            await self._next()
 
 
 class _Connection(TCPServer):

@@ -29,7 +29,7 @@ async def test_others_run_while_long_digits_in_many_strings_are_looked_through(m
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(others)
-        body = await json_body(Request({"type": "http"}, receive), 1 << 20, "a list")
+        body = await json_body(Request({"type": "http", "headers": []}, receive), 1 << 20, "a list")
         nursery.cancel_scope.cancel()
     assert body == strings
     assert rounds >= PIECES - 1, "between any two pieces"

@@ -680,6 +680,38 @@ async def test_a_body_that_is_too_large_is_refused_and_the_answer_arrives(tmp_pa
             assert (refused.status_code, refused.json()["code"]) == (413, "TOO_LARGE")
 
 
+@pytest.mark.parametrize(
+    ("token", "length", "status"), [(None, 2, b"401"), ("viewer", 2, b"403"), ("editor", 5000, b"413")]
+)
+async def test_who_is_refused_is_not_asked_for_a_body_first(tmp_path, transport, token, length, status):
+    async with served(tmp_path, transport, limits={"document_bytes_max": 4096}) as node:
+        bearer = f"Authorization: {node.bearer(event=token)['Authorization']}\r\n" if token else ""
+        for port in (node.port, node.admin_port):
+            with trio.fail_after(PATIENCE_S):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{bearer}"
+                    await stream.send_all(f"{head}Content-Length: {length}\r\n\r\n".encode())
+                    answer = b"".join([part async for part in stream])
+            assert answer.startswith(b"HTTP/1.1 " + status) and b"connection: close" in answer.lower()
+
+
+async def test_who_may_send_a_body_is_asked_for_it_and_the_connection_goes_on(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        bearer = node.client.headers["Authorization"]
+        head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nAuthorization: {bearer}\r\n"
+        for port, statuses in ((node.port, (b"201", b"200")), (node.admin_port, (b"200", b"200"))):
+            with trio.fail_after(PATIENCE_S):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    for status in statuses:
+                        await stream.send_all(f"{head}Content-Length: 2\r\n\r\n".encode())
+                        assert (await stream.receive_some()).startswith(b"HTTP/1.1 100 ")
+                        await stream.send_all(b"{}")
+                        answer = b""
+                        while not answer.endswith(b"}"):
+                            answer += await stream.receive_some()
+                        assert answer.startswith(b"HTTP/1.1 " + status)
+
+
 @pytest.mark.parametrize("revoked", [{}, {"grant": "event:*", "role": "viewer"}], ids=["user", "grant"])
 @pytest.mark.parametrize(
     ("method", "path", "body"),
