@@ -8,7 +8,7 @@ from gateway.admin import audit, console_pages, draining, flags, insight, revoca
 from gateway.http.openapi import content, described, document, json_body, parameter, problems, resource_paths
 from gateway.http.shapes import STRING, VERSION, JsonObject, limit
 
-NOT_READY = "Draining, no log, no more connections, no keys for tokens, or no worker: see `status`"
+NOT_READY = "Starting, draining, no log, no more connections, no keys for tokens, or no worker: see `status`"
 
 
 def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:

@@ -1,13 +1,14 @@
 """One worker: its nursery tree, and the only place that chooses adapters.
 
     run
+    ├── HTTP of the admin, which tells of the start meanwhile
     ├── backend (servers, archive, index of searches)
     ├── bus
     ├── hub (commits, presence, tidying up)
     ├── flags, revocations, token secrets
     ├── record of acts, retention, summaries
     ├── transport (listeners, connections), liveness sweep, shared rates
-    ├── HTTP: of the service, of the admin
+    ├── HTTP of the service
     └── gauges, loop lag, garbage, watch over servers and backups
 
 `drain` ends it in order: no new connections, GOAWAY, what is on its way is committed, 1001, then the rest.
@@ -28,6 +29,7 @@ import trio
 from starlette.applications import Starlette
 
 from gateway.admin.app import Controls
+from gateway.admin.starting import Starting
 from gateway.admission import Features, Revocations, Schemas, TokenVerifier
 from gateway.admission.addresses import Proxies
 from gateway.authoriser import authoriser_of
@@ -162,6 +164,9 @@ class Node:
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
         self._admin_ended = trio.Event()
+        self._admin_port = Starting(
+            self.name, lambda: self._backend.problems, lambda: config.limits.unfinished_bytes_max
+        )
         self._http_context = self._made_http_context()
 
     def _made_hub(self, now_s: LoopClock) -> Hub:
@@ -254,9 +259,10 @@ class Node:
         """Serve until `drain`, or cancelled; started when clients can connect."""
         with interpreter.runtime(self.metrics) as runtime:
             async with trio.open_nursery() as below:
+                admin = [await below.start(self._serve_admin)] if self._admin else []
                 await below.start(self._backend.run)
                 try:
-                    await self._serve(runtime, task_status)
+                    await self._serve(runtime, admin, task_status)
                 finally:
                     self._live.stop()
                     self._backend.stop()
@@ -264,11 +270,18 @@ class Node:
                         with trio.CancelScope(shield=True):
                             await trio.to_thread.run_sync(self._tracer.close)
 
-    async def _serve(self, runtime: interpreter.Runtime, task_status: trio.TaskStatus[Addresses]) -> None:
+    async def _serve(
+        self,
+        runtime: interpreter.Runtime,
+        admin: Sequence[tuple[str, int]],
+        task_status: trio.TaskStatus[Addresses],
+    ) -> None:
         async with trio.open_nursery() as nursery:
-            addresses = await self._start(nursery)
+            websocket = await self._start(nursery)
+            if self._admin:
+                self._admin_port.started = self.admin_application(websocket[0])
             runtime.started()
-            task_status.started(addresses)
+            task_status.started(Addresses(websocket, admin))
             await self._drain_asked.wait()
             self.transport.stop_accepting()
             async with trio.open_nursery() as draining:
@@ -281,7 +294,7 @@ class Node:
                     await self._admin_ended.wait()
             nursery.cancel_scope.cancel()
 
-    async def _start(self, nursery: trio.Nursery) -> Addresses:
+    async def _start(self, nursery: trio.Nursery) -> Sequence[tuple[str, int]]:
         await nursery.start(self._backend.bus.run)
         await nursery.start(self.hub.run)
         await nursery.start(self.flags.run)
@@ -294,7 +307,7 @@ class Node:
             nursery.start_soon(retention.run)
         if self._summariser is not None:
             nursery.start_soon(self._summariser.run)
-        websocket = await nursery.start(self.transport.serve, self.endpoint)
+        websocket: Sequence[tuple[str, int]] = await nursery.start(self.transport.serve, self.endpoint)
         await nursery.start(self._serve_http, websocket[0][1])
         nursery.start_soon(self.endpoint.sweep)
         if self._backend.rates is not None:
@@ -307,17 +320,11 @@ class Node:
         nursery.start_soon(interpreter.collect_young, self.metrics)
         has_cycles = isinstance(self.transport, PortableTransport)
         nursery.start_soon(interpreter.collect_old, has_cycles)
-        admin = []
-        if self._admin:
-            admin.append(await nursery.start(self._serve_admin, websocket[0]))
-        return Addresses(websocket, admin)
+        return websocket
 
-    async def _serve_admin(
-        self, websocket: tuple[str, int], *, task_status: trio.TaskStatus[tuple[str, int]]
-    ) -> None:
+    async def _serve_admin(self, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         bound = server.bind(self.config.server.admin_host, self.config.server.admin_port)
-        application = self.admin_application(websocket)
-        await server.serve(application, bound, self._drained.wait, task_status=task_status)
+        await server.serve(self._admin_port, bound, self._drained.wait, task_status=task_status)
         self._admin_ended.set()
 
     async def _serve_http(

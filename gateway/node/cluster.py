@@ -111,12 +111,12 @@ class ClusterBackend:
         if self._archive is not None:
             self.keeper = ClusterHistory(self.log, self._archive, self._indexing)
         self._history_versions = config.redis.history_versions
-        self._wait_max_s = config.server.start_wait_max_s if config.server.start_wait else 0.0
+        self._patience = Patience(config.server.start_wait_max_s if config.server.start_wait else 0.0)
         self._warned: set[str] = set()  # servers, by name
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """See the port."""
-        patience = Patience(self._wait_max_s)
+        patience = self._patience
         try:
             if self._archive is not None:
                 await patience.reached(self._archive.verify, "PostgreSQL")
@@ -184,6 +184,8 @@ class ClusterBackend:
     @property
     def problems(self) -> Sequence[str]:
         """See the port."""
+        if self._patience.awaited:
+            return [self._patience.awaited]
         found = [
             *(
                 f"redis {name} is out of reach: edits of its resources are refused"

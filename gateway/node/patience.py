@@ -17,11 +17,13 @@ PAUSE_MAX_S = 5.0
 
 
 class Patience:
-    """What a start has left for all servers that it waits for: `most_s`, from now on."""
+    """What a start has left for all servers that it waits for: `most_s`, from the first on. `awaited`: which
+    of them it waits for, and why, for people; "" while it doesn't."""
 
     def __init__(self, most_s: float) -> None:
+        self.awaited = ""
         self._most_s = most_s
-        self._began_s = trio.current_time()
+        self._began_s: float | None = None
 
     async def reached(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         """Do `work` until it doesn't raise LogUnavailable, with growing pauses, of which each is told.
@@ -29,10 +31,15 @@ class Patience:
         Raises StoreAway when the start has lasted for `most_s`.
         """
         pause_s = PAUSE_MIN_S
+        if self._began_s is None:
+            self._began_s = trio.current_time()
         while True:
             try:
-                return await work()
+                await work()
+                self.awaited = ""
+                return
             except LogUnavailable as error:
+                self.awaited = f"waiting for {what}: {error}"
                 passed_s = trio.current_time() - self._began_s
                 if passed_s >= self._most_s:
                     raise StoreAway(f"{error}; {self._way_out()}") from error

@@ -73,8 +73,8 @@ class Supervisor:
         with reserved(self.config.server) as self._port, _private_folder() as self._folder:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                admin = await nursery.start(self._serve_admin)  # which tells of the start meanwhile
                 await self._start_all()
-                admin = await nursery.start(self._serve_admin)
                 for number in range(len(self._slots)):
                     nursery.start_soon(self._keep, number)
                 nursery.start_soon(self._roll_when_asked)
