@@ -22,7 +22,8 @@ class Pending:
 
     @contextmanager
     def of(self, count: int) -> Iterator[bool]:
-        """Meanwhile so many more wait; False: that is too many beside the others."""
+        """Meanwhile so many more wait; False: that is too many beside the others. All of an answer does until
+        its last piece went: its bytes are one object, which is held for so long."""
         fits = not self.bytes or self.bytes + count <= self._bytes_max
         self.bytes += count
         try:
