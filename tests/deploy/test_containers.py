@@ -197,7 +197,7 @@ def test_what_the_image_sets_can_be_set_by_the_chart():
 
 @pytest.mark.parametrize("wait_max_s", [None, 1, 7.5, 86_400])
 def test_a_pod_that_waits_for_its_servers_ends_by_itself_before_kubernetes_ends_it(wait_max_s):
-    """Nothing listens while a node waits for PostgreSQL and Redis; why it ended is in its log."""
+    """A node that waits for PostgreSQL and Redis ends by itself; why is in its log."""
     settings = {} if wait_max_s is None else {"server.start_wait_max_s": wait_max_s}
     [container] = pod_of(of_kind(rendered({"settings": settings}), "Deployment"))["containers"]
     probe = container["startupProbe"]
