@@ -130,7 +130,7 @@ class Hub:
         )
         self._context = self._made_context(make_group, tracer)
         self._tidying = Tidying(
-            config, self._rooms, self.catch_up.pasts, counters, self._evict, wall_ms, now_s
+            config, self._rooms, self.catch_up.pasts, self.overload, counters, self._evict, wall_ms, now_s
         )
         bus.attach(self.listener)
 

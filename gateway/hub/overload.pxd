@@ -17,5 +17,6 @@ cdef class Overload:
     cpdef bint has_begun(self) except -1
     cdef bint _are_few(self) except -1
     cpdef released(self, Py_ssize_t changes)
+    cdef _bound(self, double pending_max)
     @cython.locals(now_s=double, elapsed_s=double, found=double, before=double)
     cpdef staged(self, double waited_s)

@@ -50,6 +50,15 @@ class Overload:
         """So many were committed, or refused."""
         self._released += changes
 
+    def look(self) -> None:
+        """Called now and then: where nobody comes after an overload, no batch says that it is over."""
+        if self._are_few() and self._now_s() - self._since_s >= WINDOW_MAX_S:
+            self._bound(math.inf)
+
+    def _bound(self, pending_max: float) -> None:
+        self._pending_max = pending_max
+        self._counters.overloaded = int(self.has_begun())
+
     def staged(self, waited_s: float) -> None:
         """A batch was staged whose oldest edit had come so long ago."""
         self._least_s = min(self._least_s, waited_s)
@@ -58,10 +67,9 @@ class Overload:
         if elapsed_s < WINDOW_S:
             return
         if not self._wait_max_s or self._least_s < BEGUN * self._wait_max_s or self._are_few():
-            self._pending_max = math.inf
+            self._bound(math.inf)
         elif elapsed_s < WINDOW_MAX_S:  # else it was idle meanwhile
             found = max(PENDING_MIN, self._released / elapsed_s * self._wait_max_s)
             before = self._pending_max if self._pending_max < math.inf else found
-            self._pending_max = (before + found) / 2
-        self._counters.overloaded = int(self.has_begun())
+            self._bound((before + found) / 2)
         self._since_s, self._released, self._least_s = now_s, 0, math.inf

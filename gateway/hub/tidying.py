@@ -11,6 +11,7 @@ from operator import attrgetter
 import trio
 
 from gateway.config import Config
+from gateway.hub.overload import Overload
 from gateway.hub.pasts import Pasts
 from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
@@ -33,6 +34,7 @@ class Tidying:
         config: Config,
         rooms: Mapping[str, Room],
         pasts: Pasts,
+        overload: Overload,
         counters: Counters,
         evict: Callable[[Room], Awaitable[None]],
         wall_ms: Callable[[], int],
@@ -41,6 +43,7 @@ class Tidying:
         self._config = config
         self._rooms = rooms
         self._pasts = pasts
+        self._overload = overload
         self._counters = counters
         self._evict = evict
         self._wall_ms = wall_ms
@@ -66,6 +69,7 @@ class Tidying:
                 await self._tidy_part(rooms[part::parts])
             await self._bound_windows(rooms)
             self._pasts.bound()
+            self._overload.look()
 
     async def _tidy_part(self, rooms: Sequence[Room]) -> None:
         slices = Slices(self._now_s)

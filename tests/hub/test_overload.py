@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from gateway.hub.overload import BEGUN, PENDING_MIN, WINDOW_S, Overload
+from gateway.hub.overload import BEGUN, PENDING_MIN, WINDOW_MAX_S, WINDOW_S, Overload
 from gateway.runtime.metrics import Counters
 
 WAIT_MAX_S = 0.25
@@ -40,6 +40,27 @@ async def test_what_would_wait_too_long_by_the_pace_of_late_is_refused(autojump_
     assert node.overload.is_on()
     await node.goes_on(2 * WINDOW_S, BEGUN * WAIT_MAX_S * 0.9)
     assert not node.overload.is_on(), "it is over"
+
+
+async def test_it_is_over_a_second_after_the_last_came(autojump_clock):
+    node = Node()
+    node.counters.pending_changes = 1_000_000
+    await node.goes_on(2 * WINDOW_S, WAIT_MAX_S)
+    node.counters.pending_changes = 0
+    node.overload.look()
+    assert node.overload.has_begun(), "nobody has come for a moment"
+    await trio.sleep(WINDOW_MAX_S)
+    node.overload.look()
+    assert (node.overload.has_begun(), node.counters.overloaded) == (False, 0)
+
+
+async def test_it_goes_on_while_many_wait_for_a_log_that_hangs(autojump_clock):
+    node = Node()
+    node.counters.pending_changes = 1_000_000
+    await node.goes_on(2 * WINDOW_S, WAIT_MAX_S)
+    await trio.sleep(60)
+    node.overload.look()
+    assert node.overload.has_begun()
 
 
 async def test_a_room_that_is_slow_alone_is_no_overload(autojump_clock):

@@ -12,6 +12,7 @@ import trio
 from gateway.admission import Features, TokenIdentity, parse_grants
 from gateway.config import Config
 from gateway.errors import AuthoriserError, Refusal
+from gateway.hub.overload import WINDOW_S
 from gateway.ports import Admission, Authoriser, Question, Role, UpgradeRequest
 from gateway.rooms.room import Room
 from gateway.sessions.endpoint import Endpoint
@@ -160,10 +161,18 @@ async def desk(config: Config = CONFIG, authoriser: Authoriser | None = None) ->
         yield made
 
 
+async def overloaded(found: Desk) -> None:
+    """More come than can be committed."""
+    found.counters.pending_changes += 1_000_000
+    for _ in range(3):
+        await trio.sleep(WINDOW_S)
+        found.hub.overload.staged(10.0)
+
+
 def one(said, kind):
     """The payload of the only message of its kind."""
     [payload] = [payload for found, payload in said if found == kind]
     return payload
 
 
-__all__ = ["CONFIG", "START_MS", "Client", "Decider", "Desk", "desk", "desks", "one"]
+__all__ = ["CONFIG", "START_MS", "Client", "Decider", "Desk", "desk", "desks", "one", "overloaded"]

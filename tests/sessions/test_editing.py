@@ -10,10 +10,11 @@ import trio
 import trio.testing
 
 from gateway.errors import LogTrimmed, LogUnavailable
-from gateway.hub.overload import WINDOW_S
+from gateway.hub.overload import WINDOW_MAX_S
+from gateway.hub.tidying import TIDY_INTERVAL_S
 from gateway.sessions import authentication
 from tests.rooms.parts import CREATE, titled
-from tests.sessions.parts import CONFIG, Office, desk, one
+from tests.sessions.parts import CONFIG, Office, desk, one, overloaded
 
 A, B = titled("a")[0], titled("b")[0]
 
@@ -308,14 +309,6 @@ async def test_a_seq_that_was_forgotten_is_too_old_whatever_it_is_of(autojump_cl
         assert client.session.unacknowledged == 0
 
 
-async def overloaded(found):
-    """More come than can be committed."""
-    found.counters.pending_changes += 1_000_000
-    for _ in range(3):
-        await trio.sleep(WINDOW_S)
-        found.hub.overload.staged(10.0)
-
-
 def edit_of(number, **fields):
     """An edit of event 1 by ann, as a message; None: without it."""
     payload = {"resource_type": "event", "resource_id": "1", "version": 1, "operation": titled("a")[0]}
@@ -459,3 +452,16 @@ async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_r
         found.room().trim(0, 1 << 30)
         assert one(await client.edit(B, 1), "ERROR")["code"] == "UNAVAILABLE", "its base is no longer here"
         assert one(await client.edit(B, 2, seq=2), "OP_ACK")["version"] == 3
+
+
+async def test_after_an_overload_that_nobody_came_after_an_edit_whose_base_left_the_window_is_made(
+    autojump_clock,
+):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        await client.edit(A, 1)
+        await overloaded(found)
+        found.counters.pending_changes -= 1_000_000
+        found.room().trim(0, 1 << 30)
+        await trio.sleep(WINDOW_MAX_S + 2 * TIDY_INTERVAL_S)
+        assert one(await client.edit(B, 1), "OP_ACK")["version"] == 3
