@@ -317,6 +317,7 @@ class Hub:
         if room.subscriber_count or room.busy:
             return
         del self._rooms[room.resource]
+        room.roster.let_go()
         self._committer.forget(room)
         self.children.forget(room)
         self.counters.rooms -= 1

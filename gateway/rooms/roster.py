@@ -28,6 +28,10 @@ JOIN, UPDATE, LEAVE = "PRESENCE_JOIN", "PRESENCE_UPDATE", "PRESENCE_LEAVE"
 Announce = Callable[[bytes, Connection | None], None]
 
 
+def _nobody() -> None:
+    """Nobody calls `tick`."""
+
+
 def _as_told(entries: Sequence[Presence]) -> int:
     """Where there is no history, cursors aren't carried."""
     return NEVER
@@ -162,6 +166,11 @@ class Roster:
         self._told_from = NEVER  # no cursor was told before this version that `carry` could carry
         self._unshared: dict[Presence, None] = {}  # updates that wait for a crowded room's refresh
         self.turns = VisibilityTurns(config.update_interval_ms, on_due)
+
+    def let_go(self) -> None:
+        """Its room is no more, and isn't held: that would be a cycle."""
+        self._on_due, self._stamp, self._carry = _nobody, int, _as_told
+        self.turns = VisibilityTurns(self._config.update_interval_ms, _nobody)
 
     def __len__(self) -> int:
         return len(self._entries)

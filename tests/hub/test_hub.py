@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 import trio
 
 from gateway.errors import LogUnavailable, Refusal
 from gateway.hub.tidying import TIDY_INTERVAL_S, TIDY_ROOMS
+from gateway.rooms.room import Room
 from tests.hub.parts import cluster, quiet
 from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
 from tests.waiting import until
@@ -138,6 +141,27 @@ async def test_an_idle_room_is_evicted_with_a_snapshot_of_its_head(autojump_cloc
         assert found.history.snapshot(RESOURCE, 1).version == room.version == 1
         assert (worker.counters.rooms, worker.counters.rooms_evicted) == (0, 1)
         assert (await worker.hub.open(RESOURCE)).document == room.document
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Nothing that is in a cycle goes meanwhile."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_nothing_is_left_of_a_room_that_was_evicted_and_nothing_has_to_be_collected(
+    autojump_clock, uncollected
+):
+    async with cluster(IDLE) as found:
+        worker = await found.worker()
+        for number in range(3):  # of the last one its append is held, until the next
+            await worker.open(f"event:leaves-nothing-{number}")
+            await trio.sleep(8)
+        assert worker.counters.rooms_evicted == 3
+        rooms = [thing for thing in gc.get_objects() if isinstance(thing, Room)]
+        assert "event:leaves-nothing-0" not in [room.resource for room in rooms]
 
 
 async def test_many_rooms_are_tidied_in_parts_so_that_nobody_waits_for_all(autojump_clock):
