@@ -314,11 +314,11 @@ class HubResources(RequestCharges):
         expected: Expected | None,
         signed: Signed | None = None,
     ) -> Written:
-        if self._hub.overload.is_on():
-            raise overloaded()
-        await self._charge(identity.user_id)
         who = identity.user_id
         client_id, seq, op_id = signed or Signed(CLIENT_ID, None, messages.next_id())
+        if self._hub.overload.is_on() and not room.has_taken(who, client_id, seq):
+            raise overloaded()
+        await self._charge(who)
         await _check_seq(self._hub, room, who, client_id, seq)
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits

@@ -404,7 +404,7 @@ class Room:
 
     # ------------------------------------------------------------------------- resends and refusals
 
-    def has_taken(self, user_id: str, client_id: str, seq: int) -> bool:
+    def has_taken(self, user_id: str, client_id: str, seq: int | None) -> bool:
         """Whether an edit is on its way to the log, or a resend of it."""
         return (user_id, client_id, seq) in self._on_the_way
 

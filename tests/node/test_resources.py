@@ -11,14 +11,14 @@ import pytest
 import trio
 
 from gateway.errors import Refusal
-from gateway.http.port import ANY_DOCUMENT, Written
+from gateway.http.port import ANY_DOCUMENT, Signed, Written
 from gateway.node.naming import Naming
 from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
 from gateway.ports.resources import Resource
 from gateway.rooms.waiter import Waiter
 from tests.rooms.parts import START_MS
-from tests.sessions.parts import Desk, Office, desk
+from tests.sessions.parts import Desk, Office, desk, overloaded
 
 EVENT = Resource("event", "1")
 LUNCH = {"title": "Lunch"}
@@ -140,3 +140,27 @@ async def test_who_may_not_purge_any_more_purges_nothing(
         assert refused.value.code == "FORBIDDEN"
         assert found.counters.operations_refused == {"FORBIDDEN": 1}
         assert found.room().version == 1
+
+
+async def test_in_an_overload_a_put_is_refused_but_not_one_that_is_on_its_way_and_sent_again(
+    autojump_clock: Any,
+) -> None:
+    async with desk() as found:
+        resources = HubResources(found.hub, found.endpoint.context)
+        made: list[int] = []
+
+        async def restore() -> None:
+            written = await resources.put(ADMIN, EVENT, LUNCH, None, Signed("tab", 1, "restore"))
+            made.append(written.version)
+
+        async with trio.open_nursery() as nursery:
+            found.worker.log.hold()
+            nursery.start_soon(restore)
+            await trio.testing.wait_all_tasks_blocked()
+            await overloaded(found)
+            nursery.start_soon(restore)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(Refusal) as caught:
+                await resources.put(ADMIN, EVENT, LUNCH, None)
+            found.worker.log.go.set()
+        assert (caught.value.code, made, found.room().version) == ("UNAVAILABLE", [2, 2], 2)
