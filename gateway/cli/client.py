@@ -7,6 +7,7 @@ connections that come and go; `submit` makes one edit and resends it safely when
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -59,7 +60,35 @@ class GatewayAccess(NamedTuple):
         return self._replace(url=f"{self.url}{joined}resume=1") if resumes else self
 
 
+def _foreign(said: object) -> ClientError:
+    """The error of a message as another server says it."""
+    return ClientError(f"what it sends is no message of a gateway: {repr(said)[:80]}")
+
+
+@contextmanager
+def _understanding(message: Message) -> Iterator[None]:
+    """Around what reads a message: raises ClientError where members are missing, or of another form."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise _foreign(message) from None
+
+
+def _wait_s(wait_ms: float | None) -> float | None:
+    """How long a gateway asks to wait."""
+    return None if wait_ms is None else max(wait_ms, 0) / 1000
+
+
 # ------------------------------------------------------------------------------------------- the view
+
+
+class PersonShown(NamedTuple):
+    """Somebody who is there, as shown; `place` is the member and the position of the cursor, or empty."""
+
+    name: str
+    color: str
+    place: str
+    is_typing: bool
 
 
 @dataclass
@@ -71,16 +100,19 @@ class View:
     epoch: int | None = None
     document: Any = None
     author: str = ""
-    people: dict[str, Message] = field(default_factory=dict)
+    people: dict[str, PersonShown] = field(default_factory=dict)
     people_count: int = 0
 
     def receive(self, message: Message) -> bool:
         """Take one message of the gateway; returns whether it changed anything.
 
         Raises Unreachable when a change doesn't fit: the view has forgotten its version then, and the next
-        subscription brings the state.
+        subscription brings the state. Raises ClientError for what a gateway doesn't say.
         """
-        kind, payload = message["type"], message["payload"]
+        with _understanding(message):
+            return self._receive(message["type"], message["payload"])
+
+    def _receive(self, kind: str, payload: Message) -> bool:
         if payload.get("resource_id") != self.resource.id:
             return False
         if kind in ("SUBSCRIBE_ACK", "SYNC_RESPONSE"):
@@ -98,7 +130,7 @@ class View:
             self._apply(change)
         if "state" in payload:
             self.document = payload["state"]
-        self.version = payload.get("version", payload.get("current_version"))
+        self.version = payload["version" if "version" in payload else "current_version"]
         self.epoch = payload["epoch"]
 
     def _apply(self, change: Message) -> None:
@@ -115,19 +147,28 @@ class View:
 
     def _meet(self, kind: str, payload: Message) -> None:
         if kind == "PRESENCE_STATE":
-            self.people = {_key(presence): presence for presence in payload["presences"]}
-            self.people_count = payload["count"]
+            self.people = {_key(presence): _person(presence) for presence in payload["presences"]}
+            self.people_count = int(payload["count"])
             return
         was_there = self.people.pop(_key(payload), None) is not None
         is_there = kind != "PRESENCE_LEAVE"
         if is_there:
-            self.people[_key(payload)] = payload
+            self.people[_key(payload)] = _person(payload)
         self.people_count += is_there - was_there
 
 
 def _key(presence: Message) -> str:
     key: str = presence.get("session_id") or presence["client_id"]
     return key
+
+
+def _person(presence: Message) -> PersonShown:
+    user, cursor = presence["user"], presence["cursor"]
+    position = f":{cursor['position']}" if "position" in cursor else ""
+    place = f"{cursor['field']}{position}" if cursor.get("field") else ""
+    return PersonShown(
+        str(user["name"] or presence["user_id"]), str(user["color"]), place, bool(presence["is_typing"])
+    )
 
 
 # ------------------------------------------------------------------------------------------- the link
@@ -161,7 +202,8 @@ class GatewayLink:
         except ConnectionClosed as closed:
             raise _lost(closed) from None
         if message["type"] == "GOAWAY":
-            raise Unreachable("the node is draining", message["payload"]["reconnect_after_ms"] / 1000)
+            with _understanding(message):
+                raise Unreachable("the node is draining", _wait_s(message["payload"]["reconnect_after_ms"]))
         return message
 
     async def subscribe(self, view: View, visible: bool) -> None:
@@ -178,7 +220,7 @@ def _read(said: str | bytes) -> Message:
         message = orjson.loads(said)
         if isinstance(message, dict) and isinstance(message.get("payload"), dict) and "type" in message:
             return message
-    raise ClientError(f"what it sends is no message of a gateway: {said[:80]!r}")
+    raise _foreign(said[:80])
 
 
 def _lost(closed: ConnectionClosed) -> GatewayError:
@@ -267,17 +309,25 @@ def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:
     text = f"{url} answered {rejected.status_code}{f': {body}' if body else ''}"
     if not passing:
         return ClientError(text)
-    waits = [int(value) for name, value in rejected.headers or () if name.lower() == b"retry-after-ms"]
-    return Unreachable(text, waits[0] / 1000 if waits else None)
+    said = dict(rejected.headers or ()).get(b"retry-after-ms", b"")
+    return Unreachable(text, _wait_s(int(said)) if re.fullmatch(rb"\d{1,9}", said) else None)
 
 
-def _refusal(payload: Message) -> GatewayError:
+def _refusal(message: Message) -> GatewayError:
     """An ERROR as an exception."""
-    text = f"{payload['message']} ({payload['code']})"
-    if payload["code"] not in PASSING_CODES:
-        return ClientError(text)
-    wait_ms = payload.get("retry_after_ms")
-    return Unreachable(text, None if wait_ms is None else wait_ms / 1000)
+    with _understanding(message):
+        payload = message["payload"]
+        text = f"{payload['message']} ({payload['code']})"
+        if payload["code"] not in PASSING_CODES:
+            return ClientError(text)
+        return Unreachable(text, _wait_s(payload.get("retry_after_ms")))
+
+
+def _committed(message: Message) -> Edited:
+    """What an OP_ACK says."""
+    with _understanding(message):
+        payload = message["payload"]
+        return Edited(payload["version"], payload.get("operations"), list(payload.get("conflicts", ())))
 
 
 # ---------------------------------------------------------------------------------- what a person does
@@ -306,7 +356,7 @@ async def follow(
                 while True:
                     message = await link.receive()
                     if message["type"] == "ERROR":
-                        raise _refusal(message["payload"])
+                        raise _refusal(message)
                     if view.receive(message):
                         backoff_s = BACKOFF_FIRST_S
                         on_change(view, "live")
@@ -381,12 +431,11 @@ class _Submission:
             await link.subscribe(view, visible=False)
             while True:
                 message = await link.receive()
-                kind, payload = message["type"], message["payload"]
+                kind = message["type"]
                 if kind == "ERROR":
-                    raise _refusal(payload)
+                    raise _refusal(message)
                 if kind == "OP_ACK":
-                    committed = payload.get("operations")
-                    return Edited(payload["version"], committed, payload.get("conflicts", []))
+                    return _committed(message)
                 if kind == "SUBSCRIBE_ACK":
                     view.receive(message)
                     await link.send("OP", self._op(view), self._client_id)

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from gateway.cli.client import SUBMIT_TIMEOUT_S, GatewayAccess, Message, View, follow
+from gateway.cli.client import SUBMIT_TIMEOUT_S, GatewayAccess, View, follow
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 from gateway.errors import Unreachable
 from gateway.ports.resources import Resource
@@ -90,7 +90,7 @@ def _print(view: View, status: str) -> None:
         "version": view.version,
         "epoch": view.epoch,
         "document": view.document,
-        "people": [_who(person) for person in view.people.values()],
+        "people": [person.name for person in view.people.values()],
     }
     click.echo(json.dumps(line, ensure_ascii=False))
     sys.stdout.flush()
@@ -113,13 +113,11 @@ def _people(view: View) -> Text:
     """Those who are there, each in its colour, with what it does."""
     text = Text(f"{view.people_count} there" if view.people_count else "nobody there", "bold")
     for person in list(view.people.values())[:PEOPLE_SHOWN]:
-        user, cursor = person["user"], person["cursor"]
-        text.append("\n  ● ", user["color"])
-        text.append(_who(person))
-        if cursor.get("field"):
-            position = f":{cursor['position']}" if "position" in cursor else ""
-            text.append(f" at {cursor['field']}{position}", "dim")
-        if person["is_typing"]:
+        text.append("\n  ● ", person.color)
+        text.append(person.name)
+        if person.place:
+            text.append(f" at {_shown(person.place)}", "dim")
+        if person.is_typing:
             text.append(" is typing", "italic")
     more = view.people_count - min(len(view.people), PEOPLE_SHOWN)
     if more > 0 and view.people:
@@ -127,6 +125,6 @@ def _people(view: View) -> Text:
     return text
 
 
-def _who(person: Message) -> str:
-    name: str = person["user"]["name"] or person["user_id"]
-    return name
+def _shown(text: str) -> str:
+    """What somebody's client sent, as JSON where it would move a terminal's cursor or more."""
+    return text if text.isprintable() else json.dumps(text)

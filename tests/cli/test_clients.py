@@ -25,8 +25,9 @@ from cryptography.x509.oid import NameOID
 from trio_websocket import WebSocketRequest, serve_websocket
 
 from gateway.admission import create_secret
-from gateway.cli.client import GatewayAccess, submit
+from gateway.cli.client import GatewayAccess, View, submit
 from gateway.cli.edit import edit_command
+from gateway.errors import ClientError
 from gateway.ports.resources import Resource
 from tests.cli.commands import Running, Server, arguments, environment, gateway, running, served
 from tests.clients.wire import wire
@@ -268,6 +269,11 @@ async def test_watch_in_a_terminal_draws_the_document_and_who_is_there(tmp_path)
             changed = await gateway("edit", "event:42", replace("Dinner"), "--user", "[/b]", *server.reach())
             assert changed.status == 0
             await drawn(primary, "Dinner", "by [/b]")
+            async with wire(server.url, await server.token()) as client:
+                there = {"resource": "event", "resource_id": "42"}
+                await client.ask("SUBSCRIBE", there)
+                await client.send("PRESENCE_UPDATE", {**there, "cursor": {"field": "\x1b]0;mine\x07"}})
+                await drawn(primary, '"\\u001b]0;mine\\u0007"')
         finally:
             process.terminate()
             await process.wait()
@@ -448,7 +454,22 @@ async def test_what_is_no_gateway_is_told_by_what_it_does(tmp_path, scheme, said
 
 
 @pytest.mark.parametrize(
-    "said", ["nonsense", b"\xff\0", "5", "[]", '{"a":"init"}', '{"type":"OP","payload":5}']
+    "said",
+    [
+        "nonsense",
+        b"\xff\0",
+        "5",
+        "[]",
+        '{"a":"init"}',
+        '{"type":"OP","payload":5}',
+        '{"type":"GOAWAY","payload":{}}',
+        '{"type":"ERROR","payload":{}}',
+        '{"type":"ERROR","payload":{"message":"no","code":[]}}',
+        '{"type":"ERROR","payload":{"message":"no","code":"INTERNAL","retry_after_ms":"soon"}}',
+        '{"type":"SUBSCRIBE_ACK","payload":{"resource_id":"42"}}',
+        '{"type":"SUBSCRIBE_ACK","payload":{"resource_id":"42","epoch":1,"changes":5}}',
+        '{"type":"OP_ACK","payload":{"resource_id":"42"}}',
+    ],
 )
 async def test_another_server_of_websockets_is_told_by_what_it_says(tmp_path, said):
     """It ended in a traceback."""
@@ -467,3 +488,43 @@ async def test_another_server_of_websockets_is_told_by_what_it_says(tmp_path, sa
             assert (ended.status, len(ended.err.splitlines())) == (1, 1), ended
             assert "what it sends is no message of a gateway: " in ended.err
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        (5, {}),
+        ("OP_BROADCAST", {"version": 2}),
+        ("PRESENCE_STATE", {"count": 1}),
+        ("PRESENCE_STATE", {"presences": [{}], "count": 1}),
+        ("PRESENCE_JOIN", {"session_id": "a", "user_id": "ann", "cursor": {}, "is_typing": False}),
+        (
+            "PRESENCE_JOIN",
+            {"session_id": [], "user_id": "ann", "user": {}, "cursor": {}, "is_typing": False},
+        ),
+    ],
+)
+def test_a_message_that_lacks_what_a_gateway_says_is_told(kind, payload):
+    """It ended in a traceback."""
+    view = View(Resource("event", "42"), version=1, document={})
+    with pytest.raises(ClientError, match="what it sends is no message of a gateway: "):
+        view.receive({"type": kind, "payload": {"resource_id": "42", **payload}})
+
+
+@pytest.mark.parametrize("wait_ms", ["soon", "-5", "9" * 400, "100"])
+async def test_a_refusal_is_told_however_long_it_says_to_wait(tmp_path, wait_ms):
+    """What is no number of milliseconds ended in a traceback."""
+    create_secret(tmp_path / "jwt-secret")
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        head = f"HTTP/1.1 503 No\r\nRetry-After-Ms: {wait_ms}\r\nContent-Length: 4\r\n\r\nfull"
+        await stream.send_all(head.encode())
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+        url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/realtime"
+        ended = await gateway("watch", "event:42", "--once", "--url", url, "--data", str(tmp_path))
+        nursery.cancel_scope.cancel()
+    assert (ended.status, ended.err) == (3, f"gateway: {url} answered 503: full\n")
