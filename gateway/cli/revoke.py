@@ -76,6 +76,8 @@ def revoke_command(
     """
     if grant is not None and not users:
         raise click.UsageError("--grant is taken from users: name one")
+    if (reason or kept_s is not None) and not (users or tokens or token_ids):
+        raise click.UsageError("--reason and --for are of what is taken back: name a user, or --jwt or --id")
     named: list[dict[str, Any]] = [{"user_id": user, **_granted(grant)} for user in users]
     named += [{"token": _read(token)} for token in tokens] + [{"token_id": ident} for ident in token_ids]
     common: dict[str, Any] = {"reason": reason} if reason else {}

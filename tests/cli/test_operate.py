@@ -179,3 +179,13 @@ async def test_an_id_is_taken_as_it_is_listed(tmp_path):
         for option in ("--id", "--undo"):
             wrong = await gateway("revoke", option, '"a', *reach)
             assert wrong.status == 2 and "is read as JSON" in wrong.err
+
+
+@pytest.mark.parametrize(
+    "words", [("--reason", "laptop stolen"), ("--for", "7d"), ("--undo", "user ann", "--for", "7d")]
+)
+async def test_a_reason_or_a_time_for_nobody_is_refused(tmp_path, words):
+    """It showed the list, as if something had been taken back."""
+    done = await gateway("revoke", *words, "--data", str(tmp_path))
+    assert (done.status, done.out) == (2, "")
+    assert "name a user, or --jwt or --id" in done.err
