@@ -103,7 +103,7 @@ class Generator:
     missed_max: Share = 0.01  # share of the operations sent more than missed_after_ms late
     missed_after_ms: float = 50.0  # what is late
     drain_s: float = 10.0  # after the last stage, for what is still unanswered or undelivered
-    source_addresses: int = 0  # 127.0.0.x addresses to connect from; 0: one for each 20,000 connections
+    source_addresses: int = 0  # loopback addresses to connect from; 0: one for each 20,000 connections
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from ipaddress import IPv4Address
 from typing import Any
 
 import orjson
@@ -37,6 +38,7 @@ SECOND = 1_000_000_000
 HEARTBEAT_S = 0.01
 PINGS_A_SECOND = 20  # times at which some users ping
 ALIVE_S = 5.0
+FIRST_SOURCE = IPv4Address("127.0.0.2")  # the loopback range has more addresses than there can be users
 
 
 def say(kind: str, **members: Any) -> None:
@@ -148,7 +150,7 @@ class Worker:
         addresses = self.scenario.generator.source_addresses or 1 + self.scenario.users // 20_000
         if not self.target.address[0].startswith("127.") or addresses == 1:
             return ""
-        return f"127.0.0.{2 + index % addresses}"
+        return str(FIRST_SOURCE + index % addresses)
 
     # ------------------------------------------------------------------------------------------- setup
 

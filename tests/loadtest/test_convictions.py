@@ -359,6 +359,13 @@ async def test_a_server_on_ipv6_is_reached_as_any_other() -> None:
     assert (report["connections"]["succeeded"], report["connections"]["failed"]) == (18, 0)
 
 
+async def test_users_come_from_as_many_addresses_as_are_wanted() -> None:
+    """From the 255th on there was no address: those users never connected."""
+    generator = {**UNHURRIED, "source_addresses": 300}
+    report = await run(Options(scenario(stages=stages(300, 30, 1.8), generator=generator)))
+    assert (report["connections"]["succeeded"], report["connections"]["failed"]) == (300, 0)
+
+
 async def test_a_server_that_does_not_start_is_told_with_its_words() -> None:
     broken = [sys.executable, "-c", "print('no disk'); raise SystemExit(3)"]
     with pytest.raises(ServerError, match="no disk"):
