@@ -275,6 +275,53 @@ def test_a_plan_has_enough_of_everything() -> None:
     assert made.bandwidth_bits_per_s == pytest.approx(8 * 250 * 50_000)
 
 
+def test_a_plan_is_what_one_works_out_by_hand() -> None:
+    """40,000 users make an edit each 2 s, which 4 others see: 20,000 edits/s, 80,000 deliveries/s.
+
+    CPU               40,000 x 2 us + 20,000 x 30 us + 80,000 x 5 us = 0.08 + 0.6 + 0.4 = 1.08 cores
+    limit at 20 ms    0.6 + (20 - 10) / (40 - 10) x (0.8 - 0.6) = 0.66667; less the base, 0.64667 a worker
+    USL of 2 workers  2 / (1 + 0.1 + 0.01 x 2) = 2 / 1.12, so 1.12 workers do the work of one
+    workers           CPU 1.08 / 0.64667 x 1.12 = 1.87052; descriptors 40,000 / 19,000 = 2.10526;
+                      memory 40,000 x (6,000 + 2,000 / 2 + 4,500) = 460 MB of 4 GiB - 80 MB = 4,214,967,296 B
+                      for 2 workers = 0.21827
+    nodes             2.10526 / 2, so 2 carry it, and 1 to spare
+    memory of a node  80 MB + 20,000 x 6,000 + 10,000 x 2,000 + 20,000 x 4,500 = 310 MB
+    to the clients    250 B x (20,000 + 80,000) = 25 MB/s = 200 Mbit/s
+    a node is lost    2 x 2 / 1.12 x 0.64667 - 1.08 = 1.22952 cores to spare / 300 us = 4,098.41 connects/s;
+                      40,000 / 3 / 4,098.41 = 3.2533 s
+    average           1,040 / 2,400 of the peak
+    Redis             8,000 documents; changes of 48 h are more than 2,000 each, so 16 million are kept:
+                      2 x (8,000 x (4,700 + 2 x 1,024) + 16,000,000 x (130 + 170)) = 9,707,968,000 B
+    archive           20,000 x 0.43333 x 2,592,000 s x 300 B + 8,000 x 1,024 B = 6,739,208,192,000 B
+    transfer          25 MB/s x 0.43333 x 2,592,000 s = 28,080 GB
+    dollars           3 x 90 + 2 x 180 + 6,739.208192 x 0.2 + 28,080 x 0.09
+                      = 270 + 360 + 1,347.84 + 2,527.20 = 4,505.04; / 40 = 112.63
+    """
+    model = replace(exact(), latency=((0.2, 5.0), (0.6, 10.0), (0.8, 40.0)))
+    load = wanted(connections=40_000, operations_per_user_s=0.5, sigma=0.1, kappa=0.01)
+    made = plan(model, load, REDIS)
+    assert (made.operations_per_s, made.deliveries_per_s) == (20_000, 80_000)
+    assert made.cpu_cores.value == pytest.approx(1.08)
+    assert made.cpu_limit == pytest.approx(0.66667, rel=1e-5)
+    assert made.workers_by_resource == pytest.approx(
+        {"CPU": 1.87052, "descriptors": 2.10526, "memory": 0.21827}, rel=1e-5
+    )
+    assert (made.binding, made.nodes, made.workers_a_node) == ("descriptors", 3, 2)
+    assert made.memory_a_node_bytes.value == pytest.approx(310e6)
+    assert made.bandwidth_bits_per_s == pytest.approx(200e6)
+    assert made.drain_connections_per_s == pytest.approx(4098.41, rel=1e-5)
+    assert made.drain_s == pytest.approx(3.2533, rel=1e-5)
+    assert (made.redis_masters, made.redis_bytes) == (1, pytest.approx(9_707_968_000))
+    assert made.disk_bytes == pytest.approx(6_739_208_192_000)
+    assert (made.postgres_rows_per_s, made.postgres_transactions_per_s) == (20_000, 40)
+    money = {name: each for name, each in monthly(made, load, PRICES).items() if name != "node"}
+    assert money == pytest.approx(
+        {"nodes": 270, "redis": 360, "database": 0, "storage": 1347.84, "transfer": 2527.20}
+        | {"total": 4505.04, "of_1000_connections": 112.63},
+        rel=1e-4,
+    )
+
+
 def test_a_plan_has_the_redis_masters_that_its_memory_needs() -> None:
     made = answer()
     assert made.redis_masters == 2
