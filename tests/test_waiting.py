@@ -71,18 +71,34 @@ def test_what_ends_what_hangs_has_the_patience_of_a_busy_machine():
     assert [place for path in modules for place in hasty(path)] == []
 
 
-# To the end of the statement; and a wait's last argument, where it says how long.
-WAIT_IN_TYPESCRIPT = re.compile(r"(?:vi\.waitFor|expect\s*\.poll)\([^;]*;")
-SAYS_HOW_LONG = re.compile(r",\s*(?:\d[\d_]+|[A-Z_]+|\{ timeout: [^}]+\}),?\s*\)\s*[;.]")
+WAIT_IN_TYPESCRIPT = re.compile(r"(?:vi\s*\.wait(?:For|Until)|expect\s*\.poll)\(")
+WAIT_OF_TESTING_LIBRARY = re.compile(r"(?<![.\w])waitFor\w*\(|\bfind(?:All)?By\w+\(")
+HOW_LONG = re.compile(r"\d[\d_]+|[A-Z_]+|\{.*\btimeout: .*\}", re.DOTALL)
+PIECE_OF_TYPESCRIPT = re.compile(r"""//[^\n]*|(["'`])(?:\\.|(?!\1).)*\1|.""", re.DOTALL)
+
+
+def typescript_arguments(text: str) -> list[str]:
+    """The arguments of a call, from the text behind its parenthesis on; a comma at their end adds none."""
+    found, depth = [""], 0
+    for piece in PIECE_OF_TYPESCRIPT.finditer(text):
+        depth += (piece[0] in "([{") - (piece[0] in ")]}")
+        if depth < 0:
+            break
+        if piece[0] == "," and not depth:
+            found.append("")
+        elif not piece[0].startswith("//"):
+            found[-1] += piece[0]
+    return [argument.strip() for argument in found if argument.strip()]
 
 
 def hasty_typescript(name: str, text: str) -> Iterator[str]:
     """Where a module of the clients' tests waits for the second that Vitest and Testing Library give it."""
     for wait in WAIT_IN_TYPESCRIPT.finditer(text):
-        if not SAYS_HOW_LONG.search(wait[0]):
+        options = typescript_arguments(text[wait.end() :])[1:]
+        if not any(map(HOW_LONG.fullmatch, options)):
             yield f"{name}:{text.count(chr(10), 0, wait.start()) + 1}"
     is_set = "@testing-library" not in text or "asyncUtilTimeout" in text
-    if not is_set and (wait := re.search(r"(?<![.\w])waitFor\(|\.findBy", text)):
+    if not is_set and (wait := WAIT_OF_TESTING_LIBRARY.search(text)):
         yield f"{name}:{text.count(chr(10), 0, wait.start()) + 1}"
 
 
@@ -98,11 +114,19 @@ def test_what_the_clients_wait_for_has_the_patience_of_a_busy_machine():
     [
         ("vi.waitFor(() => expect(said).toEqual([1, 2]));", ["it:1"]),
         ('vi.waitFor(() => expect(said).toBeCalledWith("a", 42));', ["it:1"]),
+        ('vi.waitFor(() => {\n  expect(said).toBeCalledWith("a", 42);\n});', ["it:1"]),
+        ("vi.waitFor(() => {\n  const all = said();\n  expect(all).toBe(1);\n}, WAIT_MS);", []),
+        ("vi.waitFor(() => expect(said).toBe(')'), 100_000);", []),
+        ("vi.waitUntil(() => said);", ["it:1"]),
+        ("vi.waitUntil(() => said, { interval: 5, timeout: WAIT_MS });", []),
+        ("const seen = vi.waitFor(said)\nexpect(seen).toBe(said, 42);", ["it:1"]),
         ("vi.waitFor(() => expect(said).toEqual([1, 2]), WAIT_MS);", []),
         ("vi.waitFor(\n  () => expect(said).toEqual([1, 2]),\n  100_000,\n);", []),
         ("expect\n  .poll(said, { timeout: 100_000 })\n  .toBe(1);", []),
         ("expect.poll(said).toBe(1);", ["it:1"]),
         ('from "@testing-library/react";\nawait waitFor(seen);', ["it:2"]),
+        ('from "@testing-library/react";\nawait screen.findAllByRole("row");', ["it:2"]),
+        ('from "@testing-library/react";\nconst row = await findByRole("row");', ["it:2"]),
         (
             'from "@testing-library/react";\nconfigure({ asyncUtilTimeout: 100_000 });\nawait waitFor(seen);',
             [],
