@@ -24,6 +24,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+from gateway.config.settings import path_of
+from gateway.errors import ConfigError
+
 SHIPPED = Path(__file__).parent / "scenarios"
 EDIT_KINDS = ("title", "times", "location", "description", "attendees", "undo")
 NUMBER_MAX = (1 << 63) - 1
@@ -125,7 +128,7 @@ class Scenario:
     targets: Targets = Targets()  # `[targets]`
     generator: Generator = Generator()  # `[generator]`
     disruptions: tuple[Disruption, ...] = ()  # `[[disruptions]]`
-    server: Mapping[str, Any] = field(default_factory=dict)  # of the embedded gateway: {"limits.x": value}
+    server: Mapping[str, Any] = field(default_factory=dict)  # of the embedded gateway: `limits.x = value`
     seed: int = 1  # of the schedule
 
     @property
@@ -309,7 +312,21 @@ def parse(data: object) -> Scenario:
     unknown = set(scenario.activity.mix) - set(EDIT_KINDS)
     if unknown or not any(scenario.activity.mix.values()):
         raise ScenarioError(f"scenario.activity.mix weighs some of: {', '.join(EDIT_KINDS)}")
-    return scenario
+    return replace(scenario, server=_settings(scenario.server))
+
+
+def _settings(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of the gateway by their names, those of tables too; raises ScenarioError for unknown ones."""
+    found: dict[str, Any] = {}
+    for name, value in said.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{key}": each for key, each in value.items()}
+        else:
+            found[name] = value
+    try:
+        return {path_of(*name.partition(".")[::2], "scenario.server"): value for name, value in found.items()}
+    except ConfigError as error:
+        raise ScenarioError(str(error)) from None
 
 
 def _most(scenario: Scenario) -> Mapping[str, float]:

@@ -95,6 +95,9 @@ def test_a_scenario_survives_json() -> None:
         ({"targets": {"refused_max": 1.01}}, "refused_max must be at most 1: it is a share"),
         ({"targets": {"connect_success_min": "all"}}, "connect_success_min must be a number"),
         ({"disruptions": [{"kind": "flood", "at_s": 1}]}, "'kill' or 'restart'|kill or restart"),
+        ({"server": {"limits": 5}}, r"scenario\.server: unknown setting limits\."),
+        ({"server": {"limit.depth_max": 5}}, "scenario.server: unknown section 'limit'"),
+        ({"server": {"limits": {"depth": 5}}}, r"scenario\.server: unknown setting limits\.depth"),
     ],
 )
 def test_a_wrong_scenario_says_which_member_and_what_would_be_right(
@@ -186,3 +189,19 @@ def test_a_moment_is_of_a_stage_and_what_comes_afterwards_of_the_last_one() -> N
     scenario = parse({**MINIMAL, "stages": stages})
     assert (scenario.ends_s, scenario.duration_s) == ((1.0, 1.0, 3.0), 3.0)
     assert [scenario.stage_at(at_s) for at_s in (0.0, 0.9, 1.0, 2.9, 3.0, 9.0)] == [0, 0, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '[server]\n"limits.depth_max" = 9\nauth.leeway_s = 1',
+        "[server]\nlimits.depth_max = 9\nauth.leeway_s = 1",
+        "[server.limits]\ndepth_max = 9\n[server.auth]\nleeway_s = 1\n[server.log]",
+    ],
+)
+def test_settings_of_the_gateway_are_read_however_they_are_written(tmp_path: Path, written: str) -> None:
+    """Without quotes they are tables, which the gateway never heard of."""
+    path = tmp_path / "mine.toml"
+    minimal = 'description = ""\n[[stages]]\nname = "a"\nduration_s = 1\nconnections = 1\n'
+    path.write_text(f"{minimal}[population]\ndocuments = 1\n{written}\n")
+    assert load(str(path)).server == {"limits.depth_max": 9, "auth.leeway_s": 1}
