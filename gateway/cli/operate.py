@@ -27,6 +27,13 @@ OTHER_SECRET = (
 )
 
 
+class Answered(dict[str, Any]):
+    """An object of an answer's JSON; raises ClientError for a member that a gateway would have told."""
+
+    def __missing__(self, name: str) -> Any:
+        raise ClientError(f"what answers is no gateway, or of another version: it doesn't tell {name!r}")
+
+
 class AdminPort(NamedTuple):
     """The options --admin and --token: where the admin port is, and who we are, which else the settings say.
 
@@ -58,7 +65,10 @@ class AdminPort(NamedTuple):
             page = answer["next"]
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer's JSON; raises ClientError for a refusal, Unreachable where there is none for now."""
+        """The answer's JSON; raises ClientError for a refusal, Unreachable where there is none for now.
+
+        Also ClientError where it is no gateway's: at once, or where a member that it lacks is looked at.
+        """
         base = self.base
         token = self.token or self.signed(self.grants, TOKEN_TTL_S)
         request = urllib.request.Request(
@@ -69,7 +79,7 @@ class AdminPort(NamedTuple):
         )
         try:
             with opener().open(request, timeout=TIMEOUT_S) as answer:
-                return json.load(answer)
+                return _told(base, json.load(answer, object_hook=Answered))
         except urllib.error.HTTPError as error:
             problem = _problem(error)
             told = str(problem.get("detail", f"{error.code} {error.reason}"))
@@ -83,6 +93,14 @@ class AdminPort(NamedTuple):
         except (OSError, ValueError, http.client.HTTPException) as error:  # it may end while it answers
             reason = getattr(error, "reason", error)
             raise Unreachable(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None
+
+
+def _told(base: str, answer: object) -> Answered:
+    if not isinstance(answer, Answered):
+        raise ClientError(
+            f"what answers at {base} is no gateway: is that the admin port? --admin URL names it"
+        )
+    return answer
 
 
 def opener() -> urllib.request.OpenerDirector:

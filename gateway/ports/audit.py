@@ -81,7 +81,7 @@ COLUMNS = ("number", "previous", "digest", *AuditEntry._fields)
 def _member(named: Mapping[str, Any], name: str) -> Any:
     wanted = {"number": int, "stamp_ms": int, "details": dict}.get(name, str)
     value = named[name]
-    if type(value) is not wanted:
+    if not isinstance(value, wanted) or isinstance(value, bool):
         raise TypeError(f"{name} must be of type {wanted.__name__}")
     return value
 

@@ -10,6 +10,7 @@ from itertools import chain
 import pytest
 import trio
 
+from gateway.admission import create_secret
 from tests.cli.commands import gateway, served
 
 
@@ -189,3 +190,38 @@ async def test_a_reason_or_a_time_for_nobody_is_refused(tmp_path, words):
     done = await gateway("revoke", *words, "--data", str(tmp_path))
     assert (done.status, done.out) == (2, "")
     assert "name a user, or --jwt or --id" in done.err
+
+
+LACKING = '{"workers": [{}], "revocations": [{}]}'
+
+
+@pytest.mark.parametrize(
+    ("said", "command"),
+    [
+        ("[]", ("flags",)),
+        ("5", ("sessions",)),
+        ("{}", ("revoke",)),
+        (LACKING, ("revoke",)),
+        (LACKING, ("sessions",)),
+        (LACKING, ("rooms",)),
+        (LACKING, ("drain",)),
+        (LACKING, ("history", "event:1")),
+        (LACKING, ("search", "x")),
+    ],
+)
+async def test_another_server_that_answers_in_json_is_told_as_such(tmp_path, said, command):
+    """It ended in a traceback."""
+    create_secret(tmp_path / "jwt-secret")
+
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(f"HTTP/1.1 200 OK\r\nContent-Length: {len(said)}\r\n\r\n{said}".encode())
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        admin = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        done = await gateway(*command, "--admin", admin, "--data", str(tmp_path))
+        nursery.cancel_scope.cancel()
+    assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1), done
+    assert "is no gateway" in done.err
