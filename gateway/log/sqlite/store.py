@@ -99,6 +99,13 @@ SELECT name, epoch, upto FROM (
 ) WHERE upto >= first ORDER BY name LIMIT :most
 """
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
+# Of what is no damage, by SQLite's primary result code, the low byte of an extended one. A disk without room
+# is often the second: the files beside the database can't grow either.
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "Make room there, or start with another data directory.",
+    sqlite3.SQLITE_IOERR: "Its disk is full, or fails: make room there, or see what `dmesg` says of it.",
+}
+_PRIMARY = 0xFF
 # Checkpoints of 16 MiB: larger ones rewrite the same pages less often, and hold up a commit for longer.
 _WRITER_PRAGMAS = (
     "journal_mode = WAL",
@@ -192,8 +199,8 @@ def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
             connection.close()
         if isinstance(error, LogUnavailable):
             raise
-        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        remedy = "Make room there, or start with another data directory." if is_full else _REMEDY
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+        remedy = _REMEDIES.get(code, _REMEDY)
         raise LogUnavailable(f"{path} can't be opened as the log: {error}. {remedy}", "none") from error
     return connection
 

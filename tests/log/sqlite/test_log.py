@@ -236,6 +236,15 @@ def test_a_full_disk_is_no_damage_to_a_start(tmp_path: Path, monkeypatch: pytest
     assert "backup" not in str(found.value)
 
 
+async def test_a_full_disk_is_no_damage_to_a_start_with_what_is_there(tmp_path: Path) -> None:
+    """The file beside the database can't be made then, which SQLite has no other words for."""
+    async with opened(tmp_path):
+        pass
+    with file_size_max(4096), pytest.raises(LogUnavailable, match=r"disk I/O error\. .*make room") as found:
+        SqliteLog(tmp_path)
+    assert "backup" not in str(found.value)
+
+
 def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"/file is no directory"):
