@@ -60,12 +60,13 @@ def test_a_core_that_was_built_is_imported_unless_it_is_switched_off() -> None:
 from gateway.rooms import room
 from gateway.sessions import session
 
-print(room.__file__, session.__file__)
+print(room.__file__)
+print(session.__file__)
 """
-    found = run("-c", code, mode="require" if built else "auto").split()
+    found = run("-c", code, mode="require" if built else "auto").splitlines()
     assert all(path.endswith(".so" if built else ".py") for path in found)
     for mode in ("off", "kernels"):
-        assert all(path.endswith(".py") for path in run("-c", code, mode=mode).split())
+        assert all(path.endswith(".py") for path in run("-c", code, mode=mode).splitlines())
 
 
 @pytest.mark.parametrize(("mode", "compiled"), [("off", False), ("kernels", True)])
