@@ -31,6 +31,12 @@ def test_the_unit_leaves_the_gateway_the_time_and_the_descriptors_that_it_needs(
     assert service["KillMode"] == "mixed"
 
 
+def test_a_gateway_that_dies_again_and_again_is_started_again_but_for_wrong_settings():
+    service = unit()
+    assert (service["Restart"], service["RestartPreventExitStatus"]) == ("on-failure", "2")
+    assert unit("Unit").get("StartLimitIntervalSec") == "0"  # by default systemd gives up after five starts
+
+
 def test_its_settings_are_valid_for_a_lone_node_and_with_what_is_commented_out_for_one_of_a_cluster(
     tmp_path: Path,
 ) -> None:

@@ -14,11 +14,11 @@ from tests.missing import Missing, skip_or_fail
 UNIT, SETTINGS = DEPLOY / "gateway.service", DEPLOY / "gateway.toml"
 
 
-def unit() -> configparser.SectionProxy:
+def unit(section: str = "Service") -> configparser.SectionProxy:
     parser = configparser.RawConfigParser(strict=True)
     parser.optionxform = str
     parser.read_string(UNIT.read_text())
-    return parser["Service"]
+    return parser[section]
 
 
 def systemd_analyze(*words: str) -> subprocess.CompletedProcess[str]:
