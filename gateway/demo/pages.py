@@ -2,7 +2,7 @@
 
 For trying things out on one's own machine. A page of another origin gets nothing, whatever name it has given
 this address (DNS rebinding): requests must name one of the demo's own hosts. Nor does who comes through a
-proxy that says so: he may be anywhere, and name any host.
+proxy that can be told by what it sends: he may be anywhere, and name any host.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ WORKER_POLICY = "default-src 'none'; connect-src 'self'"
 TOKEN_TTL_S = 900.0
 NAME_LENGTH_MAX = 64
 BODY_BYTES_MAX = 4096
-FORWARDED = frozenset({"forwarded", "x-forwarded-for"})
+# What proxies add, beside X-Forwarded-...; nginx also asks by HTTP/1.0, where nothing else is configured.
+FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
 GRANTS = {"event:*": "admin", "calendar:*": "admin"}
 # Build tools put a hash of the content into these names: they never change.
 HASHED = re.compile(r"assets/.*[-.][A-Za-z0-9_-]{8,}\.[a-z0-9]+")
-NOTICE = "Demo: anyone who reaches this port gets a token by giving a name."
+NOTICE = "Demo: anyone who reaches this port, through a proxy too, gets a token by giving a name."
 
 
 class DemoContext(NamedTuple):
@@ -125,9 +126,15 @@ class Demo:
         hosts = {origin.partition("://")[2] for origin in origins}
         origin = headers.get("origin")
         is_own = headers.get("host", "").lower() in hosts and (origin is None or origin.lower() in origins)
-        if not is_own or not FORWARDED.isdisjoint(headers):
+        if not is_own or _is_forwarded(request):
             own = ", ".join(sorted(origins))
             raise Problem(403, f"The demo is for {own} only, without a proxy.", code="FORBIDDEN")
+
+
+def _is_forwarded(request: Request) -> bool:
+    """Whether a proxy sends it, of those that can be told."""
+    by_header = any(name in FORWARDED or name.startswith("x-forwarded-") for name in request.headers)
+    return by_header or request.scope["http_version"] == "1.0"
 
 
 def _paths() -> list[str]:

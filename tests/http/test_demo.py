@@ -107,7 +107,9 @@ async def test_the_page_of_the_demo_may_connect_and_other_pages_get_nothing(buil
         assert "token" not in foreign.json()
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via", "Forwarded"]
+)
 async def test_who_comes_through_a_proxy_gets_nothing_whatever_host_he_names(built, header):
     async with served(built, "fast", server={"demo": "on"}) as node:
         through = {header: "for=203.0.113.9"}
@@ -115,6 +117,15 @@ async def test_who_comes_through_a_proxy_gets_nothing_whatever_host_he_names(bui
         assert (refused.status_code, "token" in refused.json()) == (403, False)
         page = await node.client.get("/", headers=through)
         assert (page.status_code, "without a proxy" in page.json()["detail"]) == (403, True)
+
+
+async def test_who_comes_through_a_proxy_that_asks_by_http_1_0_gets_nothing(built):
+    async with served(built, "fast", server={"demo": "on"}) as node:
+        for version, status in (("1.1", b"200"), ("1.0", b"403")):
+            bare = await node.dial()
+            host = f"Host: 127.0.0.1:{node.port}\r\nConnection: close\r\n\r\n"
+            await bare.send(f"GET / HTTP/{version}\r\n{host}".encode())
+            assert (await bare.head()).split()[1] == status
 
 
 @pytest.mark.parametrize(("port", "scheme"), [(80, "http"), (443, "https")])
