@@ -37,6 +37,10 @@ def test_a_gateway_that_dies_again_and_again_is_started_again_but_for_wrong_sett
     assert unit("Unit").get("StartLimitIntervalSec") == "0"  # by default systemd gives up after five starts
 
 
+def test_a_worker_that_the_kernel_ends_for_want_of_memory_takes_no_others_with_it():
+    assert unit().get("OOMPolicy") == "continue"  # by default systemd stops the whole service
+
+
 def test_its_settings_are_valid_for_a_lone_node_and_with_what_is_commented_out_for_one_of_a_cluster(
     tmp_path: Path,
 ) -> None:
