@@ -33,7 +33,7 @@ def systemd_analyze(*words: str) -> subprocess.CompletedProcess[str]:
 def complaints(*units: Path, directory: Path) -> list[str]:
     """What systemd finds wrong with these, once what they start is there."""
     for unit in units:
-        text = unit.read_text().replace("/opt/gateway/bin/gateway", sys.executable)
+        text = unit.read_text().replace("/opt/gateway/bin/gateway", f'"{sys.executable}"')
         (directory / unit.name).write_text(text)
     checked = systemd_analyze("verify", "--man=no", *(str(directory / unit.name) for unit in units))
     return [line for line in checked.stderr.splitlines() if any(unit.name in line for unit in units)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -104,7 +105,7 @@ async def test_a_cluster_is_started_asked_and_given_another_redis(tmp_path: Path
 
 async def test_alerts_are_given_the_address_of_the_site(tmp_path: Path) -> None:
     [line] = lines(DEPLOY, "Watch it")
-    await succeed(tmp_path, line.replace("deploy/alerts.yml", str(RULES)))
+    await succeed(tmp_path, line.replace("deploy/alerts.yml", quote(str(RULES))))
     given, made = (yaml.safe_load(path.read_text()) for path in (RULES, tmp_path / "alerts.yml"))
     paths, urls = (
         [rule["annotations"].pop("runbook_url") for group in found["groups"] for rule in group["rules"]]
