@@ -28,8 +28,11 @@ class ValuesFile:
         """See the port."""
         try:
             return await trio.to_thread.run_sync(self._read)
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
             raise LogUnavailable(f"{self._path} can't be read: {error}", "none") from error
+        except (ValueError, TypeError) as error:
+            way_out = "put back a copy of it, or remove it: what it says is forgotten then"
+            raise LogUnavailable(f"{self._path} can't be read: {error}; {way_out}", "none") from error
 
     async def change(self, values: Mapping[str, Any], changed_by: str, changed_ms: int) -> StoredValues:
         """See the port."""

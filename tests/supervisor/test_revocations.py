@@ -103,6 +103,7 @@ async def test_revocations_outlive_a_restart_of_a_lone_node_and_can_be_taken_bac
     (tmp_path / "revocations.json").write_text("{")
     refused = await gateway("serve", "--port", "0", "--admin-port", "0", "--data", str(tmp_path))
     assert refused.status != 0 and "revocations.json" in refused.err
+    assert "put back a copy of it, or remove it" in refused.err
 
 
 @pytest.mark.parametrize("user_id", ["ann\u00a0lee", "\u200bann", "ann\u202elee", "\U000e0041", "x" * 256])
