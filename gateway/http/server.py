@@ -115,23 +115,30 @@ class _Connection(TCPServer):
         bare = self.stream.socket
         client = _client(self.stream) or parse_socket_addr(bare.family, bare.getpeername())
         server = parse_socket_addr(bare.family, bare.getsockname())
-        async with TaskGroup() as self._task_group:
-            self.protocol = Http1(  # type: ignore[assignment]
-                self.gate,
-                self._hand_back,
-                self.app,
-                self.config,
-                self.context,
-                self._task_group,
-                ConnectionState(self.state),
-                self.stream.encrypted,
-                client,
-                server,
-                self.protocol_send,
-            )
-            await self.idle_task.restart(self._task_group, self._idle_timeout)
-            await self._read_data()
-            await self.idle_task.stop()
+        try:
+            async with TaskGroup() as self._task_group:
+                self.protocol = self._made_protocol(client, server)  # type: ignore[assignment]
+                await self.idle_task.restart(self._task_group, self._idle_timeout)
+                await self._read_data()
+                await self.idle_task.stop()
+        finally:  # each holds the other: they would be a cycle, for which nobody may look
+            vars(self.protocol).clear()
+            vars(self).clear()
+
+    def _made_protocol(self, client: Client | None, server: Client | None) -> Http1:
+        return Http1(
+            self.gate,
+            self._hand_back,
+            self.app,
+            self.config,
+            self.context,
+            self._task_group,
+            ConnectionState(self.state),
+            self.stream.encrypted,
+            client,
+            server,
+            self.protocol_send,
+        )
 
     def _hand_back(self, handshake: bytes) -> None:
         self.stream.handshake = handshake

@@ -209,9 +209,9 @@ async def collect_young(counters: Counters) -> None:
 async def collect_old(has_cycles: bool) -> None:
     """Look through all objects about once a minute, in quiet moments; until cancelled.
 
-    Cycles among old objects would stay for good. Connections and rooms leave none: where there is so much
-    that a collection would be a pause, there is none. `has_cycles`: closed connections are cycles, so there
-    is one now and then all the same.
+    Cycles among old objects would stay for good. Connections, those of HTTP too, and rooms leave none: where
+    there is so much that a collection would be a pause, there is none. `has_cycles`: closed connections are
+    cycles, so there is one now and then all the same.
     """
     started, waited_s, each_s = sys.getallocatedblocks(), 0.0, BLOCK_S
     while True:
