@@ -19,6 +19,7 @@ from typing import Any
 
 import trio
 
+from gateway.admin.starting import Starting
 from gateway.config import Config, LimitsSettings, changed_settings
 from gateway.errors import GatewayError
 from gateway.http import server
@@ -42,6 +43,7 @@ MEASURE_TIMEOUT_S = 1.0
 HELD = ("host", "port", "admin_host", "admin_port", "workers", "node")
 # Beyond the workers' own grace; then they are killed.
 DRAIN_MARGIN_S = 5.0
+NO_WORKER = "no worker is ready; the log says what they wait for"
 
 
 class Supervisor:
@@ -54,6 +56,9 @@ class Supervisor:
         self.config = config
         self._front = front.application(self)
         self.name = config.server.node or made_name()
+        self._admin_port = Starting(
+            self.name, lambda: [NO_WORKER], lambda: self.config.limits.unfinished_bytes_max
+        )
         self.restarts = 0
         self._log_level = log_level
         self._reload = reload
@@ -73,8 +78,9 @@ class Supervisor:
         with reserved(self.config.server) as self._port, _private_folder() as self._folder:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                admin = await nursery.start(self._serve_admin)  # which tells of the start meanwhile
+                admin = await nursery.start(self._serve_admin)
                 await self._start_all()
+                self._admin_port.started = self._front
                 for number in range(len(self._slots)):
                     nursery.start_soon(self._keep, number)
                 nursery.start_soon(self._roll_when_asked)
@@ -230,7 +236,7 @@ class Supervisor:
 
     async def _serve_admin(self, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         bound = server.bind(self.config.server.admin_host, self.config.server.admin_port)
-        await server.serve(self._front, bound, trio.sleep_forever, task_status=task_status)
+        await server.serve(self._admin_port, bound, trio.sleep_forever, task_status=task_status)
 
     async def counters(self) -> Counters:
         """The node's counters: of all workers, those that ended included."""

@@ -41,7 +41,7 @@ async def test_a_gateway_that_starts_before_its_servers_serves_when_they_are_the
 
 @pytest.mark.parametrize(
     ("workers", "status", "reason"),
-    [("1", "starting", "waiting for Redis: "), ("2", "no worker", "no worker is ready")],
+    [("1", "starting", "waiting for Redis: "), ("2", "starting", "no worker is ready")],
 )
 async def test_a_gateway_that_waits_says_so_at_its_admin_port(
     tmp_path: Path, workers: str, status: str, reason: str
@@ -55,7 +55,7 @@ async def test_a_gateway_that_waits_says_so_at_its_admin_port(
             unready = await client.get("/readyz")
             assert (unready.status_code, unready.json()["status"]) == (503, status)
             assert reason in unready.json()["reason"]
-            for method, path in (("GET", "/v1/resources"), ("POST", "/v1/drain")):
+            for method, path in (("GET", "/metrics"), ("GET", "/v1/resources"), ("POST", "/v1/drain")):
                 refused = await client.request(method, path)
                 assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
 
