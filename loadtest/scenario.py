@@ -319,7 +319,7 @@ def _settings(said: Mapping[str, Any]) -> Mapping[str, Any]:
     """Settings of the gateway by their names, those of tables too; raises ScenarioError for unknown ones."""
     found: dict[str, Any] = {}
     for name, value in said.items():
-        if isinstance(value, Mapping):
+        if "." not in name and isinstance(value, Mapping):
             found |= {f"{name}.{key}": each for key, each in value.items()}
         else:
             found[name] = value

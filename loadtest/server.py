@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from gateway.config.fields import in_toml
 from loadtest.processes import orphans_killed, until_ended
 
 GATEWAY = (sys.executable, "-m", "gateway", "serve")
@@ -30,12 +31,13 @@ class ServerError(Exception):
 
 def environment_of(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings like {"limits.depth_max": 9} as the gateway's environment variables."""
-    return {
-        f"GATEWAY_{name.replace('.', '_').upper()}": str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-        for name, value in settings.items()
-    }
+    return {f"GATEWAY_{name.replace('.', '_').upper()}": _told(value) for name, value in settings.items()}
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return in_toml(tuple(value) if isinstance(value, list) else value)
 
 
 class EmbeddedServer:

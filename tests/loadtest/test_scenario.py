@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from gateway.config import sources
 from loadtest.scenario import TABLES, ScenarioError, load, members, parse, shipped
+from loadtest.server import environment_of
 
 MINIMAL: dict[str, Any] = {
     "name": "x",
@@ -69,6 +71,15 @@ def test_a_scenario_survives_json() -> None:
     for name in shipped():
         scenario = load(name)
         assert parse(scenario.document()) == scenario
+
+
+def test_settings_that_are_lists_or_tables_reach_the_gateway_as_it_reads_them() -> None:
+    said = {"auth": {"default_grants": {"event:*": "editor"}}, "server": {"proxies": ["10.0.0.1"]}}
+    made = parse({**MINIMAL, "server": said})
+    assert parse(made.document()) == made
+    found = sources.load(None, environ=environment_of(made.server))
+    assert found.auth.default_grants == {"event:*": "editor"}
+    assert list(found.server.proxies) == ["10.0.0.1"]
 
 
 @pytest.mark.parametrize(
