@@ -127,7 +127,7 @@ async def test_a_step_of_a_rollout_ends_with_a_look_that_is_made_after_its_time(
         [listener] = await nursery.start(partial(trio.serve_tcp, Alerts().answer, 0, host="127.0.0.1"))
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         reach = ("--admin", server.admin, "--data", str(tmp_path), "--prometheus", url)
-        done = await gateway("rollout", "5", *reach, "--hold", "2", "--look", "3")
+        done = await gateway("rollout", "5", *reach, "--hold", "10", "--look", "11")
         assert (done.status, done.err) == (1, "gateway: set back to 100 %: EditsFailing fired at 5 %\n")
         nursery.cancel_scope.cancel()
 

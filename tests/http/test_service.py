@@ -708,7 +708,9 @@ async def test_who_may_send_a_body_is_asked_for_it_and_the_connection_goes_on(tm
                         await stream.send_all(b"{}")
                         answer = b""
                         while not answer.endswith(b"}"):
-                            answer += await stream.receive_some()
+                            part = await stream.receive_some()
+                            assert part, answer
+                            answer += part
                         assert answer.startswith(b"HTTP/1.1 " + status)
 
 

@@ -36,13 +36,16 @@ test("after a reload without a connection the month is shown as it was, and says
 });
 
 test("a month whose events are long in coming isn't taken for an empty one", async () => {
-  let tell = () => {};
+  let hold: (tell: () => void) => void;
+  const held = new Promise<() => void>((resolve) => {
+    hold = resolve;
+  });
   const prepare = (context: BrowserContext) =>
     context.routeWebSocket("**/realtime*", (socket) => {
       const server = socket.connectToServer();
       server.onMessage((message) => {
         if (JSON.parse(String(message)).type !== "CHILDREN") socket.send(message);
-        else tell = () => socket.send(message);
+        else hold(() => socket.send(message));
       });
     });
   await stage.make("lunch", { title: "Lunch", start_time: new Date().toISOString(), calendar_id: "demo" });
@@ -50,7 +53,7 @@ test("a month whose events are long in coming isn't taken for an empty one", asy
   await ann.says("online");
   const opening = ann.page.getByText("Opening the events…");
   await opening.waitFor();
-  tell();
+  (await held)();
   await event(ann, "Lunch").waitFor();
   expect(await opening.count()).toBe(0);
 });
