@@ -71,6 +71,7 @@ for (const [look, options] of LOOKS) {
     });
     const ann = await stage.arrive("Ann", stage.address, undefined, options);
     await shown(ann, "Lunch");
+    await ann.page.getByRole("link", { name: /Lunch/ }).first().hover();
     expect(await violations(ann.page), "the month").toEqual([]);
     await ann.page.goto(event);
     const bob = await stage.arrive("Bob", event);
