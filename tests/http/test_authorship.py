@@ -194,13 +194,18 @@ async def test_what_is_larger_than_a_message_comes_back_too(tmp_path, transport)
         assert (await node.client.get(EVENT)).json()["document"] == events[1] | {"title": "Supper"}
 
 
+async def two_larger_than_a_message(node):
+    """Two versions of the event."""
+    for letter in "ab":
+        event = {**LUNCH, "description": letter * 500_000}
+        (await node.client.put(EVENT, json=event)).raise_for_status()
+
+
 async def test_what_is_larger_than_a_message_and_is_sent_again_meanwhile_is_answered_as_it_was(
     tmp_path, transport
 ):
     async with served(tmp_path, transport) as node:
-        for letter in "ab":
-            event = {**LUNCH, "description": letter * 500_000}
-            (await node.client.put(EVENT, json=event)).raise_for_status()
+        await two_larger_than_a_message(node)
         resources, wanted = node.node._resources, {"version": 1, "client_id": "tab", "seq": 1}
         submit = resources.submit
 
@@ -219,9 +224,7 @@ async def test_what_is_larger_than_a_message_and_is_sent_twice_at_once_is_made_o
     tmp_path, transport
 ):
     async with served(tmp_path, transport) as node:
-        for letter in "ab":
-            event = {**LUNCH, "description": letter * 500_000}
-            (await node.client.put(EVENT, json=event)).raise_for_status()
+        await two_larger_than_a_message(node)
         log, metrics, answers = node.node.hub.log, node.node.metrics, list[httpx.Response]()
         append = log.append
 
