@@ -143,7 +143,7 @@ class Committer:
         self.lanes.add(room)
 
     async def _commit(self, lane: Lane, staged: Round) -> None:
-        outcomes = await self._append(lane, staged.batches)
+        outcomes = await self._append(lane, staged)
         assert len(outcomes) == len(staged.batches), "an outcome for each batch"
         slices = Slices(self._now_s)
         while staged.settle(outcomes, slices):
@@ -164,8 +164,8 @@ class Committer:
         await turns().next()
         staged.settle_one(room, batch, Stale(last))
 
-    async def _append(self, lane: Lane, batches: Sequence[Batch]) -> Sequence[Outcome]:
-        started_s = self._now_s()
+    async def _append(self, lane: Lane, staged: Round) -> Sequence[Outcome]:
+        batches, started_s = staged.batches, self._now_s()
         if self._tracer is not None:
             self._tracer.appending(batches)
         try:
@@ -182,6 +182,5 @@ class Committer:
         took_s = self._now_s() - started_s
         lane.appended(took_s)
         self._counters.commit_seconds.observe(took_s)
-        changes = sum(len(batch.records) for batch in batches)
-        self._counters.step_seconds["commit"].observe(took_s, changes)
+        self._counters.step_seconds["commit"].observe(took_s, staged.changes)
         return outcomes

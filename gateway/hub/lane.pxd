@@ -9,16 +9,17 @@ from gateway.hub.turn cimport Turn
 cdef class Lane:
     cdef readonly object next
     cdef readonly double append_s
+    cdef object _asleep
     cdef object _pace
     cdef Py_ssize_t _full_rooms
     cdef object _full
     cdef dict _ready
     cdef dict _yielded
     cdef dict _turns
-    cdef object _wakeup
 
     @cython.locals(turn=Turn)
     cpdef add(self, object room)
+    cdef _wake(self)
     cdef _is_ready(self, object room)
     cpdef forget(self, object room)
     cpdef heard(self, object room)

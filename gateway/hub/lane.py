@@ -32,7 +32,7 @@ class Lane:
     """
 
     __slots__ = (
-        "_full", "_full_rooms", "_pace", "_ready", "_turns", "_wakeup", "_yielded", "append_s", "next",
+        "_asleep", "_full", "_full_rooms", "_pace", "_ready", "_turns", "_yielded", "append_s", "next",
     )  # fmt: skip
 
     def __init__(self, pacing: Pacing) -> None:
@@ -44,7 +44,7 @@ class Lane:
         self._yielded: dict[Room, Turn] = {}
         self._turns: dict[Room, Turn] = {}  # of the rooms that others change too
         self.append_s = 0.0
-        self._wakeup = trio.Event()
+        self._asleep: trio.Event | None = None  # of who waits for some room's turn
 
     def add(self, room: Room) -> None:
         """The room has something to append; adding it again changes nothing."""
@@ -55,7 +55,12 @@ class Lane:
             self._yielded[room] = turn
         else:
             self._is_ready(room)
-        self._wakeup.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._asleep is not None:
+            self._asleep.set()
+            self._asleep = None
 
     def _is_ready(self, room: Room) -> None:
         self._ready[room] = None
@@ -80,7 +85,7 @@ class Lane:
     def _take_back(self, room: Room) -> None:
         if self._yielded.pop(room, None) is not None:
             self._is_ready(room)
-            self._wakeup.set()
+            self._wake()
 
     def appended(self, took_s: float) -> None:
         """An append of the lane took so long."""
@@ -131,9 +136,9 @@ class Lane:
         self.take_due_back()
         while not self._ready:
             due_s = min((turn.until_s for turn in self._yielded.values()), default=float("inf"))
-            self._wakeup = trio.Event()
+            self._asleep = asleep = trio.Event()
             with trio.move_on_at(due_s):
-                await self._wakeup.wait()
+                await asleep.wait()
             self.take_due_back()
 
     def pop(self) -> Room | None:

@@ -60,8 +60,9 @@ class Summariser:
         if len(self._changed) >= CHANGED_MAX and room.resource not in self._changed:
             self._compare_again()
             return
+        if not self._changed:
+            self._wake.set()
         self._changed[room.resource] = room
-        self._wake.set()
 
     def _compare_again(self) -> None:
         """The index isn't complete until it was compared with the log again."""

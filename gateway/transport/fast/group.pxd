@@ -16,8 +16,8 @@ cdef class FastGroup:
     cdef object __weakref__
 
     @cython.locals(
-        shared=TransportContext, forms=list, form=int, payload=bytes, substitutes=dict, fast=FastConnection,
-        slow=FastConnection, blocked=list, size=Py_ssize_t, places=dict, frames_of_form=list,
+        shared=TransportContext, forms=list, form=int, payload=bytes, substitutes=dict,
+        connection=FastConnection, slow=FastConnection, blocked=list, size=Py_ssize_t, places=dict, frames_of_form=list,
     )
     cpdef publish(self, object payloads, dict own, object topic, bint droppable=*)
     @cython.locals(mine=list, index=Py_ssize_t, frame=Frame, substitute=Own)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from _speedups.fanout import FORMS_MAX, Frame, Members
 from gateway.ports import Connection
@@ -26,19 +25,19 @@ class FastGroup:
         return len(self._members)
 
     def add(self, connection: Connection) -> None:
-        fast = cast(FastConnection, connection)
-        if self not in fast.groups and fast.handle in self._shared.connections:
-            fast.groups[self] = None
-            self._members.add(fast.handle)
-            self._forms[fast.form] = self._forms.get(fast.form, 0) + 1
+        assert isinstance(connection, FastConnection)
+        if self not in connection.groups and connection.handle in self._shared.connections:
+            connection.groups[self] = None
+            self._members.add(connection.handle)
+            self._forms[connection.form] = self._forms.get(connection.form, 0) + 1
 
     def discard(self, connection: Connection) -> None:
-        fast = cast(FastConnection, connection)
-        if self._members.discard(fast.handle):
-            del fast.groups[self]
-            self._forms[fast.form] -= 1
-            if not self._forms[fast.form]:
-                del self._forms[fast.form]
+        assert isinstance(connection, FastConnection)
+        if self._members.discard(connection.handle):
+            del connection.groups[self]
+            self._forms[connection.form] -= 1
+            if not self._forms[connection.form]:
+                del self._forms[connection.form]
 
     def publish(
         self,
@@ -54,10 +53,11 @@ class FastGroup:
             forms[form] = [Frame(shared.encode(payload, form), topic, droppable) for payload in payloads]
         substitutes = {}
         for connection, places in own.items():
-            fast = cast(FastConnection, connection)
-            frames_of_form = forms[fast.form]
+            assert isinstance(connection, FastConnection)
+            frames_of_form = forms[connection.form]
             if frames_of_form is not None:
-                substitutes[fast.handle] = self._substitute(frames_of_form, places, fast.form, topic)
+                substitute = self._substitute(frames_of_form, places, connection.form, topic)
+                substitutes[connection.handle] = substitute
         blocked = shared.slots.publish(self._members, tuple(forms), substitutes)
         for handle in blocked:
             slow = shared.connections.get(handle)

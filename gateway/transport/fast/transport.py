@@ -14,7 +14,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import trio
 
@@ -92,8 +92,8 @@ class FastTransport:
         """See `gateway.ports.Transport.hand_over`."""
         if self._handovers is None:
             return False
-        fast = cast(FastConnection, connection)
-        return await self._handovers.hand_over(fast, resource, pack, message)
+        assert isinstance(connection, FastConnection)
+        return await self._handovers.hand_over(connection, resource, pack, message)
 
     def stop_accepting(self) -> None:
         self._accepting.cancel()
