@@ -6,6 +6,7 @@ Parsed by httptools.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from gateway.http.targets import origin_form
 from gateway.ports import Rejection
 
 _ONCE = ("host", "upgrade", "sec-websocket-key", "sec-websocket-version", "origin", "authorization")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 
 
 class ReadHead(NamedTuple):
@@ -29,6 +31,12 @@ class ReadHead(NamedTuple):
 
 def bad_request(message: str) -> Rejection:
     return Rejection(400, message, {})
+
+
+def begin(data: bytes) -> int:
+    """Where the request line begins: some clients send an empty line before it (RFC 9112 section 2.2)."""
+    found = _EMPTY_LINES.match(data)
+    return found.end() if found else 0
 
 
 def read(head: bytes) -> ReadHead | Rejection:

@@ -76,6 +76,11 @@ class _Requests(h11.Connection):
         """See h11."""
         if self.their_state is h11.IDLE:
             came, _ = self.trailing_data
+            empty = heads.begin(came)
+            self._receive_buffer.maybe_extract_at_most(empty)
+            came = came[empty:]
+            if came == b"\r":  # the half of another empty line
+                return h11.NEED_DATA
             end = HEAD_END.search(came)
             found = end and heads.read(came[: end.end()])
             if isinstance(found, Rejection):

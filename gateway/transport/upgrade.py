@@ -52,9 +52,10 @@ class HeadReader:
         self._buffer = b""
 
     def feed(self, data: bytes | bytearray) -> tuple[bytes, bytes] | Rejection | None:
-        """(head, what came after it) once the empty line is there, else None; a Rejection of a long one."""
+        """(head, what came after it) once its empty line is there, else None; a Rejection of a long one."""
         before = len(self._buffer)
         self._buffer += data
+        self._buffer = self._buffer[heads.begin(self._buffer) :]
         end = self._buffer.find(b"\r\n\r\n", max(0, before - 3)) + 4
         if max(end, len(self._buffer) if end < 4 else 0) > self._bytes_max:
             return Rejection(431, f"the request's headers are longer than {self._bytes_max} bytes", {})

@@ -479,6 +479,36 @@ async def test_a_kept_connection_answers_one_request_after_the_other_pipelined_o
         assert received.count(b"HTTP/1.1 200") == 3
 
 
+@pytest.mark.parametrize("empty", [b"\r\n", b"\r\n\r\n"], ids=["one", "two"])
+async def test_empty_lines_before_a_request_are_nothing(tmp_path, transport, empty):
+    """Some clients send one after a body (RFC 9112 section 2.2)."""
+    async with served(tmp_path, transport) as node:
+        get = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n"
+        for port in (node.port, node.admin_port):
+            with trio.fail_after(PATIENCE_S):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(
+                        empty + get + empty + get.replace(b"Host", b"Connection: close\r\nHost")
+                    )
+                    answers = b"".join([part async for part in stream])
+            assert [told[:3] for told in answers.split(b"HTTP/1.1 ")[1:]] == [b"304"] * 2
+        bare = await node.dial()
+        await bare.send(empty + request())
+        with trio.fail_after(PATIENCE_S):
+            assert (await bare.head()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_an_empty_line_may_come_in_two_halves(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        get = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n"
+        bare = await node.dial()
+        for half in (b"\r", b"\n" + get + b"\r", b"\n" + get):
+            await bare.send(half)
+            with trio.fail_after(PATIENCE_S):
+                if get in half:
+                    assert (await bare.head()).startswith(b"HTTP/1.1 304 ")
+
+
 async def test_a_request_that_can_not_be_read_is_told_so_by_a_problem(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         chunks = b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n"

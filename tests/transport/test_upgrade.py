@@ -141,6 +141,12 @@ async def test_a_head_is_read_in_any_pieces_and_what_follows_is_kept() -> None:
         assert data.startswith(complete + rest)
 
 
+async def test_empty_lines_before_a_request_are_left_out() -> None:
+    data = b"\r\n" * 2 + head(GOOD)
+    for cut in range(1, len(data)):
+        assert await upgrade.read_head(chunks_of(data[:cut], data[cut:]), 1000) == (head(GOOD), b"")
+
+
 async def test_a_peer_that_leaves_in_the_middle_is_no_request() -> None:
     assert await upgrade.read_head(chunks_of(head(GOOD)[:-2]), 1000) is None
 
