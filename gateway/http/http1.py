@@ -136,19 +136,19 @@ class Http1(H11Protocol):
             raise trio.BrokenResourceError("the peer is gone")
         request = _in_origin_form(request)
         self._is_head = request.method == b"HEAD"
-        told = self._refused(request)
-        if told is not None:
-            await self._turn_away(request, told)
-        elif not _is_handshake(request):
-            await super()._create_stream(request)
-        elif self._gate is None:
-            await self._turn_away(request, _told(404, NO_SOCKETS))
-        else:
+        if self._gate is not None and _is_handshake(request):
             self._hand_back(_head(request) + self.connection.trailing_data[0])
             raise trio.BrokenResourceError("it goes on as a WebSocket")
+        told = self._refused(request)
+        if told is None:
+            await super()._create_stream(request)
+        else:
+            await self._turn_away(request, told)
 
     def _refused(self, request: h11.Request) -> Response | None:
-        if self._gate is None or self._peer is None:
+        if self._gate is None:
+            return _told(404, NO_SOCKETS) if _is_handshake(request) else None
+        if self._peer is None:
             return None
         headers = Headers(raw=list(request.headers))
         self.client = self._gate.client_of(self._peer, headers)

@@ -13,6 +13,7 @@ import trio
 from gateway.admission.tokens import TokenVerifier
 from gateway.ports import Identity
 from tests.http.node import TRANSPORTS, Served, served
+from tests.transport.wire import request
 from tests.waiting import PATIENCE_S, until
 
 EVENT = "/v1/resources/event/42"
@@ -182,12 +183,24 @@ async def test_a_connection_that_was_refused_goes_on(tmp_path, transport):
         get = f"GET {DESCRIPTION} HTTP/1.1\r\nHost: x\r\n"
         user = f"{get}Authorization: {node.client.headers['authorization']}\r\n"
         head = get.replace("GET", "HEAD") + "Content-Length: 0\r\n"
-        upgrade = f"{get}Upgrade: websocket\r\nConnection: Upgrade\r\n"
-        sent = f"{get}\r\n{head}\r\n{user}\r\n{upgrade}\r\n{user}Connection: close\r\n\r\n"
+        sent = f"{get}\r\n{head}\r\n{user}\r\n{get}\r\n{user}Connection: close\r\n\r\n"
         answers = (await told(node, sent.encode())).split(b"HTTP/1.1 ")[1:]
         assert [answer[:3] for answer in answers] == [b"429", b"429", b"200", b"429", b"200"]
         assert answers[1].endswith(b"\r\n\r\n")  # the answer to HEAD has no body
         assert all(b"x-request-id: " in answer.lower() for answer in answers)
+
+
+async def test_a_handshake_is_none_of_them_over_a_connection_that_had_requests_either(tmp_path, transport):
+    """A page couldn't read that it is refused."""
+    async with served(tmp_path, transport, limits=FEW) as node:
+        await exhausted(node)
+        bare = await node.dial()
+        get = f"GET {DESCRIPTION} HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n"
+        user = f"{get}Authorization: {node.client.headers['authorization']}\r\n\r\n"
+        await bare.send(user.encode() + request())
+        with trio.fail_after(PATIENCE_S):
+            for status in (b"304", b"101"):
+                assert (await bare.head()).startswith(b"HTTP/1.1 " + status)
 
 
 @pytest.mark.parametrize(
