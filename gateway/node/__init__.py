@@ -21,7 +21,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -164,9 +164,8 @@ class Node:
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
         self._admin_ended = trio.Event()
-        self._admin_port = Starting(
-            self.name, lambda: self._backend.problems, lambda: config.limits.unfinished_bytes_max
-        )
+        self.awaited: Callable[[], Sequence[str]] = lambda: self._backend.problems  # at its start
+        self._admin_port = Starting(self.name, self.awaited, lambda: config.limits.unfinished_bytes_max)
         self._http_context = self._made_http_context()
 
     def _made_hub(self, now_s: LoopClock) -> Hub:

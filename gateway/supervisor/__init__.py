@@ -43,7 +43,6 @@ MEASURE_TIMEOUT_S = 1.0
 HELD = ("host", "port", "admin_host", "admin_port", "workers", "node")
 # Beyond the workers' own grace; then they are killed.
 DRAIN_MARGIN_S = 5.0
-NO_WORKER = "no worker is ready; the log says what they wait for"
 
 
 class Supervisor:
@@ -56,9 +55,7 @@ class Supervisor:
         self.config = config
         self._front = front.application(self)
         self.name = config.server.node or made_name()
-        self._admin_port = Starting(
-            self.name, lambda: [NO_WORKER], lambda: self.config.limits.unfinished_bytes_max
-        )
+        self._admin_port = Starting(self.name, self._awaited, lambda: self.config.limits.unfinished_bytes_max)
         self.restarts = 0
         self._log_level = log_level
         self._reload = reload
@@ -115,6 +112,10 @@ class Supervisor:
     def limits(self) -> LimitsSettings:
         """Those of new workers."""
         return self.config.limits
+
+    def _awaited(self) -> Sequence[str]:
+        """What its workers wait for at their start."""
+        return sorted({text for child in self._running for text in child.waits_for})
 
     # --------------------------------------------------------------------------------------- workers
 

@@ -50,6 +50,7 @@ class Child:
         self.ended = trio.Event()
         self.status: int | None = None
         self.addresses: Sequence[tuple[str, int]] = ()
+        self.waits_for: Sequence[str] = ()
         self.exported: dict[str, Any] = {}
         # In seconds that we lived through ourselves: whoever stood still with it couldn't have heard it.
         self.silent_s = 0.0
@@ -161,6 +162,8 @@ class Child:
                 self.ready = True
                 self.addresses = [(host, port) for host, port in frame.header["addresses"]]
                 task_status.started()
+            elif kind == "waits":
+                self.waits_for = frame.header["for"]
             elif kind == "failed":
                 message = frame.header["message"]
                 self._failure = START_ERRORS.get(frame.header["kind"], ConfigError)(message)

@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import unquote
@@ -32,6 +32,7 @@ from gateway.transport.siblings import Place
 logger = logging.getLogger("gateway.worker")
 
 REFUSED_STATUS = 2
+LOOK_INTERVAL_S = 0.25
 
 
 class Worker:
@@ -53,9 +54,18 @@ class Worker:
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell_what_it_waits_for)
             addresses: Addresses = await nursery.start(self._node.run)
             self._application = self._node.admin_application(addresses.websocket[0])
             await self._tell({"type": "ready", "addresses": addresses.websocket})
+
+    async def _tell_what_it_waits_for(self) -> None:
+        told: Sequence[str] = []
+        while self._application is None:
+            if self._node.awaited() != told:
+                told = self._node.awaited()
+                await self._tell({"type": "waits", "for": told})
+            await trio.sleep(LOOK_INTERVAL_S)
 
     def _end(self, scope: trio.CancelScope) -> None:
         """Drain; who still waits for servers has nothing to drain, and ends at once."""

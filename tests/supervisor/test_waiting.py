@@ -39,22 +39,19 @@ async def test_a_gateway_that_starts_before_its_servers_serves_when_they_are_the
                     assert (await client.get(f"{found[2]}/readyz")).json()["status"] == "ready"
 
 
-@pytest.mark.parametrize(
-    ("workers", "status", "reason"),
-    [("1", "starting", "waiting for Redis: "), ("2", "starting", "no worker is ready")],
-)
-async def test_a_gateway_that_waits_says_so_at_its_admin_port(
-    tmp_path: Path, workers: str, status: str, reason: str
-) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_gateway_that_waits_says_so_at_its_admin_port(tmp_path: Path, workers: str) -> None:
     port = free_port()
     words = serving(tmp_path, "--redis", f"redis://127.0.0.1:{free_port()}", "--workers", workers)
     async with running(*words, "--admin-port", str(port)) as command:
         await command.log.told("waiting for Redis")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
             assert (await client.get("/healthz")).json()["status"] == "ok"
-            unready = await client.get("/readyz")
-            assert (unready.status_code, unready.json()["status"]) == (503, status)
-            assert reason in unready.json()["reason"]
+            with trio.fail_after(PATIENCE_S):
+                while "reason" not in (unready := await client.get("/readyz")).json():
+                    pass  # the other process is about to tell it
+            assert (unready.status_code, unready.json()["status"]) == (503, "starting")
+            assert unready.json()["reason"].startswith("waiting for Redis: ")
             for method, path in (("GET", "/metrics"), ("GET", "/v1/resources"), ("POST", "/v1/drain")):
                 refused = await client.request(method, path)
                 assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
