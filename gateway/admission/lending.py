@@ -111,6 +111,8 @@ class Lending:
         for user_id in user_ids:
             self._work_out(user_id, now_s)
             del self._alone[user_id]
+            if not self._untold_s[user_id]:
+                del self._untold_s[user_id]
 
     def _work_out(self, user_id: str, now_s: float) -> None:
         """The time pays off what a user who is alone spent, as it does where others know of it."""

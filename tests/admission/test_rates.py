@@ -362,6 +362,14 @@ def test_the_time_pays_off_what_was_spent_while_nobody_answered() -> None:
     assert [limiter.take("ann", 700) for _ in range(3)] == [0, 0, ASK]
 
 
+def test_of_whom_nothing_was_spent_meanwhile_nothing_is_told() -> None:
+    lending = shared(1)[0].lending
+    assert lending is not None
+    lending.leave(["ann"], 0)
+    lending.rejoin(["ann"], 1)
+    assert lending.spent() == {}
+
+
 def test_a_worker_alone_limits_for_itself() -> None:
     limiter = shared(1)[0]
     limiter.unshare()
