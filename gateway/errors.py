@@ -177,9 +177,9 @@ def overloaded() -> Refusal:
     return Refusal("UNAVAILABLE", OVERLOADED, outcome="none", retry_after_ms=retry_after_ms())
 
 
-def unavailable(error: LogUnavailable) -> Refusal:
+def unavailable(error: LogUnavailable, outcome: str = "none") -> Refusal:
     """The refusal of what the log was needed for, and can't be reached."""
     text = f"The log cannot be reached: {error}. Try again."
     if isinstance(error, LogDamaged):
         text = f"Stored data is damaged: {error}."
-    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
+    return Refusal("UNAVAILABLE", text, outcome=outcome, retry_after_ms=retry_after_ms())

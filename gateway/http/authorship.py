@@ -28,6 +28,7 @@ from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
     Target,
+    doubts_noted,
     json_body,
     json_response,
     known_parameters,
@@ -145,11 +146,12 @@ class AuthorshipRoutes:
             fields = {**target.named_in_edit, "version": head.version}
             return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
         edit |= {**target.named_in_edit, "version": head.version, "operations": patch}
-        done = await self._submitted(target, head, edit, wanted)
+        noted = {"from": version, "path": wanted.get("path", "")}
+        async with doubts_noted(self._context, target, "restore", **noted):
+            done = await self._submitted(target, head, edit, wanted)
         made = done.payload["version"]
         if "duplicate" not in done.payload:  # else it is noted already
-            noted = {"from": version, "version": made, "path": wanted.get("path", "")}
-            await note_act(self._context, target.identity, "restore", target.name, **noted)
+            await note_act(self._context, target.identity, "restore", target.name, version=made, **noted)
         return json_response(done.payload, headers=etag(made, done.epoch))
 
     async def _submitted(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
@@ -19,11 +19,11 @@ from starlette.types import Scope
 
 from gateway.admission import at_least
 from gateway.admission.tokens import USER_ID_LENGTH_MAX
-from gateway.errors import Refusal
+from gateway.errors import LogUnavailable, Refusal
 from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
-from gateway.ports.audit import DONE, NOT_ALLOWED, AuditLog
+from gateway.ports.audit import DONE, NOT_ALLOWED, UNKNOWN, AuditLog
 from gateway.ports.resources import Resource
 from gateway.runtime.timeslice import Slices
 from gateway.wire.integers import pieces
@@ -226,6 +226,18 @@ async def note_act(
     """An administrative act was done: that is recorded."""
     if context.audit is not None:
         await context.audit.record(act, identity.user_id, subject, result, **details)
+
+
+@asynccontextmanager
+async def doubts_noted(context: HttpContext, target: Target, act: str, **details: Any) -> AsyncIterator[None]:
+    """Meanwhile the answer to an act may be lost: that is recorded, for it may be done."""
+    try:
+        yield
+    except (Refusal, LogUnavailable) as error:
+        outcome = error.details.get("outcome") if isinstance(error, Refusal) else error.outcome
+        if outcome == UNKNOWN:
+            await note_act(context, target.identity, act, target.name, UNKNOWN, **details)
+        raise
 
 
 def known_parameters(request: Request, names: Collection[str]) -> None:

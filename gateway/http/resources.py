@@ -27,6 +27,7 @@ from gateway.http.requests import (
     TOO_SLOW,
     HttpContext,
     Target,
+    doubts_noted,
     flag,
     instant_ms,
     json_body,
@@ -217,8 +218,9 @@ class ResourceRoutes:
         known_parameters(request, ("purge",) if self._purges else ())
         if self._purges and flag(request, "purge"):
             unconditional(request)
-            with refusals_noted(self._context, request, target):
-                erased = await self._resources.purge(target.identity, target.resource)
+            async with doubts_noted(self._context, target, "purge"):
+                with refusals_noted(self._context, request, target):
+                    erased = await self._resources.purge(target.identity, target.resource)
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)
             return _written(target, erased)
         expected = await expected_of(request, self._resources, target.resource)

@@ -290,7 +290,7 @@ SCHEMAS: JsonObject = {
             "act": STRING,
             "actor": STRING,
             "subject": STRING,
-            "result": {**STRING, "description": "`done`, or the code of a refusal"},
+            "result": {**STRING, "description": "`done`, `unknown`: it may be, or a refusal's code"},
             "details": {"type": "object"},
         }
     ),

@@ -277,9 +277,12 @@ class Hub:
                 raise
         try:
             calendars = await self.children.calendars_of(resource, document)
-            await self.log.purge(resource)
         except LogUnavailable as error:
             raise counted_unavailable(self.counters, error) from error
+        try:
+            await self.log.purge(resource)
+        except LogUnavailable as error:
+            raise counted_unavailable(self.counters, error, error.outcome) from error
         damage.forget(resource)
         try:
             room = await self.open(resource)

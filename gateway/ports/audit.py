@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 DONE = "done"
+# An act whose answer was lost: it may be done.
+UNKNOWN = "unknown"
 # Refusals with these codes are recorded.
 NOT_ALLOWED = frozenset({"UNAUTHENTICATED", "FORBIDDEN"})
 # Old records were taken away, up to the one that its details name.
@@ -22,7 +24,7 @@ TEXT_MAX = 1000
 
 
 class AuditEntry(NamedTuple):
-    """What happened: `actor` did `act` to `subject`, with this result ("done", or the code of a refusal).
+    """What happened: `actor` did `act` to `subject`, with this result (DONE, UNKNOWN, or a refusal's code).
 
     `node` is where, `stamp_ms` when (Unix ms), `details` is JSON.
     """

@@ -6,6 +6,7 @@ import httpx
 import pytest
 import trio
 
+from gateway.errors import LogUnavailable
 from tests.http.node import TRANSPORTS, served
 from tests.waiting import until
 
@@ -249,6 +250,35 @@ async def test_what_is_larger_than_a_message_and_is_sent_twice_at_once_is_made_o
         audit = f"http://127.0.0.1:{node.admin_port}/v1/audit"
         [noted] = (await node.client.get(audit, params={"act": "restore"})).json()["records"]
         assert noted["details"]["version"] == 3
+
+
+async def test_an_act_whose_answer_is_lost_is_recorded_as_that(tmp_path, transport):
+    """Sent again, it is answered as what was done before."""
+    async with served(tmp_path, transport) as node:
+        await written(node)
+        log, wanted = node.node.hub.log, {"version": 1, "path": "/title", "client_id": "tab", "seq": 1}
+        append, purge = log.append, log.purge
+
+        async def unheard(batches):
+            log.append = append
+            await append(batches)
+            raise LogUnavailable("the answer was lost", "unknown")
+
+        async def unheard_purge(*given):
+            log.purge = purge
+            await purge(*given)
+            raise LogUnavailable("the answer was lost", "unknown")
+
+        log.append, log.purge = unheard, unheard_purge
+        lost = await node.client.post(f"{EVENT}/restore", json=wanted)
+        assert (lost.status_code, lost.json()["outcome"]) == (503, "unknown")
+        assert (await node.client.post(f"{EVENT}/restore", json=wanted)).json()["duplicate"] is True
+        admin = f"http://127.0.0.1:{node.admin_port}"
+        lost = await node.client.delete(f"{admin}{EVENT}", params={"purge": "true"})
+        assert (lost.status_code, lost.json()["outcome"]) == (503, "unknown")
+        noted = (await node.client.get(f"{admin}/v1/audit")).json()["records"]
+        found = {record["act"]: (record["result"], record["details"]) for record in noted}
+        assert found == {"restore": ("unknown", {"from": 1, "path": "/title"}), "purge": ("unknown", {})}
 
 
 async def test_what_is_large_and_deeper_than_usual_comes_back_as_deep_as_documents_may_be(
