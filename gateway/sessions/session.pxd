@@ -49,6 +49,7 @@ cdef class ClientSession:
     cdef object _take(self, bytes payload, double began_s)
     @cython.locals(kind=str)
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)
+    cpdef _tell_slow(self, double held_s, str kind, Py_ssize_t size)
     cpdef refuse_for_now(self, Room room, list refs)
     @cython.locals(shared=SessionContext, began_s=double, number=Py_ssize_t)
     cpdef Py_ssize_t turn_away(self, list payloads) except -1

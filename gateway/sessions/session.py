@@ -171,9 +171,11 @@ class ClientSession:
     def _held(self, held_s: float, message: messages.Message | None, size: int) -> None:
         """The loop was held for this client's message: its user is charged, and what took long is told."""
         self.account.used(held_s)
-        if held_s < SLOW_S:
-            return
-        kind = message.type if message is not None and message.type in self.shared.handlers else "unknown"
+        if held_s >= SLOW_S:
+            kind = message.type if message is not None and message.type in self.shared.handlers else "unknown"
+            self._tell_slow(held_s, kind, size)
+
+    def _tell_slow(self, held_s: float, kind: str, size: int) -> None:
         self.shared.counters.messages_slow[kind] += 1
         logger.warning(
             "a message held the loop for %.0f ms: %s of %d bytes, session %s, user %s",
@@ -190,7 +192,9 @@ class ClientSession:
         for payload in payloads[:number]:
             self.account.came(len(payload))
         held_s = shared.now_s() - began_s
-        self._held(held_s, None, 0)
+        self.account.used(held_s)
+        if held_s >= SLOW_S:
+            self._tell_slow(held_s, "OP", sum(map(len, payloads[:number])))
         if number:
             shared.received.observe(held_s / number, number)
         return number

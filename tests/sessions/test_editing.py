@@ -12,7 +12,7 @@ import trio.testing
 from gateway.errors import LogTrimmed, LogUnavailable
 from gateway.hub.overload import WINDOW_MAX_S
 from gateway.hub.tidying import TIDY_INTERVAL_S
-from gateway.sessions import authentication
+from gateway.sessions import authentication, session
 from tests.rooms.parts import CREATE, titled
 from tests.sessions.parts import CONFIG, Office, desk, one, overloaded
 
@@ -331,6 +331,21 @@ async def test_what_came_with_an_edit_that_was_turned_away_is_turned_away_in_one
         assert found.counters.errors["UNAVAILABLE"] == 3
         assert found.counters.operations_refused["UNAVAILABLE"] == 3
         assert client.session.unacknowledged == 0
+
+
+async def test_edits_that_were_turned_away_slowly_are_logged_as_edits(autojump_clock, caplog, monkeypatch):
+    monkeypatch.setattr(session, "SLOW_S", 0.0)
+    async with desk() as found:
+        client = await found.client("ann", subscribed=True)
+        await overloaded(found)
+        edits, slow = [edit_of(number) for number in range(3)], found.counters.messages_slow
+        before = dict(slow)
+        client.session.turn_away(edits)
+        assert {kind: slow[kind] - before.get(kind, 0) for kind in ("OP", "unknown")} == {
+            "OP": 1,
+            "unknown": 0,
+        }
+        assert f"OP of {sum(map(len, edits))} bytes" in caplog.text
 
 
 OTHERS = {
