@@ -342,6 +342,8 @@ cdef object lower_entries(object document, list patch, object strategies, Bounds
                           bint wants_document)
 cdef dict checked_entry(list patch, Py_ssize_t index)
 cdef bint begins_texts(list patch, Py_ssize_t index) except -1
+@cython.locals(path=tuple)
+cdef bint may_lose(str pointer, object strategies) except -1
 cdef bint is_text_at(object entry, str pointer) except -1
 @cython.locals(budget=Budget, pointer=str, path=tuple, text=str, long=LongText, components=list, delta=tuple)
 cdef object lower_texts(object document, list patch, Bounds bounds, list operations)

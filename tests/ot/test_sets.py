@@ -143,8 +143,6 @@ def test_what_is_left_out_is_reported_but_not_where_the_patch_makes_room_for_it(
     "patch",
     [
         [text("/seen/1/id", "c", {"d": 1})],
-        [text("/seen/1/id", 1, "d"), text("/seen/1/id", 2, "e")],
-        [add("/seen/1/n", 4), text("/seen/1/id", 1, "d"), text("/seen/1/id", 2, "e")],
         [replace("/other", "x"), replace("/seen/1/id", "c")],
         [{"op": "remove", "path": "/seen/1"}],
         [move("/seen/1", "/people/-")],
@@ -157,6 +155,21 @@ def test_nothing_leaves_what_only_grows(patch: Any) -> None:
     with pytest.raises(PatchError, match="only grows") as refused:
         lowered(*patch)
     assert refused.value.index == len(patch) - 1
+
+
+@pytest.mark.parametrize(
+    ("patch", "blamed"),
+    [
+        ([text("/seen/1/id", 1, "d"), text("/seen/1/id", 2, "e")], 0),
+        ([add("/seen/1/n", 4), text("/seen/1/id", 1, "d"), text("/seen/1/id", 2, "e")], 1),
+        ([text("/seen/1/id", "c"), text("/seen/1/id", {"d": 1})], 1),  # "a" is back, and "ca" gone
+        ([replace("/seen/1/id", "ca"), replace("/seen/1/id", "a")], 1),  # as by any other operation
+    ],
+)
+def test_texts_of_an_id_of_what_only_grows_are_looked_at_one_by_one(patch: Any, blamed: int) -> None:
+    with pytest.raises(PatchError, match="only grows") as refused:
+        lowered(*patch)
+    assert refused.value.index == blamed
 
 
 def test_what_only_grows_is_not_emptied_by_way_of_null() -> None:

@@ -45,6 +45,7 @@ from gateway.ot.kernel.sets import (
     last_taking,
     only_grows,
     replacing,
+    touches_id,
 )
 from gateway.ot.kernel.spans import difference
 from gateway.ot.kernel.text import apply_delta, components_of, read_delta
@@ -149,15 +150,8 @@ def lower_entries(
         while done < len(operations):
             document = apply_one(document, operations[done], bounds.own, bounds.budget)
             done += 1
-        if begins_texts(patch, bounds.index):
-            first = len(operations)
-            if strategies:
-                bounds.share()  # the document before them is looked at after them
-            after = lower_texts(document, patch, bounds, operations)
-            bounds.index -= 1  # the last of them is to blame
-            find_lost(document, operations, first, strategies, bounds)
-            bounds.index += 1
-            document = after
+        if begins_texts(patch, bounds.index) and not may_lose(patch[bounds.index]["path"], strategies):
+            document = lower_texts(document, patch, bounds, operations)
             done = len(operations)
         else:
             first = len(operations)
@@ -185,6 +179,17 @@ def begins_texts(patch: list[Any], index: int) -> bool:
     if type(pointer) is not str or not is_text_at(patch[index], pointer):
         return False
     return is_text_at(patch[index + 1], pointer)
+
+
+def may_lose(pointer: str, strategies: Any) -> bool:
+    """May an edit of a text take an id out of an array that only grows? Each is looked at then."""
+    if not strategies:
+        return False
+    path = tuple(parse_pointer(pointer))
+    for container, rule in strategies.items():
+        if type(rule) is not str and rule[0] == GROW and touches_id(path, container, rule):
+            return True
+    return False
 
 
 def is_text_at(entry: Any, pointer: str) -> bool:
