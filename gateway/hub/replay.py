@@ -13,7 +13,7 @@ import orjson
 import trio
 
 from gateway.errors import LogDamaged, LogTrimmed, PatchError
-from gateway.ports import Opening, OpLog, Record
+from gateway.ports import Opening, OpLog, Record, Snapshot
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, entry_of
 from gateway.runtime.timeslice import Slices, turns
@@ -100,6 +100,17 @@ def _replayed(resource: str, document: Any, record: Record) -> Entry:
 async def document_at(log: OpLog, resource: str, version: int) -> Any:
     """The document right after `version` (None: there was none); raises LogUnavailable."""
     snapshot = await log.snapshot(resource, version)
+    while True:
+        try:
+            return await _document_from(log, resource, snapshot, version)
+        except LogTrimmed:  # where old history went meanwhile, there is a newer document to begin from
+            newer = await log.snapshot(resource, version)
+            if newer.version <= snapshot.version:
+                raise
+            snapshot = newer
+
+
+async def _document_from(log: OpLog, resource: str, snapshot: Snapshot, version: int) -> Any:
     document = orjson.loads(snapshot.document)
     slices = Slices(trio.current_time, turns())
     async with aclosing(records_after(log, resource, snapshot.version, version)) as records:

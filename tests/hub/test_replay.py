@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
+from gateway.errors import LogTrimmed
 from gateway.hub import replay
+from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Snapshot
+from gateway.ports.retention import Excess
 from tests.doubles.log import MemoryHistory, MemoryLog
 from tests.rooms.parts import CREATE, EVENT, RESOURCE, START_MS, record, titled
 
@@ -45,6 +49,35 @@ async def test_any_version_can_be_had_again():
     assert (await replay.document_at(made, RESOURCE, 3))["title"] == "b"
     await made.save_snapshot(RESOURCE, START_MS, Snapshot(3, orjson.dumps(EVENT | {"title": "b"})))
     assert (await replay.document_at(made, RESOURCE, 4))["title"] == "c"
+
+
+class Cutting(SqliteLog):
+    """Old history goes, up to a version, right after a snapshot of before was read."""
+
+    cut_at = 0
+
+    async def snapshot(self, resource: str, version: int) -> Snapshot:
+        found = await super().snapshot(resource, version)
+        if self.cut_at:
+            upto, self.cut_at = self.cut_at, 0
+            document = orjson.dumps(await replay.document_at(self, resource, upto))
+            excess = Excess(resource, (await self.open(resource)).epoch, upto)
+            assert await self.retain(excess, [Snapshot(upto, document)], 0)
+        return found
+
+
+@pytest.mark.parametrize("version", [3, 4, 6])
+async def test_a_version_that_is_kept_can_be_had_while_older_ones_go(tmp_path, version):
+    made = Cutting(tmp_path)
+    epoch = (await made.open(RESOURCE)).epoch
+    records = [record(1, CREATE), *(record(n, titled(title)) for n, title in enumerate("abcdef", 2))]
+    await made.append([Batch(RESOURCE, epoch, 0, "nonce", records)])
+    made.cut_at = 3
+    assert (await replay.document_at(made, RESOURCE, version))["title"] == "abcdef"[version - 2]
+    made.cut_at = 5
+    with pytest.raises(LogTrimmed):
+        await replay.document_at(made, RESOURCE, 4)
+    await made.aclose()
 
 
 async def test_changes_come_page_by_page_up_to_a_version(monkeypatch):
