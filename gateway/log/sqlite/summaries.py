@@ -102,12 +102,11 @@ class SqliteSummaries:
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """See the port."""
 
-        def page(connection: sqlite3.Connection) -> str:
+        def page(connection: sqlite3.Connection) -> Sequence[Summary]:
             statement, values = query(wanted, _is_small(connection, wanted.scope))
-            found: str = connection.execute(statement, values).fetchone()[0]
-            return found
+            return _read(connection.execute(statement, values).fetchone()[0])
 
-        return [Summary(*fields) for fields in orjson.loads(await self._database.run(page))]
+        return await self._database.run(page)
 
     async def behind(self, limit: int, without: Collection[str] = ()) -> Behind:
         """See the port."""
@@ -151,8 +150,16 @@ def _row(summary: Summary) -> list[Any]:
     return [*fixed, int(summary.deleted), summary.calendar_id, *times, list(summary)]
 
 
+def _read(page: bytes) -> Sequence[Summary]:
+    """The summaries of a page; raises IndexLost where one isn't what was written."""
+    try:
+        return [Summary(*fields) for fields in orjson.loads(page)]
+    except (orjson.JSONDecodeError, TypeError):
+        raise IndexLost(f"{INDEX} is damaged: a summary can't be read; it is made again", "none") from None
+
+
 def query(wanted: Listing, by_name: bool = False) -> tuple[str, dict[str, Any]]:
-    """The statement that gives a page as one JSON array, and its values.
+    """The statement that gives a page as one JSON array of what is stored, and its values.
 
     A window is two walks along an index, merged: what began at most LONG_MS before it, and what is long.
     `by_name`: it walks along the names that may be read instead.
@@ -162,7 +169,7 @@ def query(wanted: Listing, by_name: bool = False) -> tuple[str, dict[str, Any]]:
         for table, conditions in _walks(wanted, by_name)
     ]
     page = f"{' UNION ALL '.join(selects)} ORDER BY start, id LIMIT :limit"
-    statement = f"SELECT json_group_array(json(CAST(body AS TEXT))) FROM ({page})"
+    statement = f"SELECT CAST('[' || ifnull(group_concat(body), '') || ']' AS BLOB) FROM ({page})"
     return statement, {**wanted.values(), **scope_values(wanted.scope)}
 
 

@@ -110,6 +110,18 @@ async def test_who_may_read_little_never_has_it_look_at_the_rest(tmp_path):
     await log.aclose()
 
 
+# Where SQLite finds nothing wrong: no JSON, no text, no summary.
+BODIES = {
+    name: f"UPDATE summary SET body = {body} WHERE name = 'event:000007'"
+    for name, body in {
+        "a letter": "CAST(replace(CAST(body AS TEXT), '\"', '!') AS BLOB)",
+        "a byte": "CAST(substr(body, 1, 2) || x'ff' || substr(body, 4) AS BLOB)",
+        "a comma": "CAST('[\"event\",1]' AS BLOB)",
+        "a bracket": "CAST('7' AS BLOB)",
+    }.items()
+}
+
+
 async def made_anew(summaries: SqliteSummaries, wanted: Listing) -> None:
     """What it had is told as lost, once."""
     with pytest.raises(IndexLost, match="it is made again"):
@@ -119,7 +131,7 @@ async def made_anew(summaries: SqliteSummaries, wanted: Listing) -> None:
     assert len(await summaries.listed(wanted)) == 1
 
 
-@pytest.mark.parametrize("damage", ["in use", "garbled", "no database", "an older format"])
+@pytest.mark.parametrize("damage", ["in use", "garbled", "no database", "an older format", *BODIES])
 async def test_what_is_damaged_is_made_anew(tmp_path, damage):
     log, summaries = await made(tmp_path)
     everything = Listing("event", 100)
@@ -136,8 +148,8 @@ async def test_what_is_damaged_is_made_anew(tmp_path, damage):
         elif damage == "no database":
             (tmp_path / INDEX).write_bytes(b"no database at all" * 1000)
         else:
-            with closing(sqlite3.connect(tmp_path / INDEX)) as connection:
-                connection.execute("PRAGMA user_version = 1")
+            with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as connection:
+                connection.execute(BODIES.get(damage, "PRAGMA user_version = 1"))
     await made_anew(summaries, everything)
     await summaries.aclose()
     await log.aclose()
