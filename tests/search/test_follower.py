@@ -92,6 +92,22 @@ async def test_a_follower_that_begins_again_goes_on_from_the_document_that_it_ke
     await log.aclose()
 
 
+@pytest.mark.parametrize("damaged", [b'{"title"!"title 5"}', b"7"])
+async def test_a_kept_document_that_is_damaged_is_made_from_the_log(tmp_path: Path, damaged: bytes):
+    log = SqliteLog(tmp_path)
+    edits = Edits(log, (await log.open(NAME)).epoch)
+    await edits.append(5)
+    assert await newest(tmp_path, indexed=True) is not None
+    with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as connection:
+        assert connection.execute("UPDATE kept SET document = ?", (damaged,)).rowcount == 1
+    await edits.append(2)
+    found = await newest(tmp_path, indexed=True)
+    assert found is not None and (found.version, found.document) == (7, {"title": "title 7"})
+    with closing(sqlite3.connect(tmp_path / INDEX)) as connection:
+        assert connection.execute("SELECT document FROM kept").fetchall() == [(b'{"title":"title 7"}',)]
+    await log.aclose()
+
+
 async def test_a_purge_leaves_nothing_of_what_was_kept(tmp_path: Path):
     log = SqliteLog(tmp_path)
     edits = Edits(log, (await log.open(NAME)).epoch)

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.errors import IndexDamaged, LogDamaged, LogLocked, LogTrimmed, LogUnavailable
+from gateway.errors import IndexDamaged, LogDamaged, LogLocked, LogTrimmed, LogUnavailable, PatchError
 from gateway.log.database_files import discard, discard_writes
 from gateway.log.lag import Lag
 from gateway.log.search.embedded import FORMAT_VERSION, INDEX, SqliteSearch, format_of
@@ -137,15 +137,22 @@ def _change(
     return None
 
 
-def _loaded(epoch: int, version: int, document: bytes, user_id: str, timestamp: int) -> LoggedDocument:
-    return LoggedDocument(epoch, version, orjson.loads(document), user_id, timestamp)
+def _loaded(epoch: int, version: int, document: bytes, user_id: str, timestamp: int) -> LoggedDocument | None:
+    """What was kept; None where that is damaged."""
+    try:
+        return LoggedDocument(epoch, version, orjson.loads(document), user_id, timestamp)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _newest(reader: Reader, name: str, kept: LoggedDocument | None) -> LoggedDocument | None:
-    """A resource's newest document: what came after the one that was kept, where that is of this history."""
+    """A resource's newest document: what came after the one that was kept, where that is of this history.
+
+    From the log alone where the one that was kept doesn't take what came after it.
+    """
     _, epoch, version = reader.head(name)
     if kept is not None and kept.epoch == epoch and kept.version <= version:
-        with contextlib.suppress(LogTrimmed):
+        with contextlib.suppress(LogTrimmed, PatchError):
             after = reader.read(name, kept.version, version - kept.version) if version > kept.version else ()
             if not after:
                 return kept
