@@ -140,6 +140,16 @@ class SearchContract:
             await self.seen(index)
             assert (await ids(index, "§"), await ids(index, "¶")) == (["4"], ["5"])
 
+    async def test_what_stands_in_two_lines_is_found_as_one(self) -> None:
+        async with self.index() as index:
+            await index.store([change(1, "Bring cake\nand tea"), change(2, "Bring cake\n\nand tea")])
+            await self.seen(index)
+            assert await ids(index, '"cake\nand"') == ["1"]
+            (found,) = await search(index, '"cake\n\nand"')
+            assert [fragment.text for fragment in found.fragments] == ["Bring cake\n\nand tea"]
+            assert await ids(index, '"cake and"') == []
+            assert await ids(index, "cake and") == ["2", "1"]
+
     async def test_what_matched_is_shown(self) -> None:
         async with self.index() as index:
             await index.store([change(1, f"{'x' * 200} The Team Lunch, {'y' * 200} lunch")])

@@ -460,7 +460,7 @@ def _selected(connection: sqlite3.Connection, wanted: Wanted) -> tuple[str, dict
     if scope.without or scope.without_prefixes:
         conditions.append(not_without("e.name"))
     walked = not scope.everything and _is_small(connection, values)
-    terms = [term for term in wanted.terms if term]
+    terms = [term.replace("\n", END) for term in wanted.terms if term]
     match, looked = ("", terms) if walked else _match(connection, terms)
     if match is None:
         return "", {}

@@ -291,7 +291,7 @@ def _query(wanted: Wanted) -> dict[str, Any]:
     if given:
         filters.append({"range": {"timestamp": given}})
     for term in wanted.terms:
-        filters += _of_term(term)
+        filters += _of_term(term.replace("\n", END))
     return {"bool": {"filter": filters, "must_not": without}}
 
 
@@ -330,6 +330,6 @@ class _Shown:
         folded = await self._folding.fold_in_slices(source["text"], self._slices) if self._terms else None
         if folded is None:
             return entry
-        if not matches(folded.folded.replace("\n", END), self._terms):
+        if not matches(folded.folded, self._terms):
             return None
         return entry._replace(fragments=fragments(folded, self._terms))
