@@ -5,7 +5,6 @@ import type {
   Client,
   ClientOptions,
   Connection,
-  ConnectionReason,
   DocumentOptions,
   Environment,
   Json,
@@ -56,7 +55,7 @@ class GatewayClient implements Client, Peer, TabClient {
   #registry: Registry;
   #tabs: Tabs | null = null; // null: nobody else has the store
   #problems = new Listeners<[Problem]>();
-  #tell = (problem: Problem): void => this.#problems.tell(problem);
+  tell = (problem: Problem): void => this.#problems.tell(problem);
   wanted: Required<Wish>; // whichever tab takes the lead
   #leading: Sync | null = null; // of the tab that does, if this one follows
   #isClosed = false;
@@ -77,7 +76,7 @@ class GatewayClient implements Client, Peer, TabClient {
       return this.#http;
     });
     const store = this.#store();
-    this.#keeper = new Keeper(store, environment, this.#tell);
+    this.#keeper = new Keeper(store, environment, this.tell);
     this.#keeper.changed.add(() => this.#onStore());
     this.server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
@@ -146,7 +145,7 @@ class GatewayClient implements Client, Peer, TabClient {
       link: () => (this.#tabs ?? this.server).link,
       isVisible: () => this.wanted.isVisible,
       nudge: (isNeeded) => this.server.nudge(isNeeded),
-      onProblem: this.#tell,
+      onProblem: this.tell,
       onChanged: () => this.#refresh(),
     };
   }
@@ -206,7 +205,7 @@ class GatewayClient implements Client, Peer, TabClient {
     const userId = this.options.userId ?? this.meta.userId;
     if (owner === null || userId === null || owner === userId) return false;
     const message = `Store and token are of two users, ${owner} and ${userId}: use a store for each.`;
-    this.#tell({ code: "STORE_OTHER_USER", message });
+    this.tell({ code: "STORE_OTHER_USER", message });
     this.#tabs?.close();
     this.#tabs = this.#leading = null;
     this.#registry.onOffline();
@@ -329,10 +328,6 @@ class GatewayClient implements Client, Peer, TabClient {
     await this.#registry.poll(isOn, isWhole);
   }
 
-  onDenied(reason: ConnectionReason): void {
-    this.#tell({ code: "DENIED", message: `The connection was denied: ${reason}.` });
-  }
-
   #onConnection(way: Way): void {
     this.connection.update({ ...way, isVisible: this.wanted.isVisible });
     this.#tabs?.tellLeading();
@@ -354,7 +349,7 @@ class GatewayClient implements Client, Peer, TabClient {
   /** Where all that was stored is gone, what is open is stored again, and whose it is. */
   async #onClosed(): Promise<void> {
     if ((await this.#keeper.load(META)) !== undefined || !this.#keeper.isOwner) return;
-    this.#tell({
+    this.tell({
       code: "STORE_CLEARED",
       message: "What was stored here is gone. What is open is stored again.",
     });

@@ -42,7 +42,5 @@ export function verdictOf(code: number, reason: string): Verdict {
   }
 }
 
-function paceOf(reason: string): number | undefined {
-  const found = /retry_after_ms=(\d+)/.exec(reason);
-  return found ? Number(found[1]) : undefined;
-}
+/** The reason is `retry_after_ms=N`. */
+const paceOf = (reason: string): number | undefined => Number(reason.split("=")[1]) || undefined;

@@ -10,7 +10,14 @@
  * `#enter` is the only way from one phase to another: it ends whatever the old one had going.
  */
 
-import type { ClientOptions, Connection, ConnectionReason, ConnectionState, Environment } from "../api.js";
+import type {
+  ClientOptions,
+  Connection,
+  ConnectionReason,
+  ConnectionState,
+  Environment,
+  Problem,
+} from "../api.js";
 import { Cell } from "../cell.js";
 import { Timer } from "../timer.js";
 import type { Message, Payload } from "../wire.js";
@@ -28,8 +35,7 @@ export interface Peer {
    * server can't be reached.
    */
   poll(isOn: () => boolean, isWhole: boolean): Promise<void>;
-  /** No connection is tried any more until the application wants one. */
-  onDenied(reason: ConnectionReason): void;
+  tell(problem: Problem): void;
 }
 
 type Phase = "paused" | "waiting" | "opening" | "online" | "polling" | "denied" | "closed";
@@ -106,7 +112,6 @@ export class ServerConnection {
     if (this.#phase === "online" || this.#phase === "opening" || this.#phase === "closed") return;
     this.#failures = 0;
     this.#tokensRefused = 0;
-    this.state.update({ isPaused: false });
     this.#attempt();
   }
 
@@ -114,7 +119,6 @@ export class ServerConnection {
     if (this.#phase === "closed") return;
     this.#isPolling = false;
     this.#enter("paused", "reconnecting", "disconnected");
-    this.state.update({ isPaused: true });
   }
 
   close(): void {
@@ -156,7 +160,7 @@ export class ServerConnection {
       this.#link = null;
     }
     if (wasOnline) this.peer.onOffline();
-    this.state.update({ state, reason, retryAt });
+    this.state.update({ state, reason, retryAt, isPaused: phase === "paused" });
   }
 
   #wait(reason: ConnectionReason, ms: number | null, isPaced = false): void {
@@ -170,10 +174,11 @@ export class ServerConnection {
     this.#wait(shown, delayMs(this.#failures++, this.#bounds, this.environment.random));
   }
 
+  /** No connection is tried any more until the application wants one. */
   #deny(reason: ConnectionReason): void {
     this.#isPolling = false;
     this.#enter("denied", "denied", reason);
-    this.peer.onDenied(reason);
+    this.peer.tell({ code: "DENIED", message: `The connection was denied: ${reason}.` });
   }
 
   // ----------------------------------------------------------------------------------------- the socket
@@ -203,11 +208,11 @@ export class ServerConnection {
     if (turn !== this.#turn) return;
     this.#timer.end();
     const { userId } = this.options;
-    const auth: Payload = { token, client_id: this.clientId(), protocol: 1 };
-    if (userId !== undefined) auth.user_id = userId;
+    const auth = { token, client_id: this.clientId(), protocol: 1, user_id: userId } as Payload;
     const link = new Link(this.#address(), auth, this.environment, {
       onAuthenticated: (payload) => this.#onAuthenticated(payload),
       onMessage: (message) => this.#onMessage(message),
+      onProblem: this.peer.tell,
       onClosed: (code, reason, isOpened) => this.#onClosed(link, code, reason, isOpened),
     });
     this.#link = link;
@@ -220,7 +225,6 @@ export class ServerConnection {
   }
 
   #onAuthenticated(payload: Payload): void {
-    const link = this.#link as Link;
     if (this.#phase === "online") return; // a renewed token
     const { reconnect, user_id: userId = null, variant = null } = payload as Admission;
     if (reconnect && reconnect.min_ms >= 0 && reconnect.max_ms >= reconnect.min_ms) this.#bounds = reconnect;
@@ -231,14 +235,13 @@ export class ServerConnection {
     this.#onlineSince = this.environment.now();
     this.#enter("online", "online", null);
     this.state.update({ userId, variant });
-    this.peer.onOnline(link);
+    this.peer.onOnline(this.#link as Link);
   }
 
   #onMessage(message: Message): void {
     if (message.type === "AUTH_EXPIRING") void this.#renew(this.#turn);
     else if (message.type === "GOAWAY") {
-      const ms = Number(message.payload.reconnect_after_ms ?? 0);
-      this.#goAwayUntil = this.environment.now() + ms;
+      this.#goAwayUntil = this.environment.now() + Number(message.payload.reconnect_after_ms);
     } else if (this.#phase === "online") this.peer.onMessage(message);
   }
 

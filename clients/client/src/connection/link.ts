@@ -1,12 +1,13 @@
 /** One socket: authenticates, reads and writes messages, and notices when the other end is gone. */
 
-import type { Environment, Socket } from "../api.js";
+import type { Environment, Problem, Socket } from "../api.js";
 import { Timer } from "../timer.js";
 import { type Message, type Payload, SUBPROTOCOL } from "../wire.js";
 
 export interface LinkEvents {
   onAuthenticated(payload: Payload): void;
   onMessage(message: Message): void;
+  onProblem(problem: Problem): void;
   /** Once; `isOpened`: the handshake had succeeded. */
   onClosed(code: number, reason: string, isOpened: boolean): void;
 }
@@ -35,12 +36,12 @@ export class Link {
     private readonly events: LinkEvents,
   ) {
     this.#timer = new Timer(environment);
-    this.#timer.set(OPEN_TIMEOUT_MS, () => this.#lost());
+    this.#timer.set(OPEN_TIMEOUT_MS, () => this.#end());
     let socket: Socket;
     try {
       socket = environment.webSocket(url, [SUBPROTOCOL]);
     } catch {
-      this.#timer.set(0, () => this.#lost());
+      this.#timer.set(0, () => this.#end());
       return;
     }
     this.#socket = socket;
@@ -49,7 +50,7 @@ export class Link {
       this.send("AUTH", auth);
     };
     socket.onmessage = (event) => this.#onMessage(event.data);
-    socket.onclose = (event) => this.#onClosed(event.code, event.reason);
+    socket.onclose = (event) => this.#end(event.code, event.reason);
     socket.onerror = () => {}; // a close follows
   }
 
@@ -65,37 +66,38 @@ export class Link {
     if (this.#heardAt === null) return; // asked again and again it would never count as lost
     this.#heardAt = null;
     this.send("PING", {});
-    this.#timer.set(ANSWER_TIMEOUT_MS, () => this.#lost());
+    this.#timer.set(ANSWER_TIMEOUT_MS, () => this.#end());
   }
 
   /** Ends it without a word to `events`. */
   close(): void {
-    this.#detach()?.close(1000, "");
-  }
-
-  #detach(): Socket | null {
     const socket = this.#socket;
     this.#timer.end();
     this.#socket = null;
-    if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
-    return socket;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000, "");
   }
 
-  #lost(): void {
+  /** Without a word of the other end it is lost; React Native on iOS has null for no reason. */
+  #end(code = LOST, reason?: string | null): void {
     this.close();
-    this.events.onClosed(LOST, "", this.#isOpened);
-  }
-
-  #onClosed(code: number, reason: string): void {
-    this.#detach();
-    this.events.onClosed(code, reason, this.#isOpened);
+    this.events.onClosed(code, reason ?? "", this.#isOpened);
   }
 
   #onMessage(data: unknown): void {
     const isWatched = this.#heardAt !== null;
     this.#heardAt = this.environment.now();
     if (!isWatched) this.#timer.set(QUIET_MS, () => this.#onQuiet());
-    const message = JSON.parse(String(data)) as Message;
+    try {
+      this.#read(JSON.parse(String(data)));
+    } catch (cause) {
+      this.events.onProblem({ code: "ERROR", message: "A message can't be read.", cause });
+      this.#end(); // what it said comes over the next connection
+    }
+  }
+
+  #read(message: Message): void {
     if (message.type === "AUTH_ACK") {
       const { limits = this.limits, features = this.features } = message.payload;
       this.limits = limits as Payload;

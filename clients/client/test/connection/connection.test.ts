@@ -163,6 +163,15 @@ describe("the server's word on when to come back", () => {
   });
 });
 
+test("4503 without a reason, which is null in React Native on iOS, backs off", async () => {
+  await online();
+  platform.socket.end(4503, null as never);
+  expect(reason()).toBe("full");
+  await nextSocket();
+  platform.socket.admit();
+  expect(state()).toBe("online");
+});
+
 test("who was here before says so when it connects", async () => {
   await online();
   platform.socket.end(1006);
@@ -343,7 +352,7 @@ describe("polling", () => {
       onOnline: () => {},
       onOffline: () => {},
       onMessage: () => {},
-      onDenied: () => {},
+      tell: () => {},
       poll: async (_isOn: () => boolean, isWhole: boolean) => {
         rounds.push(isWhole);
       },

@@ -405,6 +405,28 @@ describe("after a connection was lost", () => {
   });
 });
 
+test.each([
+  ["that is no JSON", "{"],
+  ["that is no object", "null"],
+  ["without a payload", JSON.stringify({ type: "OP_BROADCAST" })],
+  ["of changes that are none", JSON.stringify({ type: "OP_BROADCAST", payload: { ...ID, operations: 5 } })],
+  ["that acknowledges nothing", JSON.stringify({ type: "OP_ACK", payload: { ...ID, version: 6 } })],
+])("a message %s is told, and what was in flight goes again over another connection", async (_, data) => {
+  await start();
+  document.set("/title", "Mine");
+  await settle();
+  expect(ops()).toHaveLength(1);
+  platform.socket.onmessage?.({ data });
+  expect(problems).toMatchObject([{ code: "ERROR", cause: expect.any(Error) }]);
+  expect(client.connection.snapshot).toMatchObject({ state: "reconnecting", reason: "lost" });
+  expect(platform.socket.isClosedByClient).toBe(true);
+  await reconnect({ version: 5, changes: [] });
+  expect(op()?.payload).toMatchObject({ version: 5, seq: 1 });
+  tell("OP_ACK", { id: "op-1", version: 6 });
+  await document.saved();
+  expect(document.snapshot).toMatchObject({ view: { title: "Mine" }, version: 6, pending: 0 });
+});
+
 describe("a version that is missing", () => {
   test("is asked for", async () => {
     await start();
