@@ -66,7 +66,8 @@ export function retyped(
 }
 
 /**
- * Props for an `<input>` or `<textarea>` that shows the text at a JSON pointer: `<input {...useTextField(doc, "/title")} />`.
+ * Props for an `<input>` or `<textarea>` that shows the text at a JSON pointer: `<input {...useTextField(doc, "/title")} />`,
+ * `<textarea {...useTextField<HTMLTextAreaElement>(doc, "/description")} />`.
  *
  * The caret and the selection stay where they were when others type. Others see this user's caret. While an
  * input method composes, the field is left alone; what it gave is then put where it belongs by now.
