@@ -17,8 +17,6 @@ import { type Own, OwnEvents } from "./own-events.js";
 
 const keptKey = (userId: string) => `collab-demo-events:${userId}`;
 const changedKey = (userId: string) => `collab-demo-changed:${userId}`;
-/** The gateway tells the beginning of a title, which is longer than this. */
-const COMPARED_MAX = 300;
 
 export interface Events extends CalendarSnapshot {
   /** An event was made or changed here: it is shown so before the gateway knows of it. */
@@ -106,8 +104,7 @@ export function settled(ids: Ids, { isLive, items }: CalendarSnapshot, own: Own)
 }
 
 function isAlike(one: Summary, other: Summary): boolean {
-  const shown = ({ title, start_time, end_time }: Summary) =>
-    JSON.stringify([title?.slice(0, COMPARED_MAX), start_time, end_time]);
+  const shown = ({ title, start_time, end_time }: Summary) => JSON.stringify([title, start_time, end_time]);
   return shown(one) === shown(other);
 }
 

@@ -55,10 +55,18 @@ export class OwnEvents implements Readable<Own> {
   }
 }
 
+/** The gateway tells so many characters of a text, and nothing of what isn't one. */
+const TOLD_MAX = 300;
+
 function summed({ type, id, snapshot }: SharedDocument<EventDocument>): Summary | null | undefined {
   const { status, view, version } = snapshot;
   if (status === "loading") return undefined;
   if (view?.calendar_id !== CALENDAR) return null;
-  const { title = null, start_time = null, end_time = null } = view;
-  return { type, id, version, title, start_time, end_time };
+  const { title, start_time, end_time } = view;
+  return { type, id, version, title: told(title), start_time: told(start_time), end_time: told(end_time) };
+}
+
+function told(value: unknown): string | null {
+  if (typeof value !== "string") return null;
+  return [...value.slice(0, 2 * TOLD_MAX)].slice(0, TOLD_MAX).join(""); // a character is one or two of JavaScript's
 }

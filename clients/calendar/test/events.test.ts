@@ -50,11 +50,6 @@ describe("of the events that were changed here", () => {
     expect(settled(ids, calendar(), here().set("lunch", null))).toEqual(ids);
   });
 
-  test("what is told is the beginning of a long title", () => {
-    const [whole, told] = [event("lunch", null, "x".repeat(400)), event("lunch", null, "x".repeat(300))];
-    expect(settled(ids, calendar(told), here(whole))).toEqual(ids);
-  });
-
   test("none is while it isn't known how it stands", () => {
     expect(settled(ids, { ...calendar(lunch), isLive: false }, here(lunch))).toEqual([]);
     expect(settled(ids, calendar(lunch), here())).toEqual([]);
