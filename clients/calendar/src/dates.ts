@@ -114,9 +114,19 @@ export function shortDay(date: Date): string {
 /** `Mon 5 Jan, 10:00`. */
 export const momentOf = (date: Date): string => `${shortDay(date)}, ${hourOf(date)}`;
 
-/** `Mon 5 Jan, 10:00 – 11:00`, and the end's day where it is another. */
+/** Does a day begin with it? */
+const isMidnight = (date: Date): boolean =>
+  date.getTime() === new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+
+/** `Mon 5 Jan, 10:00 – 11:00`, and the end's day where it is another. What takes whole days has no hours. */
 export function spanText(from: Date, to: Date): string {
+  if (from < to && isMidnight(from) && isMidnight(to)) return `${daysText(from, to)}, all day`;
   return `${momentOf(from)} – ${dayOf(from) === dayOf(to) ? hourOf(to) : momentOf(to)}`;
+}
+
+function daysText(from: Date, to: Date): string {
+  const [first, last] = [shortDay(from), shortDay(new Date(to.getTime() - 1))];
+  return first === last ? first : `${first} – ${last}`;
 }
 
 const digits = (value: number, least = 2) => String(value).padStart(least, "0");

@@ -1,7 +1,7 @@
 /** An event's first time, and its members' names. */
 
 import { expect, test } from "vitest";
-import { dayOf } from "../src/dates.js";
+import { dayOf, shortDay } from "../src/dates.js";
 import { answerOf, fieldOf, firstStart, labelOf, textOf } from "../src/event.js";
 
 const begins = (day: Date, now: Date) => {
@@ -38,6 +38,19 @@ test("of an event as a whole all that people wrote is shown, or that it was dele
     "deleted",
   ]);
   expect(textOf("", { title: "Lunch", start_time: "2021-05-06T10:00" })).toContain("2021");
+});
+
+test("what takes whole days has no hours: its first day is said, and its last one", () => {
+  const when = (start: string, end: string) => textOf("/when", { start_time: start, end_time: end });
+  const [one, several, hours, none] = [
+    when("2021-05-06T00:00", "2021-05-07T00:00"),
+    when("2021-05-06T00:00", "2021-05-09T00:00"),
+    when("2021-05-06T00:00", "2021-05-07T10:00"),
+    when("2021-05-06T00:00", "2021-05-06T00:00"),
+  ];
+  expect(one).toBe(`${shortDay(new Date(2021, 4, 6))}, all day`);
+  expect(several).toBe(`${shortDay(new Date(2021, 4, 6))} – ${shortDay(new Date(2021, 4, 8))}, all day`);
+  for (const other of [hours, none]) expect(other).not.toContain("all day");
 });
 
 test("of two times, which are one question, the day is said once, and what is missing isn't", () => {
