@@ -54,6 +54,21 @@ test("a deletion is taken back by who deleted, and nobody else is offered that",
   await Promise.all([ann.sees("Title", "Lunch"), bob.sees("Title", "Lunch")]);
 });
 
+test("who looks at an event that somebody deletes reads who that was, and can restore it", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await remove(bob);
+  const changes = ann.page.getByRole("region", { name: "History" }).getByRole("listitem");
+  await changes.filter({ hasText: "Bob deleted the event" }).waitFor();
+  await changes.filter({ hasText: "Lunch" }).getByRole("button").click();
+  await Promise.all([ann.sees("Title", "Lunch"), bob.sees("Title", "Lunch")]);
+});
+
+test("of an event that never was there is no history", async () => {
+  const ann = await stage.arrive("Ann", `${stage.address}/#/event/nothing`);
+  await isGone(ann);
+  expect(await ann.page.getByRole("region", { name: "History" }).count()).toBe(0);
+});
+
 /** Ann edits an event offline that Bob deletes meanwhile, and is asked. */
 async function deletedMeanwhile(): Promise<[Person, Person]> {
   const [ann, bob] = await stage.together("Lunch");

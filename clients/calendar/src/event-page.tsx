@@ -68,16 +68,17 @@ function Event({ view, ...event }: Live & { view: EventDocument }): ReactNode {
   );
 }
 
-/** Who deleted it, or took back that it was made, finds the way back. */
-function Gone(event: Omit<Live, "view">): ReactNode {
+/** Who deleted it, or took back that it was made, finds the way back; its history tells the others who that was. */
+function Gone({ document, version, canEdit, ...event }: Omit<Live, "view">): ReactNode {
   return (
     <>
       <Nothing text="There is no such event (any more)." />
       {(event.canUndo || event.canRedo) && (
         <div className="tools">
-          <Undo {...event} />
+          <Undo document={document} {...event} />
         </div>
       )}
+      {version > 0 && <History document={document} canEdit={canEdit} />}
     </>
   );
 }
