@@ -1,0 +1,95 @@
+/** What becomes of an event that was made, and in which nobody wrote. */
+
+import { expect, test } from "vitest";
+import type { Person } from "./people.js";
+import { Stage } from "./stage.js";
+
+const stage = new Stage();
+
+const untitled = ({ page }: Person) => page.getByRole("link", { name: /Untitled/ });
+
+/** Makes an event and writes nothing; gives its address. */
+async function makeOne(person: Person): Promise<string> {
+  await person.button("New event").click();
+  await person.sees("Title", "");
+  return person.page.url();
+}
+
+async function goBack(person: Person): Promise<void> {
+  await person.page.goBack();
+  await person.button("New event").waitFor();
+}
+
+/** The event at an address, to somebody who comes later, is none (any more). */
+async function isNone(event: string): Promise<void> {
+  const later = await stage.arrive("Cleo", event);
+  await later.page.getByRole("heading", { name: "There is no such event" }).waitFor();
+}
+
+test("an event that is left without a word isn't there any more", async () => {
+  const ann = await stage.arrive("Ann");
+  const event = await makeOne(ann);
+  await ann.people.filter({ hasText: "Ann (you)" }).waitFor();
+  await ann.says("saved");
+  await goBack(ann);
+  await expect.poll(() => untitled(ann).count(), { timeout: 100_000 }).toBe(0);
+  await isNone(event);
+});
+
+test("one that was made offline and left so isn't either, also once there is a connection", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  const event = await makeOne(ann);
+  await goBack(ann);
+  expect(await untitled(ann).count()).toBe(0);
+  await ann.workOffline(false);
+  await ann.says("online, saved");
+  await isNone(event);
+});
+
+test("one that was moved stays, though it has no title", async () => {
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-02`);
+  await makeOne(ann);
+  await ann.textbox("Start").fill("2027-02-17T10:00");
+  await ann.says("saved");
+  await goBack(ann);
+  await untitled(ann).click();
+  await ann.sees("Start", "2027-02-17T10:00");
+});
+
+test("one at which somebody else is stays", async () => {
+  const ann = await stage.arrive("Ann");
+  const event = await makeOne(ann);
+  const bob = await stage.arrive("Bob", event);
+  await ann.people.filter({ hasText: "Bob" }).waitFor();
+  await goBack(ann);
+  await untitled(ann).waitFor();
+  await bob.textbox("Title").fill("Lunch");
+  await ann.page.getByRole("link", { name: /Lunch/ }).waitFor();
+});
+
+test("one of which it isn't known who is at it stays", async () => {
+  const ann = await stage.arrive("Ann");
+  const event = await makeOne(ann);
+  await ann.says("saved");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await goBack(ann);
+  await untitled(ann).waitFor();
+  await ann.workOffline(false);
+  await ann.says("online, saved");
+  const bob = await stage.arrive("Bob", event);
+  await bob.sees("Title", "");
+});
+
+test("one that is left while its first word is being composed has that word, and stays", async () => {
+  const ann = await stage.arrive("Ann");
+  await makeOne(ann);
+  await ann.says("saved");
+  await ann.textbox("Title").focus();
+  const session = await ann.context.newCDPSession(ann.page);
+  await session.send("Input.imeSetComposition", { text: "Lunch", selectionStart: 5, selectionEnd: 5 });
+  await goBack(ann);
+  await ann.page.getByRole("link", { name: /Lunch/ }).waitFor();
+});
