@@ -31,7 +31,6 @@ export function useEvents(userId: string, changedIn: Kept): Events {
   const { own, open } = useOwn(ids);
   const { status, isLive } = calendar;
   const told = status === "loading" ? kept : calendar.items;
-  useKept(keptKey(userId), status === "loading" ? null : calendar.items);
   useEffect(() => {
     const over = settled(ids, calendar, own);
     if (over.length) change((known) => known.filter((id) => !over.includes(id)));
@@ -44,6 +43,9 @@ export function useEvents(userId: string, changedIn: Kept): Events {
     [open, change],
   );
   const items = useMemo(() => merged(told, own), [told, own]);
+  // After a reload what was changed here is read again one event after the other: until then it is as it was shown.
+  const lasting = changedIn === ofThisBrowser ? items : told;
+  useKept(keptKey(userId), status === "loading" && !own.size ? null : lasting);
   return { status, isLive, items, changed };
 }
 

@@ -14,7 +14,10 @@ configure({ asyncUtilTimeout: 100_000 });
 
 const store = memoryStore();
 
-afterEach(cleanup);
+afterEach(() => {
+  cleanup();
+  localStorage.clear();
+});
 
 /** The month in a tab; `make` makes an event there. */
 function open() {
@@ -46,5 +49,16 @@ test("an event that was made offline is in the month after its tab was left, and
   await other.leave();
   const { result, leave } = open();
   await waitFor(() => expect(result.current.items).toHaveLength(3));
+  await leave();
+});
+
+test("after a reload what was changed offline is in the month at once", async () => {
+  const before = open();
+  await before.make();
+  await waitFor(() => expect(before.result.current.items).toHaveLength(1));
+  dispatchEvent(new Event("pagehide"));
+  await before.leave();
+  const { result, leave } = open();
+  expect(result.current.items).toEqual(before.result.current.items);
   await leave();
 });
