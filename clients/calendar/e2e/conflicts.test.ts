@@ -82,6 +82,31 @@ for (const answer of ["Keep mine", "Keep theirs", "Merge"]) {
   });
 }
 
+test("in a small window a question is read from its beginning, and by keyboard to its end", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.page.setViewportSize({ width: 320, height: 256 }); // as large as at four times its size
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.textbox("Title").fill("Lunch with everybody who has time ".repeat(9));
+  await bob.textbox("Title").fill("Supper");
+  await bob.says("saved");
+  await ann.workOffline(false);
+  await ann.conflict.waitFor();
+  const place = () =>
+    ann.conflict.evaluate(({ scrollTop, scrollHeight, clientHeight, scrollWidth, clientWidth }) => ({
+      toEnd: scrollHeight - clientHeight - scrollTop,
+      aside: scrollWidth - clientWidth,
+      scrollTop,
+    }));
+  const { toEnd, ...beginning } = await place();
+  expect(beginning).toEqual({ scrollTop: 0, aside: 0 });
+  expect(toEnd).toBeGreaterThan(0);
+  await ann.page.keyboard.press("End");
+  await expect.poll(async () => (await place()).toEnd, { timeout: 100_000 }).toBeLessThan(1);
+  await ann.conflict.getByRole("button", { name: "Keep theirs" }).press("Enter");
+  await ann.sees("Title", "Supper");
+});
+
 for (const [answer, ...result] of [
   ["Keep mine", "2021-05-06T16:00", "2021-05-06T17:00"],
   ["Keep theirs", "2021-05-06T20:00", "2021-05-06T21:00"],

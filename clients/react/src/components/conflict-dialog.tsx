@@ -22,10 +22,11 @@ export function ConflictDialog<T>(props: ConflictDialogProps<T>): ReactNode {
   return conflict && <Question key={conflict.id} {...props} conflict={conflict} />;
 }
 
-/** With the focus on no button, which a space that was meant for a text would press. */
+/** From its beginning, with the focus on no button, which a space that was meant for a text would press. */
 function show(dialog: HTMLDialogElement): void {
   dialog.showModal();
   dialog.focus();
+  dialog.scrollTop = 0;
 }
 
 function Question<T>({
@@ -92,7 +93,7 @@ function Question<T>({
         {side("Theirs", "theirs")}
         {side("Before", "base")}
       </dl>
-      {merged !== undefined && (
+      {merged != null && (
         <label>
           Merged
           <textarea value={merged} onChange={({ currentTarget }) => setWritten(currentTarget.value)} />
@@ -101,7 +102,7 @@ function Question<T>({
       <div className="collab-buttons">
         {button("Keep mine", "mine")}
         {button("Keep theirs", "theirs")}
-        {merged !== undefined && button("Merge", { value: read(merged, conflict.mine ?? theirs) })}
+        {merged != null && button("Merge", { value: read(merged, conflict.mine ?? theirs) })}
       </div>
     </dialog>
   );

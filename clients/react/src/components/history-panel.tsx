@@ -54,7 +54,7 @@ function Changes<T>({
 }: ChangesProps<T>): ReactNode {
   const { version, isLive } = useReadable(document, document.snapshot);
   const [count, setCount] = useState(limit);
-  const [{ entries, next, problem, asked }, setShown] = useState<Shown>({ turn: 0, entries: [], next: null });
+  const [{ entries, next, problem, asked }, setShown] = useState<Shown>({ entries: [], next: null, turn: 0 });
   const toAsk = `${version} ${count}`;
   const show = (turn: number, news: Partial<Shown>) =>
     setShown((known) => (turn < known.turn ? known : { ...known, ...news, turn }));
