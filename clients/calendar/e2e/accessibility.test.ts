@@ -34,11 +34,22 @@ async function openConsole({ context }: Person): Promise<Page> {
   return page;
 }
 
-test("with high contrast one sees what is on, and what was answered", async () => {
-  const [ann] = await stage.together("Lunch");
+test("with high contrast one sees what is on, what was answered, who somebody is, and what can't be done", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await bob.textbox("Start").focus();
   await ann.page.emulateMedia({ forcedColors: "active" });
   await ann.button("Going").click();
   await ann.page.locator("button[aria-pressed=true]").waitFor();
+  const look = (element: Element) => {
+    const { color, backgroundColor } = getComputedStyle(element);
+    return { color, backgroundColor };
+  };
+  const initials = ann.people.locator("[aria-hidden]");
+  const [his, hers] = [await initials.first().evaluate(look), await initials.last().evaluate(look)];
+  expect(his.backgroundColor).not.toBe(hers.backgroundColor);
+  expect(await ann.page.locator(".here b").evaluate(look)).toEqual(his);
+  const [undo, redo] = [await ann.button("Undo").evaluate(look), await ann.button("Redo").evaluate(look)];
+  expect(undo.color).not.toBe(redo.color); // there is nothing to do again
   const knob = (is: "on" | "off") =>
     ann.page
       .locator(`.switch[aria-checked=${is === "on"}]`)
@@ -47,7 +58,7 @@ test("with high contrast one sees what is on, and what was answered", async () =
   const off = await knob("off");
   await ann.workOffline(true);
   const on = await knob("on");
-  for (const look of [on, off]) expect(look).toContain("gradient");
+  for (const state of [on, off]) expect(state).toContain("gradient");
   expect(on).not.toBe(off);
   const outline = (button: string) =>
     ann.button(button).evaluate((element) => getComputedStyle(element).outlineStyle);
