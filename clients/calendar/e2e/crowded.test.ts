@@ -16,6 +16,11 @@ async function crowd(day: string, count: number): Promise<void> {
   }
 }
 
+const isSeen = (element: Element) => {
+  const { top, bottom } = element.getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight;
+};
+
 const talks = ({ page }: Person) => page.getByRole("link", { name: /Talk at/ });
 const list = ({ page }: Person) => page.getByRole("dialog", { name: "Wednesday 17 February" });
 
@@ -48,6 +53,17 @@ test("of a day with many events the first ones are shown, and all of them in a l
   await ann.page.goBack();
   await more.waitFor();
   expect(await list(ann).count()).toBe(0);
+});
+
+test("a list that is longer than the window keeps its name and its button in sight", async () => {
+  await crowd("17", 13);
+  const options = { ...HERE, viewport: { width: 1280, height: 300 } };
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-02`, undefined, options);
+  await ann.button("+10 more on 17 February").click();
+  const last = list(ann).getByRole("link", { name: /Talk at 22/ });
+  await last.scrollIntoViewIfNeeded();
+  expect(await last.evaluate(isSeen)).toBe(true);
+  expect(await list(ann).getByRole("button", { name: "Close" }).evaluate(isSeen)).toBe(true);
 });
 
 test("on paper there is each event of a month, and the whole text of an event; and nothing to press", async () => {
