@@ -1,4 +1,4 @@
-/** Days with many events, and what is on paper. */
+/** Days with many events, events with many people, and what is on paper. */
 
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, test } from "vitest";
@@ -66,6 +66,45 @@ test("a list that is longer than the window keeps its name and its button in sig
   expect(await list(ann).getByRole("button", { name: "Close" }).evaluate(isSeen)).toBe(true);
 });
 
+/** Somebody's page lets so many others in, who look at an event. */
+const letIn = ({ page }: Person, id: string, count: number) =>
+  page.evaluate(
+    async ([resource_id, to]) => {
+      for (let index = 0; index < to; index++) {
+        const body = JSON.stringify({ name: `Visitor ${index}` });
+        const headers = { "Content-Type": "application/json" };
+        const { token } = await (await fetch("/demo/sign-in", { method: "POST", headers, body })).json();
+        const socket = new WebSocket("/realtime", "collab.v1");
+        const send = (type: string, payload: object) => socket.send(JSON.stringify({ type, payload }));
+        socket.onopen = () => {
+          send("AUTH", { token, client_id: `visitor-${index}` });
+          send("SUBSCRIBE", { resource: "event", resource_id });
+        };
+      }
+    },
+    [id, count] as const,
+  );
+
+test("however many are at an event, what can be done there is in sight, and each of them is found by keyboard", async () => {
+  const event = await stage.make("lunch", { title: "Lunch" });
+  const ann = await stage.arrive("Ann", event);
+  await ann.sees("Title", "Lunch");
+  expect(await ann.page.locator("section[tabindex]").count()).toBe(0);
+  await letIn(ann, "lunch", 40);
+  await expect.poll(() => ann.people.count(), { timeout: 100_000 }).toBe(41);
+  expect(await ann.button("Undo").evaluate(isSeen)).toBe(true);
+  const last = ann.people.last();
+  expect(await last.evaluate(isSeen)).toBe(false);
+  await ann.page.getByRole("region", { name: "People" }).press("End");
+  await expect
+    .poll(() => last.evaluate((one) => one.getBoundingClientRect().bottom), { timeout: 100_000 })
+    .toBeLessThan((await ann.button("Undo").boundingBox())!.y);
+  const { violations } = await new AxeBuilder({ page: ann.page }).analyze();
+  expect(
+    violations.map(({ id, nodes }) => [id, nodes.map(({ html, any }) => [html, any[0]?.message])]),
+  ).toEqual([]);
+});
+
 test("on paper there is each event of a month, and the whole text of an event; and nothing to press", async () => {
   await crowd("17", 6);
   const lines = Array.from({ length: 30 }, () => "W".repeat(300)).join("\n");
@@ -85,5 +124,7 @@ test("on paper there is each event of a month, and the whole text of an event; a
   const overflow = (root: Element) => root.scrollWidth - root.clientWidth;
   expect(await ann.page.locator(":root").evaluate(overflow)).toBe(0);
   await ann.page.getByRole("heading", { name: "Lunch" }).waitFor();
+  const handle = (field: Element) => getComputedStyle(field).resize;
+  expect(await ann.textbox("Description").evaluate(handle)).toBe("none");
   for (const name of ["Sign out", "Undo", "Add"]) expect(await ann.button(name).count()).toBe(0);
 });

@@ -170,13 +170,17 @@ function Text({ document, path, label }: FieldProps): ReactNode {
   );
 }
 
+/** So many are listed in full height. */
+const SEEN_MAX = 12;
+
 function People({ document }: { document: Document }): ReactNode {
   const { others, self, count } = usePresence(document);
   const describeOne = (one: Presence) =>
     one !== self && one.cursor.field && `, editing ${fieldOf(one.cursor.field)}`;
   const listed = others.length + (self ? 1 : 0);
   return (
-    <section aria-label="People">
+    // What scrolls is scrolled by keyboard too.
+    <section aria-label="People" {...(listed > SEEN_MAX && { className: "crowd", tabIndex: 0 })}>
       <h2>People here</h2>
       <PresenceIndicators presences={others} self={self} describe={describeOne} />
       {count > listed && <p className="note">and {count - listed} more</p>}
