@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import platform
@@ -33,6 +34,7 @@ FREE_BYTES_MIN = 1 << 30
 FSYNC_GOOD_MS = 10.0
 FSYNC_TRIES = 20
 PAGE_BYTES = 4096
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # Modes that a file may not have, and what then can be done to it, and against it.
 OTHERS_READ, OTHERS_WRITE = 0o027, 0o022
 REMEDIES = {
@@ -170,13 +172,21 @@ def _disk(data: Path) -> Iterator[Finding]:
     try:
         fsync_ms = fsync_time_ms(place)
     except OSError as error:
-        writable = f"make {place} writable, or " if place.is_dir() else ""
-        remedy = f"{writable}choose another --data"
+        remedy = f"{_to_write(place, error)}choose another --data"
         yield Finding("disk", "bad", f"can't write to {place}: {error.strerror}", remedy)
         return
     fast = fsync_ms <= FSYNC_GOOD_MS
     remedy = "" if fast else "each commit waits so long: use a local SSD with power-loss protection"
     yield Finding("disk", "ok" if fast else "hint", f"fsync of a page takes {fsync_ms:.2f} ms", remedy)
+
+
+def _to_write(place: Path, error: OSError) -> str:
+    """What lets the next file be written there."""
+    if not place.is_dir():
+        return ""
+    if error.errno in FORBIDDEN:
+        return f"make {place} writable, or "
+    return "make room there, see what `dmesg` says of the disk, or "
 
 
 def _stored(database: Path) -> Iterator[Finding]:
@@ -191,7 +201,7 @@ def _stored(database: Path) -> Iterator[Finding]:
 
 
 def _unread(found: str) -> Finding:
-    remedy = "see that it is a file that you may read: run this as root, or as the gateway's user"
+    remedy = "see that its disk has room, and that you may read it: as root, or as the gateway's user"
     return Finding("stored changes", "bad", found, remedy)
 
 

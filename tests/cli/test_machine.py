@@ -11,7 +11,9 @@ import pytest
 from gateway.cli import machine
 from gateway.cli.machine import Finding, findings, fsync_time_ms
 from gateway.config import Config
+from gateway.log.sqlite.log import SqliteLog
 from gateway.runtime import interpreter
+from tests.log.sqlite.parts import file_size_max
 
 
 def found(config: Config) -> dict[str, Finding]:
@@ -65,6 +67,29 @@ def test_a_slow_or_full_disk_is_told(config, monkeypatch):
     monkeypatch.setattr(machine, "FREE_BYTES_MIN", 1 << 62)
     assert found(config)["disk"].status == "hint"
     assert found(config)["free space"].status == "bad"
+
+
+def test_a_disk_without_room_is_not_to_be_made_writable(config, tmp_path):
+    with file_size_max(0):
+        disk = found(config)["disk"]
+    assert disk.status == "bad"
+    assert disk.remedy.startswith("make room there, ")
+
+
+async def test_a_log_on_a_disk_without_room_is_not_called_damaged(config, tmp_path):
+    """To read it SQLite makes a file beside it."""
+    await SqliteLog(tmp_path).aclose()
+    with file_size_max(0):
+        stored = found(config.with_(server={"data_dir": str(tmp_path)}))["stored changes"]
+    assert (stored.status, "damaged" in stored.found, "backup" in stored.remedy) == ("bad", False, False)
+    assert "can't be read" in stored.found
+    assert "room" in stored.remedy
+
+
+def test_a_directory_that_takes_no_files_is_to_be_made_writable(config):
+    """Whoever asks: nobody writes to the kernel's own."""
+    disk = found(config.with_(server={"data_dir": "/sys"}))["disk"]
+    assert (disk.status, disk.remedy) == ("bad", "make /sys writable, or choose another --data")
 
 
 def test_a_directory_that_does_not_exist_yet_is_judged_by_its_parent(config, tmp_path):

@@ -34,9 +34,13 @@ SELECT r.id, r.name, version FROM (
 ) JOIN resource AS r ON r.id = resource ORDER BY version
 """
 
-# Of an error's code, what SQLite calls its primary one; and those of a file that isn't ours to read.
+# Of an error's code, what SQLite calls its primary one; those of a file that isn't ours to read; and those of
+# a disk that fails, or has no room for the files that reading makes beside it.
 _PRIMARY = 0xFF
-_UNOPENED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
+_UNREAD = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
+}
 
 
 class Range:
@@ -58,9 +62,9 @@ class Range:
 
 
 def check(path: Path) -> Checked:
-    """Read the whole database; what can't be read is damage too.
+    """Read the whole database; what SQLite can't make out is damage too.
 
-    Raises LogUnavailable where it can't even be opened: that says nothing of what is in it.
+    Raises LogUnavailable where the file or its disk can't be read: that says nothing of what is in it.
     """
     checked = Checked()
     try:
@@ -73,7 +77,7 @@ def check(path: Path) -> Checked:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _UNOPENED:
+        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _UNREAD:
             raise LogUnavailable(f"{path} can't be read: {error}", "none") from error
         checked.add(str(error))
     return checked
