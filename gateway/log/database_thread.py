@@ -15,6 +15,7 @@ from gateway.log.database_files import discard, is_damage
 from gateway.log.serial import Serial
 
 T = TypeVar("T")
+_REMEDY = "keep it elsewhere ({0}, and {0}-wal and {0}-shm where they are), and a new one is begun"
 
 
 @contextmanager
@@ -54,11 +55,9 @@ class DatabaseThread:
                 self._discard()
                 raise
             except sqlite3.Error as error:
-                told = f"{self._path}: {error}"
-                if self._derived and is_damage(error):
-                    self._discard()
-                    raise IndexLost(f"{told}; it is made again", "none") from error
-                raise LogUnavailable(told, "none") from error
+                raise self._failed(error) from error
+            except OSError as error:
+                raise LogUnavailable(f"{self._path}: {error.strerror}", "none") from error
 
         return await self._thread.run(guarded)
 
@@ -67,6 +66,17 @@ class DatabaseThread:
         with trio.CancelScope(shield=True):
             await self._thread.run(self._close)
         self._thread.stop()
+
+    def _failed(self, error: sqlite3.Error) -> LogUnavailable:
+        """What to raise; a damaged database is closed, so that the next use opens what is there then."""
+        told = f"{self._path}: {error}"
+        if not is_damage(error):
+            return LogUnavailable(told, "none")
+        if self._derived:
+            self._discard()
+            return IndexLost(f"{told}; it is made again", "none")
+        self._close()
+        return LogUnavailable(f"{told}; {_REMEDY.format(self._path.name)}", "none")
 
     def _discard(self) -> None:
         self._close()

@@ -112,9 +112,52 @@ async def test_workers_of_a_node_share_the_chain_in_its_directory(tmp_path):
     await second.aclose()
 
 
-async def test_a_database_that_cannot_be_opened_is_a_log_that_is_away(tmp_path):
-    (tmp_path / DATABASE).write_bytes(b"no database" * 100)
+def no_database(path: Path) -> None:
+    path.write_bytes(b"no database" * 100)
+
+
+def broken_inside(path: Path) -> None:
+    """Its first page says that it is a database."""
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * (path.stat().st_size - 100))
+
+
+@pytest.mark.parametrize("damage", [no_database, broken_inside])
+async def test_a_damaged_database_says_the_way_out_and_whoever_takes_it_needs_no_restart(tmp_path, damage):
     store = SqliteAudit(tmp_path)
-    with pytest.raises(LogUnavailable, match=r"audit\.sqlite3"):
+    await store.append([entry()])
+    await store.aclose()
+    damage(tmp_path / DATABASE)
+    with pytest.raises(LogUnavailable, match=r"audit\.sqlite3: .*; keep it elsewhere .*a new one is begun"):
         await store.append([entry()])
+    for path in tmp_path.iterdir():
+        path.rename(tmp_path.parent / f"{tmp_path.name}.{path.name}")
+    await store.append([entry(2)])
+    assert await faults(store) == []
+    await store.aclose()
+
+
+async def test_a_database_that_cannot_be_made_is_a_log_that_is_away(tmp_path):
+    (tmp_path / DATABASE).symlink_to(tmp_path / "not" / "mounted")
+    store = SqliteAudit(tmp_path)
+    with pytest.raises(LogUnavailable, match=r"audit\.sqlite3: No such file"):
+        await store.append([entry()])
+    await store.aclose()
+
+
+async def test_a_database_that_breaks_while_it_is_open_is_opened_anew(tmp_path):
+    """In the place where it was, where another one is put meanwhile."""
+    store = SqliteAudit(tmp_path)
+    await store.append([entry()])
+    with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = 'garbled' WHERE name = 'audit'")
+        connection.execute("PRAGMA schema_version = 1000")
+    with pytest.raises(LogUnavailable, match="a new one is begun"):
+        await store.append([entry()])
+    for path in tmp_path.iterdir():
+        path.rename(tmp_path.parent / f"{tmp_path.name}.{path.name}")
+    await store.append([entry(2)])
+    assert [record.number for record in await store.find(ALL)] == [1]
     await store.aclose()
