@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field
@@ -19,7 +20,7 @@ from gateway.errors import ConfigError
 Value = bool | int | float | str | tuple[str, ...] | Mapping[str, str]
 
 _SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_SIZE = re.compile(r"([0-9]+(?:_[0-9]+)*) ?([kmg]ib|b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9](?:_?[0-9]){0,18}) ?([kmg]ib|b)?", re.IGNORECASE)
 _TRUTH = {
     "true": True,
     "yes": True,
@@ -143,7 +144,7 @@ def _from_toml(text: str) -> object:
     """A TOML value; the text itself where it isn't one."""
     try:
         document = tomllib.loads(f"value = {text.strip()}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
     return document["value"] if len(document) == 1 else text
 
@@ -187,7 +188,7 @@ def _parsed(text: str, kind: type) -> object:
 def _normalised(value: object, kind: type) -> Value | None:
     """The value as `kind`, or None where it isn't one."""
     if kind is float and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) <= sys.float_info.max else math.inf
     if kind is tuple and isinstance(value, (list, tuple)):
         return tuple(value) if all(isinstance(item, str) for item in value) else None
     if kind is dict and isinstance(value, Mapping):
@@ -199,7 +200,7 @@ def _normalised(value: object, kind: type) -> Value | None:
 def _within(number: float, declared: Tunable) -> bool:
     low = -math.inf if declared.least is None else declared.least
     high = math.inf if declared.most is None else declared.most
-    return math.isfinite(number) and low <= number <= high
+    return -math.inf < number < math.inf and low <= number <= high
 
 
 def _strings(value: Value) -> Iterable[str]:

@@ -99,13 +99,13 @@ class _Setting(NamedTuple):
 
 def _from_file(path: Path) -> Iterator[tuple[str, _Setting]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of its encoding
         document = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"can't read the configuration file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"can't read the configuration file {path}: it isn't UTF-8 ({error})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # too many digits, or too deep, among what isn't TOML
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     lines = _lines(text)
     for section, values in document.items():

@@ -163,6 +163,10 @@ def test_other_environment_variables_are_left_alone() -> None:
         ('[limits]\nmessage_bytes_max = "256_ KiB"', "must be a whole number, .* bytes"),
         ('[limits]\nmessage_bytes_max = "2__56 KiB"', "must be a whole number, .* bytes"),
         ("[server", "is not valid TOML"),
+        (f"[limits]\ndepth_max = {'9' * 5000}", "is not valid TOML"),
+        (f"[limits]\ndepth_max = {'[' * 100_000}", "is not valid TOML"),
+        (f"[limits]\ndepth_max = {'9' * 400}", r"limits\.depth_max = 9+\.\.\.: must be a whole number"),
+        (f"[timeouts]\nidle_timeout_s = -{'9' * 400}", r"idle_timeout_s = -9+\.\.\.: must be a number"),
         ("[limits]\nchanges_default = 50\nchanges_max = 10", "must not exceed"),
         ("[limits]\nmessage_bytes_max = 512\nframe_bytes_max = 256", "exceed limits.frame_bytes_max = 256"),
         (
@@ -195,6 +199,8 @@ def test_what_browsers_send_may_be_an_origin(origin: str) -> None:
             "environment GATEWAY_LIMITS_DEPTH_MAX: limits.depth_max = 'lots'",
         ),
         ({"GATEWAY_LIMITS_MESSAGE_BYTES_MAX": "10_"}, "message_bytes_max = '10_': must be a whole number"),
+        ({"GATEWAY_LIMITS_MESSAGE_BYTES_MAX": "9" * 5000}, "9...: must be a whole number"),
+        ({"GATEWAY_AUTH_DEFAULT_GRANTS": f"{{a = {'9' * 5000}}}"}, "9...: must be a table of strings"),
         ({"GATEWAY_LIMITS_DEPHT_MAX": "9"}, 'did you mean "depth_max"'),
         ({"GATEWAY_FEATURES_ENABLED": "perhaps"}, "must be true or false"),
         ({"GATEWAY_AUTH_DEFAULT_GRANTS": "event:*"}, "must be a table of strings"),
@@ -215,6 +221,12 @@ def test_a_missing_or_unreadable_file_is_refused(tmp_path: Path, name: str, why:
     file = tmp_path / name
     with pytest.raises(ConfigError, match=re.escape(f"can't read the configuration file {file}: {why}")):
         load(file, environ={})
+
+
+def test_a_file_may_begin_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
+    file = tmp_path / "marked.toml"
+    file.write_text("[limits]\ndepth_max = 9\n", encoding="utf-8-sig")
+    assert load(file, environ={}).limits.depth_max == 9
 
 
 def test_a_section_checks_its_values_when_it_is_made() -> None:
