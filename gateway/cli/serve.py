@@ -105,6 +105,7 @@ def serve_command(
     options["demo"] = None if demo is None else ("on" if demo else "off")
     further = {f"server.{name}": value for name, value in options.items()}
     further |= {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
+    _hold_standard_streams()
     config = settings.load(further)
     logs.configure(log_level.upper(), config.server.log_format)
     _refuse_vanished(config, new)
@@ -244,15 +245,34 @@ def _announce(node: Node | Supervisor, addresses: Addresses) -> None:
     secure = "s" if node.config.server.tls_cert else ""
     websocket = f"ws{secure}://{_authority(addresses.websocket[0])}{PATH}"
     admin = f"http://{_authority(addresses.admin[0])}"
-    click.echo(f"ready ws={websocket} admin={admin} pid={os.getpid()}")
-    sys.stdout.flush()
+    _tell_programs(f"ready ws={websocket} admin={admin} pid={os.getpid()}")
     _notify("READY=1")
     if faces.demo_wanted(node.config):
         page = f"http{secure}://{_authority(addresses.websocket[0])}/"
         logger.info("the demo calendar: open %s in two tabs", page)
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         directions = _directions(node.config, websocket, admin)
         Console(highlight=False, soft_wrap=True).print(directions)
+
+
+def _tell_programs(line: str) -> None:
+    """Where the standard output is closed, or takes nothing, the node serves without it."""
+    try:
+        click.echo(line)
+    except OSError as error:
+        logger.warning("nobody can read that the node is ready: %s", error)
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # else the end of the process fails to write the rest
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _hold_standard_streams() -> None:
+    """A socket in the place of one that is closed would get what is written there, or be a worker's."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # the lowest that is free is the next to be opened
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _authority(address: tuple[str, int]) -> str:

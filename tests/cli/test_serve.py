@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import stat
+import subprocess
+from contextlib import suppress
+from functools import partial
 
 import httpx
 import pytest
@@ -15,8 +19,9 @@ import trio
 from gateway.cli.client import GatewayAccess, GatewayLink, View, connected
 from gateway.errors import Unreachable
 from gateway.ports.resources import Resource
-from tests.cli.commands import arguments, environment, gateway, running, served
-from tests.waiting import PATIENCE_S
+from tests.cli.commands import START_TIMEOUT_S, arguments, environment, gateway, running, served
+from tests.servers import free_port
+from tests.waiting import PATIENCE_S, until
 
 # No key, but no secret is made either.
 KEYS = ("--set", "auth.jwks_file=keys.json")
@@ -26,6 +31,14 @@ async def heard(link: GatewayLink, kind: str) -> None:
     """Read until a message of this kind."""
     while (await link.receive())["type"] != kind:
         pass
+
+
+async def is_ready(admin: str) -> bool:
+    """Whether a node takes clients; it may be about to start."""
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+        with suppress(httpx.TransportError):
+            return (await client.get(f"{admin}/readyz")).status_code == 200
+    return False
 
 
 async def test_it_says_on_one_line_where_it_listens_and_is_ready_then(tmp_path):
@@ -65,6 +78,23 @@ async def test_a_node_serves_and_drains_though_nobody_hears_that(tmp_path):
         assert await server.stop() == 0
         errors = await server.command.errors()
         assert "wasn't told READY=1" in errors and "drained" in errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize("streams", [">/dev/full", ">&-", "<&- >&- 2>&-"])
+async def test_a_node_whose_standard_streams_are_closed_or_full_serves_and_drains(tmp_path, streams):
+    port = free_port()
+    words = "serve", "--data", str(tmp_path), "--port", "0", "--admin-port", str(port)
+    command = shlex.join(arguments(*words))
+    process = await trio.lowlevel.open_process(
+        ["sh", "-c", f"exec {command} {streams}"], stderr=subprocess.DEVNULL, env=environment()
+    )
+    try:
+        await until(partial(is_ready, f"http://127.0.0.1:{port}"), "a node", START_TIMEOUT_S, every_s=0.05)
+        process.terminate()
+        with trio.fail_after(PATIENCE_S):
+            assert await process.wait() == 0
+    finally:
+        process.kill()
 
 
 async def test_a_second_signal_ends_it_at_once(tmp_path):
