@@ -87,6 +87,11 @@ class Child:
         """Whether it seems to hang."""
         return self.silent_s >= SILENT_S
 
+    @property
+    def _silent_max_s(self) -> float:
+        """One that starts may wait for servers meanwhile."""
+        return SILENT_MAX_S + (0.0 if self.ready else self._config.server.start_wait_max_s)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The process's life; started when it is ready. Raises what kept it from starting; kills it when
         cancelled."""
@@ -145,11 +150,10 @@ class Child:
         self._more.set()
 
     async def _count_silence(self) -> None:
-        """It answers each second (`_keep_measured`); one that hangs is ended."""
-        while self.silent_s < SILENT_MAX_S:
+        """It answers each second (`_keep_measured`), once it has started; one that hangs is ended."""
+        while self.silent_s < self._silent_max_s:
             await trio.sleep(MEASURE_INTERVAL_S)
-            if self.ready:
-                self.silent_s += MEASURE_INTERVAL_S
+            self.silent_s += MEASURE_INTERVAL_S
         logger.error("worker %d has said nothing for %g s: killing it", self.number, self.silent_s)
         self.kill()
 

@@ -16,6 +16,7 @@ import trio
 from gateway.admission import create_secret
 from gateway.config import Config
 from gateway.supervisor import Supervisor, child
+from gateway.supervisor.child import Child
 from tests.cli.commands import START_TIMEOUT_S
 from tests.scraped import scraped, until_scraped
 from tests.servers import redis_server
@@ -28,11 +29,12 @@ ASKED = {"type": "http", "repeated": False, "method": "GET", "path": "/v1/node",
 
 
 @asynccontextmanager
-async def supervised(data: Path) -> AsyncIterator[tuple[Supervisor, str]]:
+async def supervised(data: Path, **settings: float) -> AsyncIterator[tuple[Supervisor, str]]:
     """Two workers of a supervisor in this process, and its admin port."""
     create_secret(data / "jwt-secret")
     with redis_server() as redis:
         server = {"workers": 2, "port": 0, "admin_port": 0, "data_dir": str(data), "node": "n1"}
+        server |= settings
         supervisor = Supervisor(Config().with_(redis={"urls": [redis.url]}, server=server))
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(supervisor.run)
@@ -65,6 +67,25 @@ async def test_a_worker_that_hangs_is_told_asked_nothing_and_replaced(
         assert (victim.status, supervisor.restarts) == (-signal.SIGKILL, 1)
         assert re.search(rf"worker {victim.number} has said nothing for \d+ s: killing it", caplog.text)
         assert other in supervisor.serving() and not other.silent
+
+
+async def test_a_worker_that_hangs_while_it_starts_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with supervised(tmp_path, start_wait_max_s=1) as (supervisor, _):
+        os.kill(supervisor.serving()[0].pid, signal.SIGKILL)
+
+        def starting() -> Child | None:
+            return next((found for found in supervisor._running if found.pid and not found.ready), None)
+
+        victim = await until(starting, "another worker that starts", START_TIMEOUT_S)
+        os.kill(victim.pid, signal.SIGSTOP)
+        monkeypatch.setattr(child, "SILENT_MAX_S", 8.0)
+        with trio.fail_after(PATIENCE_S):
+            await victim.ended.wait()
+        assert victim.status == -signal.SIGKILL
+        await until(lambda: len(supervisor.serving()) == 2, "yet another worker", START_TIMEOUT_S)
+        assert re.search(rf"worker {victim.number} has said nothing for \d+ s: killing it", caplog.text)
 
 
 async def test_whoever_asks_a_worker_that_hangs_can_give_up_and_it_can_be_asked_again(tmp_path: Path) -> None:
