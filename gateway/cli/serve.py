@@ -117,15 +117,19 @@ def serve_command(
 
 
 def _refuse_vanished(config: Config, new: bool) -> None:
-    """An embedded log that is gone while what it leaves beside it is there isn't silently begun anew."""
+    """An embedded log that is gone, or empty, while what it leaves beside it is there isn't silently begun
+    anew. Who is killed at the first start may leave a secret and an empty one."""
     data = Path(config.server.data_dir)
-    if new or config.is_cluster or (data / DATABASE).exists():
+    database = data / DATABASE
+    is_there = database.exists()
+    if new or config.is_cluster or (is_there and database.stat().st_size):
         return
-    secret = None if config.auth.secret_file else secret_path(config)
+    secret = None if is_there or config.auth.secret_file else secret_path(config)
     for left in (secret, data / WATERMARK):
         if left is not None and left.exists():
+            lacking = f"{DATABASE} is empty" if is_there else f"no {DATABASE}"
             raise ConfigError(
-                f"{left} is there, but no {DATABASE}: did the log vanish? Restore it from a backup, or begin "
+                f"{left} is there, but {lacking}: did the log vanish? Restore it from a backup, or begin "
                 "an empty one with --new"
             )
 

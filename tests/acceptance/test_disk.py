@@ -158,6 +158,18 @@ async def test_a_log_that_vanished_is_not_begun_anew_unless_that_is_said(tmp_pat
     assert not (data / DATABASE).exists()
 
 
+async def test_a_log_that_was_emptied_is_not_begun_anew_unless_that_is_said(tmp_path: Path) -> None:
+    with gateway(tmp_path):
+        pass
+    (tmp_path / DATABASE).write_bytes(b"")
+    done = await command("serve", "--port", "0", "--admin-port", "0", "--data", str(tmp_path))
+    assert done.status != 0 and f"{DATABASE} is empty: did the log vanish?" in done.err
+    assert (tmp_path / DATABASE).stat().st_size == 0
+    (tmp_path / WATERMARK).unlink()  # as a first start leaves it that was killed
+    with gateway(tmp_path):
+        pass
+
+
 async def test_new_begins_an_empty_log(tmp_path: Path) -> None:
     with gateway(tmp_path) as node:
         async with signed_in(node) as ann:
