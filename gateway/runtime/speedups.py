@@ -20,6 +20,7 @@ from typing import Literal, cast, get_args
 
 Mode = Literal["require", "kernels", "off", "auto"]
 
+PACKAGE = Path(__file__).parents[1]
 TRANSPORT = ("frames", "fanout", "sockets")
 KERNELS = (*TRANSPORT, "kernel", "collector")
 # The modes in which the core runs as it is written.
@@ -95,19 +96,26 @@ class PureFinder(PathFinder):
 def choose_core() -> None:
     """Have the core imported as `GATEWAY_SPEEDUPS` asks for; called before any of it is.
 
+    One of which a part was built runs as it is written: a compiled module needs those that it has C types of.
     Raises SpeedupsError when the compiled core is demanded and wasn't built.
     """
-    wanted = mode()
-    if wanted in WRITTEN:
-        sys.meta_path.insert(0, PureFinder)
-    elif wanted == "require" and not core_is_compiled():
+    if core_is_compiled():
+        return
+    if mode() == "require":
         raise _missing("the core")
+    sys.meta_path.insert(0, PureFinder)
 
 
 def core_is_compiled() -> bool:
     """Whether every module of `CORE` was built and isn't switched off."""
-    specs = [importlib.util.find_spec(name) for name in CORE] if mode() not in WRITTEN else [None]
-    return all(spec is not None and not str(spec.origin).endswith(".py") for spec in specs)
+    return mode() not in WRITTEN and all(map(_is_built, CORE))
+
+
+def _is_built(name: str) -> bool:
+    """Whether a module of the gateway is compiled where it lies; nothing is imported."""
+    folder = PACKAGE.joinpath(*name.split(".")[1:-1])
+    spec = PathFinder.find_spec(name, [str(folder)])
+    return spec is not None and not str(spec.origin).endswith(".py")
 
 
 def _missing(what: str) -> SpeedupsError:
