@@ -17,6 +17,7 @@ from gateway.config import AuditSettings
 from gateway.errors import LogUnavailable
 from gateway.ports.audit import DONE, AuditEntry, AuditRecord, AuditSearch, AuditStore
 from gateway.runtime.metrics import Counters
+from gateway.runtime.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class AuditTrail:
         self._settings = settings
         self._counters = counters
         self._wall_ms = wall_ms
+        self._outage = Outage(logger, "the audit waits to be written", logging.ERROR)
         self._waiting: list[AuditEntry] = []
         self._refused: Counter[Denial] = Counter()
         self._wake = trio.Event()
@@ -168,13 +170,14 @@ class AuditTrail:
                 records = await self._store.append(taken, max(0, self._tried - first))
         except (LogUnavailable, trio.TooSlowError) as error:
             self._counters.audit_failures += 1
-            logger.error("the audit waits to be written: %s", str(error) or "its store is too slow")
+            self._outage.lasts(str(error) or "its store is too slow")
             if isinstance(error, trio.TooSlowError) or error.outcome != "none":
                 self._tried = max(self._tried, first + len(taken))
             if self._is_ending and isinstance(error, trio.TooSlowError):
                 self._given_up += len(taken)
                 logger.critical("%d records of the audit may be missing: nobody knows yet", len(taken))
             return False
+        self._outage.over()
         self._done += len(taken)
         self._tried = first
         del self._waiting[first : first + len(taken)]

@@ -73,6 +73,20 @@ async def test_refusals_become_one_record_that_counts_and_many_different_ones_ar
     assert times == {"event:1": 6, "event:0": 1, "event:2": 1, "others": 7}
 
 
+async def test_a_store_that_is_away_for_long_is_logged_when_that_begins_and_ends(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+):
+    store = Failing()
+    store.away = True
+    async with trail(store, Counters()) as audit:
+        audit.note("purge", "ann", "event:1")
+        await trio.sleep(60)
+        store.away = False
+        await trio.sleep(60)
+    told = [record.message for record in caplog.records if "waits to be written" in record.message]
+    assert told == ["the audit waits to be written: away", "the audit waits to be written no longer"]
+
+
 async def test_refusals_are_written_though_nobody_asks(autojump_clock: MockClock):
     store = MemoryAudit()
     async with trail(store, Counters()) as audit:
