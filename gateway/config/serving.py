@@ -87,6 +87,8 @@ class ServerSettings(Section):
 
     def __post_init__(self) -> None:
         Section.__post_init__(self)
+        if not self.node.isprintable():  # bytes that aren't UTF-8 are none either
+            raise ConfigError(f"server.node = {self.node[:80]!r}: must be printable, in UTF-8")
         for text in self.origins:
             if not _ORIGIN.fullmatch(text):
                 raise ConfigError(

@@ -201,6 +201,8 @@ def test_what_browsers_send_may_be_an_origin(origin: str) -> None:
         ({"GATEWAY_LIMITS_MESSAGE_BYTES_MAX": "10_"}, "message_bytes_max = '10_': must be a whole number"),
         ({"GATEWAY_LIMITS_MESSAGE_BYTES_MAX": "9" * 5000}, "9...: must be a whole number"),
         ({"GATEWAY_AUTH_DEFAULT_GRANTS": f"{{a = {'9' * 5000}}}"}, "9...: must be a table of strings"),
+        ({"GATEWAY_SERVER_NODE": "caf\udce9"}, r"server.node = 'caf\udce9': must be printable, in UTF-8"),
+        ({"GATEWAY_SERVER_NODE": "a\nb"}, r"server.node = 'a\nb': must be printable"),
         ({"GATEWAY_LIMITS_DEPHT_MAX": "9"}, 'did you mean "depth_max"'),
         ({"GATEWAY_FEATURES_ENABLED": "perhaps"}, "must be true or false"),
         ({"GATEWAY_AUTH_DEFAULT_GRANTS": "event:*"}, "must be a table of strings"),
