@@ -27,11 +27,11 @@ from trio_websocket import (
 
 from gateway import ot
 from gateway.config.urls import is_address
-from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable
+from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Refusal, Unreachable
 from gateway.ports.resources import Resource
 from gateway.runtime import close_codes
 from gateway.runtime.opening import websocket
-from gateway.wire.messages import SUBPROTOCOL
+from gateway.wire.messages import SUBPROTOCOL, rewritten
 
 CONNECT_TIMEOUT_S = 10.0
 SUBMIT_TIMEOUT_S = 20.0
@@ -216,8 +216,9 @@ class GatewayLink:
 
 def _read(said: str | bytes) -> Message:
     """A message; raises ClientError for what is none, as another server says it."""
-    with suppress(orjson.JSONDecodeError):
+    with suppress(orjson.JSONDecodeError, Refusal):
         message = orjson.loads(said)
+        rewritten(message)  # nobody who writes with orjson nests deeper
         if isinstance(message, dict) and isinstance(message.get("payload"), dict) and "type" in message:
             return message
     raise _foreign(said[:80])

@@ -453,6 +453,9 @@ async def test_what_is_no_gateway_is_told_by_what_it_does(tmp_path, scheme, said
         nursery.cancel_scope.cancel()
 
 
+DEEP = "[" * 1000 + "]" * 1000
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -469,6 +472,7 @@ async def test_what_is_no_gateway_is_told_by_what_it_does(tmp_path, scheme, said
         '{"type":"SUBSCRIBE_ACK","payload":{"resource_id":"42"}}',
         '{"type":"SUBSCRIBE_ACK","payload":{"resource_id":"42","epoch":1,"changes":5}}',
         '{"type":"OP_ACK","payload":{"resource_id":"42"}}',
+        f'{{"type":"SUBSCRIBE_ACK","payload":{{"resource_id":"42","epoch":1,"version":1,"state":{DEEP}}}}}',
     ],
 )
 async def test_another_server_of_websockets_is_told_by_what_it_says(tmp_path, said):
