@@ -20,5 +20,5 @@ def disconnect_command(users: tuple[str, ...], port: AdminPort) -> None:
     gateway disconnect ann
     """
     for user in users:
-        port.ask("POST", "/v1/disconnect", {"user_id": user})
-        click.echo(f"{user}: the connections until now are being closed")
+        named = port.ask("POST", "/v1/disconnect", {"user_id": user})["user_id"]
+        click.echo(f"{named}: the connections until now are being closed")

@@ -8,6 +8,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ TIMEOUT_S = 30.0
 TOKEN_TTL_S = 300
 OPERATORS = MappingProxyType({"node:admin": "admin"})
 EVERYTHING = MappingProxyType({"*": "admin"})
+# It may end while it answers; and what it says may be no JSON, or nest deeper than is read.
+UNREADABLE = (OSError, ValueError, RecursionError, http.client.HTTPException)
+NO_GATEWAY = "what answers is no gateway, or of another version"
 OTHER_SECRET = (
     "is that the secret of this gateway? --data DIR, or --set auth.secret_file=FILE, says where it is."
 )
@@ -31,7 +35,18 @@ class Answered(dict[str, Any]):
     """An object of an answer's JSON; raises ClientError for a member that a gateway would have told."""
 
     def __missing__(self, name: str) -> Any:
-        raise ClientError(f"what answers is no gateway, or of another version: it doesn't tell {name!r}")
+        raise ClientError(f"{NO_GATEWAY}: it doesn't tell {name!r}")
+
+
+@contextmanager
+def understanding() -> Iterator[None]:
+    """Around what reads answers: raises ClientError where they have another form than a gateway's."""
+    try:
+        yield
+    except UnicodeError:  # what was typed, or is to be shown
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ClientError(f"{NO_GATEWAY}: {error}") from error
 
 
 class AdminPort(NamedTuple):
@@ -67,7 +82,8 @@ class AdminPort(NamedTuple):
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """The answer's JSON; raises ClientError for a refusal, Unreachable where there is none for now.
 
-        Also ClientError where it is no gateway's: at once, or where a member that it lacks is looked at.
+        Also ClientError where it is no gateway's: at once, or where a member that it lacks is looked at. Who
+        reads its members does so `understanding` that they may have another form.
         """
         base = self.base
         token = self.token or self.signed(self.grants, TOKEN_TTL_S)
@@ -90,7 +106,7 @@ class AdminPort(NamedTuple):
             if error.code >= 500 or error.code == 429:
                 raise Unreachable(f"{base} can't answer now: {told}") from None
             raise ClientError(told, problem) from None
-        except (OSError, ValueError, http.client.HTTPException) as error:  # it may end while it answers
+        except UNREADABLE as error:
             reason = getattr(error, "reason", error)
             raise Unreachable(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None
 
@@ -112,7 +128,7 @@ def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:
     """A refusal's problem (RFC 9457); empty where it is none of the gateway's."""
     try:
         found = json.load(error)
-    except ValueError:
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -143,7 +159,8 @@ def asking(needed: str, grants: Mapping[str, str] = OPERATORS) -> Callable[[Comm
         @settings
         @wraps(command)
         def with_port(admin_url: str | None, token: str | None, settings: Settings, **options: Any) -> None:
-            command(port=AdminPort(settings, admin_url, token, grants), **options)
+            with understanding():
+                command(port=AdminPort(settings, admin_url, token, grants), **options)
 
         return with_port
 

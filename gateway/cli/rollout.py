@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import time
 import urllib.request
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import click
 
 from gateway.admission.tokens import claims_of
-from gateway.cli.operate import TIMEOUT_S, AdminPort, opener, operating
+from gateway.cli.operate import TIMEOUT_S, UNREADABLE, AdminPort, opener, operating, understanding
 from gateway.cli.options import http_url
 from gateway.errors import ClientError, GatewayError, Refusal, Unreachable
 
+Read = TypeVar("Read")
 FLAG = "rollout_percentage"
 TRIGGERS = 'ALERTS{rollback="true"}'
 # Whoever sees nothing for so long sets the rollout back.
@@ -36,6 +36,13 @@ class Overtaken(ClientError):
     """Somebody else changed the flag."""
 
 
+class Flags(NamedTuple):
+    """What the gateway says of the flag, and which change of its flags it has seen."""
+
+    percentage: float
+    revision: int
+
+
 class Triggers:
     """The alerts of a Prometheus that are labelled `rollback`."""
 
@@ -44,9 +51,7 @@ class Triggers:
 
     def check(self) -> None:
         """Raise ClientError unless it has such rules: silence would say nothing."""
-        groups = self._ask("/api/v1/rules", type="alert")["groups"]
-        rules = [rule for group in groups for rule in group["rules"]]
-        if not [rule for rule in rules if rule["labels"].get("rollback") == "true"]:
+        if not self._ask("/api/v1/rules", _rollback_rules, type="alert"):
             raise ClientError(
                 f"{self._url} has no alert with the label rollback, so nothing would set the rollout back: "
                 "load deploy/alerts.yml there"
@@ -54,18 +59,27 @@ class Triggers:
 
     def states(self) -> dict[str, str]:
         """The name of each that isn't silent, and whether it is `pending` or `firing`."""
-        found = self._ask("/api/v1/query", query=TRIGGERS)["result"]
-        ordered = sorted(found, key=lambda one: one["metric"]["alertstate"] == "firing")
-        return {one["metric"]["alertname"]: one["metric"]["alertstate"] for one in ordered}
+        return self._ask("/api/v1/query", _states, query=TRIGGERS)
 
-    def _ask(self, path: str, **parameters: str) -> Any:
+    def _ask(self, path: str, read: Callable[[Any], Read], **parameters: str) -> Read:
+        """What is read of an answer's data; raises Unreachable where there is none, or in another form."""
         address = f"{self._url}{path}?{urlencode(parameters)}"
         try:
             with opener().open(urllib.request.Request(address), timeout=TIMEOUT_S) as answer:
-                return json.load(answer)["data"]
-        except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
+                return read(json.load(answer)["data"])
+        except (*UNREADABLE, LookupError, TypeError, AttributeError) as error:
             reason = getattr(error, "reason", error)
             raise Unreachable(f"no Prometheus answers at {self._url}: {reason}") from None
+
+
+def _rollback_rules(data: Any) -> list[Any]:
+    rules = [rule for group in data["groups"] for rule in group["rules"]]
+    return [rule for rule in rules if rule["labels"].get("rollback") == "true"]
+
+
+def _states(data: Any) -> dict[str, str]:
+    ordered = sorted(data["result"], key=lambda one: one["metric"]["alertstate"] == "firing")
+    return {one["metric"]["alertname"]: one["metric"]["alertstate"] for one in ordered}
 
 
 class Rollout:
@@ -82,7 +96,7 @@ class Rollout:
     def run(self, steps: Sequence[float]) -> None:
         """Take the steps; raises SetBack where a trigger fired on the way, or where nobody could say so."""
         self._triggers.check()
-        before = self._stands_at = _percentage(self._flags())
+        before = self._stands_at = self._flags("GET").percentage
         for percentage in steps:
             click.echo(f"{percentage:g} % of the users, for {self._hold_s:g} s")
             reason = self._taken(percentage)
@@ -133,20 +147,24 @@ class Rollout:
         return ""
 
     def _check_nobody_else(self, percentage: float) -> None:
-        flags = self._flags()
-        found = _percentage(flags)
-        if found != percentage and flags["revision"] >= self._revision:  # else the step is news to it
-            raise Overtaken(f"somebody else set {FLAG} to {found:g}: the rollout ends here, as it is")
+        found = self._flags("GET")
+        if found.percentage != percentage and found.revision >= self._revision:  # else the step is news to it
+            raise Overtaken(
+                f"somebody else set {FLAG} to {found.percentage:g}: the rollout ends here, as it is"
+            )
 
-    def _flags(self) -> Any:
-        return self._port.ask("GET", "/v1/flags")
+    def _flags(self, method: str, wanted: object = None) -> Flags:
+        """What is in force then; raises as `AdminPort.ask`."""
+        with understanding():
+            found = self._port.ask(method, "/v1/flags", wanted)
+            return Flags(float(found["in_force"][FLAG]), int(found["revision"]))
 
     def _set(self, percentage: float, patience_s: float) -> None:
         """Again and again while nobody answers: what made a trigger fire may be in the way."""
         until_s = time.monotonic() + patience_s
         while True:
             try:
-                self._revision = self._port.ask("PATCH", "/v1/flags", {FLAG: percentage})["revision"]
+                self._revision = self._flags("PATCH", {FLAG: percentage}).revision
                 self._stands_at = percentage
                 return
             except Unreachable:
@@ -164,10 +182,6 @@ def seconds(text: str) -> float:
     if not 0 < found <= SECONDS_MAX:
         raise click.BadParameter(f"must be a number of seconds above 0, at most {SECONDS_MAX:,}")
     return found
-
-
-def _percentage(flags: Any) -> float:
-    return float(flags["in_force"][FLAG])
 
 
 def _check_lasts(token: str | None, for_s: float) -> None:

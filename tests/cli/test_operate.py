@@ -6,12 +6,13 @@ import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import trio
 
 from gateway.admission import create_secret
-from tests.cli.commands import gateway, served
+from tests.cli.commands import Finished, gateway, served
 
 
 async def test_a_token_may_end_in_a_newline_and_one_that_cannot_be_sent_is_not_shown(tmp_path):
@@ -82,14 +83,22 @@ async def test_a_rollout_takes_times_in_which_it_looks(tmp_path, words):
     assert "a number of seconds above 0" in done.err and "Traceback" not in done.err
 
 
-async def test_a_prometheus_that_ends_in_the_middle_of_an_answer_is_out_of_reach(tmp_path):
-    async def end_early(stream: trio.SocketStream) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"Content-Length: 100\r\n\r\n{",
+        b'Connection: close\r\n\r\n{"data": {"groups": 5}}',
+        b'Connection: close\r\n\r\n{"data": {"groups": [{"rules": [5]}]}}',
+    ],
+)
+async def test_a_prometheus_that_ends_in_an_answer_or_answers_as_another_is_out_of_reach(tmp_path, said):
+    async def answer(stream: trio.SocketStream) -> None:
         await stream.receive_some()
-        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n" + said)
         await stream.aclose()
 
     async with served(tmp_path) as server, trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, end_early, 0, host="127.0.0.1"))
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         reach = ("--admin", server.admin, "--data", str(tmp_path))
         done = await gateway("rollout", "5", *reach, "--prometheus", url)
@@ -193,6 +202,9 @@ async def test_a_reason_or_a_time_for_nobody_is_refused(tmp_path, words):
 
 
 LACKING = '{"workers": [{}], "revocations": [{}]}'
+NUMBERS = '{"workers": 5, "revocations": 5, "in_force": 5, "records": 5, "node": 5, "grace_s": "soon"}'
+FAR = '{"revocations": [{"issued_until": 1e300}]}'
+DEEP = "[" * 50_000 + "]" * 50_000
 
 
 @pytest.mark.parametrize(
@@ -207,21 +219,42 @@ LACKING = '{"workers": [{}], "revocations": [{}]}'
         (LACKING, ("drain",)),
         (LACKING, ("history", "event:1")),
         (LACKING, ("search", "x")),
+        (LACKING, ("disconnect", "ann")),
+        (LACKING, ("console",)),
+        (NUMBERS, ("flags",)),
+        (NUMBERS, ("revoke",)),
+        (NUMBERS, ("rooms",)),
+        (NUMBERS, ("drain",)),
+        (NUMBERS, ("audit", "list")),
+        (FAR, ("revoke",)),
     ],
 )
 async def test_another_server_that_answers_in_json_is_told_as_such(tmp_path, said, command):
-    """It ended in a traceback."""
-    create_secret(tmp_path / "jwt-secret")
+    """It ended in a traceback; or a user's connections were said to be closed, a token was shown."""
+    done = await asked_of_another(tmp_path, 200, said, *command)
+    assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1), done
+    assert "is no gateway" in done.err
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_an_answer_that_nests_deeper_than_is_read_is_told_in_a_line(tmp_path, status):
+    done = await asked_of_another(tmp_path, status, DEEP, "flags")
+    assert (done.status, len(done.err.splitlines())) == (3 if status == 200 else 1, 1), done
+
+
+async def asked_of_another(data: Path, status: int, said: str, *command: str) -> Finished:
+    """A command whose admin port is another server, which says this whatever it is asked."""
+    create_secret(data / "jwt-secret")
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
 
     async def answer(stream: trio.SocketStream) -> None:
         await stream.receive_some()
-        await stream.send_all(f"HTTP/1.1 200 OK\r\nContent-Length: {len(said)}\r\n\r\n{said}".encode())
+        await stream.send_all((head + said).encode())
         await stream.aclose()
 
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         admin = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-        done = await gateway(*command, "--admin", admin, "--data", str(tmp_path))
+        done = await gateway(*command, "--admin", admin, "--data", str(data))
         nursery.cancel_scope.cancel()
-    assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1), done
-    assert "is no gateway" in done.err
+    return done
