@@ -77,7 +77,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "node_memory_gib": (0.1, 65_536),
     "connections_a_worker": (1, 10_000_000),
     "redis_appends_per_s": (1, 100_000_000),
-    "documents": (1, 1e12),
+    "documents": (1, 1_000_000_000_000),
     "change_bytes": (1, 1 << 30),
     "document_bytes": (1, 1 << 30),
     "archive_days": (0, 100_000),

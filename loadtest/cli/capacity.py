@@ -14,7 +14,7 @@ from rich.table import Table
 
 from loadtest.capacity.fits import Estimate, FitError
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit_usl
-from loadtest.capacity.plan import Answer, PlanError, Wanted, check, monthly, plan
+from loadtest.capacity.plan import BOUNDS, Answer, PlanError, Wanted, check, monthly, plan
 from loadtest.capacity.prices import PriceError, Prices, load_prices
 from loadtest.capacity.sweep import sweep
 from loadtest.cli.agents import agents_options, taken_agents
@@ -22,6 +22,7 @@ from loadtest.cli.errors import no_run
 from loadtest.cli.options import (
     FILE,
     READABLE,
+    Decorator,
     console,
     factor,
     factor_option,
@@ -39,6 +40,9 @@ from loadtest.options import Options
 from loadtest.report.figures import cores, milliseconds, number, size
 from loadtest.scenario import Scenario
 
+NOTHING_TO_CHECK = (
+    "--check: nothing to compare: no stage there has connections that stand and a server started here"
+)
 Row = tuple[str, str, str]
 Throughputs = tuple[tuple[float, float], ...]  # workers of a node, and what they did
 
@@ -158,15 +162,38 @@ def sweep_command(
     raise SystemExit(0 if knee else 2)
 
 
+def _wanted(
+    option: str,
+    what: str,
+    default: float | None = None,
+    name: str = "",
+    whole: bool = False,
+    required: bool = False,
+) -> Decorator:
+    """An option for a number of Wanted's, called `name` there, within its bounds."""
+    name = name or option.removeprefix("--").replace("-", "_")
+    least, most = BOUNDS[name]
+    return click.option(
+        option,
+        name,
+        type=click.IntRange(int(least), int(most)) if whole else number_from(least, most),
+        default=None if default is None else f"{default:g}",
+        show_default=default is not None,
+        metavar="NUMBER",
+        help=what,
+        required=required,
+    )
+
+
 _wanted_options = together(
-    click.option("--connections", type=float, required=True, help="Concurrent connections."),
-    click.option("--ops-per-user-s", "operations_per_user_s", type=float, required=True, help="Edits."),
-    click.option("--viewers", type=float, required=True, help="How many others see an edit."),
-    click.option("--p95-ms", default=200.0, show_default=True, help="Delivery target."),
-    click.option("--survive", default=1, show_default=True, help="Nodes that may fail at once."),
-    click.option("--cores-a-node", default=2, show_default=True, help="Of the machine that is planned with."),
-    click.option("--node-memory-gib", default=4.0, show_default=True, help="Of the same machine."),
-    click.option("--connections-a-worker", default=19_000, show_default=True, help="Its connections_max."),
+    _wanted("--connections", "Concurrent connections.", required=True),
+    _wanted("--ops-per-user-s", "Edits.", name="operations_per_user_s", required=True),
+    _wanted("--viewers", "How many others see an edit.", required=True),
+    _wanted("--p95-ms", "Delivery target.", 200),
+    _wanted("--survive", "Nodes that may fail at once.", 1, whole=True),
+    _wanted("--cores-a-node", "Of the machine that is planned with.", 2, whole=True),
+    _wanted("--node-memory-gib", "Of the same machine.", 4),
+    _wanted("--connections-a-worker", "Its connections_max.", 19_000, whole=True),
     click.option(
         "--scaling",
         type=throughput_of,
@@ -174,13 +201,11 @@ _wanted_options = together(
         metavar="WORKERS=THROUGHPUT",
         help="Measured on one node; three or more of them fit the Universal Scalability Law.",
     ),
-    click.option("--redis-appends-per-s", default=80_000.0, show_default=True, help="Of one master."),
-    click.option(
-        "--documents", type=float, help="Changed within 48 h.  [default: connections / (viewers + 1)]"
-    ),
-    click.option("--change-bytes", default=170.0, show_default=True, help="Of a change, on average."),
-    click.option("--document-bytes", default=1024.0, show_default=True, help="Of a document."),
-    click.option("--archive-days", default=30.0, show_default=True, help="How long changes are kept."),
+    _wanted("--redis-appends-per-s", "Of one master.", 80_000),
+    _wanted("--documents", "Changed within 48 h.  [default: connections / (viewers + 1)]"),
+    _wanted("--change-bytes", "Of a change, on average.", 170),
+    _wanted("--document-bytes", "Of a document.", 1024),
+    _wanted("--archive-days", "How long changes are kept.", 30),
 )
 
 
@@ -203,6 +228,8 @@ def plan_command(
     Costs (CPU a connection, a connect, an operation, a delivery; memory a connection) are fitted with 90 %
     confidence intervals. What goes beyond the measurements, and what is assumed, is said.
 
+    Exit status: 0; 1 where no plan reaches the target; 2 for wrong options and files.
+
     \b
     python -m loadtest plan floor.json storm.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
     python -m loadtest plan floor.json --connections 3000 --ops-per-user-s 0.1 --viewers 4 --check run.json
@@ -211,8 +238,11 @@ def plan_command(
     model, compared = model_of(calibrations), points_in(checks)
     try:
         wanted, listed = Wanted(**options, **_scaling(scaling)), load_prices(prices)
-        answer = plan(model, wanted, listed.redis[0])
     except (PlanError, PriceError) as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        answer = plan(model, wanted, listed.redis[0])
+    except PlanError as error:
         raise click.ClickException(str(error)) from None
     try:
         money = monthly(answer, wanted, listed)
@@ -224,6 +254,8 @@ def plan_command(
     rows = check(model, compared)
     if rows:
         _print_check(rows)
+    elif checks:
+        console.print(NOTHING_TO_CHECK, style="yellow")
     if json_file:
         document = {"answer": answer.document(), "money": money, "costs": _costs(model), "check": rows}
         write(json_file, json.dumps(document))

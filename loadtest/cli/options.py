@@ -116,8 +116,14 @@ def _points_of(path: Path) -> list[Point]:
 
 
 def model_of(calibrations: Sequence[Path]) -> CostModel:
-    """The model fitted to what these files have; raises UsageError."""
+    """The model fitted to what these files have; raises UsageError. What is of invalid runs is told."""
+    points = points_in(calibrations)
+    invalid = sum(point.get("status") == "invalid" for point in points)
+    if invalid:
+        console.print(
+            f"{invalid} of {len(points)} stages are of invalid runs: mistrust the plan", style="yellow"
+        )
     try:
-        return fit(points_in(calibrations))
+        return fit(points)
     except (FitError, ValueError, TypeError) as error:
         raise click.UsageError(f"no model can be made of this: {error}") from None

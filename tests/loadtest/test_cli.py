@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from loadtest.cli import main
 from loadtest.scenario import members
-from tests.loadtest.calibrations import calibration
+from tests.loadtest.calibrations import calibration, point
 from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
 from tests.loadtest.shown import until_shown
@@ -537,12 +537,13 @@ def test_an_unreachable_latency_is_no_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--survive", -3], "survive"),
-        (["--connections", "nan"], "connections"),
-        (["--ops-per-user-s", -1], "operations_per_user_s"),
+        (["--survive", -3], "'--survive'"),
+        (["--connections", "nan"], "'--connections': 'nan' is no number from 1 to"),
+        (["--ops-per-user-s", -1], "'--ops-per-user-s': '-1' is no number from 0 to"),
         (["--viewers", 100_001], "viewers"),
-        (["--p95-ms", 0], "p95_ms"),
-        (["--cores-a-node", 1024], "before anybody connects"),
+        (["--p95-ms", 0], "'--p95-ms'"),
+        (["--cores-a-node", 0], "'--cores-a-node'"),
+        (["--prices", "nosuch"], "no price list 'nosuch'"),
         (["--scaling", "x"], "'x': write WORKERS=THROUGHPUT"),
         (["--scaling", "1=nan", "--scaling", "2=3", "--scaling", "4=5"], "'1=nan': write WORKERS=THROUGHPUT"),
         (["--scaling", "0=1"], "'0=1': write WORKERS=THROUGHPUT"),
@@ -552,9 +553,38 @@ def test_a_wish_that_makes_no_sense_is_no_traceback(tmp_path: Path, wrong: list[
     points = saved(tmp_path / "cal.json", {"points": calibration()})
     options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4]
     result = call("plan", points, *options, *wrong)
-    assert result.exit_code in (1, 2)
+    assert result.exit_code == 2
     assert isinstance(result.exception, SystemExit), "told, not raised"
     assert said in result.output
+
+
+def test_a_node_without_room_for_its_workers_is_no_plan(tmp_path: Path) -> None:
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4, "--cores-a-node", 1024]
+    result = call("plan", points, *options)
+    assert result.exit_code == 1
+    assert "before anybody connects" in result.output
+
+
+def test_a_plan_that_rests_on_invalid_runs_says_so(tmp_path: Path) -> None:
+    """They say nothing about a server, and were taken as any."""
+    measured = calibration()
+    points = saved(tmp_path / "cal.json", {"points": [{**measured[0], "status": "invalid"}, *measured[1:]]})
+    for command in ("plan", "simulate"):
+        seeds = ["--seeds", 1] if command == "simulate" else []
+        options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4, *seeds]
+        said = f"1 of {len(measured)} stages are of invalid runs"
+        assert said in call(command, points, *options).output
+
+
+def test_a_run_with_nothing_to_check_is_told(tmp_path: Path) -> None:
+    """The plan came without a word of it."""
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    moving = saved(tmp_path / "moving.json", {"points": [point(100, 0, 0, connects=20.0)]})
+    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4]
+    result = call("plan", points, *options, "--check", moving)
+    assert result.exit_code == 0
+    assert "--check: nothing to compare" in result.output
 
 
 @pytest.mark.parametrize(
