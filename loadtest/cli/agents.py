@@ -71,6 +71,8 @@ def taken_agents(options: dict[str, Any]) -> Agents | None:
     """What the options ask for, taken out of them; raises UsageError."""
     hosts, secret_file = options.pop("agent_hosts"), options.pop("agents_secret_file")
     if hosts is None:
+        if secret_file is not None:
+            raise click.UsageError("--agents-secret-file goes with --agents: name the machines")
         return None
     if secret_file is None:
         raise click.UsageError("--agents needs --agents-secret-file, the same as the agents' --secret-file")

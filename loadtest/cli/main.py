@@ -281,13 +281,18 @@ def html_command(report: Path, page: Path) -> None:
 def export_command(report: Path, **options: Any) -> None:
     """Write the JSON REPORT of a run in other forms, or send its samples.
 
+    Exit status: 0; 2 where a file can't be written, or the collector takes no samples.
+
     \b
     python -m loadtest export report.json --junit junit.xml --csv samples.csv
     python -m loadtest export report.json --otlp http://HOST:4318
     """
     files, otlp, loaded = taken(options), collector(options), _load(report)
+    if not files and otlp is None:
+        raise click.UsageError("say in which form: --csv FILE, --html FILE, --otlp URL, ...")
     save(loaded, files)
-    send(loaded, otlp)
+    if not send(loaded, otlp):
+        raise SystemExit(2)
 
 
 @main.command("baseline")

@@ -63,16 +63,17 @@ def collector(options: dict[str, Any]) -> str | None:
         raise click.UsageError(str(error)) from None
 
 
-def send(report: Mapping[str, Any], url: str | None) -> None:
-    """Send the samples to a collector; one that doesn't take them is told, and changes no verdict."""
+def send(report: Mapping[str, Any], url: str | None) -> bool:
+    """Send the samples to a collector. One that doesn't take them is told, and changes no verdict: False."""
     if url is None:
-        return
+        return True
     try:
         export(report, url)
     except OtlpError as error:
         console.print(f"no samples were sent: {error}", style="yellow")
-    else:
-        console.print(f"samples: {url}", style="dim")
+        return False
+    console.print(f"samples: {url}", style="dim")
+    return True
 
 
 def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:

@@ -360,6 +360,7 @@ def test_a_secret_is_long_enough(tmp_path: Path) -> None:
     [
         (["run", "smoke", "--agents", "a"], "--agents needs --agents-secret-file"),
         (["run", "smoke", "--agents", "a", "--agents-secret-file", "none"], "openssl rand -hex 32"),
+        (["run", "smoke", "--agents-secret-file", "none"], "goes with --agents"),
         (["agent", "--listen", "x:y", "--secret-file", "none"], "an agent's address looks like"),
         (["agent", "--secret-file", "none"], "openssl rand -hex 32"),
     ],

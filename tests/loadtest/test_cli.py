@@ -302,6 +302,13 @@ def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_an_export_into_nothing_is_refused(tmp_path: Path) -> None:
+    """It ended well, and had done nothing."""
+    result = call("export", saved(tmp_path / "r.json", report()))
+    assert result.exit_code == 2
+    assert "say in which form" in result.output
+
+
 @pytest.mark.parametrize("command", ["html", "export", "compare"])
 @pytest.mark.parametrize(
     "part", [{"verdict": "pass"}, {"latency_ms": []}, {"environment": {}}, {"verdict": {}, "series": 5}]

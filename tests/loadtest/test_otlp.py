@@ -131,6 +131,10 @@ def test_what_is_no_collector_changes_no_verdict(
         export(report(), url)
     done = CliRunner().invoke(main, ["merge", str(path), "--otlp", url])
     assert (done.exit_code, "no samples were sent" in done.output) == (0, True), done.output
+    later = CliRunner().invoke(main, ["export", str(path), "--otlp", url])
+    assert (later.exit_code, "no samples were sent" in later.output) == (2, True), (
+        "and that is all it was for"
+    )
 
 
 def test_an_address() -> None:
