@@ -136,7 +136,7 @@ def _shades(report: Data) -> list[tuple[str, float, float]]:
 
 
 def _charts(report: Data) -> list[Chart]:
-    series, server, shades = report["series"], report["server_series"], _shades(report)
+    series, server = report["series"], report["server_series"]
     rates = [
         Series("operations/s", _points(series, "operations_per_s")),
         Series("deliveries/s", _points(series, "deliveries_per_s")),
@@ -146,21 +146,20 @@ def _charts(report: Data) -> list[Chart]:
         Series("generator", _points(series, "generator_cpu_cores")),
     ]
     memory = [Series("RSS", [(at_s, value / (1 << 20)) for at_s, value in _points(server, "rss_bytes")])]
-    timed = partial(Chart, x_label="seconds", bands=_bands(report))
+    timed = partial(Chart, x_label="seconds", bands=_bands(report), shades=_shades(report))
     return [
         _by_percentile(report),
         timed(
             "Delivery latency over time",
             _over_time(report, "delivery_ms", ("p50", "p95", "p99")),
             y_text=milliseconds,
-            shades=shades,
             lines=_targets(report),
             y_log=True,
         ),
-        timed("Rates", rates, y_text=number, shades=shades),
+        timed("Rates", rates, y_text=number),
         timed("Connections", [Series("connected", _points(series, "connections"))], y_text=number),
         timed("CPU (cores)", cores, y_text=lambda value: f"{value:.2f}"),
-        timed("Server memory (MiB)", memory, y_text=number, shades=shades),
+        timed("Server memory (MiB)", memory, y_text=number),
     ]
 
 

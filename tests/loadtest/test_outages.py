@@ -155,9 +155,11 @@ def test_what_an_outage_at_the_end_holds_up_is_of_the_outage() -> None:
 
 
 def test_the_page_shows_outages() -> None:
-    page = render(with_outage(recovery_max_s=5))
+    shown = with_outage(recovery_max_s=5)
+    page = render(shown)
     assert "<h2>Outages</h2>" in page
-    assert 'class="shade"' in page
+    timed = page.count(">seconds</text>")
+    assert (timed, page.count('class="shade"')) == (5, 5 * len(shown["outages"])), "in each picture over time"
     assert "<h2>Outages</h2>" not in render(report())
 
 
