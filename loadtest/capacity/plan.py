@@ -60,11 +60,16 @@ class Wanted:
                 continue
             if not least <= value <= most:  # also where it is not a number
                 raise PlanError(f"{name} = {value}: it is from {least:,} to {most:,}")
-        if self.viewers >= self.connections:
-            raise PlanError(
-                f"viewers = {self.viewers:,.0f}: an edit is seen by others, so by fewer than the "
-                f"{self.connections:,.0f} connections"
-            )
+        check_viewers(self.viewers, self.connections)
+
+
+def check_viewers(viewers: float, connections: float) -> None:
+    """Raise PlanError where more would see an edit than are there."""
+    if viewers >= connections:
+        raise PlanError(
+            f"viewers = {viewers:,.0f}: an edit is seen by others, so by fewer than the {connections:,.0f} "
+            "connections"
+        )
 
 
 BOUNDS: Mapping[str, tuple[float, float]] = {

@@ -13,6 +13,7 @@ import trio
 from rich.table import Table
 
 from loadtest.capacity.calibrate import calibrate
+from loadtest.capacity.plan import PlanError, check_viewers
 from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.cli.errors import no_run
 from loadtest.cli.options import FILE, READABLE, console, factor, factor_option, model_of, number_from
@@ -153,7 +154,9 @@ def simulate_command(
     writable(json_file, html_file)
     try:
         found = _study(calibrations, prices, nodes, redis_masters, plan_name, with_day, wanted)
-    except (StudyError, PriceError) as error:
+    except (PlanError, PriceError) as error:
+        raise click.UsageError(str(error)) from None
+    except StudyError as error:
         raise click.ClickException(str(error)) from None
     _print(found)
     if json_file:
@@ -172,6 +175,7 @@ def _study(
     with_day: bool,
     wanted: Mapping[str, Any],
 ) -> dict[str, Any]:
+    check_viewers(wanted["viewers"], wanted["connections"])
     model = model_of(calibrations)
     prices = load_prices(prices_name)
     objective = Objective(

@@ -605,6 +605,20 @@ def test_a_simulation_of_what_is_no_number_is_refused(tmp_path: Path, option: st
     assert f"'--{option}': 'nan' is no number from" in result.output
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [(["--viewers", 1000], "fewer than the 1,000"), (["--prices", "nosuch"], "no price list 'nosuch'")],
+)
+def test_a_simulation_of_what_makes_no_sense_is_refused(
+    tmp_path: Path, wrong: list[object], said: str
+) -> None:
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4, "--seeds", 1]
+    result = call("simulate", points, *options, *wrong)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
 def test_a_plan_whose_only_node_may_not_be_lost_says_so(tmp_path: Path) -> None:
     points, answer = saved(tmp_path / "cal.json", {"points": calibration()}), tmp_path / "answer.json"
     options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4, "--survive", 0]
