@@ -87,11 +87,3 @@ def keys_of(resource: str, partitions: int) -> Keys:
     prefix = tag(partition)
     names = (prefix, outbox(partition), *(f"{prefix}:{kind}:{resource}" for kind in "hcsqb"))
     return Keys(partition, *(name.encode() for name in names))
-
-
-def resource_of(channel: bytes) -> str:
-    """The resource whose channel this is; raises ValueError for another channel."""
-    _, separator, resource = channel.partition(b":b:")
-    if not separator:
-        raise ValueError(f"no channel of the bus: {channel!r}")
-    return resource.decode()

@@ -151,13 +151,6 @@ class Link:
         """
         return await self.start(packed).wait()
 
-    async def execute(self, *parts: Any) -> Reply:
-        """The reply to one command; raises LinkError, and hiredis.ReplyError for the server's errors."""
-        (reply,) = await self.pipeline([pack(parts)])
-        if isinstance(reply, hiredis.ReplyError):
-            raise reply
-        return reply
-
     # ------------------------------------------------------------------------------------ the connection
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

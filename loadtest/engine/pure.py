@@ -41,7 +41,6 @@ from loadtest.engine.judge import Event
 from loadtest.engine.sockets import Sockets
 
 NUMBER, VERSION, INDEX = b"\x01", b"\x02", b"\x03"  # gaps of a script
-KINDS_MAX = 16
 PLAYED_MAX = 1024  # of one call: sockets are looked at in between
 IN_FLIGHT_MAX = 1024
 
