@@ -156,7 +156,8 @@ class CatchUp:
         """
         try:
             while not await self._tried(room):
-                await self._landing(room)
+                if room.appending:
+                    await self._landings.setdefault(room, trio.Event()).wait()
         except LogDamaged:
             raise
         except (LogUnavailable, trio.Cancelled):
@@ -167,11 +168,6 @@ class CatchUp:
         """An append of the room was answered."""
         if (landing := self._landings.pop(room, None)) is not None:
             landing.set()
-
-    async def _landing(self, room: Room) -> None:
-        """Wait while an append is under way."""
-        if room.appending:
-            await self._landings.setdefault(room, trio.Event()).wait()
 
     async def _tried(self, room: Room) -> bool:
         """One try; False while an append is under way, for what was read may hold its batch already.
@@ -374,8 +370,16 @@ class CatchUp:
             return b""
         return b"" if body is None or "conflicts" not in body else orjson.dumps(body["conflicts"])
 
-    async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
-        """Bring a client's latest submissions, so that its resends are recognised; raises UNAVAILABLE."""
+    async def check_seq(self, room: Room, user_id: str, client_id: str, seq: int | None) -> None:
+        """Raise Refusal SEQ_TOO_OLD for a seq of which nobody knows whether it was committed, UNAVAILABLE."""
+        if seq is not None:
+            await self.recall(room, user_id, client_id)
+            room.check_seq(user_id, client_id, seq)
+
+    async def recall(self, room: Room, user_id: str, client_id: str) -> None:
+        """Have a room know a client's latest submissions, and so its resends; raises Refusal UNAVAILABLE."""
+        if room.history.memory_of(user_id, client_id) is not None:
+            return
         key = ClientKey(room.resource, user_id, client_id)
         since_ms = self._config.log.submitted_since_ms(self._wall_ms())
         while True:

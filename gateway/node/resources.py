@@ -1,6 +1,7 @@
-"""Resources for callers that aren't WebSocket clients: reads at any version, imports, deletion, history.
+"""Resources for callers that aren't WebSocket clients: what they read, edit, replace, delete, name and find.
 
-A write is an ordinary change through the room; its author (`Waiter`) has no connection, just an event.
+An edit goes the way of a client's (`sessions/single.py`). A whole document is an ordinary change, too: its
+author (`Waiter`) has no connection, just an event.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ class HubResources(RequestCharges):
         """As the log has it: who sent it doesn't know what it became."""
         room, author = await self._hub.open(str(resource)), (identity.user_id, client_id)
         with room.kept():
-            await _recall(self._hub, room, *author)
+            await self._hub.catch_up.recall(room, *author)
             epoch = room.epoch
             change = await self._hub.catch_up.body_of(room, *author, seq)
         if change is None or change["op_id"] != edit_id:
@@ -319,7 +320,7 @@ class HubResources(RequestCharges):
         if self._hub.overload.is_on() and not room.has_taken(who, client_id, seq):
             raise overloaded()
         await self._charge(who)
-        await _check_seq(self._hub, room, who, client_id, seq)
+        await self._hub.catch_up.check_seq(room, who, client_id, seq)
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits
         try:
@@ -342,19 +343,6 @@ class HubResources(RequestCharges):
         room.submit(submission)
         version = await author.version()
         return Written(version, epoch, submission.creates, submission.duplicate)
-
-
-async def _recall(hub: Hub, room: Room, user_id: str, client_id: str) -> None:
-    """Have a room know what this client has sent."""
-    if room.history.memory_of(user_id, client_id) is None:
-        await hub.catch_up.load_client(room, user_id, client_id)
-
-
-async def _check_seq(hub: Hub, room: Room, user_id: str, client_id: str, seq: int | None) -> None:
-    """Refuse a seq of which nobody knows any more; raises Refusal SEQ_TOO_OLD."""
-    if seq is not None:
-        await _recall(hub, room, user_id, client_id)
-        room.check_seq(user_id, client_id, seq)
 
 
 def _condition(submission: Submission, seq: int | None, expected: Expected | None) -> None:

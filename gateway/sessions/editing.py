@@ -219,9 +219,7 @@ async def _submit_later(session: ClientSession, subscription: Subscription, subm
     room, hub = subscription.room, session.shared.hub
     epoch = room.epoch
     author = submission.user_id, submission.client_id
-    if submission.seq is not None and room.history.memory_of(*author) is None:
-        await hub.catch_up.load_client(room, *author)
-    room.check_seq(*author, submission.seq)
+    await hub.catch_up.check_seq(room, *author, submission.seq)
     base = submission.base
     if base > room.version and not room.knows(submission):
         session.account.worked(ASKED_UNITS)
@@ -292,9 +290,7 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     seq = messages.optional_integer_of(message.payload, "seq", low=1)
     identity, client_id = session.known_identity(), session.known_client_id()
     await session.settled(0)  # what the client sent before is what it sees
-    if seq is not None and room.history.memory_of(identity.user_id, client_id) is None:
-        await session.shared.hub.catch_up.load_client(room, identity.user_id, client_id)
-    room.check_seq(identity.user_id, client_id, seq)
+    await session.shared.hub.catch_up.check_seq(room, identity.user_id, client_id, seq)
     if room.history.submitted(identity.user_id, client_id, seq) is not None:
         found = Undo((), room.version, 0)
     else:

@@ -237,7 +237,7 @@ async def _recall(session: ClientSession, room: Room) -> None:
     """Have the room know what this client submitted, for `seq_last`."""
     if session.client_id is not None and _is_forgotten(session, room):
         author = session.known_identity().user_id, session.client_id
-        await session.shared.hub.catch_up.load_client(room, *author)
+        await session.shared.hub.catch_up.recall(room, *author)
 
 
 def _is_forgotten(session: ClientSession, room: Room) -> bool:

@@ -524,7 +524,7 @@ async def test_a_clients_submissions_are_learned_with_what_came_meanwhile(autoju
         second = await found.worker()
         again = await second.hub.open(RESOURCE)
         assert again.history.memory_of("ann", "ann-client") is None
-        await second.hub.catch_up.load_client(again, "ann", "ann-client")
+        await second.hub.catch_up.recall(again, "ann", "ann-client")
         assert again.history.memory_of("ann", "ann-client") == {}, "she sent no seq"
 
 
@@ -538,7 +538,7 @@ async def test_a_room_that_is_opened_anew_knows_resends_for_as_long_as_is_set(au
             other = await found.worker()
             other.ahead_ms = later_ms
             theirs = await other.open()
-            await other.hub.catch_up.load_client(theirs, "ann", "ann-client")
+            await other.hub.catch_up.recall(theirs, "ann", "ann-client")
             assert (theirs.history.submitted("ann", "ann-client", 1) is not None) == knows
 
 
