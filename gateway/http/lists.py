@@ -19,6 +19,7 @@ from gateway.http.requests import (
     instant_ms,
     known_parameters,
     page_response,
+    place_after,
     readable,
     type_of,
     user_of,
@@ -57,7 +58,7 @@ class ListRoutes:
             _calendar(request),
             instant_ms(request, "from"),
             instant_ms(request, "to"),
-            _cursor(request),
+            place_after(request, Cursor.read),
         )
         resources = self._context.resources
         resources.charge_read(identity.user_id)
@@ -113,13 +114,3 @@ def _calendar(request: Request) -> str | None:
     if ident is not None and not messages.is_resource_id(ident):
         raise Problem(400, "calendar_id must be the id of a calendar: 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -")
     return ident
-
-
-def _cursor(request: Request) -> Cursor | None:
-    text = request.query_params.get("after")
-    if text is None:
-        return None
-    found = Cursor.read(text)
-    if found is None:
-        raise Problem(400, "after must be what `next` of the page before has.")
-    return found

@@ -82,6 +82,7 @@ class NamesResource(Protocol):
 
 
 Found = TypeVar("Found", bound=NamesResource)
+Place = TypeVar("Place")
 
 
 def token_of(authorization: str) -> str:
@@ -280,6 +281,17 @@ def instant_ms(request: Request, name: str) -> int | None:
             400,
             f"{name} must be an instant such as 2030-01-31T09:00:00Z, or Unix ms; it was {text[:40]}.",
         ) from None
+
+
+def place_after(request: Request, read: Callable[[str], Place | None]) -> Place | None:
+    """Where the page before this one ended, as `read` finds it in `after`; None where that is missing."""
+    text = request.query_params.get("after")
+    if text is None:
+        return None
+    found = read(text)
+    if found is None:
+        raise Problem(400, "after must be what `next` of the page before has.")
+    return found
 
 
 def user_id(request: Request) -> str | None:

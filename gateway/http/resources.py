@@ -2,7 +2,7 @@
 
 /v1/resources/{type}/{id}[?version=N|at=TIME|named=NAME|since=V&epoch=E&wait=S]   GET, PUT, DELETE
 /v1/resources/{type}/{id}/operations                                   POST
-/v1/resources/{type}/{id}/history[?from=&before=&user_id=&since=&until=&limit=]   GET
+/v1/resources/{type}/{id}/history[?from=&before=&user_id=&since=&until=&path=&describe=&limit=]   GET
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from gateway.http.requests import (
     instant_ms,
     known_parameters,
     page_response,
+    place_after,
     readable,
     user_id,
     user_of,
@@ -99,7 +100,7 @@ class SearchRoutes:
             user_id(request),
             instant_ms(request, "since"),
             instant_ms(request, "until"),
-            _after(request),
+            place_after(request, SearchPlace.read),
         )
 
     def _types(self, request: Request) -> list[str]:
@@ -128,14 +129,6 @@ def _kind(request: Request) -> Kind | None:
         if kind == wanted:
             return kind
     raise Problem(400, f"kind must be one of {', '.join(KINDS)}.")
-
-
-def _after(request: Request) -> SearchPlace | None:
-    text = request.query_params.get("after")
-    found = None if text is None else SearchPlace.read(text)
-    if text is not None and found is None:
-        raise Problem(400, "after must be what `next` of the page before has.")
-    return found
 
 
 def _item(entry: FoundEntry) -> dict[str, Any]:
