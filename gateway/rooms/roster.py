@@ -329,7 +329,7 @@ class Roster:
 
     def _tell(self, kind: str, entry: Presence, now_ms: int) -> None:
         entry.waiting = False
-        if kind == "PRESENCE_UPDATE":
+        if kind == UPDATE:
             entry.announced_ms = now_ms
         if self.crowded and kind == UPDATE:
             self._refresh_later(entry)
