@@ -23,7 +23,7 @@ from gateway.hub.child_items import CHILD, Items, changes, differences, parent_o
 from gateway.hub.doubts import Doubts
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
-from gateway.ports.log import OpLog
+from gateway.ports.log import GATEWAY_USER_ID, OpLog
 from gateway.rooms.room import Room
 from gateway.rooms.waiter import commit
 from gateway.runtime.background import Background
@@ -31,7 +31,6 @@ from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
 
-INDEXER = "gateway"
 RETRY_PAUSE_S = 1.0
 # By then who purged an index has put there what stays.
 LOOK_AGAIN_S = 1.0
@@ -272,7 +271,7 @@ class Children:
 
     async def _commit(self, room: Room, patch: ot.Patch) -> None:
         """Change an index; raises Refusal."""
-        await commit(room, INDEXER, INDEX, patch, self._now_s())
+        await commit(room, GATEWAY_USER_ID, INDEX, patch, self._now_s())
 
     # ------------------------------------------------------------------------------------- watching
 

@@ -25,6 +25,7 @@ from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
 from gateway.hub import replay
 from gateway.hub.replay import Loaded
 from gateway.ports import Batch, Committed, Duplicates, Failed, OpLog, Record, Reserved, Rules, Unsanitised
+from gateway.ports.log import GATEWAY_USER_ID
 from gateway.rooms.admit import admit
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, Kept, logged_record
@@ -32,8 +33,6 @@ from gateway.runtime.metrics import Counters
 
 logger = logging.getLogger(__name__)
 
-# Who restores folded changes: no client's, for theirs have a client_id.
-RESTORER_USER_ID = "gateway"
 # So many changes of others are looked through; beyond that a history counts as another one altogether.
 COMPARED_MAX = 10_000
 
@@ -233,7 +232,7 @@ class _Comparison:
         epoch, version = former_of(entry.record) or (None, 0)
         if epoch != self.epoch:
             return None
-        if self.start < version <= self.version and entry.record.user_id != RESTORER_USER_ID:
+        if self.start < version <= self.version and entry.record.user_id != GATEWAY_USER_ID:
             own = self.kept[version - self.start - 1].record()
             return version if _key(own) == _key(entry.record) else None
         return version
@@ -352,9 +351,9 @@ class Replayer:
         if change.body is not None:
             return logged_record(change.body, change.digest)
         op_id = f"restored-{self._epoch}-{change.version}"
-        fields = {"operations": [], "client_id": "", "user_id": RESTORER_USER_ID, "op_id": op_id}
+        fields = {"operations": [], "client_id": "", "user_id": GATEWAY_USER_ID, "op_id": op_id}
         body = orjson.dumps({"version": change.version, **fields, "timestamp": self._timestamp_ms})
-        return Record(change.version, body, RESTORER_USER_ID, "", None, "", self._timestamp_ms, None)
+        return Record(change.version, body, GATEWAY_USER_ID, "", None, "", self._timestamp_ms, None)
 
     def _append(self, change: Change, record: Record, patch: ot.Patch) -> None:
         version = self._version + len(self.records) + 1

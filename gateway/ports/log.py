@@ -7,6 +7,9 @@ from typing import NamedTuple, Protocol
 
 from gateway.ports.values import Record
 
+# Whose the changes are that nobody made. Like nobody else's they have no client_id.
+GATEWAY_USER_ID = "gateway"
+
 
 class Batch(NamedTuple):
     """The changes that one room wants appended, all or nothing: versions `base + 1 ...` of `epoch`.

@@ -26,6 +26,7 @@ from gateway.log.redis.log import RedisLog
 from gateway.log.search.opensearch import FORMAT_VERSION
 from gateway.log.search.queue import begin_anew
 from gateway.ports import NOTHING, Opening, Record, Snapshot
+from gateway.ports.log import GATEWAY_USER_ID
 from gateway.redislink import keys
 from gateway.redislink.keys import LEFT
 from gateway.redislink.link import pack
@@ -40,8 +41,6 @@ READ_AT_ONCE = 1000
 # Of one resource, whose changes went.
 SUBMISSIONS_MAX = 1_000_000
 ATTEMPTS_MAX = 10
-# Whose the changes are that nobody made.
-GATEWAY_USER_ID = "gateway"
 _TABLES = ", ".join(
     f"gateway.{table}"
     for table in ("change", "snapshot", "submission", "resource", "summary", "summary_due", "search_due")
