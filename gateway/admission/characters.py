@@ -15,6 +15,8 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from gateway.admission.formats import DRAFT
+
 _OVERRIDES = "\u202d\u202e"
 _EMBEDDINGS, _EMBEDDING_END = "\u202a\u202b", "\u202c"
 _ISOLATES, _ISOLATE_END = "\u2066\u2067\u2068", "\u2069"
@@ -25,13 +27,12 @@ _PARAGRAPH_END = re.compile(r"[\n\r\x85\u2029]")
 _LINE = r"^\P{Cc}*$"
 _TEXT = r"^[\P{Cc}\t\n\r]*$"
 _NAME = rf"^[^\p{{Cc}}{_OVERRIDES}{_EMBEDDINGS}{_EMBEDDING_END}{_ISOLATES}{_ISOLATE_END}]*$"
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def _validator(pattern: str) -> jsonschema_rs.Validator:
     """Every string in the value matches, and no member's name is unfit, at any depth."""
     schema = {
-        "$schema": _DRAFT,
+        "$schema": DRAFT,
         "pattern": pattern,
         "items": {"$ref": "#"},
         "additionalProperties": {"$ref": "#"},

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import jsonschema_rs
 
 SCHEMES = ("http", "https", "mailto", "tel")
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
 _HOST = re.compile(r"//[^/?#]")
 
@@ -30,7 +30,7 @@ EMAIL = jsonschema_rs.EmailOptions(allow_display_text=False, allow_domain_litera
 
 def _links(name: str) -> Callable[[str], bool]:
     """A format of links that nothing runs by: `javascript:` and the like are well-formed URIs too."""
-    well_formed = jsonschema_rs.validator_for({"$schema": _DRAFT, "format": name}, validate_formats=True)
+    well_formed = jsonschema_rs.validator_for({"$schema": DRAFT, "format": name}, validate_formats=True)
 
     def is_link(text: str) -> bool:
         found = _SCHEME.match(text)

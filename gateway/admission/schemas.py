@@ -39,7 +39,6 @@ _ROOT_KEYWORDS = frozenset(
         *("type", "properties", "required", "additionalProperties"),
     }
 )
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Schemas:
@@ -141,7 +140,7 @@ class _ResourceSchema:
         self._name = name
         self._members = {
             member: _compiled(
-                {"$schema": _DRAFT, **shared, **_as_object(child, where)}, f"{where}, /{member}"
+                {"$schema": formats.DRAFT, **shared, **_as_object(child, where)}, f"{where}, /{member}"
             )
             for member, child in schema.get("properties", {}).items()
         }
@@ -149,7 +148,7 @@ class _ResourceSchema:
         self._others = (
             None
             if others == {"not": {}}
-            else _compiled({"$schema": _DRAFT, **shared, **others}, f"{where}, additionalProperties")
+            else _compiled({"$schema": formats.DRAFT, **shared, **others}, f"{where}, additionalProperties")
         )
         self.annotations: Annotations = read_annotations(schema, where)
         self.html = self.annotations.html
