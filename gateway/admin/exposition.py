@@ -13,14 +13,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.admin.processes import ProcessesCollector
+from gateway.admin.processes import KeyedFamily, ProcessesCollector
 from gateway.runtime import speedups
 from gateway.runtime.histogram import Histogram
 from gateway.runtime.metric import Metric
 from gateway.runtime.metrics import METRICS, Counters
 from gateway.runtime.version import gateway_version
 
-KeyedFamily = CounterMetricFamily | GaugeMetricFamily
 Family = KeyedFamily | HistogramMetricFamily
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from gateway.runtime.interpreter import open_descriptors
 from gateway.runtime.memory import PAGE_BYTES
 
-Family = CounterMetricFamily | GaugeMetricFamily
+KeyedFamily = CounterMetricFamily | GaugeMetricFamily
 
 PROC = Path("/proc")
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -39,9 +39,9 @@ class ProcessesCollector(Collector):
     def __init__(self, processes: Iterable[tuple[str, int]]) -> None:
         self._processes = processes
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[KeyedFamily]:
         """The families, each with a sample of every process that is there."""
-        families: dict[str, Family] = {}
+        families: dict[str, KeyedFamily] = {}
         for name, help in GAUGES.items():
             families[name] = GaugeMetricFamily(name, help, labels=["worker"])
         for name, help in COUNTERS.items():

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gateway.admin import draining, exposition, insight
 from gateway.admin.app import FULL, guarded
+from gateway.admin.starting import RETRY_AFTER
 from gateway.config import LimitsSettings
 from gateway.http import problems
 from gateway.http.problems import Problem
@@ -32,7 +33,6 @@ ANSWER_TIMEOUT_S = 25.0
 ANOTHER_TIMEOUT_S = 1.5
 # Of each of all workers: whoever looks for one that hangs hears of the others.
 LOOK_TIMEOUT_S = 10.0
-RETRY_AFTER = {"Retry-After": "1"}
 # Hop by hop, or made anew by our own server.
 OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.errors import LogUnavailable
 from gateway.log.checked import NAMED_MAX, Checked
-from gateway.log.sqlite.store import FORMAT_WITH_PLACES, connect, transaction
+from gateway.log.sqlite.store import FORMAT_WITH_PLACES, connect, text_of, transaction
 from gateway.wire.checksum import CHANGE, is_sound
 
 # In the order in which they were appended.
@@ -95,22 +95,22 @@ def _compare(connection: sqlite3.Connection, checked: Checked) -> None:
     column = "checksum" if version != 1 else "NULL"
     for (name,) in connection.execute("SELECT name FROM resource"):
         if not _is_text(name):
-            checked.add(f"the name {_shown(name)!r}")
+            checked.add(f"the name {text_of(name)!r}")
     ranges = _changes(connection, column, checked)
     for name, number, document, checksum in connection.execute(_SNAPSHOTS.format(checksum=column)):
         if not is_sound(document, checksum):
-            checked.add(f"the snapshot of {_shown(name)} at {number}")
+            checked.add(f"the snapshot of {text_of(name)} at {number}")
     for resource, found in ranges.items():
         before = found.oldest - 1
         versions = (before, found.newest if found.count == 1 else before)
         opened = connection.execute(_OPENED_FROM, (resource, *versions)).fetchone()
         if found.gaps or (found.oldest > 1 and not opened):
-            checked.add(f"{_shown(found.name)} has {found.count} of its {found.newest} changes")
+            checked.add(f"{text_of(found.name)} has {found.count} of its {found.newest} changes")
     if version >= FORMAT_WITH_PLACES:
         for resource, name, number in connection.execute(_MISPLACED):
             is_lost = resource not in ranges or number > ranges[resource].newest
             what = f"change {number}" if is_lost else f"the place of change {number}"
-            checked.add(f"{what} of {_shown(name)}")
+            checked.add(f"{what} of {text_of(name)}")
 
 
 def _changes(connection: sqlite3.Connection, column: str, checked: Checked) -> dict[int, Range]:
@@ -121,7 +121,7 @@ def _changes(connection: sqlite3.Connection, column: str, checked: Checked) -> d
         checked.changes += 1
         checked.without_checksum += checksum is None
         if not is_sound(body, checksum, CHANGE) or not all(map(_is_text, texts)):
-            checked.add(f"change {number} of {_shown(name)}")
+            checked.add(f"change {number} of {text_of(name)}")
         if resource not in ranges:
             ranges[resource] = Range(name, number)
         ranges[resource].add(number)
@@ -134,7 +134,3 @@ def _is_text(stored: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _shown(name: bytes) -> str:
-    return name.decode("utf-8", "replace")
