@@ -232,17 +232,17 @@ def _lost(closed: ConnectionClosed) -> GatewayError:
 
 
 @asynccontextmanager
-async def connected(endpoint: GatewayAccess, client_id: str) -> AsyncIterator[GatewayLink]:
+async def connected(access: GatewayAccess, client_id: str) -> AsyncIterator[GatewayLink]:
     """A link, authenticated by the upgrade request and named `client_id`; raises Unreachable, ClientError."""
-    stream = await _dialled(endpoint)
-    url = urlsplit(endpoint.url)
+    stream = await _dialled(access)
+    url = urlsplit(access.url)
     opening = websocket(
         stream,
         url.netloc.rpartition("@")[2],
         (url.path or "/") + (f"?{url.query}" if url.query else ""),
         CONNECT_TIMEOUT_S,
         subprotocols=[SUBPROTOCOL],
-        extra_headers=[(b"authorization", f"Bearer {endpoint.token}".encode())],
+        extra_headers=[(b"authorization", f"Bearer {access.token}".encode())],
         max_message_size=MESSAGE_BYTES_MAX,
     )
     try:
@@ -251,21 +251,21 @@ async def connected(endpoint: GatewayAccess, client_id: str) -> AsyncIterator[Ga
             await link.send("AUTH", {"client_id": client_id, "protocol": 1})
             yield link
     except ConnectionRejected as rejected:
-        raise _rejection(endpoint.url, rejected) from None
+        raise _rejection(access.url, rejected) from None
     except HandshakeError as error:
-        raise _absent(endpoint.url, str(error)) from None
+        raise _absent(access.url, str(error)) from None
 
 
-async def _dialled(endpoint: GatewayAccess) -> Stream:
-    if not is_address(endpoint.url, "ws", "wss"):
-        raise ConfigError(f"{endpoint.url!r} is no address: write ws://HOST:PORT/realtime, or wss://...")
-    url = urlsplit(endpoint.url)
+async def _dialled(access: GatewayAccess) -> Stream:
+    if not is_address(access.url, "ws", "wss"):
+        raise ConfigError(f"{access.url!r} is no address: write ws://HOST:PORT/realtime, or wss://...")
+    url = urlsplit(access.url)
     assert url.hostname  # is_address looked
-    with _reaching(endpoint.url):
+    with _reaching(access.url):
         if url.scheme == "ws":
             return await trio.open_tcp_stream(url.hostname, url.port or 80)
         stream = await trio.open_ssl_over_tcp_stream(
-            url.hostname, url.port or 443, ssl_context=endpoint.tls, https_compatible=True
+            url.hostname, url.port or 443, ssl_context=access.tls, https_compatible=True
         )
         try:
             await stream.do_handshake()
@@ -273,7 +273,7 @@ async def _dialled(endpoint: GatewayAccess) -> Stream:
             await trio.aclose_forcefully(stream)
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 reason = error.__cause__.verify_message
-                text = f"the certificate of {endpoint.url} isn't trusted ({reason}); see --ca"
+                text = f"the certificate of {access.url} isn't trusted ({reason}); see --ca"
                 raise ClientError(text) from None
             raise
         return stream
@@ -335,7 +335,7 @@ def _committed(message: Message) -> Edited:
 
 
 async def follow(
-    endpoint: GatewayAccess,
+    access: GatewayAccess,
     view: View,
     on_change: Callable[[View, str], None],
     *,
@@ -352,7 +352,7 @@ async def follow(
     backoff_s = BACKOFF_FIRST_S
     while True:
         try:
-            async with connected(endpoint.resuming(view.version is not None), client_id) as link:
+            async with connected(access.resuming(view.version is not None), client_id) as link:
                 await link.subscribe(view, visible)
                 while True:
                     message = await link.receive()
@@ -380,7 +380,7 @@ class Edited(NamedTuple):
 
 
 async def submit(
-    endpoint: GatewayAccess,
+    access: GatewayAccess,
     resource: Resource,
     patch: Sequence[Mapping[str, Any]],
     *,
@@ -392,7 +392,7 @@ async def submit(
     A connection lost on the way is made again and the same submission is resent (`seq`), so it is committed
     once. Raises ClientError when it is refused, Unreachable when it didn't get through in SUBMIT_TIMEOUT_S.
     """
-    submission = _Submission(endpoint, resource, patch, create, refuse)
+    submission = _Submission(access, resource, patch, create, refuse)
     error: Unreachable | None = None
     with trio.move_on_after(SUBMIT_TIMEOUT_S):
         while True:
@@ -411,13 +411,13 @@ class _Submission:
 
     def __init__(
         self,
-        endpoint: GatewayAccess,
+        access: GatewayAccess,
         resource: Resource,
         patch: Sequence[Mapping[str, Any]],
         create: bool,
         refuse: bool,
     ) -> None:
-        self._endpoint = endpoint
+        self._access = access
         self._resource = resource
         self._patch = list(patch)
         self._create = create
@@ -428,7 +428,7 @@ class _Submission:
     async def attempt(self) -> Edited:
         """Connect, subscribe, submit, and wait for the answer."""
         view = View(self._resource)
-        async with connected(self._endpoint, self._client_id) as link:
+        async with connected(self._access, self._client_id) as link:
             await link.subscribe(view, visible=False)
             while True:
                 message = await link.receive()

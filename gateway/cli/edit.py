@@ -47,7 +47,7 @@ def edit_command(
     gateway edit event:42 '{"op": "text", "path": "/description", "value": [10, " and tea"]}'
     """
     operations = _operations(sys.stdin.read() if patch == "-" else patch)
-    where = reach.endpoint(settings.load(), resource, "editor")
+    where = reach.access(settings.load(), resource, "editor")
 
     async def edit() -> None:
         edited = await submit(where, resource, operations, create=create, refuse=refuse)

@@ -91,7 +91,7 @@ class Reach(NamedTuple):
     user: str | None
     ca: str | None
 
-    def endpoint(self, config: Config, resource: Resource, role: str) -> GatewayAccess:
+    def access(self, config: Config, resource: Resource, role: str) -> GatewayAccess:
         """Where to connect, with a token that allows `role`; raises ConfigError when there is none."""
         scheme = "wss" if config.server.tls_cert else "ws"
         url = f"{scheme}://{reachable(config.server.host)}:{config.server.port}/realtime"

@@ -45,7 +45,7 @@ def watch_command(
     gateway watch event:42 --url wss://gateway.example/realtime --token "$TOKEN"
     gateway watch event:42 --json | jq .document.title
     """
-    where = reach.endpoint(settings.load(), resource, "viewer")
+    where = reach.access(settings.load(), resource, "viewer")
     view = View(resource)
     try:
         if as_json or not sys.stdout.isatty():
