@@ -1,0 +1,1 @@
+"""The load harness: many users of a server, and a verdict on what they saw."""

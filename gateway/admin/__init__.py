@@ -1,1 +1,1 @@
-"""The operator's side of a node, over HTTP: health, metrics, and the history of every resource."""
+"""The operators' port of a node: health, metrics, the console, who is let in, acts, resources."""
