@@ -2,7 +2,7 @@
 
 One message of the dearest kind holds the loop for some 20 ms. Ten users may send such messages one after the
 other, each within a share of his own; whoever comes meanwhile waits. So who went over his share takes turns
-with the others who did, until he has paid: then one message in thirty meets one of theirs. A large document
+with the others who did, until he has paid: then one message in sixty meets one of theirs. A large document
 that comes over HTTP takes a turn, whoever sends it.
 """
 
