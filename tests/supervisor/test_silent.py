@@ -80,9 +80,10 @@ async def test_a_worker_that_hangs_while_it_starts_is_replaced(
 
         victim = await until(starting, "another worker that starts", START_TIMEOUT_S)
         os.kill(victim.pid, signal.SIGSTOP)
-        monkeypatch.setattr(child, "SILENT_MAX_S", 8.0)
-        with trio.fail_after(PATIENCE_S):
-            await victim.ended.wait()
+        with monkeypatch.context() as patience:
+            patience.setattr(child, "SILENT_MAX_S", 8.0)
+            with trio.fail_after(PATIENCE_S):
+                await victim.ended.wait()
         assert victim.status == -signal.SIGKILL
         await until(lambda: len(supervisor.serving()) == 2, "yet another worker", START_TIMEOUT_S)
         assert re.search(rf"worker {victim.number} has said nothing for \d+ s: killing it", caplog.text)
