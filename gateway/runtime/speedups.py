@@ -141,3 +141,15 @@ def load(name: str) -> ModuleType | None:
 def report() -> dict[str, bool]:
     """Kernel name, or `core` -> whether its compiled form is the one that runs."""
     return {"core": core_is_compiled()} | {name: load(name) is not None for name in KERNELS}
+
+
+def summary() -> str:
+    """The report as a sentence, with the way out where something isn't compiled; `make` tells it."""
+    missing = [name for name, compiled in report().items() if not compiled]
+    if not missing:
+        return "the kernels and the core are compiled"
+    return (
+        f"not compiled, so plain Python runs in their place, more slowly: {', '.join(missing)}. "
+        "To compile: install a C compiler and the headers of this Python, then `make -B venv`; "
+        "where they are, it says what failed"
+    )

@@ -47,7 +47,7 @@ def test_ci_tests_what_is_compiled_and_both_transports() -> None:
     """Elsewhere there may be no compiler."""
     if os.environ.get("CI"):
         assert fast_obstacle(Config()) is None
-        assert "GATEWAY_SPEEDUPS" in os.environ or all(speedups.report().values())
+        assert "GATEWAY_SPEEDUPS" in os.environ or all(speedups.report().values()), speedups.summary()
 
 
 def test_the_core_is_what_has_c_types_beside_it() -> None:
