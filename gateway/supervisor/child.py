@@ -87,11 +87,6 @@ class Child:
         """Whether it seems to hang."""
         return self.silent_s >= SILENT_S
 
-    @property
-    def _silent_max_s(self) -> float:
-        """One that starts may wait for servers meanwhile."""
-        return SILENT_MAX_S + (0.0 if self.ready else self._config.server.start_wait_max_s)
-
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The process's life; started when it is ready. Raises what kept it from starting; kills it when
         cancelled."""
@@ -150,11 +145,12 @@ class Child:
         self._more.set()
 
     async def _count_silence(self) -> None:
-        """It answers each second (`_keep_measured`), once it has started; one that hangs is ended."""
-        while self.silent_s < self._silent_max_s:
+        """It answers each second (`_keep_measured`), or says what it waits for; one that hangs is ended."""
+        while self.silent_s < SILENT_MAX_S:
             await trio.sleep(MEASURE_INTERVAL_S)
             self.silent_s += MEASURE_INTERVAL_S
         logger.error("worker %d has said nothing for %g s: killing it", self.number, self.silent_s)
+        self._failure = StoreAway(f"worker {self.number} said nothing while it started; try again", "none")
         self.kill()
 
     async def _listen(self, task_status: trio.TaskStatus[None]) -> None:
@@ -164,6 +160,7 @@ class Child:
             kind = frame.header["type"]
             if kind == "ready":
                 self.ready = True
+                self.waits_for = ()
                 self.addresses = [(host, port) for host, port in frame.header["addresses"]]
                 task_status.started()
             elif kind == "waits":
@@ -177,7 +174,7 @@ class Child:
                 self._hear(frame)
 
     def _hear(self, frame: Frame) -> None:
-        asked = self._asked.pop(frame.header["id"], None)
+        asked = self._asked.pop(frame.header.get("id", 0), None)  # 0: what only later workers tell
         if asked is not None:
             asked[1].append(frame)
             asked[0].set()

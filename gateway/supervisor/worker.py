@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, MutableMapping
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import unquote
@@ -32,7 +32,7 @@ from gateway.transport.siblings import Place
 logger = logging.getLogger("gateway.worker")
 
 REFUSED_STATUS = 2
-LOOK_INTERVAL_S = 0.25
+TELL_INTERVAL_S = 0.25
 
 
 class Worker:
@@ -60,12 +60,12 @@ class Worker:
             await self._tell({"type": "ready", "addresses": addresses.websocket})
 
     async def _tell_what_it_waits_for(self) -> None:
-        told: Sequence[str] = []
-        while self._application is None:
-            if self._node.awaited() != told:
-                told = self._node.awaited()
-                await self._tell({"type": "waits", "for": told})
-            await trio.sleep(LOOK_INTERVAL_S)
+        """Again and again, though it be nothing: who is silent hangs."""
+        while (
+            self._application is None
+        ):  # a supervisor of before an upgrade takes it for an answer to nothing
+            await self._tell({"type": "waits", "id": 0, "for": self._node.awaited()})
+            await trio.sleep(TELL_INTERVAL_S)
 
     def _end(self, scope: trio.CancelScope) -> None:
         """Drain; who still waits for servers has nothing to drain, and ends at once."""

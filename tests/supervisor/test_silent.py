@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,7 @@ import trio
 
 from gateway.admission import create_secret
 from gateway.config import Config
+from gateway.errors import StoreAway
 from gateway.supervisor import Supervisor, child
 from gateway.supervisor.child import Child
 from tests.cli.commands import START_TIMEOUT_S
@@ -28,14 +29,19 @@ LARGE = bytes(8 << 20)
 ASKED = {"type": "http", "repeated": False, "method": "GET", "path": "/v1/node", "query": "", "headers": []}
 
 
-@asynccontextmanager
-async def supervised(data: Path, **settings: float) -> AsyncIterator[tuple[Supervisor, str]]:
-    """Two workers of a supervisor in this process, and its admin port."""
+@contextmanager
+def made(data: Path) -> Iterator[Supervisor]:
+    """A supervisor of two workers, in this process."""
     create_secret(data / "jwt-secret")
     with redis_server() as redis:
         server = {"workers": 2, "port": 0, "admin_port": 0, "data_dir": str(data), "node": "n1"}
-        server |= settings
-        supervisor = Supervisor(Config().with_(redis={"urls": [redis.url]}, server=server))
+        yield Supervisor(Config().with_(redis={"urls": [redis.url]}, server=server))
+
+
+@asynccontextmanager
+async def supervised(data: Path) -> AsyncIterator[tuple[Supervisor, str]]:
+    """One that serves, and its admin port."""
+    with made(data) as supervisor:
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(supervisor.run)
             [(host, port)] = addresses.admin
@@ -43,6 +49,17 @@ async def supervised(data: Path, **settings: float) -> AsyncIterator[tuple[Super
                 yield supervisor, f"http://{host}:{port}"
             finally:
                 nursery.cancel_scope.cancel()
+
+
+async def stopped_at_its_start(supervisor: Supervisor) -> Child:
+    """A worker that stands still before it was ready."""
+
+    def starting() -> Child | None:
+        return next((found for found in supervisor._running if found.pid and not found.ready), None)
+
+    victim = await until(starting, "a worker that starts", START_TIMEOUT_S)
+    os.kill(victim.pid, signal.SIGSTOP)
+    return victim
 
 
 async def silent(admin: str, number: int, least: float) -> None:
@@ -72,14 +89,9 @@ async def test_a_worker_that_hangs_is_told_asked_nothing_and_replaced(
 async def test_a_worker_that_hangs_while_it_starts_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with supervised(tmp_path, start_wait_max_s=1) as (supervisor, _):
+    async with supervised(tmp_path) as (supervisor, _):
         os.kill(supervisor.serving()[0].pid, signal.SIGKILL)
-
-        def starting() -> Child | None:
-            return next((found for found in supervisor._running if found.pid and not found.ready), None)
-
-        victim = await until(starting, "another worker that starts", START_TIMEOUT_S)
-        os.kill(victim.pid, signal.SIGSTOP)
+        victim = await stopped_at_its_start(supervisor)
         with monkeypatch.context() as patience:
             patience.setattr(child, "SILENT_MAX_S", 8.0)
             with trio.fail_after(PATIENCE_S):
@@ -87,6 +99,23 @@ async def test_a_worker_that_hangs_while_it_starts_is_replaced(
         assert victim.status == -signal.SIGKILL
         await until(lambda: len(supervisor.serving()) == 2, "yet another worker", START_TIMEOUT_S)
         assert re.search(rf"worker {victim.number} has said nothing for \d+ s: killing it", caplog.text)
+
+
+async def test_a_node_whose_worker_hangs_at_the_first_start_ends_as_one_that_may_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status 3: systemd starts it anew, which it doesn't after mistakes in the settings (2)."""
+    monkeypatch.setattr(child, "SILENT_MAX_S", 8.0)
+    with (
+        made(tmp_path) as supervisor,
+        pytest.RaisesGroup(
+            pytest.RaisesExc(StoreAway, match="said nothing while it started"), flatten_subgroups=True
+        ),
+        trio.fail_after(PATIENCE_S),
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            await stopped_at_its_start(supervisor)
 
 
 async def test_whoever_asks_a_worker_that_hangs_can_give_up_and_it_can_be_asked_again(tmp_path: Path) -> None:
