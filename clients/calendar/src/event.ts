@@ -1,7 +1,6 @@
 /** An event as this calendar shows it. */
 
-import type { Client, Json, PatchOperation, SharedDocument } from "@collab/client";
-import { equal } from "@collab/client/kernel";
+import type { Client, Json, PatchOperation } from "@collab/client";
 import { instant, momentOf, spanText } from "./dates.js";
 
 export const CALENDAR = "demo";
@@ -52,15 +51,12 @@ function newId(): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What was made last, as it was made. There is one window. */
-let made: { readonly id: string; readonly event: Json } | null = null;
-
 /** Makes an event of a day; returns its id. */
 export function createEvent(client: Client, day: Date): string {
   const id = newId();
   const start = firstStart(day, new Date());
   const document = client.open<Json>("event", id);
-  const event = {
+  document.create({
     title: "",
     location: "",
     description: "",
@@ -68,17 +64,11 @@ export function createEvent(client: Client, day: Date): string {
     end_time: instant(start.getTime() + HOUR_MS),
     attendees: [],
     calendar_id: CALENDAR,
-  };
-  document.create(event);
-  made = { id, event };
+  });
   const release = () => document.close(); // a store that is full is told by the client
   void document.stored().then(release, release);
   return id;
 }
-
-/** Was it made last, and is as it was made? */
-export const isUntouched = ({ id, snapshot }: SharedDocument<EventDocument>): boolean =>
-  made?.id === id && equal(made.event, snapshot.view as unknown as Json);
 
 /** What an event is called; spaces alone are no title. */
 export const titleOf = ({ title }: { readonly title?: string | null }): string =>
