@@ -60,10 +60,11 @@ class Worker:
             await self._tell({"type": "ready", "addresses": addresses.websocket})
 
     async def _tell_what_it_waits_for(self) -> None:
-        """Again and again, though it be nothing: who is silent hangs."""
-        while (
-            self._application is None
-        ):  # a supervisor of before an upgrade takes it for an answer to nothing
+        """Again and again, though it be nothing: who is silent hangs.
+
+        A supervisor of before an upgrade takes it for the answer to what it never asked.
+        """
+        while self._application is None:
             await self._tell({"type": "waits", "id": 0, "for": self._node.awaited()})
             await trio.sleep(TELL_INTERVAL_S)
 
