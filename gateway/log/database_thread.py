@@ -28,10 +28,20 @@ def made_ready(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, by its device and number; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class DatabaseThread:
     """The database at `path`, opened by `connect` in the thread `name`.
 
-    `derived`: it can be made again. It is discarded where it is damaged, or `connect` raises IndexLost.
+    `derived`: it can be made again, and is discarded where it is damaged, or `connect` raises IndexLost.
+    Another one may be moved away while it is open: a new one is begun then.
     """
 
     def __init__(
@@ -41,6 +51,7 @@ class DatabaseThread:
         self._connect = connect
         self._derived = derived
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # that is open
         self._thread = Serial(name)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -48,9 +59,7 @@ class DatabaseThread:
 
         def guarded() -> T:
             try:
-                if self._connection is None:
-                    self._connection = self._connect(self._path)
-                return work(self._connection)
+                return work(self._opened())
             except IndexLost:
                 self._discard()
                 raise
@@ -66,6 +75,14 @@ class DatabaseThread:
         with trio.CancelScope(shield=True):
             await self._thread.run(self._close)
         self._thread.stop()
+
+    def _opened(self) -> sqlite3.Connection:
+        if not self._derived and self._file != _identity(self._path):
+            self._close()
+        if self._connection is None:
+            self._connection = self._connect(self._path)
+            self._file = _identity(self._path)
+        return self._connection
 
     def _failed(self, error: sqlite3.Error) -> LogUnavailable:
         """What to raise; a damaged database is closed, so that the next use opens what is there then."""

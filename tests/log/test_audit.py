@@ -138,6 +138,16 @@ async def test_a_damaged_database_says_the_way_out_and_whoever_takes_it_needs_no
     await store.aclose()
 
 
+async def test_whoever_moves_it_away_needs_no_restart_of_who_met_no_damage(tmp_path):
+    store = SqliteAudit(tmp_path)
+    await store.append([entry()])
+    for path in tmp_path.iterdir():
+        path.rename(tmp_path.parent / f"{tmp_path.name}.{path.name}")
+    await store.append([entry(2)])
+    assert [record.number for record in await store.find(ALL)] == [1]
+    await store.aclose()
+
+
 async def test_a_database_that_cannot_be_made_is_a_log_that_is_away(tmp_path):
     (tmp_path / DATABASE).symlink_to(tmp_path / "not" / "mounted")
     store = SqliteAudit(tmp_path)
