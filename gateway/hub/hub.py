@@ -23,7 +23,7 @@ from gateway.hub.children import Children
 from gateway.hub.committer import Committer
 from gateway.hub.index_rules import IndexRules
 from gateway.hub.listener import Listener
-from gateway.hub.log_errors import counted_unavailable
+from gateway.hub.log_errors import counted_unavailable, is_done
 from gateway.hub.overload import Overload
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
@@ -285,8 +285,9 @@ class Hub:
             raise counted_unavailable(self.counters, error, error.outcome) from error
         damage.forget(resource)
         try:
-            room = await self.open(resource)
-            await self.catch_up.reopen(room)
+            with is_done():
+                room = await self.open(resource)
+                await self.catch_up.reopen(room)
         finally:
             self.children.purged(resource, calendars)  # once the room has nothing more to put there
         return room

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from gateway.errors import LogUnavailable, Refusal, unavailable
 from gateway.runtime.metrics import Counters
 
@@ -10,3 +13,13 @@ def counted_unavailable(counters: Counters, error: LogUnavailable, outcome: str 
     """The refusal of what needed this call of the log, which is counted as failed."""
     counters.log_errors += 1
     return unavailable(error, outcome)
+
+
+@contextmanager
+def is_done() -> Iterator[None]:
+    """Around what follows an act that is done: whoever asked for it isn't told that nothing was."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.details["outcome"] = "unknown"
+        raise

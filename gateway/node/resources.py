@@ -21,6 +21,7 @@ from gateway.http.port import AcknowledgedEdit, Expected, FoundPage, News, Revis
 from gateway.hub import replay
 from gateway.hub.catch_up import Seen
 from gateway.hub.hub import Hub
+from gateway.hub.log_errors import is_done
 from gateway.hub.names import NamedVersion
 from gateway.hub.summarise import Summariser
 from gateway.node.naming import Naming
@@ -252,7 +253,8 @@ class HubResources(RequestCharges):
             await self._naming.purge(name)
             await granted()  # that may have taken a while
             room = await self._hub.purge(name)
-            await self._naming.purge(name)  # that were given meanwhile, to what is gone
+            with is_done():
+                await self._naming.purge(name)  # that were given meanwhile, to what is gone
         if self._summariser is not None:
             self._summariser.note(room)
         if self._searcher is not None:

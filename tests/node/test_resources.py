@@ -142,6 +142,26 @@ async def test_who_may_not_purge_any_more_purges_nothing(
         assert found.room().version == 1
 
 
+async def test_a_purge_that_is_done_is_not_said_to_be_none_where_what_follows_fails(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk() as found:
+        writing = Writing(found)
+        purge, begun = Naming.purge, list[str]()
+
+        async def away_at_last(naming: Naming, name: str) -> None:
+            begun.append(name)
+            if len(begun) == 2:
+                raise Refusal("UNAVAILABLE", "The log is away.", outcome="none")
+            await purge(naming, name)
+
+        monkeypatch.setattr(Naming, "purge", away_at_last)
+        with pytest.raises(Refusal) as refused:
+            await writing.resources.purge(ADMIN, EVENT)
+        assert refused.value.details["outcome"] == "unknown"
+        assert found.room().version == 0
+
+
 async def test_in_an_overload_a_put_is_refused_but_not_one_that_is_on_its_way_and_sent_again(
     autojump_clock: Any,
 ) -> None:
