@@ -201,7 +201,10 @@ def _stored(database: Path) -> Iterator[Finding]:
 
 
 def _unread(found: str) -> Finding:
-    remedy = "see that its disk has room, and that you may read it: as root, or as the gateway's user"
+    remedy = (
+        "see that its disk has room, what `dmesg` says of it, and that you may read it: as root, or as the "
+        "gateway's user"
+    )
     return Finding("stored changes", "bad", found, remedy)
 
 

@@ -215,5 +215,8 @@ def _wanted(declared: Tunable) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer that Python shows nobody
+        text = "more digits than can be shown"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -165,6 +165,7 @@ def test_other_environment_variables_are_left_alone() -> None:
         ("[server", "is not valid TOML"),
         (f"[limits]\ndepth_max = {'9' * 5000}", "is not valid TOML"),
         (f"[limits]\ndepth_max = {'[' * 100_000}", "is not valid TOML"),
+        (f"[limits]\ndepth_max = 0x{'f' * 5000}", "more digits than can be shown: must be a whole number"),
         (f"[limits]\ndepth_max = {'9' * 400}", r"limits\.depth_max = 9+\.\.\.: must be a whole number"),
         (f"[timeouts]\nidle_timeout_s = -{'9' * 400}", r"idle_timeout_s = -9+\.\.\.: must be a number"),
         ("[limits]\nchanges_default = 50\nchanges_max = 10", "must not exceed"),

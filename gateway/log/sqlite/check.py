@@ -64,7 +64,8 @@ class Range:
 def check(path: Path) -> Checked:
     """Read the whole database; what SQLite can't make out is damage too.
 
-    Raises LogUnavailable where the file or its disk can't be read: that says nothing of what is in it.
+    Raises LogUnavailable where the file or its disk can't be read, and nothing was found before: that says
+    nothing of what is in it.
     """
     checked = Checked()
     try:
@@ -77,7 +78,7 @@ def check(path: Path) -> Checked:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _UNREAD:
+        if not checked.damaged and getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _UNREAD:
             raise LogUnavailable(f"{path} can't be read: {error}", "none") from error
         checked.add(str(error))
     return checked
