@@ -37,6 +37,7 @@ async function openConsole({ context }: Person): Promise<Page> {
 test("with high contrast one sees what is on, what was answered, who somebody is, and what can't be done", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await bob.textbox("Start").focus();
+  await ann.people.filter({ hasText: "Bob" }).waitFor();
   await ann.page.emulateMedia({ forcedColors: "active" });
   await ann.button("Going").click();
   await ann.page.locator("button[aria-pressed=true]").waitFor();

@@ -55,7 +55,7 @@ export class OwnEvents implements Readable<Own> {
   }
 }
 
-/** The gateway tells so many characters of a text, and nothing of what isn't one. */
+/** Live, the gateway tells so many characters of a text, and nothing of what isn't one. */
 const TOLD_MAX = 300;
 
 function summed({ type, id, snapshot }: SharedDocument<EventDocument>): Summary | null | undefined {
@@ -66,7 +66,8 @@ function summed({ type, id, snapshot }: SharedDocument<EventDocument>): Summary 
   return { type, id, version, title: told(title), start_time: told(start_time), end_time: told(end_time) };
 }
 
-function told(value: unknown): string | null {
+/** A member of a summary, as it is told live. */
+export function told(value: unknown): string | null {
   if (typeof value !== "string") return null;
   return [...value.slice(0, 2 * TOLD_MAX)].slice(0, TOLD_MAX).join(""); // a character is one or two of JavaScript's
 }
