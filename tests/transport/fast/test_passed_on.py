@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import h11
+import pytest
 import trio
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.config import Config
+from gateway.http import http1
 from gateway.http.http1 import Client
 from gateway.http.server import HttpServer
 from gateway.runtime.metrics import Counters
@@ -24,29 +27,31 @@ async def answers_and_lingers(scope: Scope, receive: Receive, send: Send) -> Non
     await trio.sleep_forever()
 
 
-class Ending:
-    """A gate at whose second request all is cancelled."""
-
-    def __init__(self, scope: trio.CancelScope) -> None:
-        self._scope = scope
-        self._first = True
+class Open:
+    """A gate that refuses nobody."""
 
     def client_of(self, peer: Client, headers: Headers) -> Client:
         return peer
 
     def refused(self, client: Client, method: str, headers: Headers) -> Response | None:
-        if not self._first:
-            self._scope.cancel()
-        self._first = False
         return None
 
 
-async def test_a_handshake_that_is_given_back_while_all_is_cancelled_leaves_no_socket_open() -> None:
-    transport = FastTransport(Config(), Counters())
+async def test_a_handshake_that_is_given_back_while_all_is_cancelled_leaves_no_socket_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transport, found, scope = FastTransport(Config(), Counters()), http1._is_handshake, trio.CancelScope()
+
+    def found_and_cancelled(request: h11.Request) -> bool:
+        if found(request):
+            scope.cancel()
+        return found(request)
+
+    monkeypatch.setattr(http1, "_is_handshake", found_and_cancelled)
     with connected(GET + request()) as (stream, _):
         stream.remote = "127.0.0.1:1"
-        with trio.CancelScope() as scope:
-            service = HttpServer(answers_and_lingers, 1, gate=Ending(scope)).take()
+        with scope:
+            service = HttpServer(answers_and_lingers, 1, gate=Open()).take()
             assert service is not None
             await transport._serve_requests(service, stream)
         assert scope.cancelled_caught
