@@ -265,10 +265,8 @@ class HubResources(RequestCharges):
         """The bodies of changes after a version."""
         try:
             records = await self._hub.log.read(str(resource), after, limit)
-        except LogTrimmed:
-            raise  # that it went is no failure
-        except LogUnavailable:
-            self._hub.counters.log_errors += 1
+        except LogUnavailable as error:
+            self._hub.counters.log_errors += not isinstance(error, LogTrimmed)  # that it went is no failure
             raise
         return [record.body for record in records]
 
