@@ -112,6 +112,12 @@ async def test_workers_of_a_node_share_the_chain_in_its_directory(tmp_path):
     await second.aclose()
 
 
+def move_away(directory: Path) -> None:
+    """Keep what is in it elsewhere, as the runbook says."""
+    for path in directory.iterdir():
+        path.rename(directory.parent / f"{directory.name}.{path.name}")
+
+
 def no_database(path: Path) -> None:
     path.write_bytes(b"no database" * 100)
 
@@ -131,8 +137,7 @@ async def test_a_damaged_database_says_the_way_out_and_whoever_takes_it_needs_no
     damage(tmp_path / DATABASE)
     with pytest.raises(LogUnavailable, match=r"audit\.sqlite3: .*; keep it elsewhere .*a new one is begun"):
         await store.append([entry()])
-    for path in tmp_path.iterdir():
-        path.rename(tmp_path.parent / f"{tmp_path.name}.{path.name}")
+    move_away(tmp_path)
     await store.append([entry(2)])
     assert await faults(store) == []
     await store.aclose()
@@ -141,8 +146,7 @@ async def test_a_damaged_database_says_the_way_out_and_whoever_takes_it_needs_no
 async def test_whoever_moves_it_away_needs_no_restart_of_who_met_no_damage(tmp_path):
     store = SqliteAudit(tmp_path)
     await store.append([entry()])
-    for path in tmp_path.iterdir():
-        path.rename(tmp_path.parent / f"{tmp_path.name}.{path.name}")
+    move_away(tmp_path)
     await store.append([entry(2)])
     assert [record.number for record in await store.find(ALL)] == [1]
     await store.aclose()
@@ -166,8 +170,7 @@ async def test_a_database_that_breaks_while_it_is_open_is_opened_anew(tmp_path):
         connection.execute("PRAGMA schema_version = 1000")
     with pytest.raises(LogUnavailable, match="a new one is begun"):
         await store.append([entry()])
-    for path in tmp_path.iterdir():
-        path.rename(tmp_path.parent / f"{tmp_path.name}.{path.name}")
+    move_away(tmp_path)
     await store.append([entry(2)])
     assert [record.number for record in await store.find(ALL)] == [1]
     await store.aclose()
