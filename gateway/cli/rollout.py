@@ -96,7 +96,7 @@ class Rollout:
     def run(self, steps: Sequence[float]) -> None:
         """Take the steps; raises SetBack where a trigger fired on the way, or where nobody could say so."""
         self._triggers.check()
-        before = self._stands_at = self._flags("GET").percentage
+        before = self._stands_at = self._flags().percentage
         for percentage in steps:
             click.echo(f"{percentage:g} % of the users, for {self._hold_s:g} s")
             reason = self._taken(percentage)
@@ -147,16 +147,16 @@ class Rollout:
         return ""
 
     def _check_nobody_else(self, percentage: float) -> None:
-        found = self._flags("GET")
+        found = self._flags()
         if found.percentage != percentage and found.revision >= self._revision:  # else the step is news to it
             raise Overtaken(
                 f"somebody else set {FLAG} to {found.percentage:g}: the rollout ends here, as it is"
             )
 
-    def _flags(self, method: str, wanted: object = None) -> Flags:
-        """What is in force then; raises as `AdminPort.ask`."""
+    def _flags(self) -> Flags:
+        """What is in force; raises as `AdminPort.ask`."""
         with understanding():
-            found = self._port.ask(method, "/v1/flags", wanted)
+            found = self._port.ask("GET", "/v1/flags")
             return Flags(float(found["in_force"][FLAG]), int(found["revision"]))
 
     def _set(self, percentage: float, patience_s: float) -> None:
@@ -164,7 +164,8 @@ class Rollout:
         until_s = time.monotonic() + patience_s
         while True:
             try:
-                self._revision = self._flags("PATCH", {FLAG: percentage}).revision
+                with understanding():  # of its answer no more is needed: the step is taken
+                    self._revision = int(self._port.ask("PATCH", "/v1/flags", {FLAG: percentage})["revision"])
                 self._stands_at = percentage
                 return
             except Unreachable:
