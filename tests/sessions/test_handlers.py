@@ -50,6 +50,7 @@ async def test_a_user_id_is_the_bearer_tokens_too(autojump_clock, user_id, code)
     ("payload", "code"),
     [
         ({"client_id": "c"}, "UNAUTHENTICATED"),
+        ({"token": "", "client_id": "c"}, "UNAUTHENTICATED"),
         ({"token": "ann:forged", "client_id": "c"}, "UNAUTHENTICATED"),
         ({"token": "ann", "client_id": "c", "user_id": "bob"}, "UNAUTHENTICATED"),
         ({"token": "ann"}, "INVALID_MESSAGE"),
