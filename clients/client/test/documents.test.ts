@@ -135,6 +135,8 @@ test("what the token doesn't grant is forbidden, and says so", async () => {
   );
   expect(eve.snapshot.status).toBe("forbidden");
   expect(() => eve.set("/title", "Mine")).toThrow(/may be viewed/);
+  expect(() => eve.create({ title: "Mine" })).toThrow(/may be viewed/);
+  expect(eve.snapshot).toMatchObject({ status: "forbidden", pending: 0 });
 });
 
 test("an id that can't be one is refused for good, and keeps nobody from another document", async () => {

@@ -101,7 +101,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   create(value: T): void {
-    if (!this.state.replicator.replica) {
+    if (this.state.status === "loading") {
       this.begin();
       if (this.wire.subscribeRef) this.wire.subscribe(); // a tab that leads, offline, could not answer before
     }
