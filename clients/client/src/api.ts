@@ -250,7 +250,7 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   readonly id: string;
   readonly presence: PresenceRoom;
 
-  /** There is something to show: from the store, the server, or nothing anywhere (version 0). */
+  /** It isn't `loading` any more: from the store, the server, nothing anywhere (version 0), or it is `forbidden`. */
   ready(): Promise<void>;
   /**
    * Edit the view at once; all or nothing. Throws `EditError` where the view doesn't take it, the role
@@ -263,7 +263,7 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   remove(path: string): void;
   /** Make a text be `text`: sent as what was typed (a `text` operation), so concurrent typing merges. */
   setText(path: string, text: string): void;
-  /** Create it where it doesn't exist (or was deleted). */
+  /** Create it where it doesn't exist (or was deleted). Throws as `edit` does. */
   create(value: T): void;
   /** Delete it, for everybody (admins). Resolves when the server has done it; rejects as `edit` throws and `saved` rejects. */
   delete(): Promise<void>;
