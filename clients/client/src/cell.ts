@@ -5,10 +5,6 @@ import type { Readable } from "./api.js";
 export class Listeners<A extends readonly unknown[] = []> {
   #all: Set<(...args: A) => void> | null = null; // there are many of these, and most have nobody
 
-  get isEmpty(): boolean {
-    return !this.#all?.size;
-  }
-
   add(listener: (...args: A) => void): () => void {
     // Wrapped, so that the same function may be added twice and removed once.
     const entry = (...args: A) => listener(...args);

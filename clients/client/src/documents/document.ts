@@ -301,7 +301,6 @@ export class Document<T = Json> implements SharedDocument<T> {
     this.state.isLive = false;
     this.state.status = "closed";
     this.wire.outbox.close();
-    this.presence.setTyping(false);
     this.state.presence.close();
     this.state.saved.reject(this.#closed());
     await this.state.store();

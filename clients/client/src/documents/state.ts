@@ -164,7 +164,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     const carried = (one: Unresolved) => carriedConflict(one, before, operations);
     this.conflicts = this.conflicts.map(carried);
     this.resolved = this.resolved.map((one) => ({ ...one, conflict: carried(one.conflict) }));
-    if (this.changes.isEmpty) return;
     this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
   }
 

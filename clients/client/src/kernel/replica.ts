@@ -84,9 +84,9 @@ export class Replica {
   /** The replica that `toJSON` saved; its undo stacks are empty. */
   static from(saved: SavedReplica, options: ReplicaOptions = {}): Replica {
     const replica = new Replica(saved.document, saved.version, { ...options, seqNext: saved.seqNext });
-    replica.#inFlight = saved.inFlight && withEdits(saved.inFlight);
+    replica.#inFlight = saved.inFlight;
     replica.#buffer = saved.buffer.slice();
-    const pending = [...(replica.#inFlight?.edits ?? []), ...saved.buffer];
+    const pending = [...(saved.inFlight?.edits ?? []), ...saved.buffer];
     replica.view = pending.map(withoutTests).reduce(apply, saved.document);
     return replica;
   }
@@ -345,12 +345,6 @@ function past(operations: Operations, waiting: readonly Operations[]) {
     return later;
   });
   return { change, edits };
-}
-
-/** Older records have the operations of all its edits in one. */
-function withEdits(saved: InFlight & { operations?: Operations }): InFlight {
-  const { operations = [], edits = [operations], ...submitted } = saved;
-  return { ...submitted, edits };
 }
 
 /** What operations do: a test that has come to fail is found when they are to be sent. */

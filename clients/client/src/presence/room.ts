@@ -144,7 +144,6 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
   }
 
   #show(): void {
-    if (!this.#count && this.snapshot === NOBODY) return;
     const view = this.document.view;
     const clientId = this.document.context.clientId();
     const others: Presence[] = [];

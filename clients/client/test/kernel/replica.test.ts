@@ -1,12 +1,4 @@
-import {
-  apply,
-  GapError,
-  type Json,
-  type Operations,
-  type Patch,
-  Replica,
-  type SavedReplica,
-} from "@collab/client/kernel";
+import { apply, GapError, type Json, type Operations, type Patch, Replica } from "@collab/client/kernel";
 import { describe, expect, it } from "vitest";
 
 const event = () => ({ title: "Tea", text: "abc", tags: ["a"], place: { city: "Ulm" } });
@@ -246,20 +238,6 @@ describe("a replica", () => {
     replica.reload({ ...event(), text: "__abcd", place: {} }, 40);
     expect(replica.view).toEqual({ ...event(), title: "Coffee", text: "__abcd", place: {} });
     expect(replica.next()).toEqual({ seq: 2, baseVersion: 40, patch: titled("Coffee") });
-  });
-
-  it("goes on with what was saved before the edits in flight were kept apart", () => {
-    const before = new Replica(event(), 3);
-    before.edit(titled("Coffee"));
-    before.edit(typed(3, "d"));
-    before.next();
-    const saved = before.toJSON();
-    const { edits = [], ...inFlight } = saved.inFlight ?? {};
-    const older = { ...saved, inFlight: { ...inFlight, operations: edits.flat() } };
-    const replica = Replica.from(older as unknown as SavedReplica);
-    expect(replica.view).toEqual(before.view);
-    replica.acknowledged(1, 4);
-    expect(replica.document).toEqual(before.view);
   });
 
   it("predicts what strategies do with a value", () => {
