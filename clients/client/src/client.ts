@@ -222,7 +222,9 @@ class GatewayClient implements Client, Peer, TabClient {
   // ------------------------------------------------------------------------------------ for the application
 
   open<T = Json>(type: string, id: string, options?: DocumentOptions): SharedDocument<T> {
-    return this.#registry.open(type, id, options) as unknown as SharedDocument<T>;
+    const document = this.#registry.open(type, id, options);
+    if (this.#isClosed) void document.end();
+    return document as unknown as SharedDocument<T>;
   }
 
   calendar(id: string): Calendar {

@@ -223,6 +223,15 @@ test("of a patch with one bad operation the others are kept", async () => {
   expect(document.snapshot.view).toEqual({ title: "Stand-up", location: "Room 1" });
 });
 
+test("what is opened after its client was closed is closed", async () => {
+  const { client } = await people.event("ann");
+  await client.close();
+  const document = client.open<Event>("event", "late");
+  await document.ready();
+  expect(document.snapshot.status).toBe("closed");
+  expect(() => document.create({ title: "Late" })).toThrow(expect.objectContaining({ code: "CLOSED" }));
+});
+
 test("a document that was closed takes no edit, and opened again it does", async () => {
   const { client, document } = await people.event("ann");
   document.close();
