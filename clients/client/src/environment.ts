@@ -20,7 +20,8 @@ export function environmentOf(given: Partial<Environment> = {}): Environment {
     fetch: (url, init) => fetch(url, init),
     now: () => (globals.performance ?? Date).now(), // not set back with the device's clock
     random: () => Math.random(),
-    setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
+    // A timer that is set for longer fires at once.
+    setTimeout: (callback, delayMs) => setTimeout(callback, Math.min(delayMs, 2 ** 31 - 1)),
     clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
     // Where a platform tells nothing of them, the network and the foreground are there.
     network: {

@@ -14,7 +14,7 @@ import type {
 } from "./api.js";
 import { isTyping, mayBeTyping } from "./documents/typing.js";
 import { RequestError } from "./errors.js";
-import { type Change, type Payload, summaryOf } from "./wire.js";
+import { type Change, type Payload, pauseOf, summaryOf } from "./wire.js";
 
 type Query = Record<string, string | number | Date | undefined>;
 interface Answer {
@@ -198,8 +198,8 @@ export class HttpApi {
       } catch (error) {
         const isTooSoon = error instanceof RequestError && error.status === 429;
         if (!isTooSoon || tries === TRIES || this.isClosed()) throw error;
-        const { retry_after_ms = TOO_SOON_MS } = error.problem;
-        await new Promise<void>((go) => this.environment.setTimeout(go, Number(retry_after_ms)));
+        const ms = pauseOf(error.problem.retry_after_ms, TOO_SOON_MS);
+        await new Promise<void>((go) => this.environment.setTimeout(go, ms));
         if (this.isClosed()) throw error;
       }
     }

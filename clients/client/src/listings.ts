@@ -6,7 +6,7 @@ import { type Bounds, delayMs } from "./connection/backoff.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
 import { RequestError } from "./errors.js";
 import type { HttpApi } from "./http.js";
-import { FINAL, keyOf, type Message, type Payload, RETRY_MS, summaryOf } from "./wire.js";
+import { FINAL, keyOf, type Message, type Payload, pauseOf, RETRY_MS, summaryOf } from "./wire.js";
 
 /** How often the rest of a calendar is asked for. */
 const UNLISTED: Bounds = { min_ms: RETRY_MS, max_ms: 64 * RETRY_MS };
@@ -57,7 +57,7 @@ export class Listings {
     else if (type !== "ERROR") {
       listing.onMessage(type, payload).catch((error) => this.#onUnlisted(listing, error));
     } else if (FINAL.includes(String(payload.code))) listing.onForbidden();
-    else this.#subscribeLater(listing, Number(payload.retry_after_ms ?? RETRY_MS));
+    else this.#subscribeLater(listing, pauseOf(payload.retry_after_ms, RETRY_MS));
   }
 
   /** For good, or in the tab that leads. */

@@ -62,6 +62,10 @@ export const SUBPROTOCOL = "collab.v1";
 export const FINAL = ["FORBIDDEN", "INVALID_MESSAGE"];
 export const RETRY_MS = 5_000;
 
+/** For how long the server wants to hear nothing; `otherwise` where what it told is no time. */
+export const pauseOf = (told: unknown, otherwise: number): number =>
+  Number(told) > 0 ? Number(told) : otherwise;
+
 export const keyOf = (type: string, id: string): string => `${type}:${id}`;
 
 /** The resource that a message is about, or null. */

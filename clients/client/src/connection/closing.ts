@@ -1,6 +1,7 @@
 /** What the client does after each way for a socket to end (docs/reference/protocol.md, "Close codes"). */
 
 import type { ConnectionReason } from "../api.js";
+import { pauseOf } from "../wire.js";
 
 /**
  * - `retry`: back off; `afterMs` is a pace that the server set, which no network event cuts short.
@@ -12,7 +13,7 @@ import type { ConnectionReason } from "../api.js";
 export type Verdict = readonly [
   next: "retry" | "token" | "user" | "poll" | "deny",
   reason: ConnectionReason,
-  afterMs?: number | undefined,
+  afterMs?: number,
 ];
 
 const SLOW_MS = 60_000;
@@ -31,7 +32,7 @@ export function verdictOf(code: number, reason: string): Verdict {
     case 4429:
       return ["retry", "slow", SLOW_MS];
     case 4503:
-      return ["retry", "full", paceOf(reason)];
+      return ["retry", "full", pauseOf(reason.split("=")[1], 0)]; // retry_after_ms=N
     case 1002:
     case 1007:
     case 1008:
@@ -41,6 +42,3 @@ export function verdictOf(code: number, reason: string): Verdict {
       return ["retry", "lost"];
   }
 }
-
-/** The reason is `retry_after_ms=N`. */
-const paceOf = (reason: string): number | undefined => Number(reason.split("=")[1]) || undefined;

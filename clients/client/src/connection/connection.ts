@@ -227,7 +227,7 @@ export class ServerConnection {
   #onAuthenticated(payload: Payload): void {
     if (this.#phase === "online") return; // a renewed token
     const { reconnect, user_id: userId = null, variant = null } = payload as Admission;
-    if (reconnect && reconnect.min_ms >= 0 && reconnect.max_ms >= reconnect.min_ms) this.#bounds = reconnect;
+    if (reconnect && 0 < reconnect.min_ms && reconnect.min_ms <= reconnect.max_ms) this.#bounds = reconnect;
     this.#unopened = 0;
     this.#tokensRefused = 0;
     this.#isPolling = false;
@@ -269,7 +269,7 @@ export class ServerConnection {
     else if (next === "user") this.#wait(reason, null);
     else if (next === "token") this.#onTokenRefused();
     else if (next === "poll") this.#startPolling(reason);
-    else if (afterMs !== undefined) this.#wait(reason, this.#jittered(afterMs), true);
+    else if (afterMs) this.#wait(reason, this.#jittered(afterMs), true);
     else if (this.#goAwayUntil > now) this.#wait(reason, this.#goAwayUntil - now, true);
     else if (this.#isPolling || this.#unopened >= UNOPENED_MAX) this.#startPolling(reason);
     else this.#backOff(reason);

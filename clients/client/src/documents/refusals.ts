@@ -2,7 +2,7 @@
 
 import type { Patch } from "../api.js";
 import type { Replica, SavedReplica } from "../kernel/index.js";
-import type { WireConflict } from "../wire.js";
+import { pauseOf, type WireConflict } from "../wire.js";
 import { fromWire } from "./conflicts.js";
 import { NO_EPOCH, type Refusal, type Replicator } from "./replicator.js";
 
@@ -28,7 +28,7 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
   switch (error.code) {
     case "RATE_LIMITED":
     case "UNAVAILABLE":
-      return error.retry_after_ms ?? LATER_MS;
+      return pauseOf(error.retry_after_ms, LATER_MS);
     case "VERSION_AHEAD":
     case "NOT_SUBSCRIBED":
       return "subscribe";

@@ -9,6 +9,7 @@ import {
   type Message,
   type Missing,
   type Payload,
+  pauseOf,
   RETRY_MS,
 } from "../wire.js";
 import type { Sender } from "./context.js";
@@ -77,22 +78,17 @@ export class DocumentWire {
     this.subscribe();
   }
 
-  #subscribeLater(error: ServerError): void {
-    if (error.code === "TOO_LARGE") this.state.tell("ERROR", error);
+  #subscribeLater(pauseMs: unknown): void {
     const again = () => {
       if (!this.state.isLive && this.state.status !== "closed") this.subscribe();
     };
-    this.state.context.environment.setTimeout(again, error.retry_after_ms ?? RETRY_MS);
+    this.state.context.environment.setTimeout(again, pauseOf(pauseMs, RETRY_MS));
   }
 
   // ----------------------------------------------------------------------------------------- receiving
 
   onMessage({ type, payload }: Message): void {
     const { state } = this;
-    if (type.startsWith("PRESENCE_")) {
-      if (state.isLive) state.presence.onMessage(type, payload);
-      return;
-    }
     try {
       this.#onMessage(type, payload);
     } catch (error) {
@@ -116,7 +112,8 @@ export class DocumentWire {
     else if (type === "ROLE_CHANGED") this.#onRole(payload.role as Role | null);
     else if (!state.isLive) {
       // of a subscription before: the answer to the new one has it all
-    } else if (type === "OP_BROADCAST") {
+    } else if (type.startsWith("PRESENCE_")) state.presence.onMessage(type, payload);
+    else if (type === "OP_BROADCAST") {
       state.replicator.receive({ operations: [told.operation], ...payload } as object as Change);
       state.storeSoon();
     } else if (type === "OP_ACK") {
@@ -171,8 +168,10 @@ export class DocumentWire {
     if (flying && ref === `op-${flying.seq}`) this.onRefused(error);
     else if (isAnswer ? FINAL.includes(error.code) : error.code === "FORBIDDEN" && ref === null)
       state.forbid(error);
-    else if (isAnswer) this.#subscribeLater(error);
-    else state.tell("ERROR", error);
+    else {
+      if (isAnswer) this.#subscribeLater(error.retry_after_ms);
+      if (!isAnswer || error.code === "TOO_LARGE") state.tell("ERROR", error);
+    }
   }
 
   /** The submission in flight was not committed. True: what there is now may go at once. */

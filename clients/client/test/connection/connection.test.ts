@@ -161,6 +161,32 @@ describe("the server's word on when to come back", () => {
     await nextSocket();
     platform.socket.admit();
   });
+
+  test.each(["1e12", "-5", "soon"])("4503 with a pace of %s is no busy loop", async (pace) => {
+    await online();
+    platform.socket.end(4503, `retry_after_ms=${pace}`);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(platform.sockets).toHaveLength(1);
+  });
+
+  test("nor is a GOAWAY for ever", async () => {
+    await online();
+    platform.socket.tell("GOAWAY", { reconnect_after_ms: 1e12 });
+    platform.socket.end(1001);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(platform.sockets).toHaveLength(1);
+  });
+
+  test.each([
+    [1e12, 1e13],
+    [0, 0],
+    ["soon", "late"],
+  ])("nor are bounds of a back-off from %s to %s", async (min_ms, max_ms) => {
+    await online({}, { reconnect: { min_ms, max_ms } });
+    platform.socket.end(1006);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(platform.sockets).toHaveLength(1);
+  });
 });
 
 test("4503 without a reason, which is null in React Native on iOS, backs off", async () => {

@@ -509,6 +509,15 @@ describe("a refusal", () => {
     expect(op()?.payload).toEqual(ops()[0]?.payload);
   });
 
+  test.each([2 ** 40, -1, 0, "soon"])("is not tried again at once for a pause of %s", async (pause) => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    tell("ERROR", { code: "UNAVAILABLE", message: "later", ref: "op-1", retry_after_ms: pause });
+    await vi.advanceTimersByTimeAsync(900);
+    expect(ops()).toHaveLength(1);
+  });
+
   /** What was edited offline goes, and what is bad is refused, as long as something waits: the paths of each patch. */
   async function judged(edit: () => void, isBad: (paths: string[]) => boolean): Promise<string[][]> {
     client.disconnect();
