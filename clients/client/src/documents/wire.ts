@@ -78,11 +78,20 @@ export class DocumentWire {
     this.subscribe();
   }
 
-  #subscribeLater(pauseMs: unknown): void {
+  #subscribeLater(pauseMs?: unknown): void {
     const again = () => {
       if (!this.state.isLive && this.state.status !== "closed") this.subscribe();
     };
     this.state.context.environment.setTimeout(again, pauseOf(pauseMs, RETRY_MS));
+  }
+
+  /** A bug: the other documents go on, and this one begins anew a while later. */
+  #onBug(cause: unknown): void {
+    const { type, id, context } = this.state;
+    this.state.isLive = false;
+    this.needsState = true;
+    context.onProblem({ code: "ERROR", message: "A message can't be read.", type, id, cause });
+    this.#subscribeLater();
   }
 
   // ----------------------------------------------------------------------------------------- receiving
@@ -93,8 +102,9 @@ export class DocumentWire {
       this.#onMessage(type, payload);
     } catch (error) {
       // Versions are missing, or what came doesn't fit: ask again, at last for the whole state.
-      if (!(error instanceof GapError || error instanceof PatchError)) throw error;
-      this.#subscribeAgain(error instanceof PatchError);
+      if (error instanceof GapError) this.#subscribeAgain(false);
+      else if (error instanceof PatchError) this.#subscribeAgain(true);
+      else this.#onBug(error);
     }
     const author = type === "OP_ACK" ? state.context.clientId() : payload.client_id;
     state.remember(author as string | undefined);

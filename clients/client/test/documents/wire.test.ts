@@ -88,6 +88,42 @@ test("an edit goes with its base, its seq and the epoch, and the rest waits for 
   expect(op()?.payload.operations).toEqual([{ op: "add", path: "/location", value: "Room 2" }]);
 });
 
+describe("a message that a document can't read", () => {
+  test.each([
+    ["OP_BROADCAST", { operations: 5 }],
+    ["OP_BROADCAST", { version: 6, operations: [null] }],
+    ["OP_ACK", { version: 6 }],
+    ["PRESENCE_STATE", {}],
+  ])("%s %o is told, and it begins anew a while later", async (type, payload) => {
+    await start();
+    document.set("/title", "Mine");
+    await settle();
+    tell(type, payload);
+    expect(problems).toMatchObject([{ code: "ERROR", type: "event", id: "1", cause: expect.any(Error) }]);
+    expect(document.snapshot.isLive).toBe(false);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(platform.socket.last("SUBSCRIBE")?.payload).not.toHaveProperty("version");
+    const state = { title: "Theirs" };
+    tell("SUBSCRIBE_ACK", { resource: "event", version: 6, epoch: 1, role: "editor", state });
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 5, seq: 1 });
+    tell("OP_ACK", { id: "op-1", version: 7 });
+    await document.saved();
+    expect(document.snapshot).toMatchObject({ view: { title: "Mine" }, version: 7, isLive: true });
+  });
+
+  test("is nothing to the others", async () => {
+    await start();
+    const other = client.open<Event>("event", "2");
+    await settle();
+    const answer = { role: "editor", version: 1, epoch: 1, state: { title: "Other" } };
+    platform.socket.tell("SUBSCRIBE_ACK", { ...ID, resource_id: "2", ...answer });
+    tell("OP_BROADCAST", { version: 6, operations: [null] });
+    expect(client.connection.snapshot.state).toBe("online");
+    expect(other.snapshot.isLive).toBe(true);
+  });
+});
+
 test("how many are there is told though none of them is listed", async () => {
   await start();
   tell("PRESENCE_STATE", { presences: [], count: 300 });
@@ -409,8 +445,6 @@ test.each([
   ["that is no JSON", "{"],
   ["that is no object", "null"],
   ["without a payload", JSON.stringify({ type: "OP_BROADCAST" })],
-  ["of changes that are none", JSON.stringify({ type: "OP_BROADCAST", payload: { ...ID, operations: 5 } })],
-  ["that acknowledges nothing", JSON.stringify({ type: "OP_ACK", payload: { ...ID, version: 6 } })],
 ])("a message %s is told, and what was in flight goes again over another connection", async (_, data) => {
   await start();
   document.set("/title", "Mine");
