@@ -142,7 +142,8 @@ export type ProblemCode =
   | "CONFLICT" // a document that no tab has open (any more) has conflicts: open it to resolve them
   | "DENIED" // the connection is denied; `connection.snapshot.reason` says why
   // An error of the server that answers no edit; or a part of the client can't be loaded; or a message of the server
-  // can't be read (`cause` says why): then the connection counts as lost, and what is missing comes with the next one.
+  // can't be read (`cause` says why): then the connection counts as lost, and what is missing comes with the next one; where
+  // it names a document that can't take it in, that one alone is asked for again.
   | "ERROR";
 
 export interface Problem {
@@ -292,7 +293,7 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
 
   /** Each change of the view, after it happened and before `subscribe`'s listeners are called. */
   onChange(listener: (change: ViewChange) => void): () => void;
-  /** Release it; the last one unsubscribes. */
+  /** Release it, once for each `open`, for that gives all the same object; the last one unsubscribes. */
   close(): void;
 }
 
