@@ -1245,6 +1245,25 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     ]);
   });
 
+  test("what waits in a tab that follows is asked about there alone, and goes when it is answered", async () => {
+    const { wire, environment } = holding();
+    const { ben, two, first, second } = await pair(people, { two: { environment } });
+    two.open("event", ben.id, { onConflict: "ask" });
+    wire.isHeld = true;
+    second.set("/location", "Room 1"); // is on its way
+    second.set("/title", "Mine");
+    ben.set("/title", "Theirs");
+    await until(second, (now) => now.conflicts.length > 0);
+    wire.goOn();
+    await until(ben, (now) => now.view?.location === "Room 1");
+    await until(second, (now) => now.pending === 1);
+    expect(first.snapshot.conflicts).toEqual([]);
+    expect(second.snapshot.conflicts).toMatchObject([{ kind: "refused", mine: "Mine", theirs: "Theirs" }]);
+    second.resolve(second.snapshot.conflicts[0]?.id ?? "", "mine");
+    await until(ben, (now) => now.view?.title === "Mine");
+    await until(second, (now) => now.pending === 0);
+  });
+
   test("conflicts are the same object, in each tab, until something in them is another", async () => {
     const { ben, one, two, first, second } = await pair(people);
     await goOffline(one, two);

@@ -26,7 +26,7 @@ function onRefused(state: DocumentState, { operations, ...error }: Payload): voi
 function onNews(registry: Registry, state: DocumentState | undefined, message: Message): void {
   const known = state?.conflicts.length;
   registry.onMessage(message);
-  if (!state || message.type !== "OP_BROADCAST") return;
+  if (!state || message.type !== "OP_BROADCAST" || state.view !== null) return;
   for (const conflict of state.conflicts.slice(known)) state.send("LOST", { conflict } as object as Payload);
 }
 
