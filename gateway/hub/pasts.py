@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 
 import orjson
 import trio
 
 from gateway.config import LimitsSettings
-from gateway.errors import LogUnavailable, Refusal
+from gateway.errors import LogTrimmed, LogUnavailable, Refusal
 from gateway.hub import replay
-from gateway.ports import OpLog
+from gateway.ports import OpLog, Snapshot
+from gateway.rooms.history import History
 from gateway.rooms.past import Past
 from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
@@ -70,17 +72,26 @@ class Pasts:
 
     async def _built(self, room: Room, version: int) -> Past:
         past = self._usable(room)  # somebody else may have built it while this one waited
-        if past is None or past.start > version:
-            self.bound()
-            self._counters.bases_rebuilt += 1
-            history = room.history
-            snapshot = await self._log.snapshot(room.resource, version)
-            fresh = Past(history, snapshot.version, orjson.loads(snapshot.document))
-            if past is not None:
-                await self._read(room, fresh, version, past.start)
-                if fresh.end == past.start:
-                    fresh.join(past)
-            past = fresh
+        if past is not None and past.start <= version:
+            try:
+                await self._read(room, past, version, room.history.start)
+                return past
+            except LogTrimmed:  # what follows it went: what is kept may be all that this needs
+                past = None
+        self.bound()
+        self._counters.bases_rebuilt += 1
+        begin = partial(self._begun, room, room.history, version, past)
+        return await replay.from_snapshot(self._log, room.resource, version, begin)
+
+    async def _begun(
+        self, room: Room, history: History, version: int, later: Past | None, snapshot: Snapshot
+    ) -> Past:
+        """From a snapshot of this history up to its window, but for what a `later` one has."""
+        past = Past(history, snapshot.version, orjson.loads(snapshot.document))
+        if later is not None:
+            await self._read(room, past, version, later.start)
+            if past.end == later.start:
+                past.join(later)
         await self._read(room, past, version, room.history.start)
         return past
 
@@ -92,7 +103,7 @@ class Pasts:
             async for record in records:
                 if past.history is not room.history:  # replaced meanwhile: these may be the other one's
                     return
-                past.add(record)
+                past.add(replay.replayed(room.resource, past.last, record))
                 if past.bytes > self._limits.pasts_bytes_max:
                     past.drop_before(version)
                 if past.bytes > self._limits.pasts_bytes_max:

@@ -5,9 +5,10 @@ Long replays let other tasks run between changes; none of them holds the whole h
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import trio
@@ -17,6 +18,8 @@ from gateway.ports import Opening, OpLog, Record, Snapshot
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, entry_of
 from gateway.runtime.timeslice import Slices, turns
+
+T = TypeVar("T")
 
 PAGE_RECORDS = 500
 # A page is read whole. How many changes are about so many bytes is told by those before.
@@ -49,7 +52,7 @@ async def load(log: OpLog, resource: str, seq_kept: int) -> Loaded:
     entries: list[Entry] = []
     slices = Slices(trio.current_time)
     for record in opening.records:
-        entries.append(_replayed(resource, document, record))
+        entries.append(replayed(resource, document, record))
         document = entries[-1].after
         await slices.pause()
     version, changed_ms = opening.snapshot.version, 0
@@ -89,7 +92,7 @@ async def records_after(log: OpLog, resource: str, after: int, upto: int) -> Asy
         pages.read(len(records), size)
 
 
-def _replayed(resource: str, document: Any, record: Record) -> Entry:
+def replayed(resource: str, document: Any, record: Record) -> Entry:
     """The entry of a logged change; raises LogDamaged where the document doesn't take it."""
     try:
         return entry_of(document, record)
@@ -99,10 +102,17 @@ def _replayed(resource: str, document: Any, record: Record) -> Entry:
 
 async def document_at(log: OpLog, resource: str, version: int) -> Any:
     """The document right after `version` (None: there was none); raises LogUnavailable."""
+    return await from_snapshot(log, resource, version, partial(_document_from, log, resource, version))
+
+
+async def from_snapshot(
+    log: OpLog, resource: str, version: int, read: Callable[[Snapshot], Awaitable[T]]
+) -> T:
+    """What `read` makes of the newest snapshot up to a version, and of what it reads after that."""
     snapshot = await log.snapshot(resource, version)
     while True:
         try:
-            return await _document_from(log, resource, snapshot, version)
+            return await read(snapshot)
         except LogTrimmed:  # where old history went meanwhile, there is a newer document to begin from
             newer = await log.snapshot(resource, version)
             if newer.version <= snapshot.version:
@@ -110,12 +120,12 @@ async def document_at(log: OpLog, resource: str, version: int) -> Any:
             snapshot = newer
 
 
-async def _document_from(log: OpLog, resource: str, snapshot: Snapshot, version: int) -> Any:
+async def _document_from(log: OpLog, resource: str, version: int, snapshot: Snapshot) -> Any:
     document = orjson.loads(snapshot.document)
     slices = Slices(trio.current_time, turns())
     async with aclosing(records_after(log, resource, snapshot.version, version)) as records:
         async for record in records:
-            document = _replayed(resource, document, record).after
+            document = replayed(resource, document, record).after
             await slices.pause()
     return document
 
@@ -126,7 +136,7 @@ async def entries_after(log: OpLog, resource: str, after: int, upto: int) -> Asy
     slices = Slices(trio.current_time, turns())
     async with aclosing(records_after(log, resource, after, upto)) as records:
         async for record in records:
-            entry = _replayed(resource, document, record)
+            entry = replayed(resource, document, record)
             document = entry.after
             yield entry
             await slices.pause()

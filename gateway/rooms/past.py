@@ -10,9 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from gateway import ot
-from gateway.ports.values import Record
 from gateway.rooms.history import History
-from gateway.rooms.window import entry_of, weight_of
+from gateway.rooms.window import Entry, weight_of
 from gateway.rooms.writes import WRITE_BYTES, Writes
 
 STEP = 64
@@ -23,18 +22,19 @@ _OBJECTS_BYTES = 400 + WRITE_BYTES
 class Past:
     """The changes of `history` after the version `start`, without a gap, and the document there.
 
-    `bytes` is what it keeps alive, roughly. It is of use as long as its history is the room's.
+    `bytes` is what it keeps alive, roughly; `last` is the document at the end. It is of use as long as its
+    history is the room's.
     """
 
     def __init__(self, history: History, start: int, document: Any) -> None:
         self.history = history
         self.start = start
         self.bytes = 0
+        self.last = document
         self._operations: list[ot.Operations] = []
         self._bodies: list[bytes] = []
         self._documents: dict[int, Any] = {start: document}
         self._weights = {start: 0}  # of those documents, beside what they share with the changes
-        self._last = document
         self._writes = Writes()
 
     @property
@@ -46,10 +46,9 @@ class Past:
         """Whether it reaches from this version up to what the room's window still has."""
         return self.start <= version and self.end >= self.history.start
 
-    def add(self, record: Record) -> None:
-        """Add the logged change after the newest one; raises PatchError where it doesn't fit."""
-        entry = entry_of(self._last, record)
-        self._append(record.body, entry.operations, entry.after)
+    def add(self, entry: Entry) -> None:
+        """Add the change that was made on the last document."""
+        self._append(entry.record.body, entry.operations, entry.after)
 
     def take_window(self) -> None:
         """Add what the window has beyond the end, which must not lie before it."""
@@ -66,9 +65,9 @@ class Past:
         self.bytes += _weight(body)
         if self.end % STEP == 0:
             self._documents[self.end] = after
-            self._weights[self.end] = weight_of(body, operations, self._last)
+            self._weights[self.end] = weight_of(body, operations, self.last)
             self.bytes += self._weights[self.end]
-        self._last = after
+        self.last = after
 
     def drop_before(self, version: int) -> None:
         """Drop what only edits on older versions need, but for the last step: from there it is read on."""
@@ -92,7 +91,7 @@ class Past:
         self._documents |= later._documents
         self._weights |= later._weights
         self._writes.join(later._writes)
-        self._last = later._last
+        self.last = later.last
         self.bytes += later.bytes
 
     def document_at(self, version: int) -> Any:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway import ot
-from gateway.errors import Refusal
+from gateway.errors import LogDamaged, Refusal
 from gateway.hub.catch_up import Lowered
 from gateway.ports import Record, Snapshot
 from gateway.rooms.room import Room
@@ -206,6 +206,51 @@ async def test_a_past_may_become_too_old_while_it_is_read_on(autojump_clock):
         worker.hub.catch_up.pasts.bound()
         asked.held = None
         held.set()
+
+
+def cut(found: Cluster, upto: int) -> None:
+    """Old history goes, as far as a version."""
+    document = f'{{"title":"{upto}","description":"abc","tags":[]}}'
+    found.history.trim(RESOURCE, Snapshot(upto, document.encode()))
+
+
+async def test_an_edit_on_a_version_that_is_kept_is_merged_though_older_ones_go_while_it_is_read(
+    autojump_clock,
+):
+    async with cluster() as found:
+        worker, room, asked = await long_ago(found)
+
+        async def cut_behind(resource: str, version: int) -> Snapshot:
+            snapshot = await asked.snapshot(resource, version)
+            cut(found, max(asked.snapshots) - 10)
+            return snapshot
+
+        worker.log.snapshot = cut_behind  # type: ignore[method-assign]
+        await lowered(worker, room, 70)
+        with pytest.raises(Refusal) as caught:
+            await worker.hub.catch_up.lower_at(room, 20, MINE, ot.budget())
+        assert caught.value.code == "VERSION_TOO_OLD"
+
+
+async def test_an_edit_on_a_version_that_is_kept_is_merged_though_what_follows_the_known_past_went(
+    autojump_clock,
+):
+    async with cluster() as found:
+        worker, room, _ = await long_ago(found)
+        await lowered(worker, room, 20)
+        for version in range(HEAD + 1, 2 * HEAD + 1):
+            await worker.commit(room, Author("ann"), titled(str(version)))
+        room.trim(10, 1 << 30)
+        cut(found, 2 * HEAD - 50)
+        await lowered(worker, room, 2 * HEAD - 40)
+
+
+async def test_what_was_read_and_does_not_fit_is_damage_of_the_log_and_no_fault_of_an_edit(autojump_clock):
+    async with cluster() as found:
+        worker, room, _ = await long_ago(found)
+        found.history.save_snapshot(RESOURCE, room.epoch, Snapshot(15, b"null"))
+        with pytest.raises(LogDamaged, match="version 16 of event:1 isn't what was written"):
+            await worker.hub.catch_up.lower_at(room, 20, MINE, ot.budget())
 
 
 async def test_edits_that_come_together_share_one_rebuilding(autojump_clock):

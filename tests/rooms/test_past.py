@@ -11,6 +11,7 @@ from gateway import ot
 from gateway.errors import PatchError
 from gateway.rooms.history import History
 from gateway.rooms.past import STEP, Past
+from gateway.rooms.window import entry_of
 from tests.rooms.parts import EVENT, START_MS, record, titled
 
 COUNT = 3 * STEP
@@ -30,7 +31,7 @@ def past_of(history: History, start: int, end: int) -> Past:
     """What is known of a history from one version to another."""
     past = Past(history, start, history.document_at(start))
     for kept in history.since(start)[: end - start]:
-        past.add(kept.record())
+        past.add(entry_of(past.last, kept.record()))
     return past
 
 
@@ -51,7 +52,7 @@ def test_it_goes_on_with_what_the_window_has():
     assert past.bodies_since(7) == [kept.body for kept in history.since(7)]
     assert past.operations_since(7) == [kept.operations for kept in history.since(7)]
     assert past.document_at(COUNT)["title"] == str(COUNT)
-    past.add(record(COUNT + 1, titled("on")))
+    past.add(entry_of(past.last, record(COUNT + 1, titled("on"))))
     assert past.document_at(COUNT + 1)["title"] == "on"
 
 
@@ -113,7 +114,7 @@ def test_what_is_dropped_is_looked_up_no_more():
 
     past = Past(History(START_MS, 1, EVENT), 1, EVENT)
     for version in range(2, COUNT + 1):
-        past.add(record(version, written(version)))
+        past.add(entry_of(past.last, record(version, written(version))))
     past.drop_before(COUNT)
     assert (past.start, past.end) == (COUNT, COUNT)
     assert kept_writes(past) == 0
