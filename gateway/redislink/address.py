@@ -18,6 +18,8 @@ from gateway.errors import ConfigError
 from gateway.redislink.stream import BareStream
 
 _DEFAULT_PORT = 6379
+# cluster-preferred-endpoint-type: unknown-endpoint, and hostname where none is announced.
+_UNKNOWN_HOSTS = ("", "?")
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
@@ -43,6 +45,10 @@ class Address:
     def sibling(self, host: str, port: int, db: int = 0) -> Address:
         """Another server that is reached with the same credentials."""
         return replace(self, host=host, port=port, db=db, path="", label="")
+
+    def told(self, host: str, port: int) -> Address:
+        """The server that this one of a Redis Cluster names; a host that it doesn't know is its own."""
+        return self.sibling(self.host if host in _UNKNOWN_HOSTS else host, port)
 
     def client_options(self) -> dict[str, Any]:
         """The keyword arguments of redis-py's client for this server."""

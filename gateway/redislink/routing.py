@@ -77,9 +77,6 @@ class ClusterTopology(Topology):
         self._slots = [key_slot(tag(number).encode()) for number in range(config.partitions)]
         self._loads = 0
 
-    def address(self, host: str, port: int) -> Address:
-        return self._seed.sibling(host, port)
-
     def load(self, known: Sequence[Address]) -> Table:
         error: LogUnavailable | None = None
         for address in dict.fromkeys((*known, self._seed)):
@@ -92,7 +89,7 @@ class ClusterTopology(Topology):
 
     def _table(self, asked: Address, ranges: Sequence[Any]) -> Table:
         masters = [
-            (low, high, self.address(text(master[0] or b"") or asked.host, int(master[1])))
+            (low, high, asked.told(text(master[0] or b""), int(master[1])))
             for low, high, master, *_ in ranges
         ]
         owners = []

@@ -458,9 +458,8 @@ class Shards:
 
     def _told_address(self, call: Call, message: str) -> Address:
         """The server that `MOVED slot host:port` or `ASK slot host:port` names."""
-        owner = self.table.owners[call.partition]
         host, _, port = message.split()[2].rpartition(":")
-        return owner.sibling(host or owner.host, int(port))
+        return self.table.owners[call.partition].told(host, int(port))
 
     async def _prepare(self, pending: Sequence[tuple[Call, Reply]]) -> None:
         """Do what the replies ask for before the calls are sent again."""

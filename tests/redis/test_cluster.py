@@ -108,6 +108,20 @@ async def test_slots_move_under_load_without_loss_and_the_bus_follows() -> None:
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("told", ["unknown-endpoint", "hostname"])
+async def test_a_server_that_is_told_without_its_host_is_on_the_host_that_was_asked(told: str) -> None:
+    with redis_cluster("--cluster-preferred-endpoint-type", told) as cluster:
+        async with running(settings(cluster)) as shards:
+            source = owner(cluster, RESOURCES[0])
+            target = next(item for item in cluster.masters if item is not source)
+            partition = partition_of(RESOURCES[0], 256)
+            call = Call(partition, pack(("INCR", f"{tag(partition)}:n")))
+            cluster.begin_move(slot_of(RESOURCES[0]), source, target)
+            assert await shards.call(call) == 1, "it is asked for where it moves to"
+            cluster.move_slot(slot_of(RESOURCES[0]), source, target)
+            assert await shards.call(call) == 2, "it moved"
+
+
 async def test_what_follows_a_moving_slot_waits_for_replicas_and_ends_at_its_deadline() -> None:
     with redis_cluster() as cluster:
         async with running(settings(cluster)) as shards:
