@@ -55,7 +55,7 @@ class Supervisor:
         self.config = config
         self._front = front.application(self)
         self.name = config.server.node or made_name()
-        self._admin_port = Starting(self.name, self._awaited, lambda: self.config.limits.unfinished_bytes_max)
+        self._admin_port = Starting(self.name, self.awaited, lambda: self.config.limits.unfinished_bytes_max)
         self.restarts = 0
         self._log_level = log_level
         self._reload = reload
@@ -108,14 +108,14 @@ class Supervisor:
         """The workers that take clients."""
         return [child for child in self._running if child.serving]
 
+    def awaited(self) -> Sequence[str]:
+        """What the workers that start wait for."""
+        return sorted({text for child in self._running for text in child.waits_for})
+
     @property
     def limits(self) -> LimitsSettings:
         """Those of new workers."""
         return self.config.limits
-
-    def _awaited(self) -> Sequence[str]:
-        """What its workers wait for at their start."""
-        return sorted({text for child in self._running for text in child.waits_for})
 
     # --------------------------------------------------------------------------------------- workers
 

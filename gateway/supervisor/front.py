@@ -55,6 +55,10 @@ class Workers(Protocol):
         """The workers that take clients."""
         ...
 
+    def awaited(self) -> Sequence[str]:
+        """What the workers that start wait for."""
+        ...
+
     def drain(self) -> None:
         """Begin the end."""
         ...
@@ -206,7 +210,7 @@ class _Front:
         none."""
         serving = self._workers.serving()
         if not serving:
-            raise _nobody("no worker is ready", "none")
+            raise _nobody("; ".join(self._workers.awaited()) or "no worker is ready", "none")
         return [child for child in serving if not child.silent] or serving
 
     async def _ask(

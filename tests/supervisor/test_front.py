@@ -61,6 +61,9 @@ class Alone:
     def serving(self) -> Sequence[Child]:
         return cast("Sequence[Child]", self.workers)
 
+    def awaited(self) -> Sequence[str]:
+        return ()
+
     def drain(self) -> None:
         pass
 

@@ -12,7 +12,7 @@ import trio
 
 from tests.cli.commands import READY, gateway, running
 from tests.servers import free_port, postgres_server, redis_server
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 
 def serving(data: Path, *words: str) -> tuple[str, ...]:
@@ -111,6 +111,28 @@ async def test_a_worker_whose_wait_ends_is_started_again_and_serves_when_its_ser
             await command.log.told("doesn't start", "server.start_wait_max_s")
             await trio.to_thread.run_sync(redis.start)
             await command.log.told("is ready: pid", times=3)
+
+
+async def test_a_node_whose_workers_all_ended_and_wait_says_for_what(tmp_path: Path) -> None:
+    with redis_server("--appendonly", "yes") as redis:
+        words = serving(tmp_path, "--redis", redis.url, "--workers", "2", "--node", "n1")
+        async with running(*words) as command:
+            found = READY.fullmatch(await command.line())
+            assert found
+            await trio.to_thread.run_sync(redis.stop)
+            for worker in psutil.Process(command.process.pid).children():
+                worker.kill()
+            async with httpx.AsyncClient(base_url=found[2], timeout=PATIENCE_S) as client:
+
+                async def says_for_what() -> bool:
+                    unready = await client.get("/readyz")
+                    reason = unready.json().get("reason", "")
+                    return unready.status_code == 503 and "waiting for Redis: " in reason
+
+                await until(says_for_what)
+                refused = await client.get("/v1/resources")
+                assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
+                assert "waiting for Redis: " in refused.json()["detail"]
 
 
 async def test_a_redis_that_keeps_nothing_is_named_at_the_start(tmp_path: Path) -> None:
