@@ -54,6 +54,7 @@ def record(
 ) -> Record:
     """A change that sets the title; odd white space in its body shows whether bytes are kept."""
     fields = {"op_id": "o", "user_id": user, "client_id": client, "timestamp": timestamp}
+    fields |= {name: told for name, told in (("seq", seq), ("undoes", undoes)) if told is not None}
     operations, others = orjson.dumps([{"value": value}]), orjson.dumps(fields)[1:]
     body = b'{"version": %d,  "operations" : %s,%s' % (version, operations, others)
     return Record(version, body, user, client, seq, f"digest of {value!r}", timestamp, undoes)

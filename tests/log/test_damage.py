@@ -50,6 +50,20 @@ async def test_a_change_that_cannot_be_read_is_damaged(tmp_path: Path, statement
     assert check(tmp_path / DATABASE).named == [f"change 2 of {ROOM}"]
 
 
+@pytest.mark.parametrize(
+    "beside",
+    ["version = 4", "user_id = 'anm'", "client_id = 'tab-3'", "seq = 8", "timestamp = 7", "undoes = 1"],
+)
+async def test_a_doctor_finds_what_is_beside_a_change_and_is_not_what_that_says(
+    tmp_path: Path, beside: str
+) -> None:
+    await filled_log(tmp_path)
+    assert not check(tmp_path / DATABASE).damaged
+    changed(tmp_path, f"UPDATE change SET {beside} WHERE version = 3")
+    number = 4 if "version" in beside else 3
+    assert f"change {number} of {ROOM}" in check(tmp_path / DATABASE).named
+
+
 async def test_a_batch_that_meets_damage_fails_alone(tmp_path: Path) -> None:
     await filled_log(tmp_path)
     async with opened(tmp_path) as log:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import orjson
 
 from gateway.errors import LogUnavailable
 from gateway.log.checked import NAMED_MAX, Checked
 from gateway.log.sqlite.store import FORMAT_WITH_PLACES, connect, text_of, transaction
 from gateway.wire.checksum import CHANGE, is_sound
 
+# What a change's body has too.
+_BESIDE = ("version", "user_id", "client_id", "seq", "timestamp", "undoes")
 # In the order in which they were appended.
-_CHANGES = """
-SELECT r.id, r.name, version, body, {checksum}, user_id, client_id, digest
+_CHANGES = f"""
+SELECT r.id, r.name, body, {{checksum}}, digest, {", ".join(_BESIDE)}
 FROM change CROSS JOIN resource AS r ON r.id = resource ORDER BY change.id
 """
 _SNAPSHOTS = """
@@ -118,15 +122,25 @@ def _changes(connection: sqlite3.Connection, column: str, checked: Checked) -> d
     """Look at each change; what there is of each resource, by its row's id."""
     ranges: dict[int, Range] = {}
     rows = connection.execute(_CHANGES.format(checksum=column))
-    for resource, name, number, body, checksum, *texts in rows:
+    for resource, name, body, checksum, digest, *beside in rows:
+        number = beside[0]
         checked.changes += 1
         checked.without_checksum += checksum is None
-        if not is_sound(body, checksum, CHANGE) or not all(map(_is_text, texts)):
+        if not (is_sound(body, checksum, CHANGE) and _is_text(digest) and _agrees(body, beside)):
             checked.add(f"change {number} of {text_of(name)}")
         if resource not in ranges:
             ranges[resource] = Range(name, number)
         ranges[resource].add(number)
     return ranges
+
+
+def _agrees(body: bytes, beside: Sequence[bytes | int | None]) -> bool:
+    """Whether what is stored beside a sound body, where no checksum is of it, is what that says."""
+    change = orjson.loads(body)
+    return all(
+        (text_of(found) if isinstance(found, bytes) else found) == change.get(name)
+        for name, found in zip(_BESIDE, beside, strict=True)
+    )
 
 
 def _is_text(stored: bytes) -> bool:
