@@ -87,7 +87,7 @@ class DatabaseThread:
     def _failed(self, error: sqlite3.Error) -> LogUnavailable:
         """What to raise; a damaged database is closed, so that the next use opens what is there then."""
         told = f"{self._path}: {error}"
-        if not is_damage(error):
+        if not is_damage(error, self._path):
             return LogUnavailable(told, "none")
         if self._derived:
             self._discard()

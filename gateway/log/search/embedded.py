@@ -221,7 +221,7 @@ class SqliteSearch:
                 return work(self._writer)
             except sqlite3.Error as error:
                 self._close()
-                raise _unavailable(f"{self._path}: {error}", "unknown", error) from error
+                raise self._unavailable(f"{self._path}: {error}", "unknown", error) from error
 
         return await self._writing.run(guarded)
 
@@ -239,7 +239,7 @@ class SqliteSearch:
                 self._readers, self._file = self._made_readers(), file
             return await self._readers.run(bounded)
         except (OSError, sqlite3.Error) as error:
-            raise _unavailable(f"the index of searches: {error}", "none", error) from error
+            raise self._unavailable(f"the index of searches: {error}", "none", error) from error
 
     async def _wait_made(self) -> None:
         """Return when the index is there; raises LogUnavailable where that takes long."""
@@ -249,10 +249,9 @@ class SqliteSearch:
             return
         raise LogUnavailable("the index of searches isn't made yet", "none")
 
-
-def _unavailable(told: str, outcome: str, error: Exception) -> LogUnavailable:
-    damaged = isinstance(error, sqlite3.Error) and is_damage(error)
-    return IndexDamaged(told) if damaged else LogUnavailable(told, outcome)
+    def _unavailable(self, told: str, outcome: str, error: Exception) -> LogUnavailable:
+        damaged = isinstance(error, sqlite3.Error) and is_damage(error, self._path)
+        return IndexDamaged(told) if damaged else LogUnavailable(told, outcome)
 
 
 class SearchWriter:

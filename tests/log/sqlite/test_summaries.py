@@ -131,6 +131,22 @@ async def made_anew(summaries: SqliteSummaries, wanted: Listing) -> None:
     assert len(await summaries.listed(wanted)) == 1
 
 
+@pytest.mark.parametrize("at", [18, 47])  # of what is written, and of the schema
+async def test_one_of_a_format_that_is_yet_to_come_is_made_anew(tmp_path, at):
+    log, summaries = await made(tmp_path)
+    await summaries.store([event(1, DAY_MS)])
+    await summaries.aclose()
+    with (tmp_path / INDEX).open("r+b") as file:
+        file.seek(at)
+        file.write(b"\x05")
+    with pytest.raises(IndexLost, match="it is made again"):
+        await summaries.store([event(2, DAY_MS)])
+    await summaries.store([event(3, DAY_MS)])
+    assert [found.id for found in await summaries.listed(Listing("event", 100))] == [event(3, DAY_MS).id]
+    await summaries.aclose()
+    await log.aclose()
+
+
 @pytest.mark.parametrize("damage", ["in use", "garbled", "no database", "an older format", *BODIES])
 async def test_what_is_damaged_is_made_anew(tmp_path, damage):
     log, summaries = await made(tmp_path)
