@@ -26,6 +26,7 @@ import { eventAddress } from "./route.js";
 import { Times } from "./times.js";
 import { useTurned } from "./turned.js";
 import { Forgotten, Undo, useUndoKeys } from "./undo.js";
+import { Untouched } from "./untouched.js";
 
 type Document = SharedDocument<EventDocument> | null;
 
@@ -43,6 +44,7 @@ export function EventPage({ id, events }: { id: string; events: Events }): React
     <>
       {view === null ? <Gone {...event} /> : <Event {...event} view={view} />}
       <ConflictDialog document={conflicts} labelOf={labelOf} shown={textOf} suggest={suggest} />
+      <Untouched document={document} events={events} />
     </>
   );
 }

@@ -51,9 +51,15 @@ function newId(): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** There is one window. */
+let madeLast = "";
+
+export const isMadeLast = (id: string): boolean => id === madeLast;
+
 /** Makes an event of a day; returns its id. */
 export function createEvent(client: Client, day: Date): string {
   const id = newId();
+  madeLast = id;
   const start = firstStart(day, new Date());
   const document = client.open<Json>("event", id);
   document.create({

@@ -18,7 +18,7 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
   const client = useClient();
   const [problems, setProblems] = useState<readonly Problem[]>([]);
   useEffect(() => {
-    const isNews = (problem: Problem) => !isOnPage(problem, openId);
+    const isNews = (problem: Problem) => !isOnPage(problem, openId) && !isGuarded(problem);
     setProblems((known) => known.filter(isNews));
     return client.onProblem((problem) => {
       const news = { ...problem, message: told(problem) };
@@ -65,6 +65,9 @@ function isOnPage({ code, type, id, refusal }: Problem, openId: string | null): 
   const isOfConnection = code === "DENIED" || OF_TOKENS.includes(refusal?.code);
   return isOfConnection || (isOfPage && (code === "CONFLICT" || refusal?.code === "INVALID_MESSAGE"));
 }
+
+/** Of what may be refused as well nobody needs to know: an event that was left as it was made is still there. */
+const isGuarded = ({ operations = [] }: Problem): boolean => operations.some(({ op }) => op === "test");
 
 function Undecided({ id = "", events }: { id?: string; events: Events }): ReactNode {
   const title = events.items.find((event) => event.id === id)?.title;
