@@ -13,6 +13,22 @@ const overflow = ({ page }: Person) =>
 
 const LONG = "W".repeat(60);
 
+/** Lines of somebody's box that its round corners cut. */
+function cut(person: Element): string[] {
+  const box = person.getBoundingClientRect();
+  const told = Number.parseFloat(getComputedStyle(person).borderTopLeftRadius);
+  const radius = Math.min(told, box.width / 2, box.height / 2);
+  const text = document.createRange();
+  text.selectNodeContents(person.querySelector("b") as Element);
+  const isCut = ({ left, right, top, bottom }: DOMRect) =>
+    [left - box.left, box.right - right].some((aside) =>
+      [top - box.top, box.bottom - bottom].some(
+        (apart) => aside < radius && apart < radius && Math.hypot(radius - aside, radius - apart) > radius,
+      ),
+    );
+  return [...text.getClientRects()].filter(isCut).map(({ top }) => `at ${top - box.top}`);
+}
+
 test("the longest name makes no page wider than its window", async () => {
   const event = await stage.make("lunch", { title: "Lunch", calendar_id: "demo" });
   const ann = await stage.arrive(LONG, stage.address, undefined, NARROW);
@@ -20,6 +36,7 @@ test("the longest name makes no page wider than its window", async () => {
   await ann.page.goto(event);
   await ann.people.filter({ hasText: LONG }).waitFor();
   expect(await overflow(ann)).toBe(0);
+  expect(await ann.people.evaluate(cut)).toEqual([]);
 });
 
 test("an event whose hour is there twice is no wider than a small window that is zoomed to twice its size", async () => {
