@@ -128,3 +128,22 @@ test("on paper there is each event of a month, and the whole text of an event; a
   expect(await ann.textbox("Description").evaluate(handle)).toBe("none");
   for (const name of ["Sign out", "Undo", "Add"]) expect(await ann.button(name).count()).toBe(0);
 });
+
+test("on paper nobody is at a field, nor is oneself; and a time has no icon", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await bob.page.getByLabel("Start").focus();
+  await ann.page.getByLabel("Start").focus();
+  const name = ann.page.locator(".here b");
+  await name.waitFor();
+  await ann.page.emulateMedia({ media: "print" });
+  await name.waitFor({ state: "hidden" });
+  const line = (field: Element) => [
+    getComputedStyle(field).borderStyle,
+    getComputedStyle(field).outlineStyle,
+  ];
+  expect(await ann.page.getByLabel("Start").evaluate(line)).toEqual(["none", "none"]);
+  const { x, y, width, height } = (await ann.page.getByLabel("Start").boundingBox())!;
+  const picture = (fromEnd: number) =>
+    ann.page.screenshot({ clip: { x: x + width - fromEnd, y, width: 30, height } });
+  expect(await picture(30)).toEqual(await picture(60)); // where nothing is
+});
