@@ -529,6 +529,16 @@ for (const prepare of [blockSiteData, takeDatabase])
     expect(asked).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
   });
 
+test("that a name is missing is told until one is typed", async () => {
+  const person = await stage.arrive("Ann");
+  await person.button("Sign out").click();
+  await person.button("Sign in").click();
+  const complaint = person.page.getByRole("alert").filter({ hasText: "Type a name first." });
+  await complaint.waitFor();
+  await person.textbox("Your name").fill("B");
+  await complaint.waitFor({ state: "detached" });
+});
+
 test("who signs in while the one before is being signed in again stays that", async () => {
   const person = await stage.arrive("Ann");
   let answer = () => {};

@@ -91,6 +91,10 @@ function SignIn({
       setEntering(false);
     });
   };
+  const write = (typed: string) => {
+    setName(fitLine(typed));
+    setProblem("");
+  };
   // biome-ignore lint/correctness/useExhaustiveDependencies: once, after a reload
   useEffect(() => {
     if (remembered) tryToEnter(remembered);
@@ -110,7 +114,7 @@ function SignIn({
             value={name}
             maxLength={60}
             autoComplete="nickname"
-            onChange={({ target }) => setName(fitLine(target.value))}
+            onChange={({ target }) => write(target.value)}
           />
         </label>
         <button type="submit" className="primary">

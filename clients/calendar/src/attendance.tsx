@@ -94,6 +94,10 @@ function Invitation({ target, attendees, invite }: InvitationProps): ReactNode {
   const [name, setName] = useState("");
   const [problem, setProblem] = useState("");
   const problemId = useId();
+  const write = (typed: string) => {
+    setName(fitLine(typed));
+    setProblem("");
+  };
   const submit = () => {
     const invited = name.trim();
     const isThere = attendees.some(({ user_id }) => user_id === invited);
@@ -116,7 +120,7 @@ function Invitation({ target, attendees, invite }: InvitationProps): ReactNode {
           autoComplete="off"
           enterKeyHint="done"
           aria-describedby={problemId}
-          onChange={({ target }) => setName(fitLine(target.value))}
+          onChange={({ target }) => write(target.value)}
           onKeyDown={onKeyDown}
         />
       </label>
