@@ -234,7 +234,7 @@ test("from an event one comes back to the month that one came from, and from the
     expect(ann.page.url()).toBe(`${stage.address}/${month}`);
   };
   const event = await ann.newEvent("Lunch");
-  await home.click();
+  await ann.page.getByRole("link", { name: "To the month" }).click();
   await isAtMonth("#/month/2027-02");
   await ann.page.getByRole("link", { name: /Lunch/ }).click();
   await ann.textbox("Title").waitFor();
@@ -246,7 +246,7 @@ test("from an event one comes back to the month that one came from, and from the
   await ann.page.getByRole("heading", { name: "February 2027" }).waitFor({ state: "detached" });
   await isAtMonth("#/");
   await ann.page.goto(event);
-  await ann.page.getByRole("link", { name: "To the month" }).waitFor();
+  await ann.page.getByRole("heading", { name: "There is no such event (any more)." }).waitFor();
   await home.click();
   await isAtMonth("#/");
 });

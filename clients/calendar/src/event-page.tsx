@@ -20,7 +20,7 @@ import { type Events, useNoted } from "./events.js";
 import { Heading } from "./heading.js";
 import { History } from "./history.js";
 import { useLineFeeds } from "./line-feeds.js";
-import { Nothing } from "./nothing.js";
+import { Nothing, ToMonth } from "./nothing.js";
 import { Offline } from "./offline.js";
 import { eventAddress } from "./route.js";
 import { Times } from "./times.js";
@@ -56,6 +56,7 @@ function Event({ view, ...event }: Live & { view: EventDocument }): ReactNode {
   return (
     <div className="event">
       <Heading text={titleOf(view)} className="unseen" />
+      <ToMonth />
       <Form document={document} canEdit={canEdit} isUntitled={!view.title} />
       <aside>
         <People document={document} />

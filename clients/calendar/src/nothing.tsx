@@ -8,7 +8,16 @@ export function Nothing({ text }: { text: string }): ReactNode {
   return (
     <>
       <Heading text={text} />
-      <a href={monthBefore()}>To the month</a>
+      <ToMonth />
     </>
+  );
+}
+
+/** All is saved as it is written: what is left to do is to go back. */
+export function ToMonth(): ReactNode {
+  return (
+    <a href={monthBefore()} className="back">
+      To the month
+    </a>
   );
 }
