@@ -48,6 +48,7 @@ test("a month is one stop of the tab key, and arrow keys lead from day to day", 
   );
   const { violations } = await new AxeBuilder({ page: ann.page }).analyze();
   expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+  expect(await ann.page.getByRole("list").count()).toBe(1); // of the day that has an event
   await way(ann, ["Tab", "02-07"]); // to what makes an event there
   await ann.page.keyboard.press("Tab");
   expect(await day(ann)).toBeUndefined(); // nothing else of the month

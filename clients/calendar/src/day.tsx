@@ -56,6 +56,7 @@ interface EntriesProps {
 }
 
 function Entries({ events, shown, tabIndex }: EntriesProps): ReactNode {
+  if (!events.length) return null; // most days' list, which would be told of as empty
   return (
     <ul>
       {events.map(({ event, time, said }, index) => (
