@@ -529,6 +529,20 @@ for (const prepare of [blockSiteData, takeDatabase])
     expect(asked).toEqual(["1 edit isn’t sent yet. It is lost when you leave. Sign out?"]);
   });
 
+test("who comes types a name at once, and whoever signs out hears first where that led", async () => {
+  const ann = await stage.arrive("Ann");
+  const page = await (await ann.context.browser()!.newContext({ serviceWorkers: "block" })).newPage();
+  const cleo = Person.at(page, ann);
+  await page.goto(stage.address);
+  await cleo.button("Sign in").waitFor();
+  await page.keyboard.type("Cleo");
+  await page.keyboard.press("Enter");
+  await cleo.button("Sign out").click();
+  await cleo.textbox("Your name").waitFor();
+  await page.waitForFunction(() => document.activeElement?.localName === "main");
+  await page.context().close();
+});
+
 test("that a name is missing is told until one is typed", async () => {
   const person = await stage.arrive("Ann");
   await person.button("Sign out").click();

@@ -114,6 +114,8 @@ function SignIn({
             value={name}
             maxLength={60}
             autoComplete="nickname"
+            // biome-ignore lint/a11y/noAutofocus: it is all that there is to do, unless one was signed in
+            autoFocus={!remembered}
             onChange={({ target }) => write(target.value)}
           />
         </label>
