@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,25 +98,39 @@ def judge_authors(
     Who isn't connected at the end needn't have the newest document: there is no history to bring it there.
     """
     findings = Findings()
-    present = {user.user_id for user in users if user.state == "live"}
-    for author, number in book.acknowledged.items() if stored is not None else ():
-        kept = (stored or {}).get(author, 0)
+    if stored is not None:
+        _find_lost(findings, evidence.resource_id, book, stored)
+    present = [user for user in users if user.state == "live"]
+    _find_gaps(findings, evidence.resource_id, book, present)
+    others = "the others" if stored is None else "the server"
+    _find_divergence(findings, evidence, {user.user_id for user in present}, others)
+    return findings
+
+
+def _find_lost(findings: Findings, resource_id: str, book: Book, stored: Mapping[Author, int]) -> None:
+    for author, number in book.acknowledged.items():
+        kept = stored.get(author, 0)
         if kept < number:
             findings.add(
                 "lost_acknowledged",
-                f"{evidence.resource_id}: edit {kept + 1} of {author} was acknowledged, and the server's "
-                f"document doesn't have it",
+                f"{resource_id}: edit {kept + 1} of {author} was acknowledged, and the server's document "
+                "doesn't have it",
                 number - kept,
             )
-    for user in users:
-        if user.state != "live" or user.memory is None:
+
+
+def _find_gaps(findings: Findings, resource_id: str, book: Book, present: Sequence[User]) -> None:
+    for user in present:
+        if user.memory is None:
             continue
         for author, times in book.behind(user.memory.reading, user.memory.author).items():
             findings.add(
-                "gaps",
-                f"{evidence.resource_id}: {user.user_id} never got the last {times} of {author}",
-                times,
+                "gaps", f"{resource_id}: {user.user_id} never got the last {times} of {author}", times
             )
+
+
+def _find_divergence(findings: Findings, evidence: Evidence, present: Collection[str], others: str) -> None:
+    """Compare documents with the server's, or else with the first one; `others` says whose that is."""
     state = evidence.state
     for replica in (one for one in evidence.replicas if one.user_id in present):
         if replica.problem is not None:
@@ -124,12 +138,8 @@ def judge_authors(
         elif state is None:
             state = replica.document
         elif replica.document != state:
-            findings.add(
-                "diverged",
-                f"{evidence.resource_id}: the document of {replica.user_id} isn't that of "
-                + ("the others" if stored is None else "the server"),
-            )
-    return findings
+            text = f"{evidence.resource_id}: the document of {replica.user_id} isn't that of {others}"
+            findings.add("diverged", text)
 
 
 class AuthorsProtocol(Protocol):
