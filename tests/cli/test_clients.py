@@ -29,6 +29,7 @@ from gateway.cli.client import GatewayAccess, View, submit
 from gateway.cli.edit import edit_command
 from gateway.errors import ClientError
 from gateway.ports.resources import Resource
+from tests.answering import answering
 from tests.cli.commands import Running, Server, arguments, environment, gateway, running, served
 from tests.clients.wire import wire
 from tests.proxy import tcp_proxy
@@ -436,21 +437,12 @@ async def test_a_look_at_what_accepts_and_never_answers_ends_too(tmp_path, schem
 async def test_what_is_no_gateway_is_told_by_what_it_does(tmp_path, scheme, said, why):
     """It was waited for as if it were silent, told without a reason, or ended in a traceback."""
     create_secret(tmp_path / "jwt-secret")
-
-    async def answer(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        if said:
-            await stream.send_all(said)
-        await stream.aclose()
-
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
-        url = f"{scheme}://127.0.0.1:{listener.socket.getsockname()[1]}/realtime"
+    async with answering(said) as place:
+        url = f"{scheme}://{place}/realtime"
         for words in (("watch", "event:42", "--once"), ("edit", "event:42", CREATE)):
             ended = await gateway(*words, "--url", url, "--data", str(tmp_path))
             assert (ended.status, len(ended.err.splitlines())) == (3, 1), ended
             assert f"no gateway answers at {url}: {why}" in ended.err
-        nursery.cancel_scope.cancel()
 
 
 DEEP = "[" * 1000 + "]" * 1000
@@ -519,16 +511,8 @@ def test_a_message_that_lacks_what_a_gateway_says_is_told(kind, payload):
 async def test_a_refusal_is_told_however_long_it_says_to_wait(tmp_path, wait_ms):
     """What is no number of milliseconds ended in a traceback."""
     create_secret(tmp_path / "jwt-secret")
-
-    async def refuse(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        head = f"HTTP/1.1 503 No\r\nRetry-After-Ms: {wait_ms}\r\nContent-Length: 4\r\n\r\nfull"
-        await stream.send_all(head.encode())
-        await stream.aclose()
-
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
-        url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/realtime"
+    refusal = f"HTTP/1.1 503 No\r\nRetry-After-Ms: {wait_ms}\r\nContent-Length: 4\r\n\r\nfull"
+    async with answering(refusal.encode()) as place:
+        url = f"ws://{place}/realtime"
         ended = await gateway("watch", "event:42", "--once", "--url", url, "--data", str(tmp_path))
-        nursery.cancel_scope.cancel()
     assert (ended.status, ended.err) == (3, f"gateway: {url} answered 503: full\n")

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from gateway.admission import create_secret
+from tests.answering import answering
 from tests.cli.commands import Finished, gateway, served
 
 
@@ -92,19 +93,12 @@ async def test_a_rollout_takes_times_in_which_it_looks(tmp_path, words):
     ],
 )
 async def test_a_prometheus_that_ends_in_an_answer_or_answers_as_another_is_out_of_reach(tmp_path, said):
-    async def answer(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        await stream.send_all(b"HTTP/1.1 200 OK\r\n" + said)
-        await stream.aclose()
-
-    async with served(tmp_path) as server, trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
-        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with served(tmp_path) as server, answering(b"HTTP/1.1 200 OK\r\n" + said) as place:
+        url = f"http://{place}"
         reach = ("--admin", server.admin, "--data", str(tmp_path))
         done = await gateway("rollout", "5", *reach, "--prometheus", url)
         assert done.status == 3
         assert f"no Prometheus answers at {url}" in done.err and "Traceback" not in done.err
-        nursery.cancel_scope.cancel()
 
 
 async def _nothing() -> None:
@@ -246,15 +240,5 @@ async def asked_of_another(data: Path, status: int, said: str, *command: str) ->
     """A command whose admin port is another server, which says this whatever it is asked."""
     create_secret(data / "jwt-secret")
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
-
-    async def answer(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        await stream.send_all((head + said).encode())
-        await stream.aclose()
-
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
-        admin = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-        done = await gateway(*command, "--admin", admin, "--data", str(data))
-        nursery.cancel_scope.cancel()
-    return done
+    async with answering((head + said).encode()) as place:
+        return await gateway(*command, "--admin", f"http://{place}", "--data", str(data))

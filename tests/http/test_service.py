@@ -199,23 +199,11 @@ async def test_a_body_that_does_not_arrive_can_be_sent_again_and_is_no_refusal(
         assert not node.node.metrics.operations_refused
 
 
-async def test_a_long_poll_ends_when_the_node_drains(tmp_path, transport):
+@pytest.mark.parametrize("port", ["service", "admin"])
+async def test_a_long_poll_ends_when_the_node_drains(tmp_path, transport, port):
     async with served(tmp_path, transport) as node:
         await node.client.put(EVENT, json={"title": "Launch"})
-        async with trio.open_nursery() as nursery:
-
-            async def poll() -> None:
-                assert (await node.client.get(EVENT, params={"since": 1, "wait": 30})).status_code == 304
-
-            nursery.start_soon(poll)
-            await waiting(node, 1)
-            node.node.drain()
-
-
-async def test_a_long_poll_at_the_admin_port_ends_when_the_node_drains(tmp_path, transport):
-    async with served(tmp_path, transport) as node:
-        await node.client.put(EVENT, json={"title": "Launch"})
-        place = f"http://127.0.0.1:{node.admin_port}{EVENT}"
+        place = EVENT if port == "service" else f"http://127.0.0.1:{node.admin_port}{EVENT}"
         async with trio.open_nursery() as nursery:
 
             async def poll() -> None:

@@ -16,6 +16,7 @@ from loadtest import content, protocols
 from loadtest.client import Client, ClientError, Refused, Unreachable, connect, opened
 from loadtest.server import embedded
 from loadtest.users import Target
+from tests.answering import answering
 from tests.servers import free_port
 
 TIGHT = {"limits.operations_per_minute": 600, "limits.operations_burst": 1}
@@ -103,20 +104,10 @@ async def test_why_a_server_can_not_be_reached_is_told_whatever_it_speaks(name: 
 )
 async def test_what_is_no_server_is_told_by_what_it_does(said: bytes, why: str) -> None:
     """It was waited for as if it were silent, or ended the run with a traceback and the status of a fault."""
-
-    async def answer(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        if said:
-            await stream.send_all(said)
-        await stream.aclose()
-
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
-        port = listener.socket.getsockname()[1]
+    async with answering(said) as place:
         with pytest.raises(Unreachable, match=why):
-            async with opened(f"ws://127.0.0.1:{port}/"):
+            async with opened(f"ws://{place}/"):
                 pass
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_takes_no_connection_is_waited_for_as_long_as_for_an_answer(

@@ -14,7 +14,7 @@ from gateway.errors import LogUnavailable
 from gateway.ports import ASK, RateLeft, Spent
 from gateway.redislink.keys import partition_of
 from gateway.redislink.link import pack
-from gateway.redislink.shards import Call
+from gateway.redislink.shards import Call, Shards
 from gateway.sessions import rates
 from gateway.sessions.rates import RateSharing
 from tests.proxy import tcp_proxy
@@ -147,10 +147,7 @@ async def test_an_error_of_all_servers_is_told_and_each_worker_limits_for_itself
             with pytest.raises(LogUnavailable, match="NOPERM") as raised:
                 await store.spend({"ann": Spent(1.0)}, 10)
             assert raised.value.outcome == "none"
-            sharing = RateSharing(limiter, store, trio.current_time)
-            nursery.start_soon(sharing.run)
-            taker = Taker(limiter, sharing)
-            await trio.sleep(0.02)
+            taker = await sharing(nursery, limiter, shards)
             assert [await taker.taken("ann") for _ in range(11)] == [True] * 10 + [False]
             told = f"rates are limited by each worker for itself: Redis 127.0.0.1:{server.port}/0: NOPERM"
             assert told in caplog.text
@@ -166,10 +163,7 @@ async def test_an_error_of_one_server_leaves_the_users_of_the_other_shared(
         async with running(settings(one.url, two.url)) as shards, trio.open_nursery() as nursery:
             limiter, other = RateLimiter(1, 10), RedisRates(shards)
             await shards.call(Call(partition_of(refused, 256), pack(("ACL", "SETUSER", "default", "-fcall"))))
-            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
-            nursery.start_soon(sharing.run)
-            taker = Taker(limiter, sharing)
-            await trio.sleep(0.02)
+            taker = await sharing(nursery, limiter, shards)
             assert await taker.taken(refused)  # told alone: nobody answers
             await trio.sleep(0.2)
             assert await taker.taken(here)
@@ -183,18 +177,26 @@ class Taker:
 
     def __init__(self, limiter: RateLimiter, sharing: RateSharing) -> None:
         self._limiter = limiter
-        self._sharing = sharing
+        self.sharing = sharing
 
     async def taken(self, user_id: str, cost: float = 1.0) -> bool:
         """Whether an edit of this user is allowed."""
         while (wait_ms := self._limiter.take(user_id, trio.current_time(), cost)) == ASK:
-            await self._sharing.told(user_id)
+            await self.sharing.told(user_id)
         return wait_ms == 0
 
     async def told(self, user_id: str) -> None:
         """Have others told of a user whom they answer of, and who edits nothing now."""
         self._limiter.take(user_id, trio.current_time(), 0.0)
-        await self._sharing.told(user_id)
+        await self.sharing.told(user_id)
+
+
+async def sharing(nursery: trio.Nursery, limiter: RateLimiter, shards: Shards) -> Taker:
+    """A worker that shares its users' rates with others, once it has begun to."""
+    shared = RateSharing(limiter, RedisRates(shards), trio.current_time)
+    nursery.start_soon(shared.run)
+    await trio.sleep(0.02)
+    return Taker(limiter, shared)
 
 
 def one_at_each_of_two() -> tuple[str, str]:
@@ -225,10 +227,7 @@ async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_oth
         config = settings(one.url, two.url, command_timeout_s=0.3)
         async with running(config) as shards, trio.open_nursery() as nursery:
             limiter, other = RateLimiter(1, 10), RedisRates(shards)
-            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
-            nursery.start_soon(sharing.run)
-            taker = Taker(limiter, sharing)
-            await trio.sleep(0.02)
+            taker = await sharing(nursery, limiter, shards)
             await ends(two, away)
             passing = Passing()
             assert [await taker.taken(user) for user in (gone, here, here)] == [True] * 3  # told together
@@ -266,10 +265,7 @@ async def test_who_kept_within_his_rate_while_his_server_was_away_is_not_limited
         config = settings(one.url, two.url, command_timeout_s=0.3)
         async with running(config) as shards, trio.open_nursery() as nursery:
             limiter = RateLimiter(1200, 10)
-            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
-            nursery.start_soon(sharing.run)
-            taker = Taker(limiter, sharing)
-            await trio.sleep(0.02)
+            taker = await sharing(nursery, limiter, shards)
 
             async def types_on() -> list[bool]:
                 taken = []
@@ -295,13 +291,10 @@ async def test_nobody_waits_for_a_server_that_hangs_once_it_is_known(monkeypatch
         config = settings(one.url, two.url, command_timeout_s=PATIENCE_S * 2)
         async with running(config) as shards, trio.open_nursery() as nursery:
             limiter = RateLimiter(60, 40)
-            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
-            nursery.start_soon(sharing.run)
-            taker = Taker(limiter, sharing)
-            await trio.sleep(0.02)
+            taker = await sharing(nursery, limiter, shards)
             await ends(two, "pause")
             assert await taker.taken(gone)
-            await sharing.told(gone)
+            await taker.sharing.told(gone)
             monkeypatch.setattr(redis_rates, "TIMEOUT_S", PATIENCE_S * 2)
             with trio.fail_after(PATIENCE_S):
                 assert [await taker.taken(user) for user in (gone, here) * 20] == [True] * 40
@@ -319,10 +312,7 @@ async def test_nobody_waits_for_a_server_that_hangs_of_which_a_new_user_is(
         config = settings(one.url, two.url, command_timeout_s=PATIENCE_S * 2)
         async with running(config) as shards, trio.open_nursery() as nursery:
             limiter = RateLimiter(60, 40)
-            sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
-            nursery.start_soon(sharing.run)
-            taker = Taker(limiter, sharing)
-            await trio.sleep(0.02)
+            taker = await sharing(nursery, limiter, shards)
             await ends(two, "pause")
             assert await taker.taken(gone)
             with trio.fail_after(PATIENCE_S):
