@@ -238,13 +238,17 @@ async def _submit_later(session: ClientSession, subscription: Subscription, subm
         return
     if room.knows(submission):
         _answer_again(session, room, submission)
-        return
-    if room.history.covers(base):
+    elif room.history.covers(base):
         _submit(session, room, submission)
-        return
-    budget = ot.budget(submission.units)
+    else:
+        await _submit_on_past(session, subscription, submission)
+
+
+async def _submit_on_past(session: ClientSession, subscription: Subscription, submission: Submission) -> None:
+    """Lower at a base that left the window, which the log still has, and hand over to the room."""
+    room, budget = subscription.room, ot.budget(submission.units)
     try:
-        lowered = await hub.catch_up.lower_at(room, base, submission.patch, budget)
+        lowered = await session.shared.hub.catch_up.lower_at(room, submission.base, submission.patch, budget)
     except PatchError as error:
         raise _refusal_of(room, error, submission) from None
     submission.operations, submission.base, submission.began = lowered
