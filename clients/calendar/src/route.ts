@@ -4,7 +4,7 @@ import { useEffect, useSyncExternalStore } from "react";
 import { dayOf } from "./dates.js";
 import { useToday } from "./today.js";
 
-export type Route =
+type Route =
   | { readonly page: "month"; readonly month: string }
   | { readonly page: "event"; readonly id: string }
   | { readonly page: "nowhere" };

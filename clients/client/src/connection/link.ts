@@ -4,7 +4,7 @@ import type { Environment, Problem, Socket } from "../api.js";
 import { Timer } from "../timer.js";
 import { type Message, type Payload, SUBPROTOCOL } from "../wire.js";
 
-export interface LinkEvents {
+interface LinkEvents {
   onAuthenticated(payload: Payload): void;
   onMessage(message: Message): void;
   onProblem(problem: Problem): void;

@@ -78,7 +78,7 @@ export const carriedConflict = (conflict: Unresolved, before: Json, operations: 
 });
 
 /** What the server reported about. */
-export interface Submitted {
+interface Submitted {
   readonly patch: Patch;
   /** The document that `operations`, which the patch became, stand on, and its version. */
   readonly document: Json;

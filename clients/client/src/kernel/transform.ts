@@ -176,7 +176,7 @@ interface Work {
   losses: number;
 }
 
-export interface Transformed {
+interface Transformed {
   earlier: Operation[];
   later: Operation[];
   losses: number;

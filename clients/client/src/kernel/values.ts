@@ -7,7 +7,7 @@ export interface JsonObject {
 /** What JSON.parse gives. A document is never changed: a new one shares with the old what was not touched. */
 export type Json = null | boolean | number | string | JsonArray | JsonObject;
 
-export type ErrorCode = "INVALID_OPERATION" | "CONFLICT" | "TOO_LARGE";
+type ErrorCode = "INVALID_OPERATION" | "CONFLICT" | "TOO_LARGE";
 const INVALID = "INVALID_OPERATION";
 export const CONFLICT = "CONFLICT";
 export const TOO_LARGE = "TOO_LARGE";

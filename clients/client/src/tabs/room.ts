@@ -20,7 +20,7 @@ import { ask, unseen, type ViewStep } from "./questions.js";
 /** So many changes of the view are remembered; a tab that is further behind gets the state. */
 const REMEMBERED = 200;
 
-export interface RoomEvents {
+interface RoomEvents {
   tell(tab: string, type: string, payload: object): void;
   onStanding(standing: Standing): void;
 }
