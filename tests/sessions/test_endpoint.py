@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from gateway.admission import Revocation, Revocations
+from gateway.errors import Refusal
 from gateway.http.early import Early
 from gateway.http.places import Places
 from gateway.http.server import HttpServer
@@ -123,6 +124,17 @@ async def test_a_session_that_was_replaced_on_its_way_is_closed(autojump_clock):
         state = SessionState("abc", newer.session.opened_ms - 1, True, identity, "ann-client", False)
         found.endpoint.adopt(state, reader)
         assert (reader.closed_with, newer.reader.closed_with) == (4409, None)
+
+
+async def test_a_session_whose_token_was_revoked_on_its_way_is_closed(autojump_clock, monkeypatch):
+    def revoked(*_: Any) -> None:
+        raise Refusal("UNAUTHENTICATED", "The token was revoked.")
+
+    async with desk() as found:
+        monkeypatch.setattr(Office, "reviewed", revoked)
+        reader = Reader()
+        found.endpoint.adopt(state_of("ann"), reader)
+        assert reader.closed_with == 4401
 
 
 async def test_a_session_that_an_operator_ended_on_its_way_is_closed(autojump_clock):
