@@ -14,7 +14,7 @@ from gateway.redislink.keys import partition_of, tag
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call
 from tests.contracts.bus_contract import Inbox
-from tests.redis.parts import running
+from tests.redis.parts import fresh, running
 from tests.redis.writers import busy, judge
 from tests.servers import RedisCluster, RedisServer, redis_cluster
 from tests.waiting import PATIENCE_S, until
@@ -79,6 +79,17 @@ async def test_a_frozen_master_is_replaced_and_its_late_answers_do_no_harm() -> 
             await judge(log, writers)
             assert sum(writer.unknown for writer in writers), "what the frozen master got is unknown"
             assert max(writer.longest_pause_s for writer in writers) > 1
+
+
+async def test_a_call_that_the_wrong_master_gets_is_answered_by_the_right_one() -> None:
+    partition = partition_of(RESOURCES[0], 256)
+    async with running(fresh("any", cluster=True)) as shards:
+        right = shards.table.owners[partition]
+        wrong = next(address for address in shards.table.owners if address != right)
+        shards._apply(shards.table.with_owner(partition, wrong))
+        call = Call(partition, pack(("SET", f"{tag(partition)}:moved", "there")))
+        assert await shards.call(call) == b"OK"
+        assert shards.table.owners[partition] == right
 
 
 async def test_slots_move_under_load_without_loss_and_the_bus_follows() -> None:
