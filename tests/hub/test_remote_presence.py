@@ -215,7 +215,8 @@ async def test_a_gap_of_the_bus_brings_the_members_at_once(autojump_clock):
         await ann.sees("ann", "bob")
 
 
-async def test_news_that_come_late_dont_bring_back_who_has_left(autojump_clock):
+@pytest.mark.parametrize("how", ["leaves", "is lost with his node"])
+async def test_news_that_come_late_dont_bring_back_who_has_left(autojump_clock, how):
     async with cluster() as world:
         one, two = await world.node("one"), await world.node("two")
         ann = await world.client(one, "ann")
@@ -226,12 +227,20 @@ async def test_news_that_come_late_dont_bring_back_who_has_left(autojump_clock):
         bob.move(1)
         bob.move(2)
         await trio.sleep(0.5)
-        bob.link.cut()
-        await ann.sees("ann")
-        for payload in held:
+        before, stored = list(held), dict(world.leases.members[ROOM])
+        if how == "leaves":
+            bob.link.cut()
+        else:
+            world.weather.bus_loss = 1.0
+            two.crash()
+            await trio.sleep(0.1)
+            world.weather.bus_loss = 0.0
+            world.leases.members[ROOM] = stored
+        await ann.sees("ann", timeout_s=LOST_WITHIN_S)
+        for payload in before:
             post(ROOM, payload)
         await trio.sleep(0.5)
-        assert sorted(ann.seen) == ["ann"]
+        assert len(before) >= 2 and sorted(ann.seen) == ["ann"]
 
 
 async def test_what_is_no_presence_harms_nobody(autojump_clock, caplog):
