@@ -13,6 +13,7 @@ from gateway.errors import ConfigError
 from gateway.hub import retention
 from gateway.hub.retention import DAY_MS, Policy
 from gateway.log.backup_file import BackupReader, readable
+from gateway.log.sqlite import writer
 from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.node import searching
 from gateway.node.resources import HubResources
@@ -85,6 +86,19 @@ async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
         assert [item["version"] for item in found] == [10, 9, 8]
     async with served(tmp_path, "portable", **sections) as node:  # and it opens again
         assert (await node.client.get(EVENT)).json()["document"] == {"title": "title 3"}
+
+
+async def test_a_version_that_was_named_long_ago_stays_when_its_history_goes(tmp_path, monkeypatch):
+    """A new name keeps its version by itself for a while; here for less than none."""
+    monkeypatch.setattr(writer, "NAMED_SOON_S", -1)
+    async with served(tmp_path, "portable") as node:
+        await written(node, EVENT, 10)
+        await node.client.put(f"{EVENT}/versions/Draft", json={"version": 3})
+        look = looking(node, Policy({}, {"event": "4"}, ["event"]), node.node.hub.wall_ms)
+        await look.look()
+        assert look.changes == 6
+        named = (await node.client.get(EVENT, params={"named": "Draft"})).json()
+        assert named["document"] == {"title": "title 3"}, named
 
 
 async def test_blame_of_a_named_version_whose_history_went_is_of_that_version(tmp_path):
@@ -249,6 +263,8 @@ async def test_what_is_known_of_submissions_whose_changes_went(tmp_path):
     await log.purge(name)
     assert await known() == [[], [], []]
     await log.aclose()
+    with BackupReader(tmp_path / DATABASE) as reader:
+        assert reader.submissions(name) == [], "nor is any in the file"
 
 
 async def test_a_log_of_before_submissions_were_kept_goes_on(tmp_path):
