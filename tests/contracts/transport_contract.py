@@ -823,15 +823,19 @@ class SlowReaders(TransportHarness):
                 version = message["version"]
         return seen
 
+    async def edit_in_turn(self, slow: RawClient, other: ClientConnection) -> None:
+        """Thirty edits of a slow reader, each followed by three large ones of another one."""
+        await ask(other, do="join")
+        for _ in range(30):
+            await slow.send_text('{"do": "commit"}')
+            assert (await answer(other))["type"] == "broadcast"
+            await call(other, do="commit", count=3, pad=500)
+            assert [(await answer(other))["type"] for _ in range(3)] == ["ack"] * 3
+
     async def test_a_resync_carries_the_acknowledgements_it_replaces(self) -> None:
         async with self.serving(**slow_sockets()) as served, served.connect() as other:
             slow = await served.join_slowly()
-            await ask(other, do="join")
-            for _ in range(30):
-                await slow.send_text('{"do": "commit"}')
-                assert (await answer(other))["type"] == "broadcast"
-                await call(other, do="commit", count=3, pad=500)
-                assert [(await answer(other))["type"] for _ in range(3)] == ["ack"] * 3
+            await self.edit_in_turn(slow, other)
             acks, version = [], 0
             while version < 120:
                 message = await raw_answer(slow)
@@ -844,12 +848,7 @@ class SlowReaders(TransportHarness):
     async def test_a_slow_reader_that_left_a_topic_still_gets_its_acknowledgements(self) -> None:
         async with self.serving(**slow_sockets()) as served, served.connect() as other:
             slow = await served.join_slowly()
-            await ask(other, do="join")
-            for _ in range(30):
-                await slow.send_text('{"do": "commit"}')
-                assert (await answer(other))["type"] == "broadcast"
-                await call(other, do="commit", count=3, pad=500)
-                assert [(await answer(other))["type"] for _ in range(3)] == ["ack"] * 3
+            await self.edit_in_turn(slow, other)
             await slow.send_text('{"do": "leave"}')
             await until(lambda: not served.core.clients[1].topics)
             acks: list[int] = []

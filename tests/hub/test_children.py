@@ -434,16 +434,22 @@ async def test_an_event_that_is_away_holds_up_neither_its_index_nor_others(autoj
         assert asked == []
 
 
+async def late_index(found, events, purged):
+    """A worker whose index of so many events doesn't know yet what was purged; and what lets that through."""
+    one, two = await found.worker(), await found.worker()
+    for number in range(events):
+        await create(two, f"{number}")
+    await trio.sleep(0.1)
+    await one.hub.open("children:work")
+    go = index_appends_wait(one)
+    await one.hub.purge(purged)
+    await trio.sleep(2)
+    return one, go
+
+
 async def test_an_index_that_is_written_late_is_compared_gently_while_it_goes_on(autojump_clock):
     async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
-        for number in range(100):
-            await create(two, f"{number}")
-        await trio.sleep(0.1)
-        await one.hub.open("children:work")
-        go = index_appends_wait(one)
-        await one.hub.purge("event:1")
-        await trio.sleep(2)
+        one, go = await late_index(found, 100, purged="event:1")
         asked = events_take(one, 0.1)
         go.set()
         await trio.sleep(3)
@@ -456,14 +462,7 @@ async def test_an_index_that_is_written_late_is_compared_gently_while_it_goes_on
 
 async def test_events_on_a_slow_server_are_compared_with_their_index_beside_each_other(autojump_clock):
     async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
-        for number in range(65):
-            await create(two, f"{number}")
-        await trio.sleep(0.1)
-        await one.hub.open("children:work")
-        go = index_appends_wait(one)
-        await one.hub.purge("event:64")
-        await trio.sleep(2)
+        one, go = await late_index(found, 65, purged="event:64")
         asked = events_take(one, 10.0)
         go.set()
         await trio.sleep(9)
