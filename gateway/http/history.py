@@ -174,11 +174,7 @@ async def page_of(
     telling = await Telling.before(resources, target, version) if page.describe else None
     slices, pages = Slices(trio.current_time, turns()), Pages(first=1)
     while len(found) < page.limit and size_bytes < HISTORY_BYTES_MAX and scanned < SCANNED_MAX:
-        most = min(pages.records, HISTORY_PAGE)
-        if not page.filtered:
-            most = min(most, page.limit - len(found))
-        if page.before is not None:
-            most = min(most, page.before - version)
+        most = _most(page, pages, len(found), version)
         if most <= 0:
             return found, None
         bodies = await resources.history(target.resource, version - 1, most)
@@ -203,6 +199,14 @@ async def page_of(
     if page.before is not None and version >= page.before:
         return found, None
     return found, f"{path}?{page.going_on(version)}"
+
+
+def _most(page: Page, pages: Pages, found: int, version: int) -> int:
+    """How many changes to read next, from a version on, once so many were found; none at 0 or less."""
+    most = min(pages.records, HISTORY_PAGE)
+    if not page.filtered:
+        most = min(most, page.limit - found)
+    return most if page.before is None else min(most, page.before - version)
 
 
 def _told(body: bytes, page: Page, telling: Telling | None) -> bytes:
