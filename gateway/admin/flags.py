@@ -17,7 +17,7 @@ from gateway.config import FeaturesSettings
 from gateway.config.section import names_of
 from gateway.errors import ConfigError
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, json_response, known_parameters, note_act
+from gateway.http.requests import HttpContext, doubts_noted, json_response, known_parameters, note_act
 from gateway.ports import Identity
 from gateway.ports.shared import StoredValues
 
@@ -73,7 +73,8 @@ class FlagAdminRoutes:
 
     async def _change(self, values: Mapping[str, Any], identity: Identity) -> None:
         try:
-            await self._control.change(values, identity.user_id)
+            async with doubts_noted(self._context, identity, "flags.change", "flags", values=dict(values)):
+                await self._control.change(values, identity.user_id)
         except ConfigError as error:
             raise Problem(422, str(error)) from None
         await note_act(self._context, identity, "flags.change", "flags", values=dict(values))

@@ -28,7 +28,7 @@ from gateway.admission.tokens import (
 from gateway.config.access import LEEWAY_MAX_S
 from gateway.errors import Refusal
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, json_response, known_parameters, note_act
+from gateway.http.requests import HttpContext, doubts_noted, json_response, known_parameters, note_act
 
 PATH = "/v1/revocations"
 DISCONNECT_PATH = "/v1/disconnect"
@@ -89,7 +89,9 @@ class RevocationRoutes:
         known_parameters(request, ())
         body = await operators_body(self._context, request, BODY_BYTES_MAX, "an object")
         revocation = wanted(body, self._context.now_s(), identity.user_id)
-        added = shown(await self._control.add(revocation))
+        added = shown(revocation)
+        async with doubts_noted(self._context, identity, "revoke", revocation.subject, revocation=added):
+            await self._control.add(revocation)
         await note_act(self._context, identity, "revoke", revocation.subject, revocation=added)
         return json_response(added, 201)
 
@@ -97,7 +99,9 @@ class RevocationRoutes:
         identity = operator_of(self._context, request)
         known_parameters(request, ("id",))
         ident = request.query_params.get("id", "")
-        if not await self._control.take_back(ident, identity.user_id):
+        async with doubts_noted(self._context, identity, "revoke.take_back", ident):
+            was_there = await self._control.take_back(ident, identity.user_id)
+        if not was_there:
             raise Problem(404, f"Nothing is revoked under the id {ident[:80]!r}; GET {PATH} lists what is.")
         await note_act(self._context, identity, "revoke.take_back", ident)
         return json_response({"taken_back": ident})
@@ -111,7 +115,8 @@ class RevocationRoutes:
         user_id = body.get("user_id") if isinstance(body, dict) and len(body) == 1 else None
         if not user_id or not is_claim_text(user_id, USER_ID_LENGTH_MAX):
             raise Problem(400, f"Send {what}.")
-        await self._control.disconnect(user_id, identity.user_id)
+        async with doubts_noted(self._context, identity, "disconnect", user_id):
+            await self._control.disconnect(user_id, identity.user_id)
         await note_act(self._context, identity, "disconnect", user_id)
         return json_response({"user_id": user_id})
 

@@ -147,7 +147,7 @@ class AuthorshipRoutes:
             return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
         edit |= {**target.named_in_edit, "version": head.version, "operations": patch}
         noted = {"from": version, "path": wanted.get("path", "")}
-        async with doubts_noted(self._context, target, "restore", **noted):
+        async with doubts_noted(self._context, target.identity, "restore", target.name, **noted):
             done = await self._submitted(target, head, edit, wanted)
         made = done.payload["version"]
         if "duplicate" not in done.payload:  # else it is noted already

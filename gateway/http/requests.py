@@ -230,14 +230,16 @@ async def note_act(
 
 
 @asynccontextmanager
-async def doubts_noted(context: HttpContext, target: Target, act: str, **details: Any) -> AsyncIterator[None]:
+async def doubts_noted(
+    context: HttpContext, identity: Identity, act: str, subject: str, **details: Any
+) -> AsyncIterator[None]:
     """Meanwhile the answer to an act may be lost: that is recorded, for it may be done."""
     try:
         yield
     except (Refusal, LogUnavailable) as error:
         outcome = error.details.get("outcome") if isinstance(error, Refusal) else error.outcome
         if outcome == UNKNOWN:
-            await note_act(context, target.identity, act, target.name, UNKNOWN, **details)
+            await note_act(context, identity, act, subject, UNKNOWN, **details)
         raise
 
 

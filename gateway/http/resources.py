@@ -218,7 +218,7 @@ class ResourceRoutes:
         known_parameters(request, ("purge",) if self._purges else ())
         if self._purges and flag(request, "purge"):
             unconditional(request)
-            async with doubts_noted(self._context, target, "purge"):
+            async with doubts_noted(self._context, target.identity, "purge", target.name):
                 with refusals_noted(self._context, request, target):
                     erased = await self._resources.purge(target.identity, target.resource)
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)

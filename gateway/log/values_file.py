@@ -72,4 +72,7 @@ class ValuesFile:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)
-        flush(self._path.parent)  # what was decided is there after a loss of power, too
+        try:
+            flush(self._path.parent)  # what was decided is there after a loss of power, too
+        except OSError as error:
+            raise LogUnavailable(f"{self._path} is written, and may not last: {error}") from error

@@ -15,11 +15,12 @@ import trio
 from gateway.admission import create_secret, issue
 from gateway.cli.client import GatewayAccess, GatewayLink, View, connected
 from gateway.config import Config
+from gateway.log import values_file
 from gateway.node import Node
 from gateway.ports.resources import Resource
 from tests.http import node as service
 from tests.transport.wire import RawClient
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 EVENT = "/v1/resources/event/42"
 
@@ -112,6 +113,36 @@ async def test_two_writers_that_saw_the_same_version_do_not_overwrite_each_other
                 nursery.start_soon(write, number)
         assert sorted(statuses) == [200] + [412] * 7
         assert (await node.client.get(EVENT)).json()["version"] == 2
+
+
+async def test_what_operators_decided_is_in_force_and_recorded_where_nobody_could_say_that_it_lasts(
+    tmp_path, monkeypatch
+):
+    def no_disk(_):
+        raise OSError(5, "Input/output error")
+
+    async with served(tmp_path) as node:
+        monkeypatch.setattr(values_file, "flush", no_disk)
+        lost = [
+            await node.client.patch("/v1/flags", json={"rollout_percentage": 50}),
+            await node.client.post("/v1/revocations", json={"user_id": "bob"}),
+            await node.client.post("/v1/disconnect", json={"user_id": "carl"}),
+        ]
+
+        async def revoked() -> list[dict[str, str]]:
+            return (await node.client.get("/v1/revocations")).json()["revocations"]
+
+        found = await until(revoked, "the revocation is in force")
+        lost.append(await node.client.delete("/v1/revocations", params={"id": found[0]["id"]}))
+        assert [(answer.status_code, answer.json()["outcome"]) for answer in lost] == [(503, "unknown")] * 4
+        records = (await node.client.get("/v1/audit")).json()["records"]
+        assert [(record["act"], record["subject"], record["result"]) for record in records] == [
+            ("revoke.take_back", "user bob", "unknown"),
+            ("disconnect", "carl", "unknown"),
+            ("revoke", "bob", "unknown"),
+            ("flags.change", "flags", "unknown"),
+        ]
+        assert records[3]["details"] == {"values": {"rollout_percentage": 50}}
 
 
 async def test_a_purged_resource_begins_again_in_a_new_epoch_for_its_subscribers_too(tmp_path):
