@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import click
 import orjson
 
-from gateway.cli.operate import AdminPort, looking
+from gateway.cli.operate import AdminPort, looking, understanding
 from gateway.cli.options import given_only, instant_text, spanned
 from gateway.errors import ClientError
 from gateway.ports.audit import AuditRecord, ChainCheck
@@ -58,9 +58,10 @@ def list_records(
     gateway audit list --act purge --since 2030-01-31T00:00:00Z
     """
     wanted = {"q": text, "act": act, "actor": actor, "subject": subject, "since": since, "until": until}
-    answer = port.ask("GET", f"/v1/audit?{urlencode({**given_only(wanted), 'limit': limit})}")
-    for record in reversed(answer["records"]):
-        click.echo(json.dumps(record) if as_json else _line(record))
+    path = f"/v1/audit?{urlencode({**given_only(wanted), 'limit': limit})}"
+    with understanding():
+        for record in reversed(port.ask("GET", path)["records"]):
+            click.echo(json.dumps(record) if as_json else _line(record))
 
 
 @audit_command.command("export", short_help="Write all records as JSON lines, the oldest first.")
@@ -97,8 +98,7 @@ def verify(file: Path | None, against: Path | None, port: AdminPort) -> None:
     known = {} if against is None else {record.number: record for record in _read(against)}
     exported = len(known)
     check = ChainCheck()
-    records = map(AuditRecord.of, _all(port, 0)) if file is None else _read(file)
-    for record in records:
+    for record in _asked(port) if file is None else _read(file):
         check.follow(record)
         before = known.pop(record.number, None)
         if before is not None and before.digest != record.digest:
@@ -118,6 +118,11 @@ def verify(file: Path | None, against: Path | None, port: AdminPort) -> None:
 
 def _all(port: AdminPort, after: int) -> Iterator[dict[str, Any]]:
     return port.pages(f"/v1/audit?after={after}&limit={PAGE}", "records")
+
+
+def _asked(port: AdminPort) -> Iterator[AuditRecord]:
+    with understanding():
+        yield from map(AuditRecord.of, _all(port, 0))
 
 
 def _read(path: Path) -> Iterator[AuditRecord]:

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from gateway.cli.operate import AdminPort, operating
+from gateway.cli.operate import AdminPort, operating, understanding
 from gateway.errors import ClientError, Unreachable
 
 LOOK_INTERVAL_S = 0.2
@@ -24,8 +24,10 @@ def drain_command(wait: bool, port: AdminPort) -> None:
     gateway drain
     gateway drain --admin http://10.0.0.7:8788 --wait
     """
-    found = port.ask("POST", "/v1/drain")
-    click.echo(f"{found['node']} drains, for at most {found['grace_s']:g} s")
+    with understanding():
+        found = port.ask("POST", "/v1/drain")
+        said = f"{found['node']} drains, for at most {found['grace_s']:g} s"
+    click.echo(said)
     while wait:
         try:
             port.ask("GET", "/healthz")

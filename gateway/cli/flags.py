@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.operate import AdminPort, looking_or_operating
+from gateway.cli.operate import AdminPort, looking_or_operating, understanding
 from gateway.config import FeaturesSettings
 from gateway.config.fields import in_toml, of, read, suggestion
 from gateway.config.section import fields_of
@@ -35,8 +35,10 @@ def flags_command(changes: tuple[str, ...], reset: bool, as_json: bool, port: Ad
     if reset and wanted:
         raise click.UsageError("--reset takes everything back: leave it out, or the flags")
     method = "DELETE" if reset else "PATCH" if wanted else "GET"
-    found = port.ask(method, "/v1/flags", wanted or None)
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
+    with understanding():
+        found = port.ask(method, "/v1/flags", wanted or None)
+        shown = json.dumps(found, indent=2) if as_json else "\n".join(_lines(found))
+    click.echo(shown)
 
 
 def _read(assignment: str) -> tuple[str, object]:

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from gateway.cli.operate import EVERYTHING, AdminPort, asking
+from gateway.cli.operate import EVERYTHING, AdminPort, asking, understanding
 from gateway.cli.options import given_only, instant_text, resource_of, spanned
 from gateway.errors import ClientError
 from gateway.ports.resources import Resource
@@ -16,6 +16,7 @@ from gateway.wire.version_names import RULE, is_version_name
 
 MEMBER_WIDTH = 32
 SPAN = 1000  # of which a few are wanted
+VERSION_DIGITS_MAX = 16  # what is longer is a name
 
 
 @click.command("history", short_help="Show who changed what, or bring an older version back.")
@@ -69,23 +70,32 @@ def history_command(
     if named_at is not None and name is None:
         raise click.UsageError("--at goes with --name")
     base = f"/v1/resources/{resource.type}/{resource.id}"
-    if of_names:
-        for line in _names(port, base, name, named_at, unname):
-            click.echo(json.dumps(line) if as_json else _named(line))
-    elif restore is not None:
-        wanted = {"version": int(restore)} if restore.isdecimal() else {"named": restore}
-        body = {**wanted, **({} if path is None else {"path": path})}
-        click.echo(_restored(resource, port.ask("POST", f"{base}/restore", body), as_json))
-    elif blame:
-        found = port.ask("GET", f"{base}/blame{_query(path=path)}")
-        told = [_member(line, found["after"]) for line in found["members"]]
-        click.echo(json.dumps(found, indent=2) if as_json else "\n".join(told))
-    else:
-        changes = _newest(port, base, filters, limit)
-        for change in changes:
-            click.echo(json.dumps(change) if as_json else _change(change))
-        if not changes and not as_json:
-            click.echo(f"{resource} has no such changes", err=True)
+    body = {**({} if restore is None else _wanted(restore)), **({} if path is None else {"path": path})}
+    with understanding():
+        if of_names:
+            for line in _names(port, base, name, named_at, unname):
+                click.echo(json.dumps(line) if as_json else _named(line))
+        elif restore is not None:
+            click.echo(_restored(resource, port.ask("POST", f"{base}/restore", body), as_json))
+        elif blame:
+            found = port.ask("GET", f"{base}/blame{_query(path=path)}")
+            told = [_member(line, found["after"]) for line in found["members"]]
+            click.echo(json.dumps(found, indent=2) if as_json else "\n".join(told))
+        else:
+            changes = _newest(port, base, filters, limit)
+            for change in changes:
+                click.echo(json.dumps(change) if as_json else _change(change))
+            if not changes and not as_json:
+                click.echo(f"{resource} has no such changes", err=True)
+
+
+def _wanted(text: str) -> dict[str, object]:
+    """The version to bring back, or what it is called; raises UsageError for what is neither."""
+    if text.isdecimal() and len(text) <= VERSION_DIGITS_MAX:
+        return {"version": int(text)}
+    if not is_version_name(text):
+        raise click.UsageError(RULE)
+    return {"named": text}
 
 
 def _check(filters: dict[str, str | None], asked: dict[str, bool]) -> None:

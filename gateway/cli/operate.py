@@ -40,7 +40,7 @@ class Answered(dict[str, Any]):
 
 @contextmanager
 def understanding() -> Iterator[None]:
-    """Around what reads answers: raises ClientError where they have another form than a gateway's."""
+    """Around asking and reading alone: raises ClientError for an answer of another form than a gateway's."""
     try:
         yield
     except UnicodeError:  # what was typed, or is to be shown
@@ -72,12 +72,16 @@ class AdminPort(NamedTuple):
         return signed(self.settings.load(), user, dict(grants), ttl_s)
 
     def pages(self, path: str, member: str) -> Iterator[dict[str, Any]]:
-        """What this member of the answer lists, and of the answers that it says are next; raises as `ask`."""
+        """What this member of the answer lists, and of the answers that it says are next.
+
+        Raises as `ask`, and ClientError where it is no list.
+        """
         page = path
-        while page:
-            answer = self.ask("GET", page)
-            yield from answer[member]
-            page = answer["next"]
+        with understanding():
+            while page:
+                answer = self.ask("GET", page)
+                yield from answer[member]
+                page = answer["next"]
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """The answer's JSON; raises ClientError for a refusal, Unreachable where there is none for now.
@@ -159,8 +163,7 @@ def asking(needed: str, grants: Mapping[str, str] = OPERATORS) -> Callable[[Comm
         @settings
         @wraps(command)
         def with_port(admin_url: str | None, token: str | None, settings: Settings, **options: Any) -> None:
-            with understanding():
-                command(port=AdminPort(settings, admin_url, token, grants), **options)
+            command(port=AdminPort(settings, admin_url, token, grants), **options)
 
         return with_port
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from gateway.cli.operate import AdminPort, looking_or_operating
+from gateway.cli.operate import AdminPort, looking_or_operating, understanding
 from gateway.cli.token import duration_s
 
 PATH = "/v1/revocations"
@@ -87,8 +87,10 @@ def revoke_command(
         port.ask("DELETE", f"{PATH}?id={quote(ident)}")
     for body in named:
         port.ask("POST", PATH, {**body, **common})
-    found = port.ask("GET", PATH)
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
+    with understanding():
+        found = port.ask("GET", PATH)
+        shown = json.dumps(found, indent=2) if as_json else "\n".join(_lines(found))
+    click.echo(shown)
 
 
 def _granted(grant: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import click
 
-from gateway.cli.operate import EVERYTHING, AdminPort, asking
+from gateway.cli.operate import EVERYTHING, AdminPort, asking, understanding
 from gateway.cli.options import given_only, instant_text, spanned
 from gateway.ports.search import KINDS
 
@@ -45,8 +45,10 @@ def search_command(
     """
     filters = {"kind": kind, "type": resource_type, "user_id": user, "since": since, "until": until}
     query = {"q": " ".join(words), **given_only(filters), "limit": min(limit, PAGE)}
-    for item in islice(port.pages(f"/v1/search?{urlencode(query)}", "items"), limit):
-        click.echo(json.dumps(item, ensure_ascii=False) if as_json else _line(item))
+    path = f"/v1/search?{urlencode(query)}"
+    with understanding():
+        for item in islice(port.pages(path, "items"), limit):
+            click.echo(json.dumps(item, ensure_ascii=False) if as_json else _line(item))
 
 
 def _line(item: dict[str, Any]) -> str:

@@ -10,12 +10,14 @@ from urllib.parse import urlencode
 
 import click
 
-from gateway.cli.operate import AdminPort, looking, looking_or_operating, operating
+from gateway.cli.operate import AdminPort, looking, looking_or_operating, operating, understanding
 from gateway.cli.token import duration_s
 
 LOOK_INTERVAL_S = 0.5
 # Rates are of what came between two looks.
 RATE_S = 2.0
+# The lists of rooms, and by what they are ordered.
+RANKED = {"busiest": "changes_per_s", "watched": "subscribers"}
 
 
 @click.command("sessions", short_help="Who is connected to a node.")
@@ -32,17 +34,18 @@ def sessions_command(of: str | None, limit: int, as_json: bool, port: AdminPort)
     gateway sessions event:42
     """
     query: dict[str, Any] = {"limit": limit}
-    if of:
-        query |= _named(of, port)
-    found = port.ask("GET", f"/v1/sessions?{urlencode(query)}")
-    listed = [session for worker in found["workers"] for session in worker["sessions"]]
-    if as_json:
-        click.echo(json.dumps(listed, indent=2))
-        return
-    for session in sorted(listed, key=lambda session: -session["opened_ms"]):
-        click.echo(_session(session))
-    if not listed:
-        click.echo("nobody")
+    with understanding():
+        if of:
+            query |= _named(of, port)
+        found = port.ask("GET", f"/v1/sessions?{urlencode(query)}")
+        listed = [session for worker in found["workers"] for session in worker["sessions"]]
+        shown = json.dumps(listed, indent=2) if as_json else "\n".join(_sessions(listed))
+    click.echo(shown)
+
+
+def _sessions(listed: Iterable[Mapping[str, Any]]) -> list[str]:
+    newest = sorted(listed, key=lambda session: -session["opened_ms"])
+    return [_session(session) for session in newest] or ["nobody"]
 
 
 def _session(session: Mapping[str, Any]) -> str:
@@ -67,21 +70,19 @@ def rooms_command(as_json: bool, port: AdminPort) -> None:
     """
     port.ask("GET", "/v1/node")
     time.sleep(RATE_S)
-    workers = port.ask("GET", "/v1/node")["workers"]
-    found = {
-        name: _joined(room for worker in workers for room in worker[name]) for name in ("busiest", "watched")
-    }
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for name, key in (("busiest", "changes_per_s"), ("watched", "subscribers")):
-        click.echo(f"{name}:")
-        rooms = sorted(found[name], key=lambda room, key=key: -room[key])  # type: ignore[misc]
-        for room in rooms:
-            text = f"  {room['resource']}  {room['changes_per_s']:g} changes/s, {room['subscribers']} here"
-            click.echo(f"{text}, version {room['version']}")
-        if not rooms:
-            click.echo("  none")
+    with understanding():
+        workers = port.ask("GET", "/v1/node")["workers"]
+        found = {name: _joined(room for worker in workers for room in worker[name]) for name in RANKED}
+        told = [line for name, key in RANKED.items() for line in (f"{name}:", *_rooms(found[name], key))]
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(told))
+
+
+def _rooms(rooms: Iterable[Mapping[str, Any]], key: str) -> list[str]:
+    lines = []
+    for room in sorted(rooms, key=lambda room: -room[key]):
+        text = f"  {room['resource']}  {room['changes_per_s']:g} changes/s, {room['subscribers']} here"
+        lines.append(f"{text}, version {room['version']}")
+    return lines or ["  none"]
 
 
 def _joined(rooms: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -110,22 +111,27 @@ def trace_command(what: str, for_s: int, port: AdminPort) -> None:
     gateway trace ann
     gateway trace event:42 --for 5m
     """
-    named = _named(what, port)
-    begun = port.ask("POST", "/v1/trace", {**named, "for_s": for_s})
-    last = {worker["worker"]: worker["last"] for worker in begun["workers"]}
+    with understanding():
+        begun = port.ask("POST", "/v1/trace", {**_named(what, port), "for_s": for_s})
+        last = {worker["worker"]: worker["last"] for worker in begun["workers"]}
     ends_s = time.monotonic() + for_s
     try:
         while time.monotonic() < ends_s:
-            after = min(last.values(), default=0)
-            workers = port.ask("GET", f"/v1/trace?after={after}")["workers"]
-            fresh = [(event["time_s"], event) for worker in workers for event in _fresh(worker, last)]
-            for _, event in sorted(fresh, key=lambda pair: pair[0]):
-                click.echo(_event(event))
+            _tell_fresh(port, last)
             time.sleep(LOOK_INTERVAL_S)
     except KeyboardInterrupt:
         pass
     finally:
         port.ask("DELETE", "/v1/trace")
+
+
+def _tell_fresh(port: AdminPort, last: dict[str, int]) -> None:
+    after = min(last.values(), default=0)
+    with understanding():
+        workers = port.ask("GET", f"/v1/trace?after={after}")["workers"]
+        fresh = [(event["time_s"], event) for worker in workers for event in _fresh(worker, last)]
+        for _, event in sorted(fresh, key=lambda pair: pair[0]):
+            click.echo(_event(event))
 
 
 def _fresh(worker: Mapping[str, Any], last: dict[str, int]) -> list[Mapping[str, Any]]:

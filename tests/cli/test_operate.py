@@ -8,10 +8,12 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+import click
 import pytest
 import trio
 
 from gateway.admission import create_secret
+from gateway.cli.operate import AdminPort, operating
 from tests.answering import answering
 from tests.cli.commands import Finished, gateway, served
 
@@ -228,6 +230,25 @@ async def test_another_server_that_answers_in_json_is_told_as_such(tmp_path, sai
     done = await asked_of_another(tmp_path, 200, said, *command)
     assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1), done
     assert "is no gateway" in done.err
+
+
+def test_a_bug_of_a_command_is_no_answer_of_another_server():
+    """It was told as "what answers is no gateway"."""
+
+    @click.command()
+    @operating
+    def command(port: AdminPort) -> None:
+        raise LookupError("a bug")
+
+    with pytest.raises(LookupError, match="a bug"):
+        command.main([], standalone_mode=False)
+
+
+@pytest.mark.parametrize("wanted", ["9" * 5000, "no/name"])
+async def test_what_is_neither_a_version_nor_a_name_is_told_before_anybody_is_asked(tmp_path, wanted):
+    """A number of thousands of digits was told as "what answers is no gateway"."""
+    done = await gateway("history", "event:42", "--restore", wanted, "--data", str(tmp_path))
+    assert done.status == 2 and "A name is 1 to 100 printable characters" in done.err, done
 
 
 @pytest.mark.parametrize("status", [200, 404])
