@@ -51,7 +51,7 @@ class DatabaseThread:
         self._connect = connect
         self._derived = derived
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # that is open
+        self._file: tuple[int, int] | None = None  # that was there before it was opened
         self._thread = Serial(name)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -77,11 +77,13 @@ class DatabaseThread:
         self._thread.stop()
 
     def _opened(self) -> sqlite3.Connection:
-        if not self._derived and self._file != _identity(self._path):
+        there = _identity(self._path)
+        if not self._derived and (there is None or self._file != there):
             self._close()
         if self._connection is None:
+            # As it was before: whoever moves it away meanwhile makes the next use open what is there then.
+            self._file = there
             self._connection = self._connect(self._path)
-            self._file = _identity(self._path)
         return self._connection
 
     def _failed(self, error: sqlite3.Error) -> LogUnavailable:

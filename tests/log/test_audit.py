@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import LogUnavailable
+from gateway.log.database_thread import DatabaseThread
 from gateway.log.postgres.archive import PostgresArchive, migrate
 from gateway.log.postgres.audit import PostgresAudit
 from gateway.log.sqlite.audit import DATABASE, SqliteAudit
@@ -150,6 +151,31 @@ async def test_whoever_moves_it_away_needs_no_restart_of_who_met_no_damage(tmp_p
     await store.append([entry(2)])
     assert [record.number for record in await store.find(ALL)] == [1]
     await store.aclose()
+
+
+async def test_whoever_moves_it_away_while_it_is_opened_is_followed_as_well(tmp_path):
+    """What was put in its place was taken for what was open: all further records went into the old one."""
+
+    def opened(path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS said (word TEXT)")
+        if not list(kept.iterdir()):
+            for part in data.iterdir():
+                part.rename(kept / part.name)
+            path.touch()
+        return connection
+
+    data, kept = tmp_path / "data", tmp_path / "kept"
+    data.mkdir()
+    kept.mkdir()
+    (data / DATABASE).touch()
+    database = DatabaseThread("audit", data / DATABASE, opened)
+    for word in ("first", "second"):
+        say = "INSERT INTO said VALUES (?)", (word,)
+        await database.run(lambda connection, say=say: connection.execute(*say))
+    await database.aclose()
+    with closing(sqlite3.connect(data / DATABASE)) as found:
+        assert found.execute("SELECT word FROM said").fetchall() == [("second",)]
 
 
 async def test_a_database_that_cannot_be_made_is_a_log_that_is_away(tmp_path):
