@@ -58,7 +58,10 @@ def _machines(data: Mapping[str, Any], name: str) -> tuple[Machine, ...]:
     if not found:
         raise ValueError(f"[[{name}]]: at least one machine is needed")
     for machine in found:
-        _amounts(f"[[{name}]] ", asdict(machine), "month", "memory_gib", "cores", "network_mbit_s")
+        _amounts(f"[[{name}]] ", asdict(machine), "month")
+        for size in ("memory_gib", "cores", "network_mbit_s"):
+            if not _is_amount(value := getattr(machine, size)) or not value:
+                raise ValueError(f"[[{name}]] {size} must be a number above 0, not {value!r}")
     return found
 
 
@@ -66,8 +69,12 @@ def _amounts(where: str, values: Mapping[str, Any], *names: str) -> None:
     """Raises ValueError where one of these is there and is no number of dollars, cores and so on."""
     for name in names:
         value = values.get(name, 0)
-        if type(value) not in (int, float) or not 0 <= value < math.inf:
+        if not _is_amount(value):
             raise ValueError(f"{where}{name} must be a number from 0 on, not {value!r}")
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def load_prices(name: str) -> Prices:

@@ -298,6 +298,12 @@ def test_a_price_list_that_is_none_says_why(tmp_path: Path):
         broken.write_text(f"name = 'x'\nredis = []\n[[nodes]]\n{machine}")
         with pytest.raises(PriceError, match=r"x.toml is no price list: (got an|.*month must be|missing)"):
             load_prices(str(broken))
+    for size in ("memory_gib", "cores", "network_mbit_s"):
+        machine = {"memory_gib": 4, "cores": 2, "network_mbit_s": 750, size: 0}
+        sizes = "\n".join(f"{name} = {value}" for name, value in machine.items())
+        broken.write_text(f"name = 'x'\nredis = []\n[[nodes]]\nname = 'm'\nmonth = 90\n{sizes}")
+        with pytest.raises(PriceError, match=rf"\[\[nodes\]\] {size} must be a number above 0, not 0"):
+            load_prices(str(broken))
     broken.write_bytes(b"name = '\xff'")
     with pytest.raises(PriceError, match="utf-8"):
         load_prices(str(broken))
