@@ -27,6 +27,10 @@ class PlanError(Exception):
     """There is no plan: what was asked for makes no sense, or can't be reached; the message says why."""
 
 
+class AbsurdLoad(PlanError):
+    """What was asked for takes more machines than anybody has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The load and the target, and what a node is. Memory is per node, `survive` nodes may fail at once."""
@@ -90,6 +94,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005
 ARCHIVE_BATCH = 500
 FIGURES = ("predicted", "low", "high")
+MACHINES_MAX = 100_000  # nodes, or Redis masters
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +191,25 @@ def _usl_factor(wanted: Wanted) -> float:
     return wanted.cores_a_node / max(usl(wanted.cores_a_node, sigma, kappa), 1e-6)
 
 
-def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
+def _workers_by_network(bits_per_s: float, wanted: Wanted, node: Machine) -> float:
+    """How many workers it takes until the networks of their nodes carry what leaves for the clients."""
+    return bits_per_s / (1e6 * node.network_mbit_s) * wanted.cores_a_node
+
+
+def _check_machines(load: Mapping[str, float], nodes: int, masters: int) -> None:
+    if max(nodes, masters) > MACHINES_MAX:
+        raise AbsurdLoad(
+            f"{load['operations_per_s']:,.0f} edits and {load['deliveries_per_s']:,.0f} deliveries a second "
+            f"of {load['connections']:,.0f} connections take {nodes:,} nodes and {masters:,} Redis masters; "
+            f"a plan has at most {MACHINES_MAX:,} of each. Is what you want of one user as you mean it?"
+        )
+
+
+def plan(model: CostModel, wanted: Wanted, redis: Machine, node: Machine | None = None) -> Answer:
     """Answer a load, with Redis on such machines. All that a node does is divided evenly between its workers.
 
-    Raises PlanError where no number of nodes reaches the latency, or holds the connections.
+    `node` None: nothing is known of a node's network. Raises PlanError where no number of nodes reaches the
+    latency, or holds the connections, AbsurdLoad where it takes too many.
     """
     load = load_of(wanted)
     workers_a_node = wanted.cores_a_node  # one event loop a core
@@ -202,15 +222,17 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
         "descriptors": wanted.connections / wanted.connections_a_worker,
         "memory": _workers_by_memory(model, wanted),
     }
+    bandwidth = 8 * model.bytes_per_s(load)
+    if node is not None:
+        needed["network"] = _workers_by_network(bandwidth, wanted, node)
     binding = max(needed, key=lambda name: needed[name])
-    workers = Estimate(
-        max(needed.values()),
-        max(by_cpu.low * usl_factor, needed["descriptors"], needed["memory"]),
-        max(by_cpu.high * usl_factor, needed["descriptors"], needed["memory"]),
-    )
+    others = max(workers for name, workers in needed.items() if name != "CPU")
+    workers = Estimate(*(max(each * usl_factor, others) for each in by_cpu))
     carrying = max(math.ceil(workers.value / workers_a_node - 1e-9), 1)
     nodes = carrying + wanted.survive
     operations = load["operations_per_s"]
+    masters = wanted.kept.masters(operations, redis, wanted.redis_appends_per_s)
+    _check_machines(load, nodes, masters)
     drain_rate, drain_s = _drain(model, wanted, nodes, usl_factor, limit)
     share = wanted.connections / carrying  # of a node, when the spares are gone
     memory = model.memory_bytes(share, share * wanted.operations_per_user_s, workers_a_node)
@@ -226,9 +248,9 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
         cpu_cores=cpu,
         cpu_limit=limit,
         memory_a_node_bytes=Estimate(*(a + b for a, b in zip(memory, sockets, strict=True))),
-        bandwidth_bits_per_s=8 * model.bytes_per_s(load),
+        bandwidth_bits_per_s=bandwidth,
         compressed_share=model.compressed_share,
-        redis_masters=wanted.kept.masters(operations, redis, wanted.redis_appends_per_s),
+        redis_masters=masters,
         redis_appends_per_s=operations,
         redis_bytes=wanted.kept.redis_bytes(operations),
         disk_bytes=wanted.kept.disk_bytes(operations),
@@ -236,7 +258,7 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
         postgres_transactions_per_s=operations / ARCHIVE_BATCH,
         drain_connections_per_s=drain_rate,
         drain_s=drain_s,
-        extrapolated=_extrapolated(model, load, workers.value, exceeded),
+        extrapolated=(*_extrapolated(model, load, workers.value, exceeded), *_larger(model, wanted)),
         assumed=_assumed(wanted, workers_a_node),
     )
 
@@ -283,6 +305,17 @@ def _extrapolated(
             "the latency target was never exceeded in the calibration, so the CPU limit is a lower bound"
         )
     return tuple(marks)
+
+
+def _larger(model: CostModel, wanted: Wanted) -> tuple[str, ...]:
+    """Whether changes are larger than the messages that brought them in the calibration."""
+    measured = float(model.sent[-1])
+    if not 0 < measured < wanted.change_bytes:
+        return ()
+    told = (
+        f"a change of {wanted.change_bytes:,.0f} bytes: a delivery had {measured:,.0f} in the calibration, "
+    )
+    return (f"{told}so CPU, bandwidth and memory of nodes are of smaller edits",)
 
 
 def _assumed(wanted: Wanted, workers_a_node: int) -> tuple[str, ...]:

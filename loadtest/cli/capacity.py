@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from rich.table import Table
 
 from loadtest.capacity.fits import Estimate, FitError
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit_usl
-from loadtest.capacity.plan import BOUNDS, Answer, PlanError, Wanted, check, monthly, plan
-from loadtest.capacity.prices import PriceError, Prices, load_prices
+from loadtest.capacity.plan import BOUNDS, AbsurdLoad, Answer, PlanError, Wanted, check, monthly, plan
+from loadtest.capacity.prices import Machine, PriceError, Prices, load_prices
 from loadtest.capacity.sweep import sweep
 from loadtest.cli.agents import agents_options, taken_agents
 from loadtest.cli.errors import no_run
@@ -228,7 +229,8 @@ def plan_command(
     Costs (CPU a connection, a connect, an operation, a delivery; memory a connection) are fitted with 90 %
     confidence intervals. What goes beyond the measurements, and what is assumed, is said.
 
-    Exit status: 0; 1 where no plan reaches the target; 2 for wrong options and files.
+    Exit status: 0; 1 where no plan reaches the target; 2 for wrong options and files, or a load that takes
+    more machines than anybody has.
 
     \b
     python -m loadtest plan floor.json storm.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
@@ -241,7 +243,9 @@ def plan_command(
     except (PlanError, PriceError) as error:
         raise click.UsageError(str(error)) from None
     try:
-        answer = plan(model, wanted, listed.redis[0])
+        answer = plan(model, wanted, listed.redis[0], _node(wanted, listed))
+    except AbsurdLoad as error:
+        raise click.UsageError(str(error)) from None
     except PlanError as error:
         raise click.ClickException(str(error)) from None
     try:
@@ -259,6 +263,13 @@ def plan_command(
     if json_file:
         document = {"answer": answer.document(), "money": money, "costs": _costs(model), "check": rows}
         write(json_file, json.dumps(document))
+
+
+def _node(wanted: Wanted, listed: Prices) -> Machine | None:
+    """The machine of a node, where the list has one."""
+    with suppress(PriceError):
+        return listed.node(wanted.cores_a_node, wanted.node_memory_gib)
+    return None
 
 
 def _scaling(measured: Throughputs) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from loadtest.capacity.fits import FitError, estimate, nonnegative_fit
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl, usl
-from loadtest.capacity.plan import GIB, Answer, PlanError, Wanted, check, monthly, plan
+from loadtest.capacity.plan import GIB, AbsurdLoad, Answer, PlanError, Wanted, check, monthly, plan
 from loadtest.capacity.prices import Machine, PriceError, load_prices
 from loadtest.capacity.sweep import obstacle, points_of, stored_points, sweep, varied
 from loadtest.scenario import Scenario, load
@@ -353,6 +353,39 @@ def test_the_resource_that_binds_is_named(changes: dict[str, Any], binding: str)
     made = answer(**changes)
     assert made.binding == binding
     assert made.workers.value == max(made.workers_by_resource.values())
+
+
+def test_the_network_of_a_node_binds_where_it_carries_less_than_the_rest() -> None:
+    """2,500 B x (20,000 + 1,980,000) = 40 Gbit/s, at 750 Mbit/s a node of two workers."""
+    load = wanted(connections=10_000, operations_per_user_s=2.0, viewers=99, p95_ms=200.0)
+    node = Machine("small", 90, 4, 2, 750)
+    model = replace(exact(), latency=((0.2, 5.0), (1.0, 10.0)), sent=exact().sent * 10)
+    made = plan(model, load, REDIS, node)
+    assert made.workers_by_resource["network"] == pytest.approx(2 * 40_000 / 750)
+    assert (made.binding, made.workers.value) == ("network", made.workers_by_resource["network"])
+    assert plan(model, load, REDIS).binding == "CPU"
+
+
+def test_larger_changes_than_were_measured_are_marked() -> None:
+    """Their bandwidth was that of small ones, without a word."""
+    assert any(
+        "a change of 9,000 bytes: a delivery had 250" in one for one in answer(change_bytes=9000).extrapolated
+    )
+    assert not any("a change of" in one for one in answer().extrapolated)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"connections": 1e9, "operations_per_user_s": 1000, "viewers": 9e8},
+        {"connections": 1e9, "connections_a_worker": 1},
+        {"documents": 1e12, "document_bytes": 1 << 30},
+    ],
+)
+def test_a_load_for_more_machines_than_anybody_has_is_refused(changes: dict[str, float]) -> None:
+    """It was a plan of 4,630,239,551,828,405 nodes."""
+    with pytest.raises(AbsurdLoad, match="at most 100,000 of each"):
+        answer(**changes)
 
 
 def test_surviving_a_loss_costs_a_node() -> None:

@@ -551,6 +551,7 @@ def test_an_unreachable_latency_is_no_plan(tmp_path: Path) -> None:
         (["--p95-ms", 0], "'--p95-ms'"),
         (["--cores-a-node", 0], "'--cores-a-node'"),
         (["--prices", "nosuch"], "no price list 'nosuch'"),
+        (["--connections", 1e9, "--ops-per-user-s", 1000], "connections take"),
         (["--scaling", "x"], "'x': write WORKERS=THROUGHPUT"),
         (["--scaling", "1=nan", "--scaling", "2=3", "--scaling", "4=5"], "'1=nan': write WORKERS=THROUGHPUT"),
         (["--scaling", "0=1"], "'0=1': write WORKERS=THROUGHPUT"),
