@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ DESCRIPTION_MAX = 400  # code points; beyond it replicas delete instead of inser
 _STATUSES = ("NEEDS_ACTION", "ACCEPTED", "DECLINED", "TENTATIVE")
 _WORDS = ("agenda", "budget", "demo", "review", "notes", "plan", "sync", "retro", "日程", "café")
 NAMED = {"title": "Meeting ", "location": "Room "}  # members whose edits are this and the index
+HEXADECIMAL = re.compile("[0-9a-f]{1,16}")
 CURSOR_FIELD = "looked_at"  # no member of the documents
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ENDS = datetime(2036, 1, 1, tzinfo=UTC)
@@ -51,6 +53,17 @@ def register_edit(kind: str, index: int) -> str:
         return replace(member, _time(since, index))
     member = kind if kind in NAMED else "title"
     return replace(member, f"{NAMED[member]}{index:x}")
+
+
+def number_in(operation: Mapping[str, Any]) -> int | None:
+    """The index of an edit of one of NAMED, -1 where it is none that a user makes; None of any other edit."""
+    member = operation["path"][1:]
+    if operation["op"] not in ("add", "replace") or member not in NAMED:
+        return None
+    value, prefix = operation.get("value"), NAMED[member]
+    digits = value.removeprefix(prefix) if isinstance(value, str) else ""
+    number = int(digits, 16) if HEXADECIMAL.fullmatch(digits) else -1
+    return number if value == f"{prefix}{number:x}" else -1
 
 
 def blind_edit(kind: str, index: int) -> str:

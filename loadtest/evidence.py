@@ -16,6 +16,7 @@ from gateway.ot.canonical import canonical_hash
 from loadtest.replica import ReplicaError, apply, digest, operations_of
 
 Apply = Callable[[Any, list[Any]], Any]
+UserOf = Callable[[int], int | None]
 COUNTED = (
     "lost_acknowledged",
     "gaps",
@@ -39,6 +40,10 @@ NAMES = {
     "malformed": "messages that are not what the protocol says",
     "unverified": "final documents or histories could not be read",
 }
+
+
+def nobody(number: int) -> None:
+    """Of no edit is it known who was to write it."""
 
 
 @dataclass(slots=True)
@@ -116,6 +121,7 @@ class Evidence:
     readers: Sequence[Reader] = ()
     replicas: Sequence[ReplicaState] = ()
     apply: Apply = apply  # the document after some operations of the history; may change it in place
+    user_of: UserOf = nobody  # the index of the user who was to write the edit of a number
 
 
 def judge_document(evidence: Evidence) -> Findings:

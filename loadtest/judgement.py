@@ -10,7 +10,7 @@ import trio
 
 from loadtest.crowd import Crowd
 from loadtest.engine import FAULTS, GAP, Engine
-from loadtest.evidence import Acknowledged, Evidence, Findings, Reader, ReplicaState
+from loadtest.evidence import Acknowledged, Evidence, Findings, Reader, ReplicaState, UserOf, nobody
 from loadtest.patience import until_none
 from loadtest.protocols.port import Auditor, Protocol, States, UserReplica
 from loadtest.users import Target, User
@@ -22,15 +22,22 @@ READS_AGAIN = 2  # of documents that changed while they were read
 
 class Judgement:
     """Compares what users saw with what the server has. `local`: document -> the engine's. Those who are
-    behind are waited for until none catches up for `drain_s`, SETTLE_S at most."""
+    behind are waited for until none catches up for `drain_s`, SETTLE_S at most. `user_of`: see Evidence."""
 
     def __init__(
-        self, target: Target, crowd: Crowd, auditor: Auditor, local: dict[int, int], drain_s: float
+        self,
+        target: Target,
+        crowd: Crowd,
+        auditor: Auditor,
+        local: dict[int, int],
+        drain_s: float,
+        user_of: UserOf = nobody,
     ) -> None:
         self.target, self.crowd, self.auditor, self.local = target, crowd, auditor, local
         self.engine: Engine = crowd.engine
         self.protocol: Protocol = crowd.protocol
         self.users: Sequence[User] = crowd.users
+        self._user_of = user_of
         self._settle_s = min(SETTLE_S, drain_s)
         self._by_document: dict[int, list[User]] = {}
         for user in self.users:
@@ -129,6 +136,7 @@ class Judgement:
                 for user in users
                 if user.replica is not None and user.replica.version
             ],
+            user_of=self._user_of,
         )
 
     @staticmethod

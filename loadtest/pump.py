@@ -15,7 +15,7 @@ import trio
 from loadtest.connections import now_ns
 from loadtest.crowd import Crowd
 from loadtest.engine import Engine, Event
-from loadtest.schedule import PRESENCE, SLICE_S, Life, Schedule
+from loadtest.schedule import PRESENCE, SLICE_S, Life, Schedule, Written
 
 SECOND = 1_000_000_000
 AHEAD_S = 0.3  # the schedule is drawn this far ahead
@@ -42,6 +42,7 @@ class Pump:
         self._slots = np.full(len(schedule.cast.document), -1, np.int64)
         for user in crowd.users:
             self._slots[user.index] = user.slot
+        self.written = Written(schedule)
         self._drawn = 0
         self._zero_ns = 0
         engine.missed_after_ns, engine.presence_kind = missed_after_ns, PRESENCE
@@ -88,6 +89,7 @@ class Pump:
             due_ns = self._zero_ns + (drawn.at_s * SECOND).astype(np.int64)
             columns = (due_ns, slots, drawn.kinds.astype(np.int64), drawn.numbers)
             self._engine.plan(*(column[mine].tobytes() for column in columns))
+            self.written.factors.append(self.rate)
             self._drawn += 1
 
     def _live(self, now: int) -> int:

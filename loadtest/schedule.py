@@ -19,6 +19,7 @@ from loadtest.scenario import EDIT_KINDS, Scenario, Stage
 
 Array = np.ndarray[Any, Any]
 SLICE_S = 0.1
+PLACE_BITS = 20  # of an operation's number: its place in its slice; those above are the slice's number
 PRESENCE = len(EDIT_KINDS)  # the kind behind those of edits
 
 LifeKind = Literal["connect", "leave", "session", "storm", "offline", "online", "pause", "read"]
@@ -154,7 +155,7 @@ class Schedule:
         )
         at = start + rng.random(sum(counts)) * span
         order = np.argsort(at, kind="stable")
-        return Drawn(at[order], users[order], kinds[order], (number << 20) + np.arange(len(order)))
+        return Drawn(at[order], users[order], kinds[order], (number << PLACE_BITS) + np.arange(len(order)))
 
     def operations(self, number: int, factor: float = 1.0) -> list[Operation]:
         """The same, one by one."""
@@ -219,6 +220,25 @@ class Schedule:
             yield Life(at, user, "pause")
             yield Life(at + activity.slow_pause_s, user, "read")
             at += activity.slow_pause_s + activity.slow_every_s
+
+
+class Written:
+    """Who was to write what: the schedule's slices as they were drawn, and drawn again when asked for."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.factors: list[float] = []  # of each slice
+        self._schedule = schedule
+        self._users: dict[int, Array] = {}
+
+    def user_of(self, number: int) -> int | None:
+        """The index of the user whose edit has this number; None where there is none."""
+        part, place = number >> PLACE_BITS, number & ((1 << PLACE_BITS) - 1)
+        if not 0 <= part < len(self.factors):
+            return None
+        if part not in self._users:
+            self._users[part] = self._schedule.drawn(part, self.factors[part]).users.astype(np.int32)
+        users = self._users[part]
+        return int(users[place]) if place < len(users) else None
 
 
 def _spans(lives: list[Life], end_s: float) -> list[tuple[int, float, float]]:

@@ -109,7 +109,8 @@ class Worker:
         self.pump = Pump(
             self.schedule, self.engine, self.crowd, int(limits.missed_after_ms * MS), self._feed_one
         )
-        self.judgement = Judgement(self.target, self.crowd, self.auditor, self.local, limits.drain_s)
+        user_of = self.pump.written.user_of
+        self.judgement = Judgement(self.target, self.crowd, self.auditor, self.local, limits.drain_s, user_of)
 
     def _users(self) -> list[User]:
         cast, people = self.schedule.cast, self.scenario.population

@@ -12,7 +12,7 @@ from loadtest.engine import Engine
 from loadtest.evidence import Evidence, Findings
 from loadtest.forms import is_whole, number_of, parsed
 from loadtest.protocols.port import Protocol, Unreadable
-from loadtest.replica import Replica
+from loadtest.replica import Replica, operations_of
 from loadtest.users import Target, User, handshake
 
 if TYPE_CHECKING:
@@ -184,12 +184,32 @@ class Collab(Protocol):
 
     def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
         findings = super().judge(evidence, users)
+        _check_written(evidence, users, findings)
         for user in users:
             if user.state == "live" and isinstance(user.replica, Replica) and user.replica.parts:
                 findings.add(
                     "diverged", f"{user.resource_id}: {user.user_id} got a part of the last change only"
                 )
         return findings
+
+
+def _check_written(evidence: Evidence, users: Sequence[User], findings: Findings) -> None:
+    """Titles and locations are what their authors wrote, each once; of replicas' own edits these see that."""
+    authors = {user.client_id: user for user in users if user.author is None and user.replica is None}
+    seen: dict[int, int] = {}
+    for change in evidence.history:
+        user = authors.get(str(change.get("client_id")))
+        if user is None:
+            continue
+        where = f"{evidence.resource_id}: version {change['version']}"
+        numbers = map(content.number_in, operations_of(dict(change)) or ())
+        for number in (one for one in numbers if one is not None):
+            if evidence.user_of(number) != user.index:
+                findings.add("diverged", f"{where} isn't what {user.user_id} wrote")
+            elif number in seen and change.get("seq") is None:  # the others' submissions are counted by it
+                told = f"{where} is an edit of {user.user_id} that is version {seen[number]} too"
+                findings.add("duplicates", told)
+            seen[number] = change["version"]
 
 
 def _retry_after_ms(body: dict[str, Any]) -> float:

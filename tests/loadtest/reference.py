@@ -32,6 +32,7 @@ FAULTS = (
     "commit-twice",
     "reorder",
     "diverge",
+    "corrupt",
     "wrong-to-plain",
     "lose-part",
     "ack-early",
@@ -247,6 +248,8 @@ class Server:
         if self.strikes("lose-acknowledged"):
             self.acknowledge(peer, ident, body, resource.version + 1)
             return
+        if self.strikes("corrupt"):
+            operations = [{**one, "value": f"{one['value']}0"} for one in operations]
         paths = [one["path"][1:] for one in operations]
         stack = resource.undo.setdefault(client_id, [])
         stack += [(path, (resource.state or {}).get(path)) for path in paths]

@@ -36,3 +36,12 @@ def test_a_meeting_never_ends_before_it_starts(drawn: list[int]) -> None:
 @given(indices, indices)
 def test_no_two_edits_of_a_time_are_the_same(one: int, other: int) -> None:
     assert (written("times", one) == written("times", other)) == (one == other)
+
+
+def test_titles_and_locations_have_the_number_of_their_edit() -> None:
+    edits = [content.register_edit(kind, 0xBEEF) for kind in ("title", "location", "undo", "times")]
+    numbers = [content.number_in(json.loads(edit)) for edit in edits]
+    assert numbers == [0xBEEF, 0xBEEF, 0xBEEF, None]
+    for value in ("Meeting 0beef", "Meeting BEEF", "Meeting ", "Room 1", 7, None):
+        assert content.number_in({"op": "replace", "path": "/title", "value": value}) == -1
+    assert content.number_in({"op": "replace", "path": "", "value": {}}) is None

@@ -46,7 +46,9 @@ MIXED = scenario(
 )
 # Those who come back missed several changes.
 AWAY = scenario(activity={"mix": {"title": 1}, "offline_per_user_s": 0.6, "offline_s": 0.3})
-MADE = {"wrong-to-plain": MIXED, "lose-part": MIXED, "lose-missed": AWAY}
+# Nobody recomputes what others wrote.
+UNSEEN = scenario(population={"documents": 3, "replicas": 0}, activity={"mix": {"title": 1, "location": 1}})
+MADE = {"corrupt": UNSEEN, "wrong-to-plain": MIXED, "lose-part": MIXED, "lose-missed": AWAY}
 ONE_IN = {"bad-undo": 5, "lose-part": 3, "lose-missed": 3}
 
 
@@ -156,6 +158,7 @@ async def test_the_pure_engine_judges_the_same(monkeypatch: pytest.MonkeyPatch) 
         ("commit-twice", "duplicates"),
         ("reorder", "reordered"),
         ("diverge", "diverged"),
+        ("corrupt", "diverged"),
         ("bad-undo", "undo_violations"),
         ("stale-read", "lost_acknowledged"),
         ("wrong-to-plain", "diverged"),
@@ -168,6 +171,15 @@ async def test_a_broken_server_is_convicted_by_name(fault: str, name: str) -> No
     assert verdict[name] > 0
     assert any(reason.startswith(f"{verdict[name]} x {name}") for reason in verdict["reasons"])
     assert any(reason.startswith(f"{name}: load-") for reason in verdict["reasons"])
+
+
+async def test_an_edit_of_a_plain_client_that_is_committed_twice_is_found() -> None:
+    """It has no number of a submission, by which others are counted."""
+    people = {"documents": 3, "replicas": 0, "plain_share": 1.0}
+    made = scenario(population=people, activity={"mix": {"title": 1, "location": 1}})
+    verdict = await verdict_of(made, "commit-twice")
+    assert (verdict["status"], verdict["duplicates"] > 0) == ("fail", True)
+    assert any("is an edit of" in reason for reason in verdict["reasons"])
 
 
 async def test_one_lost_delivery_in_ten_thousand_is_found() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.scenario import Scenario, load, parse
-from loadtest.schedule import PRESENCE, Schedule
+from loadtest.schedule import PRESENCE, Schedule, Written
 
 
 def scenario(**changes: Any) -> Scenario:
@@ -140,3 +140,13 @@ def test_who_has_compressed_connections_changes_nothing_else() -> None:
     for cast in (none.cast, half.cast):
         assert (cast.slow.tolist(), cast.plain.tolist()) == (slow.tolist(), plain.tolist())
     assert everything(half) == everything(none)
+
+
+def test_who_was_to_make_an_edit_is_known_by_its_number() -> None:
+    """Also where the rate of edits was changed on the way."""
+    schedule = Schedule(scenario())
+    written, factors = Written(schedule), (1.0, 2.5, 0.5)
+    written.factors.extend(factors)
+    drawn = [one for part, factor in enumerate(factors) for one in schedule.operations(part, factor)]
+    assert drawn and all(written.user_of(one.number) == one.user for one in drawn)
+    assert [written.user_of(number) for number in (-1, drawn[-1].number + 1, 3 << 20)] == [None] * 3
