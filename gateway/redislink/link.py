@@ -174,10 +174,13 @@ class Link:
         """One connection, from connect to its end. Whatever ends it is told in `last_error`."""
         stream: trio.abc.Stream | None = None
         try:
-            with trio.fail_after(self._config.connect_timeout_s):
-                stream = await self.address.connect()
-                reader = hiredis.Reader(notEnoughData=_NOTHING)
-                await self._login(stream, reader)
+            try:
+                with trio.fail_after(self._config.connect_timeout_s):
+                    stream = await self.address.connect()
+                    reader = hiredis.Reader(notEnoughData=_NOTHING)
+                    await self._login(stream, reader)
+            except trio.TooSlowError as error:
+                raise trio.TooSlowError(f"no connection within {self._config.connect_timeout_s} s") from error
             self._ready()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, stream)

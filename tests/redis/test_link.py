@@ -99,6 +99,16 @@ async def test_it_connects_again_after_the_server_was_killed(caplog: pytest.LogC
             nursery.cancel_scope.cancel()
 
 
+async def test_a_server_that_does_not_answer_a_new_connection_is_told_in_words() -> None:
+    with redis_server() as server:
+        server.pause()
+        async with trio.open_nursery() as nursery:
+            link = Link(parse(server.url), RedisSettings(connect_timeout_s=0.1))
+            await nursery.start(link.run)
+            await until(lambda: "no connection within 0.1 s" in link.last_error)
+            nursery.cancel_scope.cancel()
+
+
 async def asked_s(clock: MockClock, config: RedisSettings, held_s: Sequence[float]) -> list[float]:
     """When a link connects to a server that lets it in and hangs up after so long, and when once more."""
     asked: list[float] = []
