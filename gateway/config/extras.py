@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -19,8 +20,8 @@ class Extra(NamedTuple):
 
     @property
     def remedy(self) -> str:
-        """What to do where it isn't installed."""
-        return f"pip install 'collab-gateway[{self.name}]', or leave {self.setting} out"
+        """What to do where it isn't installed: by this environment's pip, for no index has the gateway."""
+        return f"{sys.executable} -m pip install 'collab-gateway[{self.name}]', or leave {self.setting} out"
 
     def problem(self) -> str | None:
         """What isn't installed; None where all of it is."""

@@ -43,7 +43,7 @@ main()
 
 @pytest.mark.parametrize(("name", "away", "setting"), SETTINGS)
 async def test_an_extra_that_is_missing_is_told_with_how_to_install_it(tmp_path, name, away, setting):
-    install = f"pip install 'collab-gateway[{name}]'"
+    install = f"{sys.executable} -m pip install 'collab-gateway[{name}]'"
     key = setting.partition("=")[0]
     listed = await run(away, "config", key, "--set", setting)
     assert f"{key} is set, and {away} isn't installed: {install}" in listed.err

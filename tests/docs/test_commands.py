@@ -169,6 +169,7 @@ def test_a_command_in_a_sentence_that_does_not_exist_is_noticed(command):
         "gateway fly",
         "gateway token ann --grant *=viewer",
         "python -m gatewey",
+        "pip install collab-gateway[otel]",
         "make tea",
         "python -m loadtest run --fast x",
         "docker exec gateway gateway fly",

@@ -101,6 +101,8 @@ def check(command: str) -> None:
         check_npm(words[1:])
     else:
         assert program in KNOWN, f"unknown: {command}"
+        wants_ours = any(word.startswith("collab-gateway") for word in words)
+        assert program != words[0] or not wants_ours, f"no index has it: {command}"
 
 
 def check_npm(words: list[str]) -> None:
