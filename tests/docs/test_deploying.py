@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -132,7 +133,8 @@ def test_what_docker_is_told_is_what_the_image_has() -> None:
 
 
 def test_commands_are_run_in_a_node_of_the_compose_file() -> None:
-    up, *commands = (after(line, "docker", "compose", "-f") for line in lines(CONTAINERS, "Compose"))
+    typed = [line for line in lines(CONTAINERS, "Compose") if line.startswith("docker")]
+    up, *commands = (after(line, "docker", "compose", "-f") for line in typed)
     services = yaml.safe_load((ROOT / up[0]).read_text())["services"]
     assert up[1] == "up" and commands
     for file, word, node, command, *_ in commands:
@@ -140,15 +142,19 @@ def test_commands_are_run_in_a_node_of_the_compose_file() -> None:
 
 
 async def test_the_secrets_of_the_compose_file_are_made_and_compose_understands_it(tmp_path: Path) -> None:
-    text = (ROOT / "deploy" / "compose.yaml").read_text()
-    (tmp_path / "compose.yaml").write_text(text)
-    [made] = re.findall(r"^# Once before: (.*?)   \(", text.replace("\\\n# ", ""), re.MULTILINE)
+    folder = tmp_path / "deploy"
+    folder.mkdir()
+    shutil.copy(ROOT / "deploy" / "compose.yaml", folder)
+    made = [line for line in lines(CONTAINERS, "Compose") if not line.startswith("docker")]
     compose = program("docker-compose", "docker-compose")
-    printed = await succeed(tmp_path, made, f"{compose} -f compose.yaml config --format json > shown.json")
+    show = f"{compose} -f deploy/compose.yaml config --format json > shown.json"
+    printed = await succeed(tmp_path, *made, show)
     assert "level=" not in printed, printed
     shown = json.loads((tmp_path / "shown.json").read_text())
     for secret in shown["secrets"].values():
-        assert len((tmp_path / "secrets" / Path(secret["file"]).name).read_text().strip()) >= 32
+        assert len((folder / "secrets" / Path(secret["file"]).name).read_text().strip()) >= 32
+    assert (folder / "secrets").stat().st_mode & 0o777 == 0o700
+    assert "/deploy/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
     assert {service["image"] for service in shown["services"].values()} >= {"gateway"}
 
 

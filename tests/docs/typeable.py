@@ -35,6 +35,8 @@ KNOWN = frozenset(
         "helm",
         "haproxy",
         "cat",
+        "chmod",
+        "mkdir",
         "apt-get",
         "install",
         "ln",
