@@ -91,15 +91,17 @@ async def test_proxies_are_named(tmp_path: Path) -> None:
 async def test_a_cluster_is_started_asked_and_given_another_redis(tmp_path: Path) -> None:
     programs(tmp_path)
     with cluster() as moved:
-        migrate, start = map(moved, lines(DEPLOY, "Several workers, several nodes"))
-        assert "up to date" in await succeed(tmp_path, migrate)
-        async with served(tmp_path / "data", *after(start, "gateway", "serve")) as node:
+        *secret, migrate, start = map(moved, lines(DEPLOY, "Several workers, several nodes"))
+        assert "up to date" in await succeed(tmp_path, *secret, migrate)
+        [name] = re.findall(r"^export GATEWAY_AUTH_SECRET_FILE=(\S+)", secret[-1], re.MULTILINE)
+        named = {"GATEWAY_AUTH_SECRET_FILE": str(tmp_path / name)}
+        async with served(tmp_path / "data", *after(start, "gateway", "serve"), **named) as node:
             [ask] = lines(UPGRADE, "Several nodes")
             ask = ask.replace("http://10.0.0.7:8788", node.admin)
             [rebalance] = map(moved, lines(UPGRADE, "More or fewer Redis servers"))
             edit = """gateway edit --create event:1 '{"op": "add", "path": "/title", "value": "x"}'"""
             edit = " ".join((edit, *node.reach()))
-            printed = await succeed(tmp_path, ask, rebalance, edit)
+            printed = await succeed(tmp_path, ask, rebalance, edit, **named)
             assert '"status":"ready"' in printed.replace(" ", "")
             assert "128 partitions moved" in printed and "event:1 is at version 1" in printed
 
