@@ -52,7 +52,9 @@ def tag(name: str, version: int) -> dict[str, object]:
 
 async def read(client: httpx.AsyncClient, version: int) -> dict[str, Any] | None:
     """The event, where it is at this version already."""
-    found: dict[str, Any] = (await client.get(EVENT)).json()
+    answer = await client.get(EVENT)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
     return found if found["version"] >= version else None
 
 
