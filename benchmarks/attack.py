@@ -239,6 +239,11 @@ def _cursors(client: Client, resource_id: str) -> Iterator[bytes]:
         )
 
 
+def _frames(opcode: int) -> Callable[[Client, str], Iterator[bytes]]:
+    """Empty frames, many at a time; their mask is zero."""
+    return lambda client, resource_id: itertools.repeat(bytes((0x80 | opcode, 0x80, 0, 0, 0, 0)) * 1000)
+
+
 # name -> the document, the attacker's role, and what it sends
 SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] = {
     "texts": (LONG, "editor", _edits(TYPED)),
@@ -262,6 +267,8 @@ SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] 
     "many": ({"title": "T"}, "viewer", _many),
     "renewals": ({"title": "T"}, "viewer", _renewals),
     "pings": ({"title": "T"}, "viewer", _asking(("PING", {}))),
+    "ping_frames": ({"title": "T"}, "viewer", _frames(9)),
+    "pong_frames": ({"title": "T"}, "viewer", _frames(10)),
     "nonsense": ({"title": "T"}, "viewer", _asking(("NO", {"x": [0] * 100_000}), ("PING", {}))),
 }
 # Settings of the node beside the defaults: what one message of an attack reads is more than a minute's share,

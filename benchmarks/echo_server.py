@@ -45,6 +45,9 @@ class EchoSession:
     def inflated(self, seconds: float) -> None:
         pass
 
+    def receive_control(self) -> None:
+        pass
+
     def receive_binary(self) -> None:
         self._connection.close(1003, "the portable transport echoes text only")
 

@@ -92,6 +92,10 @@ class Session(Protocol):
         """A binary frame came (answered INVALID_MESSAGE)."""
         ...
 
+    def receive_control(self) -> Awaitable[None] | None:
+        """A ping or a pong came. An awaitable must be awaited before the next message is read."""
+        ...
+
     def inflated(self, seconds: float) -> None:
         """So long it took to read what this client sent compressed: it is to pay for that."""
         ...

@@ -75,6 +75,7 @@ class Account:
         """
         assert self.user_id is not None
         shared = self._shared
+        shared.counters.messages_waited += 1
         self.end_turn()
         while not self.has_left:
             wait_s = shared.cpu.wait_s(self.user_id, shared.now_s())

@@ -159,7 +159,6 @@ class ClientSession:
 
         Meanwhile the connection isn't read.
         """
-        self.shared.counters.messages_waited += 1
         await self.account.turn()
         if self.has_ended:
             return
@@ -207,6 +206,11 @@ class ClientSession:
         """Refuse a binary frame."""
         self.heard_s = self.shared.now_s()
         self._failed(messages.invalid("Binary frames aren't understood; send JSON in text frames."), None)
+
+    def receive_control(self) -> Awaitable[None] | None:
+        """See the port: its user pays for it as for a small message."""
+        self.account.came(0)
+        return self.account.turn() if self.account.has_to_wait(self.shared.now_s()) else None
 
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
         """The state of a resource for a reader that was too slow for its changes.

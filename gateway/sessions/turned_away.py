@@ -86,6 +86,10 @@ class _Leaving:
     def receive_binary(self) -> None:
         """Nobody listens."""
 
+    def receive_control(self) -> Awaitable[None] | None:
+        """There is nobody to pay."""
+        return None
+
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
         """It reads nothing."""
         return None

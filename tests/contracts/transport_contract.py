@@ -77,6 +77,7 @@ class Client:
         self.connection = connection
         self.received: list[bytes] = []
         self.binaries = 0
+        self.controls = 0
         self.inflated_s = 0.0
         self.closes = 0
         self.resyncs = 0
@@ -138,6 +139,11 @@ class Client:
         self.binaries += 1
         self.connection.send(_json(type="binary"))
 
+    def receive_control(self) -> Awaitable[None] | None:
+        """The first comes from a client that has to wait for its turn."""
+        self.controls += 1
+        return self._wait() if self.core.pings_wait and self.controls == 1 else None
+
     def presence_state(self, topic: str) -> bytes | None:
         assert not self.closes
         return _json(type="presence_state", topic=topic) if topic in self.topics else None
@@ -170,6 +176,7 @@ class Core:
         self.clients: list[Client] = []
         self.requests: list[UpgradeRequest] = []
         self.gate = trio.Event()
+        self.pings_wait = False  # whether the first ping or pong of a client has to
         self.left = trio.Event()
         self.is_full: Callable[[], bool] = lambda: False
         self.http_service: HttpService | None = None

@@ -243,6 +243,20 @@ async def test_small_messages_of_who_is_over_his_share_are_handled_together(auto
         assert handled == pytest.approx(TURN_S / (MESSAGE_S + BYTE_S * len(ping)), abs=2)
 
 
+async def test_pings_and_pongs_of_the_socket_are_paid_for_as_small_messages_are(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        ann.session.shared.cpu.spend("ann", 0.1, found.hub.now_s())
+        work = ann.session.receive_control()
+        assert work is not None and bob.session.receive_control() is None
+        await work
+        handled = 0
+        while (work := ann.session.receive_control()) is None:
+            handled += 1
+        work.close()
+        assert handled == pytest.approx(TURN_S / MESSAGE_S, abs=2)
+
+
 async def test_work_done_for_an_edit_elsewhere_is_its_users(autojump_clock):
     async with desk() as found:
         ann = await found.client("ann", subscribed=True)

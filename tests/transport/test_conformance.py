@@ -47,6 +47,9 @@ class Echo:
     def turn_away(self, payloads: list[bytes]) -> int:
         return 0
 
+    def receive_control(self) -> None:
+        pass
+
     def receive_binary(self) -> None:
         raise AssertionError("no case sends one")
 

@@ -173,6 +173,17 @@ class TestFastStrangers(Strangers):
     def make(self, config: Config, counters: Counters) -> FastTransport:
         return FastTransport(config, counters)
 
+    @pytest.mark.parametrize("kind", [PING, PONG])
+    async def test_a_stranger_sends_as_few_pings_and_pongs_as_messages(self, kind: int) -> None:
+        async with self.serving(limits={**LIMITS, "unknown_messages_max": 3}) as served:
+            few, many = await served.open(), await served.open()
+            await few.send(frame(kind, b"") * 2 + frame(TEXT, ECHO))
+            for _ in range(2 if kind == PING else 0):
+                assert (await few.receive()).opcode == PONG
+            assert (await raw_answer(few))["text"] == "x"
+            await many.send(frame(kind, b"") * 4)
+            assert await code_of(many) == 1008
+
 
 class TestPortableStrangers(Strangers):
     deflates = False

@@ -47,6 +47,7 @@ cdef class FastConnection:
     cpdef _receive(self, bytes payload)
     cdef _bound_unfinished(self, list events, Py_ssize_t buffered)
     cdef bint _is_known(self) except -1
+    cdef bint _admits_of_stranger(self, Py_ssize_t size) except -1
     cdef bint _congested(self) except -1
     cpdef send(self, bytes payload, object topic=*, bint droppable=*, object ack=*)
     @cython.locals(written=list)

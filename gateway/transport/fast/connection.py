@@ -316,16 +316,21 @@ class FastConnection:
     def _receive(self, payload: bytes) -> None:
         """Give the session a message; our task awaits it where that is asked for."""
         assert self._session is not None
-        if not self._known and not self._is_known():
-            self._unknown_messages += 1
-            if not admits(self, self._shared.limits, self._unknown_messages, len(payload)):
-                return
+        if not self._known and not self._admits_of_stranger(len(payload)):
+            return
         counters = self._shared.counters
         counters.messages_received += 1
         counters.bytes_received += len(payload)
         self.work = self._session.receive(payload)
         if self.work is not None:
             self._wake()
+
+    def _admits_of_stranger(self, size: int) -> bool:
+        """Whether what came, of so many bytes, is taken of who may not have shown yet who it is."""
+        if self._is_known():
+            return True
+        self._unknown_messages += 1
+        return admits(self, self._shared.limits, self._unknown_messages, size)
 
     @property
     def waiting_bytes(self) -> int:
@@ -353,8 +358,8 @@ class FastConnection:
                 self._drop()
             else:
                 self._ignore(0)
-        elif event[0] == frames.PING:
-            self.send_frame(Frame(frames.encode(frames.PONG, event[1])))
+        elif event[0] == frames.PING or event[0] == frames.PONG:
+            self._receive_control(event)
         elif event[0] == frames.BINARY:
             self._shared.counters.messages_received += 1
             self._shared.counters.bytes_received += len(event[1])
@@ -362,6 +367,17 @@ class FastConnection:
         elif event[0] == frames.FAIL:
             self.close(*event[1])
             self._shut_down_writing()
+
+    def _receive_control(self, event: frames.Event) -> None:
+        """A ping is answered; it costs its user something, as a pong does."""
+        assert self._session is not None
+        if not self._admits_of_stranger(0):  # few bytes, by the protocol
+            return
+        if event[0] == frames.PING:
+            self.send_frame(Frame(frames.encode(frames.PONG, event[1])))
+        self.work = self._session.receive_control()
+        if self.work is not None:
+            self._wake()
 
     def _ignore(self, size: int) -> None:
         """A message of so many bytes came after our close frame: who goes on and on is read slowly."""
