@@ -8,7 +8,7 @@ import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { comments, entries, resolve } from "./entries.mjs";
-import { build } from "./rolldown.mjs";
+import { build, checks } from "./rolldown.mjs";
 
 const manifestOf = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 const manifest = manifestOf(".");
@@ -28,6 +28,7 @@ for (const format of ["esm", "cjs"]) {
     external: /^[^./]/, // nothing that isn't the package's own goes into it
     resolve,
     platform: "neutral",
+    checks,
     output: {
       dir: `dist/${format}`,
       format,

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { comments } from "./entries.mjs";
-import { rolldown } from "./rolldown.mjs";
+import { checks, rolldown } from "./rolldown.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const SERVED = join(root, "../gateway/demo/static");
@@ -24,6 +24,7 @@ async function bundled(source) {
   const bundle = await rolldown({
     input: join(root, "calendar", source),
     platform: "browser",
+    checks,
     resolve: { alias, extensionAlias: { ".js": [".ts", ".tsx", ".js"] } },
     transform: { jsx: "react-jsx", define: { "process.env.NODE_ENV": '"production"' } },
   });

@@ -30,6 +30,17 @@ function license(folder, archive) {
   process.exitCode = 1;
 }
 
+/** Without this Next.js takes hooks for the server's code, and a page that imports one can't be built. */
+function directive(folder, archive) {
+  for (const format of ["esm", "cjs"]) {
+    const entry = `package/dist/${format}/index.js`;
+    const built = execFileSync("tar", ["-xzOf", archive, entry], { encoding: "utf8" });
+    if (built.startsWith('"use client"')) continue;
+    console.log(`${folder}: ${entry} doesn't begin with "use client"`);
+    process.exitCode = 1;
+  }
+}
+
 const manifestOf = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 
 const typed = (...options) => execFileSync(process.execPath, [tsc, ...options], { stdio: "inherit" });
@@ -79,6 +90,7 @@ for (const folder of PACKAGES) {
     });
     const archive = join(packed, readdirSync(packed)[0]);
     license(folder, archive);
+    if (folder === "react") directive(folder, archive);
     if (only !== "attw") await lint(folder, archive);
     if (!only) compile(folder);
     if (!only && folder === "react") typed("-p", "react/test/react-18");

@@ -4,7 +4,7 @@
 import { basename } from "node:path";
 import { gzipSync } from "node:zlib";
 import { comments, resolve } from "./entries.mjs";
-import { rolldown } from "./rolldown.mjs";
+import { checks, rolldown } from "./rolldown.mjs";
 
 const BUDGETS = [
   { name: "@collab/client", input: "client/src/index.ts", bytesMax: 27_075 },
@@ -19,7 +19,7 @@ const bytesOf = (chunks) => chunks.reduce((sum, { code }) => sum + gzipped(code)
 
 /** The chunks of an entry: those that come at once, and those that come `later`. */
 async function chunksOf(input) {
-  const options = { input, resolve, platform: "neutral", external: /^[^./]/ };
+  const options = { input, resolve, platform: "neutral", checks, external: /^[^./]/ };
   // One file comes at once, as in an application's bundle, where other parts may import from the entry.
   const bundle = await rolldown({ ...options, preserveEntrySignatures: "allow-extension" });
   // Names without hashes: what stands in a later part is no matter of the first one's size.

@@ -1,3 +1,5 @@
+"use client";
+
 /** React hooks and components for documents that people edit together. */
 export { useCalendar } from "./calendar.js";
 export { ConflictDialog, type ConflictDialogProps } from "./components/conflict-dialog.js";

@@ -28,15 +28,15 @@ export function useOpened<H extends { close(): void }>(
   option?: string,
 ): H | null {
   const client = useClient();
-  const [opened, setOpened] = useState<{ key: string; handle: H } | null>(null);
+  const [opened, setOpened] = useState<{ key: string; value: H } | null>(null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: `key` says what `open` opens
   useEffect(() => {
-    const handle = open(client);
-    setOpened({ key, handle });
+    const value = open(client);
+    setOpened({ key, value });
     return () => {
       setOpened(null);
-      handle.close();
+      value.close();
     };
   }, [client, key, option]);
-  return opened?.key === key ? opened.handle : null;
+  return opened?.key === key ? opened.value : null;
 }
