@@ -97,10 +97,13 @@ class LogError(GatewayError):
 
 
 class LogUnavailable(LogError):
-    """The log can't be reached. `outcome` is "none" (nothing was sent) or "unknown"."""
+    """The log can't be reached. `outcome` is "none" (nothing was sent) or "unknown".
+
+    Its text is part of longer sentences: the full stop of a server's own is left out.
+    """
 
     def __init__(self, message: str, outcome: str = "unknown") -> None:
-        super().__init__(message)
+        super().__init__(message.removesuffix("."))
         self.outcome = outcome
 
 

@@ -40,7 +40,7 @@ def _editable(session: ClientSession, payload: Mapping[str, Any]) -> Subscriptio
 
 
 def _may_only_view(room: Room) -> Refusal:
-    return Refusal("FORBIDDEN", f"The token lets you view {room.resource}, not edit it.", **room.name())
+    return Refusal("FORBIDDEN", f"You may view {room.resource}, not edit it.", **room.name())
 
 
 def _may_go_on(session: ClientSession, subscription: Subscription, submission: Submission) -> bool:
