@@ -7,26 +7,20 @@ import sqlite3
 from pathlib import Path
 
 PARTS = ("", "-wal", "-shm", "-journal")
-_HEADER_BYTES = 100
-# The newest of a header's bytes that say by which format a database is written, read, and has its schema.
-# SQLite takes higher ones for a later release's, not for damage.
-_NEWEST = {18: 2, 19: 2, 44: 0, 45: 0, 46: 0, 47: 4}
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# What SQLite says of a flipped byte in a header that has a database's schema, or its writes, of a later release.
+_LATER_SCHEMA = "unsupported file format"
 
 
 def is_damage(error: sqlite3.Error, database: Path) -> bool:
-    """Whether it is that a database isn't what SQLite wrote."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE or not _is_of_ours(database)
+    """Whether it is that a database isn't what SQLite wrote.
 
-
-def _is_of_ours(database: Path) -> bool:
-    """Whether SQLite doesn't take it for that of a later release, by its header."""
-    try:
-        with database.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-    except OSError:
+    The file isn't opened: to close it would take this process's locks off it.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF in _DAMAGE or str(error) == _LATER_SCHEMA:
         return True
-    return len(header) < _HEADER_BYTES or all(header[at] <= most for at, most in _NEWEST.items())
+    return code == sqlite3.SQLITE_READONLY and os.access(database, os.W_OK)
 
 
 def discard(database: Path) -> None:

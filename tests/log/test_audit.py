@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -111,6 +113,35 @@ async def test_workers_of_a_node_share_the_chain_in_its_directory(tmp_path):
     assert await faults(second) == []
     await first.aclose()
     await second.aclose()
+
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+connection.rollback()
+connection.close()
+"""
+
+
+async def test_who_was_kept_from_writing_keeps_its_locks(tmp_path, monkeypatch):
+    """Without them another process takes itself for the last one there, and removes the log of writes."""
+    monkeypatch.setattr("gateway.log.sqlite.audit.BUSY_TIMEOUT_S", 0.05)
+    store, later = SqliteAudit(tmp_path), SqliteAudit(tmp_path)
+    await store.append([entry(0)])
+    await store.append([entry(1)])
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / DATABASE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(LogUnavailable, match="locked"):
+            await store.append([entry(2)])
+    assert (tmp_path / f"{DATABASE}-wal").exists()
+    await store.append([entry(3)])
+    assert len(await later.find(ALL)) == 3
+    await store.aclose()
+    await later.aclose()
 
 
 def move_away(directory: Path) -> None:
