@@ -8,7 +8,7 @@ from pathlib import Path
 
 PARTS = ("", "-wal", "-shm", "-journal")
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# What SQLite says of a flipped byte in a header that has a database's schema, or its writes, of a later release.
+# What SQLite says where by its header a database's schema is of a later release: so may a flipped byte.
 _LATER_SCHEMA = "unsupported file format"
 
 

@@ -93,7 +93,10 @@ class Session(Protocol):
         ...
 
     def receive_control(self) -> Awaitable[None] | None:
-        """A ping or a pong came. An awaitable must be awaited before the next message is read."""
+        """A ping came, or a pong that nobody asked for, as far as the transport hears of them.
+
+        An awaitable must be awaited before the next message is read.
+        """
         ...
 
     def inflated(self, seconds: float) -> None:

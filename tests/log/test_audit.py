@@ -133,7 +133,7 @@ async def test_who_was_kept_from_writing_keeps_its_locks(tmp_path, monkeypatch):
     await store.append([entry(0)])
     await store.append([entry(1)])
     command = [sys.executable, "-c", HOLDER, str(tmp_path / DATABASE)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:  # noqa: ASYNC220
         assert other.stdout is not None and other.stdout.readline() == b"held\n"
         with pytest.raises(LogUnavailable, match="locked"):
             await store.append([entry(2)])

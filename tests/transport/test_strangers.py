@@ -173,6 +173,18 @@ class TestFastStrangers(Strangers):
     def make(self, config: Config, counters: Counters) -> FastTransport:
         return FastTransport(config, counters)
 
+    async def test_a_pong_that_answers_a_ping_of_ours_counts_for_nothing(self) -> None:
+        times = {"ping_interval_s": 0.02}
+        async with self.serving(limits={**LIMITS, "unknown_messages_max": 2}, timeouts=times) as served:
+            client = await served.open()
+            for _ in range(4):
+                assert (await client.receive()).opcode == PING
+                await client.send(frame(PONG, b""))
+            await client.send(frame(TEXT, ECHO))
+            while (got := await client.receive()).opcode != TEXT:
+                assert got.opcode == PING
+            assert served.core.clients[0].controls == 0
+
     @pytest.mark.parametrize("kind", [PING, PONG])
     async def test_a_stranger_sends_as_few_pings_and_pongs_as_messages(self, kind: int) -> None:
         async with self.serving(limits={**LIMITS, "unknown_messages_max": 3}) as served:

@@ -27,6 +27,7 @@ cdef class FastConnection:
     cdef object _later
     cdef bint _heard
     cdef bint _known
+    cdef int _pings
     cdef bint _rests
     cdef bint _turned_away
     cdef int _unknown_messages

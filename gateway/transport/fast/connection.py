@@ -54,8 +54,9 @@ class FastConnection:
 
     __slots__ = (
         "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_ignored_bytes", "_known",
-        "_later", "_ping_s", "_rests", "_session", "_shared", "_state", "_turned_away", "_unanswered_s",
-        "_unfinished", "_unknown_messages", "due_s", "form", "groups", "handle", "remote", "task", "work"
+        "_later", "_ping_s", "_pings", "_rests", "_session", "_shared", "_state", "_turned_away",
+        "_unanswered_s", "_unfinished", "_unknown_messages", "due_s", "form", "groups", "handle", "remote",
+        "task", "work",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class FastConnection:
         self._awaiting: trio.CancelScope | None = None
         self._later: list[frames.Event] | None = None  # events after the one that is awaited
         self._heard = True
+        self._pings = 0  # ours that no pong has answered
         self._rests = False
         self._turned_away = False  # an edit of the message that is handled
         self._known = False  # what the session said last
@@ -369,8 +371,11 @@ class FastConnection:
             self._shut_down_writing()
 
     def _receive_control(self, event: frames.Event) -> None:
-        """A ping is answered; it costs its user something, as a pong does."""
+        """A ping is answered; it costs its user something, as a pong does that answers none of ours."""
         assert self._session is not None
+        if event[0] == frames.PONG and self._pings:
+            self._pings -= 1
+            return
         if not self._admits_of_stranger(0):  # few bytes, by the protocol
             return
         if event[0] == frames.PING:
@@ -614,5 +619,6 @@ class FastConnection:
         self._heard = False
         self._ping_s = now_s + timeouts.ping_interval_s
         if reading:
+            self._pings += 1
             self._shared.slots.post(self.handle, PING)
             self._shared.flusher.wake()
