@@ -79,6 +79,19 @@ test("one that was made offline and left so isn't either, also once there is a c
   await isNone(event);
 });
 
+test("one in which one wrote offline, which goes with its first version, stays", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await makeOne(ann);
+  await ann.textbox("Title").fill("Lunch");
+  await ann.workOffline(false);
+  await ann.people.filter({ hasText: "Ann (you)" }).waitFor();
+  await ann.says("online, saved");
+  await goBack(ann);
+  await ann.page.getByRole("link", { name: /Lunch/ }).waitFor();
+});
+
 test("one that was moved stays, though it has no title", async () => {
   const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-02`);
   await makeOne(ann);
@@ -150,6 +163,7 @@ test("so does one that somebody wrote in while the network was away, which nobod
 test("one in which something was written and taken back stays, and so does one that is signed out of", async () => {
   const ann = await stage.arrive("Ann");
   const event = await makeOne(ann);
+  await ann.says("saved");
   await ann.textbox("Title").fill("Lunch");
   await ann.button("Undo").click();
   await ann.says("online, saved");

@@ -51,18 +51,19 @@ function newId(): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** There is one window. */
-let madeLast = "";
+/** What was made last in this window, as JSON. */
+let madeId = "";
+let made = "";
 
-export const isMadeLast = (id: string): boolean => id === madeLast;
+/** Is it what was made last, and as it was made? */
+export const isAsMade = (id: string, view: Json): boolean => id === madeId && JSON.stringify(view) === made;
 
 /** Makes an event of a day; returns its id. */
 export function createEvent(client: Client, day: Date): string {
   const id = newId();
-  madeLast = id;
   const start = firstStart(day, new Date());
   const document = client.open<Json>("event", id);
-  document.create({
+  const value = {
     title: "",
     location: "",
     description: "",
@@ -70,7 +71,9 @@ export function createEvent(client: Client, day: Date): string {
     end_time: instant(start.getTime() + HOUR_MS),
     attendees: [],
     calendar_id: CALENDAR,
-  });
+  };
+  document.create(value);
+  [madeId, made] = [id, JSON.stringify(value)];
   const release = () => document.close(); // a store that is full is told by the client
   void document.stored().then(release, release);
   return id;

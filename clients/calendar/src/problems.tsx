@@ -67,7 +67,11 @@ function isOnPage({ code, type, id, refusal }: Problem, openId: string | null): 
 }
 
 /** Of what may be refused as well nobody needs to know: an event that was left as it was made is still there. */
-const isGuarded = ({ operations = [] }: Problem): boolean => operations.some(({ op }) => op === "test");
+function isGuarded({ operations = [] }: Problem): boolean {
+  const last = operations.at(-1);
+  const isDeletion = last?.op === "replace" && last.path === "" && last.value === null;
+  return isDeletion && operations.some(({ op }) => op === "test");
+}
 
 function Undecided({ id = "", events }: { id?: string; events: Events }): ReactNode {
   const title = events.items.find((event) => event.id === id)?.title;

@@ -1,8 +1,8 @@
 /** Who makes an event, and goes away from it without a word in it, didn't want one: it is taken away again. */
 
-import type { SharedDocument } from "@collab/client";
+import type { Json, SharedDocument } from "@collab/client";
 import { type ReactNode, useLayoutEffect } from "react";
-import { type EventDocument, isMadeLast } from "./event.js";
+import { type EventDocument, isAsMade } from "./event.js";
 import type { Events } from "./events.js";
 import { eventAddress } from "./route.js";
 
@@ -25,9 +25,9 @@ export function Untouched({ document, events }: { document: Document | null; eve
 /** Whoever signs out stays where they are. */
 const isLeft = ({ id }: Document): boolean => location.hash !== eventAddress(id);
 
-/** Was it made here, and nothing done in it since? */
-const isUntouched = ({ id, snapshot: { view, version, pending } }: Document): boolean =>
-  isMadeLast(id) && view !== null && version + pending === 1;
+/** Was it made here, and nothing done in it since? What one wrote at once may be of its first version. */
+const isUntouched = ({ id, snapshot: { view, version, pending, canEdit } }: Document): boolean =>
+  isAsMade(id, view as Json) && version + pending === 1 && canEdit;
 
 /** Is it known that nobody else is there? Of what was never sent it is. */
 function isAlone({ snapshot, presence }: Document): boolean {
