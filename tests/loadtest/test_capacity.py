@@ -87,6 +87,7 @@ def test_a_plan_is_for_the_share_of_compressed_connections_that_was_measured() -
     assert half.cpu_cores.value - plain.cpu_cores.value == pytest.approx(20e-6 * 10_000, rel=1e-3)
     assert half.bandwidth_bits_per_s == pytest.approx(0.6 * plain.bandwidth_bits_per_s)
     assert (plain.compressed_share, half.compressed_share) == (0, 0.5)
+    assert not any("a change of" in mark for mark in half.extrapolated), "150 bytes were more"
     assert exact().compression() == "uncompressed"
     assert fit(dearer).compression() == "compressed for 50% of the connections, as measured"
     with pytest.raises(FitError, match=r"\(0%, 50%\): fit each by itself"):
