@@ -80,6 +80,7 @@ async def test_the_secret_is_replaced_and_nobody_is_logged_out(tmp_path: Path) -
             assert (server.data / "jwt-secret").read_bytes() != before
             assert (server.data / "jwt-secret.previous").read_bytes() == before
             assert owners(server.data / "jwt-secret") == owned  # a gateway of another user can still read it
+            await server.command.log.told("jwt-secret again")
             async with ann_on(server, await server.token("bob")):
                 await ann.ask("PING", {})
         async with ann_on(server, old):
