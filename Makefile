@@ -17,10 +17,12 @@ SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
 PYTEST = $(BIN)/python -m pytest
+COMPILE = $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(CORES)
+SUMMARY = $(BIN)/python -c 'from gateway.runtime import speedups; print("venv: ready;", speedups.summary())'
 # Tests of what is compiled.
 CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport tests/log/sqlite
 
-.PHONY: venv serve test test-all oldest core clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
+.PHONY: venv profiled serve test test-all oldest core clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
 
 venv: $(VENV)/.compiled
 
@@ -32,9 +34,19 @@ $(VENV)/.installed: pyproject.toml setup.py
 
 $(VENV)/.compiled: $(VENV)/.installed $(KERNELS)
 	@echo "venv: compiling the kernels and the core (a minute or two; only what changed is compiled again)"
-	$(BIN)/python setup.py --quiet build_ext --inplace --parallel $(CORES)
-	@$(BIN)/python -c 'from gateway.runtime import speedups; print("venv: ready;", speedups.summary())'
+	$(COMPILE)
+	@$(SUMMARY)
 	@touch $@
+
+# What is compiled once more, by what a minute of load shows of it, until a source changes. It needs GCC.
+profiled: venv
+	rm -rf build/profile
+	GATEWAY_PROFILE=record $(COMPILE) --force
+	@echo "profiled: a minute of load; its verdict says nothing here"
+	-$(BIN)/python -m loadtest run smoke
+	-$(BIN)/python -m loadtest run floor --rate-scale 0.4 --duration-scale 0.5
+	GATEWAY_PROFILE=use $(COMPILE) --force
+	@$(SUMMARY)
 
 serve: venv
 	$(BIN)/gateway serve $(ARGS)

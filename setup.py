@@ -2,7 +2,8 @@
 
 `GATEWAY_KERNELS=later` installs without them, for who runs `setup.py build_ext --inplace` next and wants to
 see its progress (`make venv` does). `GATEWAY_CFLAGS` are further flags of the C compiler: `-O0` is quick to
-build, `-g` is for a debugger.
+build, `-g` is for a debugger. `GATEWAY_PROFILE=record` compiles what records where its time goes, `use` by
+what was recorded (`make profiled` does both, with a load between them).
 """
 
 from __future__ import annotations
@@ -24,6 +25,18 @@ REFUSED = ["incompatible-pointer-types", "int-conversion", "implicit-function-de
 WARNINGS = [*QUIET, *(f"-Werror={name}" for name in REFUSED)]
 # Python's own flags ask for debug symbols, which take four times the room of the code.
 FLAGS = ["-O3", "-g0", "-fno-strict-aliasing", *WARNINGS, *os.environ.get("GATEWAY_CFLAGS", "").split()]
+# Where GCC puts what a load showed of the compiled code. `use` compiles what no load reached as without it.
+PROFILE = Path("build/profile").resolve()
+PROFILING = {
+    "": [],
+    "record": [f"-fprofile-generate={PROFILE}"],
+    "use": [
+        f"-fprofile-use={PROFILE}",
+        "-fprofile-correction",
+        "-fprofile-partial-training",
+        "-Wno-missing-profile",
+    ],
+}
 WITHOUT_CYTHON = "setup.py: Cython is missing, so nothing is compiled. Get it: pip install 'cython>=3.1,<4'"
 # Types come from the .pxd alone: versions of Cython differ in what they make of annotations.
 DIRECTIVES = {"language_level": 3, "annotation_typing": False}
@@ -40,10 +53,12 @@ def extensions() -> list[Extension]:
             sys.exit(WITHOUT_CYTHON)
         print(f"{WITHOUT_CYTHON} Everything will run as plain Python, more slowly.", file=sys.stderr)
         return []
-    sources = [*sorted(Path("_speedups").glob("*.pyx")), joined_kernel()]
-    modules = [Extension(f"_speedups.{p.stem}", [str(p)], extra_compile_args=FLAGS) for p in sources]
-    modules += [
-        Extension(".".join(p.with_suffix("").parts), [str(p)], extra_compile_args=FLAGS) for p in core()
+    sources = {f"_speedups.{p.stem}": p for p in (*sorted(Path("_speedups").glob("*.pyx")), joined_kernel())}
+    sources |= {".".join(p.with_suffix("").parts): p for p in core()}
+    profiling = profiling_flags(os.environ.get("GATEWAY_PROFILE", ""))
+    modules = [
+        Extension(name, [str(p)], extra_compile_args=FLAGS + profiling, extra_link_args=profiling)
+        for name, p in sources.items()
     ]
     built: list[Extension] = cythonize(
         modules, build_dir="build", compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1
@@ -51,6 +66,15 @@ def extensions() -> list[Extension]:
     for module in built:
         module.optional = True  # cythonize() drops the flag, so it is set on its result
     return built
+
+
+def profiling_flags(step: str) -> list[str]:
+    """The flags of GCC for a step of compiling by a load."""
+    if step not in PROFILING:
+        sys.exit(f"setup.py: GATEWAY_PROFILE is {step!r}; it is record or use")
+    if step == "use" and not any(PROFILE.glob("*.gcda")):
+        sys.exit(f"setup.py: nothing was recorded in {PROFILE}. Record and use it: make profiled")
+    return PROFILING[step]
 
 
 def core() -> list[Path]:
