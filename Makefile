@@ -41,11 +41,11 @@ $(VENV)/.compiled: $(VENV)/.installed $(KERNELS)
 # What is compiled once more, by what a minute of load shows of it, until a source changes. It needs GCC.
 profiled: venv
 	rm -rf build/profile
-	GATEWAY_PROFILE=record $(COMPILE) --force
+	GATEWAY_PROFILE=record $(COMPILE)
 	@echo "profiled: a minute of load; its verdict says nothing here"
 	-$(BIN)/python -m loadtest run smoke
 	-$(BIN)/python -m loadtest run floor --rate-scale 0.4 --duration-scale 0.5
-	GATEWAY_PROFILE=use $(COMPILE) --force
+	GATEWAY_PROFILE=use $(COMPILE)
 	@$(SUMMARY)
 
 serve: venv

@@ -144,11 +144,17 @@ class WithoutAnnotations(ast.NodeTransformer):
 
 
 class BuildWithProgress(build_ext):
-    """Says which extension is being compiled: all of them take a minute."""
+    """Says which extension is being compiled: all of them take a minute. By other flags all are again."""
 
     def build_extensions(self) -> None:
         self.numbers = itertools.count(1)
+        used = Path(self.build_temp, "flags")
+        flags = " ".join(self.extensions[0].extra_compile_args)
+        self.force = self.force or not used.exists() or used.read_text() != flags
+        used.unlink(missing_ok=True)
         super().build_extensions()
+        used.parent.mkdir(parents=True, exist_ok=True)
+        used.write_text(flags)
 
     def copy_extensions_to_source(self) -> None:
         """Also remove what isn't compiled any more: it would be imported in place of its source."""

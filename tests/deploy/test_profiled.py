@@ -32,7 +32,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compiled(source: Path, step: str) -> None:
     env = {**os.environ, "GATEWAY_PROFILE": step, "GATEWAY_CFLAGS": "-O1"}
-    wheels.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", "--force"], env, source)
+    wheels.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], env, source)
 
 
 def patched(source: Path) -> None:
