@@ -67,6 +67,16 @@ test("an event that is left without a word isn't there any more", async () => {
   await isNone(event);
 });
 
+test("nor is one that is left after the page was loaded anew", async () => {
+  const ann = await stage.arrive("Ann");
+  const event = await makeOne(ann);
+  await ann.says("online, saved");
+  await ann.page.reload();
+  await ann.people.filter({ hasText: "Ann (you)" }).waitFor();
+  await ann.page.getByRole("link", { name: "Calendar", exact: true }).click();
+  await isNone(event);
+});
+
 test("one that was made offline and left so isn't either, also once there is a connection", async () => {
   const ann = await stage.arrive("Ann");
   await ann.workOffline(true);

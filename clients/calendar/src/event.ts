@@ -2,6 +2,7 @@
 
 import type { Client, Json, PatchOperation } from "@collab/client";
 import { instant, momentOf, spanText } from "./dates.js";
+import { ofThisTab } from "./kept.js";
 
 export const CALENDAR = "demo";
 const HOUR_MS = 3_600_000;
@@ -51,12 +52,13 @@ function newId(): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What was made last in this window, as JSON. */
-let madeId = "";
-let made = "";
+const MADE = "collab-demo-made";
+
+/** What was made last in this tab, as JSON: its id, and what it was. A reload changes nothing of that. */
+let made = ofThisTab.get(MADE);
 
 /** Is it what was made last, and as it was made? */
-export const isAsMade = (id: string, view: Json): boolean => id === madeId && JSON.stringify(view) === made;
+export const isAsMade = (id: string, view: Json): boolean => JSON.stringify([id, view]) === made;
 
 /** Makes an event of a day; returns its id. */
 export function createEvent(client: Client, day: Date): string {
@@ -73,7 +75,8 @@ export function createEvent(client: Client, day: Date): string {
     calendar_id: CALENDAR,
   };
   document.create(value);
-  [madeId, made] = [id, JSON.stringify(value)];
+  made = JSON.stringify([id, value]);
+  ofThisTab.set(MADE, made);
   const release = () => document.close(); // a store that is full is told by the client
   void document.stored().then(release, release);
   return id;
