@@ -112,3 +112,13 @@ for (const [look, options] of LOOKS) {
     expect(await violations(ann.page), "the sign-in").toEqual([]);
   });
 }
+
+test("whoever reads the page on finds the status once, after it was read out", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.newEvent("Lunch");
+  const bar = ann.page.locator(".bar");
+  const statuses = async () => (await bar.ariaSnapshot()).match(/online, saved/g)?.length;
+  await bar.locator("[aria-live=polite]", { hasText: "online, saved" }).waitFor({ state: "attached" });
+  await expect.poll(statuses, { timeout: 100_000 }).toBe(1);
+  await ann.says("online, saved");
+});

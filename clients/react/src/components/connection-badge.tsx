@@ -20,7 +20,7 @@ export function ConnectionBadge({ label = "Sync" }: { label?: string }): ReactNo
         {text}
       </span>
       <span className="collab-told" aria-live="polite">
-        {told}
+        <b key={told}>{told}</b>
       </span>
     </Fragment>
   );
