@@ -4,10 +4,10 @@ import type { Client, Readable } from "@collab/client";
 import { useCallback, useEffect, useState, useSyncExternalStore } from "react";
 import { useClient } from "./provider.js";
 
-/** `select` of a readable's snapshot; `fallback` while there is none. `select` must give stable identities. */
+/** `select` of a readable's snapshot; `fallback` while there is none; what is always there needs none. `select` must give stable identities. */
 export function useReadable<S, R = S>(
   readable: Readable<S> | null | undefined,
-  fallback: S,
+  fallback: S = (readable as Readable<S>).snapshot,
   select: (snapshot: S) => R = (snapshot) => snapshot as unknown as R,
 ): R {
   const subscribe = useCallback(

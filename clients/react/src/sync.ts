@@ -13,8 +13,8 @@ export type SyncStatus = Sync & {
 /** The connection's state and what is still to be sent, over all documents. */
 export function useSyncStatus(): SyncStatus {
   const client = useClient();
-  const sync = useReadable(client.sync, client.sync.snapshot);
-  const connection = useReadable(client.connection, client.connection.snapshot);
+  const sync = useReadable(client.sync);
+  const connection = useReadable(client.connection);
   return { ...sync, connection, text: textOf(sync, connection) };
 }
 

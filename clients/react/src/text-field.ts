@@ -77,7 +77,7 @@ export function retyped(
 export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   document: SharedDocument<T> | null,
   path: string,
-  { whole = false }: { whole?: boolean } = {},
+  options?: { whole?: boolean },
 ): TextFieldProps<E> {
   const ref = useRef<E>(null);
   const text = useText(document, path);
@@ -111,7 +111,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   }, [shown]);
 
   const write = (next: string) => {
-    if (document && isEditable(document.snapshot)) document[whole ? "set" : "setText"](path, next);
+    if (document && isEditable(document.snapshot)) document[options?.whole ? "set" : "setText"](path, next);
   };
   /** What was composed is written, but for a field that is gone; with a caret, that goes behind it. */
   const settle = (field: E | null, caret = field?.selectionStart) => {

@@ -157,6 +157,13 @@ test("one can go back to a change, but not to nothing", async () => {
   await shows(4, 3, 2, 1);
   const restorable = screen.getAllByRole("listitem").filter((item) => within(item).queryByRole("button"));
   expect(restorable.map(versionIn)).toEqual([3, 1]);
+  const [made] = (await document.history({ limit: 20 })).entries.slice(-1);
+  const when = new Date(made?.timestamp ?? 0).toLocaleString();
+  expect(
+    within(restorable[1] as HTMLElement)
+      .getByRole("button")
+      .getAttribute("aria-label"),
+  ).toBe(`Restore version of ${when}, ann`);
   await act(() =>
     within(restorable[1] as HTMLElement)
       .getByRole("button")

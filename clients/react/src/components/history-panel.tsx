@@ -52,7 +52,7 @@ function Changes<T>({
   limit = 20,
   query,
 }: ChangesProps<T>): ReactNode {
-  const { version, isLive } = useReadable(document, document.snapshot);
+  const { version, isLive } = useReadable(document);
   const [count, setCount] = useState(limit);
   const [{ entries, next, problem, asked }, setShown] = useState<Shown>({ entries: [], next: null, turn: 0 });
   const toAsk = `${version} ${count}`;
@@ -75,29 +75,32 @@ function Changes<T>({
       {problem && <p role="alert">{problem}</p>}
       {asked && !entries.length && <p>No changes.</p>}
       <ol>
-        {entries.map((entry) => (
-          <li key={entry.version}>
-            <b>{nameOf(entry.userId)}</b> {describe ? describe(entry) : entry.summary}{" "}
-            <time dateTime={new Date(entry.timestamp).toJSON()}>
-              {new Date(entry.timestamp).toLocaleString()}
-            </time>
-            {canEdit && entry.version < version && entry.operations.every(isKept) && (
-              <button
-                type="button"
-                aria-label={`Restore version ${entry.version}`}
-                onClick={() =>
-                  document
-                    .restore(entry.version)
-                    .catch(({ message }: Error) => show(turns, { problem: message }))
-                }
-              >
-                Restore
-              </button>
-            )}
-          </li>
-        ))}
+        {entries.map((entry) => {
+          const name = nameOf(entry.userId);
+          const time = new Date(entry.timestamp);
+          const when = time.toLocaleString();
+          return (
+            <li key={entry.version}>
+              <b>{name}</b> {describe ? describe(entry) : entry.summary}{" "}
+              <time dateTime={time.toJSON()}>{when}</time>
+              {canEdit && entry.version < version && entry.operations.every(isKept) && (
+                <button
+                  type="button"
+                  aria-label={`Restore version of ${when}, ${name}`}
+                  onClick={() =>
+                    document
+                      .restore(entry.version)
+                      .catch(({ message }: Error) => show(turns, { problem: message }))
+                  }
+                >
+                  Restore
+                </button>
+              )}
+            </li>
+          );
+        })}
       </ol>
-      {next !== null && (
+      {next && (
         <button type="button" onClick={() => setCount(count + limit)}>
           Older changes
         </button>
