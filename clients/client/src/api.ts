@@ -293,7 +293,10 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
 
   /** Each change of the view, after it happened and before `subscribe`'s listeners are called. */
   onChange(listener: (change: ViewChange) => void): () => void;
-  /** Release it, once for each `open`, for that gives all the same object; the last one unsubscribes. */
+  /**
+   * Release it, once for each `open`, for that gives all the same object. The last one unsubscribes, once all is sent; from
+   * then on an edit throws `CLOSED`.
+   */
   close(): void;
 }
 

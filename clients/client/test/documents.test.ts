@@ -232,6 +232,16 @@ test("what is opened after its client was closed is closed", async () => {
   expect(() => document.create({ title: "Late" })).toThrow(expect.objectContaining({ code: "CLOSED" }));
 });
 
+test("what is edited right after the last close is sent with what waited", async () => {
+  const { client, document } = await people.event("ann");
+  document.close();
+  document.set("/title", "Written as the form went");
+  await until(document, (now) => now.status === "closed");
+  const again = client.open<Event>("event", document.id);
+  await again.ready();
+  expect(again.snapshot).toMatchObject({ view: { title: "Written as the form went" }, pending: 0 });
+});
+
 test("a document that was closed takes no edit, and opened again it does", async () => {
   const { client, document } = await people.event("ann");
   document.close();
