@@ -91,7 +91,7 @@ export function useText<T>(document: SharedDocument<T> | null, path: string): st
 }
 
 /** One member of a document: its value, and what sets it. Renders again only when the value changes. */
-export function useField<V extends Json = Json, T = Json>(
+export function useField<V extends Json = Json, T = unknown>(
   document: SharedDocument<T> | null,
   path: string,
 ): [V | undefined, (value: V) => void] {

@@ -109,7 +109,7 @@ test("a field renders again only when its own value changes", async () => {
   const { result } = renderHook(
     () => {
       renders++;
-      return useField<string, Event>(document, "/title");
+      return useField<string>(document, "/title");
     },
     { wrapper },
   );
