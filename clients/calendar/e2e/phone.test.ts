@@ -151,3 +151,22 @@ test("an event is made on any day by touch, and one of several days is on each o
   await day(ann, "–12:00 Trip").getByRole("link").tap();
   await ann.sees("Title", "Trip");
 });
+
+test("with a text twice as large nothing of a conflict is beside its dialog", async () => {
+  const ann = await stage.arrive("Ann", stage.address, undefined, PHONE);
+  const bob = await stage.arrive("Bob", await ann.newEvent("Lunch"));
+  await bob.sees("Title", "Lunch");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.textbox("Title").fill("Dinner");
+  await bob.textbox("Title").fill("Breakfast");
+  await bob.says("online, saved");
+  await ann.workOffline(false);
+  await ann.conflict.waitFor();
+  await ann.page.evaluate(() => {
+    document.documentElement.style.fontSize = "200%";
+  });
+  const sides = ann.conflict.locator("dl");
+  const beside = await sides.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
+  expect(beside).toBe(0);
+});
