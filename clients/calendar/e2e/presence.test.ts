@@ -43,3 +43,17 @@ test("where a long name stands beside a short one, the short one is shown whole"
       .evaluate(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth);
   expect([await cut("Bob"), await cut("Somebody")]).toEqual([false, true]);
 });
+
+test("others' carets go along with a text whose lines break elsewhere as the window becomes narrower", async () => {
+  const event = await stage.make("1", { title: "Lunch", description: "one two three ".repeat(12) });
+  const ann = await stage.arrive("Ann", event);
+  const bob = await stage.arrive("Bob", event);
+  await bob.sees("Title", "Lunch");
+  await bob.textbox("Description").press("Control+End");
+  const caret = ann.page.locator("textarea ~ .collab-cursors .collab-caret");
+  const top = () => caret.evaluate((element) => (element as HTMLElement).offsetTop);
+  await expect.poll(top, { timeout: 100_000 }).toBeGreaterThan(20); // not in the first line
+  const wide = await top();
+  await ann.page.setViewportSize({ width: 390, height: 844 });
+  await expect.poll(top, { timeout: 100_000 }).toBeGreaterThan(wide);
+});

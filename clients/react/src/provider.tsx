@@ -31,8 +31,7 @@ export function GatewayProvider({ client, options, children }: GatewayProviderPr
       void own.close();
     };
   }, [client, options?.url, options?.userId]);
-  const given = client ?? made;
-  return given && <Context.Provider value={given}>{children}</Context.Provider>;
+  return (client ?? made) && <Context.Provider value={client ?? made}>{children}</Context.Provider>;
 }
 
 /** The nearest provider's client. */

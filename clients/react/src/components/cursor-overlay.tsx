@@ -28,11 +28,14 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
     const field = mirror && target.current;
     if (!field) return;
     const computed = getComputedStyle(field);
-    for (const name of STYLES) mirror.style[name] = computed[name];
-    const scroll = () => mirror.scrollTo(field.scrollLeft, field.scrollTop);
-    scroll();
-    field.addEventListener("scroll", scroll);
-    return () => field.removeEventListener("scroll", scroll);
+    const fit = () => {
+      for (const name of STYLES) mirror.style[name] = computed[name];
+      mirror.scrollTo(field.scrollLeft, field.scrollTop);
+    };
+    fit();
+    field.onscroll = fit; // which React's `onScroll` leaves alone
+    addEventListener("resize", fit);
+    return () => removeEventListener("resize", fit);
   });
   // A mirror costs each key a layout of the whole text: there is one only where it shows somebody.
   return (

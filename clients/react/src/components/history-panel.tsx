@@ -76,17 +76,16 @@ function Changes<T>({
       {asked && !entries.length && <p>No changes.</p>}
       <ol>
         {entries.map((entry) => {
-          const name = nameOf(entry.userId);
           const time = new Date(entry.timestamp);
           const when = time.toLocaleString();
           return (
             <li key={entry.version}>
-              <b>{name}</b> {describe ? describe(entry) : entry.summary}{" "}
+              <b>{nameOf(entry.userId)}</b> {describe ? describe(entry) : entry.summary}{" "}
               <time dateTime={time.toJSON()}>{when}</time>
               {canEdit && entry.version < version && entry.operations.every(isKept) && (
                 <button
                   type="button"
-                  aria-label={`Restore version of ${when}, ${name}`}
+                  aria-label={`Restore version of ${when}, ${nameOf(entry.userId)}`}
                   onClick={() =>
                     document
                       .restore(entry.version)
