@@ -87,6 +87,24 @@ export function twinOf(date: Date): Date | null {
   return null;
 }
 
+/** So many days later at the same hour: a day on which clocks change is one, too. */
+function daysLater(date: Date, days: number): Date {
+  const later = new Date(date);
+  if (!days) return later; // of two hours that look alike `setDate` takes the first
+  later.setDate(later.getDate() + days);
+  return later;
+}
+
+/**
+ * When what lasts from `from` to `to` ends (Unix ms) once it begins at `begins`: as many days later, and as long after that.
+ * NaN where one of them is no time.
+ */
+export function endFrom(begins: Date, from: Date, to: Date): number {
+  let days = Math.ceil((to.getTime() - from.getTime()) / DAY_MS);
+  while (days > 0 && daysLater(from, days) > to) days--;
+  return daysLater(begins, days).getTime() + to.getTime() - daysLater(from, days).getTime();
+}
+
 /** Do clocks here never show an input's local time, for they are put forward over it? */
 export const isSkipped = (local: string): boolean =>
   !local.startsWith(localTime(new Date(local).toISOString()));

@@ -4,6 +4,7 @@ import type { PatchOperation, SharedDocument } from "@collab/client";
 import { useField } from "@collab/react";
 import { type FocusEvent, type ReactNode, useId, useState } from "react";
 import {
+  endFrom,
   hourOf,
   instant,
   isMeant,
@@ -43,7 +44,7 @@ export function Times({ document }: { document: SharedDocument<EventDocument> | 
   );
 }
 
-/** One patch that has an event begin then, as long as it was. */
+/** One patch that has an event begin then, as long as it was: in days where it takes some. */
 function moved(start: string | undefined, end: string | undefined, time: string): PatchOperation[] {
   const ends = endOf(start, end, time);
   const patch = [writing("/start_time", start, time)];
@@ -53,8 +54,8 @@ function moved(start: string | undefined, end: string | undefined, time: string)
 
 /** When an event ends that begins then (Unix ms); NaN where it has no end. */
 function endOf(start: string | undefined, end: string | undefined, time: string): number {
-  const begins = Date.parse(time);
-  return Math.max(begins, Date.parse(end ?? "") + begins - Date.parse(start ?? time));
+  const begins = new Date(time);
+  return Math.max(begins.getTime(), endFrom(begins, new Date(start ?? time), new Date(end ?? "")));
 }
 
 interface TimeProps {

@@ -4,6 +4,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import {
   dayIn,
   dayOf,
+  endFrom,
   firstWeekday,
   hourOf,
   isMeant,
@@ -105,4 +106,51 @@ test("an hour before clocks are put back, one after it, and those where they are
     "2026-07-01T01:30",
   ];
   for (const local of once) expect(momentsAt(local)).toEqual([new Date(local)]);
+});
+
+test.each([
+  [
+    "a day, to one that has 23 hours",
+    "2026-03-02T00:00",
+    "2026-03-03T00:00",
+    "2026-03-08T00:00",
+    "2026-03-09T00:00",
+  ],
+  [
+    "a day, to one that has 25 hours",
+    "2026-03-02T00:00",
+    "2026-03-03T00:00",
+    "2026-11-01T00:00",
+    "2026-11-02T00:00",
+  ],
+  [
+    "a day of 25 hours, to another",
+    "2026-11-01T00:00",
+    "2026-11-02T00:00",
+    "2026-11-05T00:00",
+    "2026-11-06T00:00",
+  ],
+  ["some days", "2026-02-26T09:00", "2026-03-02T17:00", "2026-03-06T09:00", "2026-03-10T17:00"],
+  [
+    "two hours, over the one that is left out",
+    "2026-03-01T01:00",
+    "2026-03-01T03:00",
+    "2026-03-08T01:00",
+    "2026-03-08T04:00",
+  ],
+  ["no time", "2026-03-01T01:00", "2026-03-01T01:00", "2026-03-08T01:00", "2026-03-08T01:00"],
+])(
+  "what is moved takes as many days, and as long beside them, where clocks change: %s",
+  (_, from, to, begins, ends) => {
+    vi.stubEnv("TZ", "America/New_York");
+    const end = endFrom(new Date(begins), new Date(from), new Date(to));
+    expect(new Date(end)).toEqual(new Date(ends));
+    expect(endFrom(new Date(begins), new Date(from), new Date(""))).toBeNaN();
+  },
+);
+
+test("what is moved to the second of two hours that look alike is as long as it was", () => {
+  vi.stubEnv("TZ", "America/New_York");
+  const [first, second] = momentsAt("2026-11-01T01:30") as [Date, Date];
+  expect(endFrom(second, first, second)).toBe(second.getTime() + 3_600_000);
 });
