@@ -28,7 +28,7 @@ def auth(session: ClientSession, message: Message, raw: bytes) -> None:
     user_id = messages.optional_text_of(payload, "user_id")
     if payload.get("token") in (None, "") and session.identity is None:
         raise Refusal("UNAUTHENTICATED", "payload.token is missing: a JWT.")
-    token = messages.optional_text_of(payload, "token", session.shared.config.auth.token_bytes_max)
+    token = messages.optional_text_of(payload, "token", session.shared.limits.message_bytes_max)
     if client_id is None and session.client_id is None and token is not None:
         raise messages.invalid("payload.client_id is missing: a string that names this client.")
     if client_id is not None and session.client_id not in (None, client_id):

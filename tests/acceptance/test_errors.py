@@ -219,6 +219,7 @@ async def test_without_a_good_token_nobody_comes_in(node: Gateway) -> None:
     good = node.token("ann")
     assert await auth(token="rubbish") == ("UNAUTHENTICATED", 4401)
     assert await auth(token=good[:-4] + "AAAA") == ("UNAUTHENTICATED", 4401)
+    assert await auth(token=good + "A" * 20_000) == ("UNAUTHENTICATED", 4401)
     assert await auth(token=good, user_id="bob") == ("UNAUTHENTICATED", 4401)
     assert await auth() == ("UNAUTHENTICATED", 4401)
     assert await auth(token=node.token("ann", ttl_s=-5)) == ("TOKEN_EXPIRED", 4401)
