@@ -297,7 +297,8 @@ class Node:
         await nursery.start(self._backend.bus.run)
         await nursery.start(self.hub.run)
         await nursery.start(self.flags.run)
-        await nursery.start(self.revocations.run)
+        await self._backend.reached(self.revocations.begin)
+        nursery.start_soon(self.revocations.run)
         if self._secrets is not None:
             await nursery.start(self._secrets.run)
         nursery.start_soon(self.audit.run)

@@ -6,7 +6,7 @@ lasting history, and a search server.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -63,6 +63,11 @@ class Backend(Protocol):
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`, or cancelled. Raises ConfigError, LogUnavailable when it can't start."""
+        ...
+
+    async def reached(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do a part of the start that asks what `run` serves, again while that is away; raises
+        LogUnavailable."""
         ...
 
     def stop(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 
@@ -116,12 +116,11 @@ class ClusterBackend:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """See the port."""
-        patience = self._patience
         try:
             if self._archive is not None:
-                await patience.reached(self._archive.verify, "PostgreSQL")
+                await self._patience.reached(self._archive.verify, "PostgreSQL")
             async with trio.open_nursery() as servers:
-                await patience.reached(partial(servers.start, self._shards.run), "Redis")
+                await self.reached(partial(servers.start, self._shards.run))
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self._memory.run)
                     await self._start_archiving(nursery)
@@ -149,6 +148,10 @@ class ClusterBackend:
             return
         await nursery.start(self._archiver.run)
         await nursery.start(self._outbox.run_evictions, self._archive)
+
+    async def reached(self, work: Callable[[], Awaitable[None]]) -> None:
+        """See the port."""
+        await self._patience.reached(work, "Redis")
 
     def stop(self) -> None:
         """See the port."""

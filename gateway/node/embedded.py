@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -69,6 +69,10 @@ class EmbeddedBackend:
         await self.summaries.aclose()
         await self.audit.aclose()
         await self.log.aclose()
+
+    async def reached(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Nothing of it is ever away."""
+        await work()
 
     def stop(self) -> None:
         """See the port."""

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Follower:
     """`take` is called with what is stored whenever that changes; `what` it is, is for people.
 
-    A store that lost what is known here gets it again. `vital`: without a first look there is no start.
+    A store that lost what is known here gets it again.
     """
 
     def __init__(
@@ -28,26 +28,24 @@ class Follower:
         store: ValueStore,
         interval_s: float,
         take: Callable[[StoredValues], None],
-        vital: bool = False,
     ) -> None:
         self.stored = StoredValues()
         self._what = what
         self._store = store
         self._interval_s = interval_s
         self._tell = take
-        self._vital = vital
         self._outage = Outage(logger, f"{what} stay as they are")
 
+    async def begin(self) -> None:
+        """A look that has to succeed, before `run`; raises LogUnavailable."""
+        self._take(await self._store.read(self.stored))
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow what is stored until cancelled; started after the first look. Raises LogUnavailable where
-        that is vital and fails.
+        """Follow what is stored until cancelled; started after the first look.
 
         What was heard last stays in force while the store can't be reached.
         """
-        if self._vital:
-            self._take(await self._store.read(self.stored))
-        else:
-            await self._look()
+        await self._look()
         task_status.started()
         while True:
             await trio.sleep(self._interval_s)

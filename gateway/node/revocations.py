@@ -39,13 +39,16 @@ class NodeRevocations:
         self._apply = apply
         self._now_s = now_s
         self._next_end_s = float("inf")
-        self._follower = Follower("revocations", store, LOOK_INTERVAL_S, self._bring_into_force, vital=True)
+        self._follower = Follower("revocations", store, LOOK_INTERVAL_S, self._bring_into_force)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow what is stored until cancelled; started after the first look. Raises LogUnavailable."""
+    async def begin(self) -> None:
+        """Have in force what is stored, before `run`; raises LogUnavailable."""
+        await self._follower.begin()
+
+    async def run(self) -> None:
+        """Follow what is stored until cancelled."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._follower.run)
-            task_status.started()
+            nursery.start_soon(self._follower.run)
             while True:
                 await trio.sleep(LOOK_INTERVAL_S)
                 if self._now_s() >= self._next_end_s:

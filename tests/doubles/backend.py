@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -39,6 +39,9 @@ class MemoryBackend:
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
         await self._stop.wait()
+
+    async def reached(self, work: Callable[[], Awaitable[None]]) -> None:
+        await work()
 
     def stop(self) -> None:
         self._stop.set()

@@ -10,7 +10,10 @@ import psutil
 import pytest
 import trio
 
+from gateway.redislink.keys import REVOCATIONS_KEY
 from tests.cli.commands import READY, gateway, running
+from tests.proxy import tcp_proxy
+from tests.redis.parts import proxied
 from tests.servers import free_port, postgres_server, redis_server
 from tests.waiting import PATIENCE_S, until
 
@@ -133,6 +136,22 @@ async def test_a_node_whose_workers_all_ended_and_wait_says_for_what(tmp_path: P
                 refused = await client.get("/v1/resources")
                 assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
                 assert "waiting for Redis: " in refused.json()["detail"]
+
+
+async def test_a_redis_that_is_lost_before_it_says_what_is_revoked_is_waited_for(tmp_path: Path) -> None:
+    with redis_server() as redis:
+        async with tcp_proxy(redis.port) as proxy:
+
+            async def lose(data: bytes) -> None:
+                if REVOCATIONS_KEY.encode() in data:
+                    proxy.cut()
+
+            proxy.meanwhile = lose
+            async with running(*serving(tmp_path, "--redis", proxied(proxy))) as command:
+                await command.log.told("waiting for Redis")
+                proxy.meanwhile = None
+                proxy.heal()
+                assert READY.fullmatch(await command.line())
 
 
 async def test_a_redis_that_keeps_nothing_is_named_at_the_start(tmp_path: Path) -> None:
