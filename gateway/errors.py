@@ -108,10 +108,10 @@ class LogUnavailable(LogError):
 
 
 class LogTrimmed(LogUnavailable):
-    """What was asked for lies at or below `version`, the newest that was trimmed."""
+    """What was asked for needs changes at or below `version`, the newest that was trimmed."""
 
-    def __init__(self, message: str, version: int) -> None:
-        super().__init__(message, "none")
+    def __init__(self, resource: str, version: int) -> None:
+        super().__init__(f"{resource}: the changes up to version {version} aren't kept", "none")
         self.version = version
 
 

@@ -127,8 +127,8 @@ class HubResources(RequestCharges):
             else:
                 beyond = middle
         if known == oldest > 0:
-            text = f"{room.resource}: versions up to {oldest} aren't kept"
-            raise Refusal("VERSION_TOO_OLD", f"{text}; ask for a later time.", version=oldest)
+            text = f"{LogTrimmed(room.resource, oldest)}; ask for a later time."
+            raise Refusal("VERSION_TOO_OLD", text, version=oldest)
         return known
 
     @asynccontextmanager

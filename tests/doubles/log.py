@@ -100,7 +100,7 @@ class MemoryHistory:
     def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         known = self._known(resource)
         if after < known.trimmed:
-            raise LogTrimmed(f"{resource}: versions up to {known.trimmed} aren't kept", known.trimmed)
+            raise LogTrimmed(resource, known.trimmed)
         return known.records[after : after + limit]
 
     def trim(self, resource: str, snapshot: Snapshot) -> None:

@@ -68,6 +68,7 @@ async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
         for params in ({"version": 5}, {"at": 1000}):
             told = await client.get(EVENT, params=params)
             assert told.json()["code"] == "VERSION_TOO_OLD", told.text
+            assert "the changes up to version 6 aren't kept" in told.json()["detail"]
         too_old = await client.get(f"{EVENT}/history", params={"from": 2})
         assert (too_old.status_code, too_old.json()["code"]) == (410, "VERSION_TOO_OLD")
         assert too_old.json()["version"] == 6

@@ -506,7 +506,7 @@ async def test_a_base_that_the_log_has_no_more_is_too_old(autojump_clock):
         room.trim(0, 0)
 
         async def trimmed(resource, version):
-            raise LogTrimmed("the log begins later", "none")
+            raise LogTrimmed(resource, 1)
 
         worker.log.snapshot = trimmed
         with pytest.raises(Refusal) as caught:

@@ -131,7 +131,7 @@ async def test_what_nobody_has_any_more_is_counted_and_the_rest_is_archived() ->
         outbox.append(ROOM, record(6))
         await moving.step()
         assert [found.version for found in await store.read(ROOM, 5, 99)] == [6]
-        with pytest.raises(LogTrimmed, match="up to 5 aren't kept"):
+        with pytest.raises(LogTrimmed, match="changes up to version 5 aren't kept"):
             await store.read(ROOM, 0, 99)
         assert moving.numbers.gaps == 1
         assert outbox.waiting == 0

@@ -360,7 +360,7 @@ class PostgresArchive:
         asked = clean(resource), after, limit
         trimmed, records = await self.run(lambda connection: _page(connection, *asked), "none")
         if trimmed > after:  # the archive was added later, or old history went
-            raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
+            raise LogTrimmed(resource, trimmed)
         return records
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:

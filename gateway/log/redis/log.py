@@ -389,7 +389,7 @@ class RedisLog:
         if after < trimmed:
             archived = await self._trimmed(resource, trimmed).read(resource, after, limit)
             if not archived:
-                raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
+                raise LogTrimmed(resource, trimmed)
             if len(archived) == limit:
                 return archived
             last = archived[-1].version  # what isn't archived yet is here
@@ -401,7 +401,7 @@ class RedisLog:
     def _trimmed(self, resource: str, version: int) -> Archive:
         """The archive, which has what was trimmed."""
         if self._archive is None:
-            raise LogTrimmed(f"{resource}: versions up to {version} aren't kept", version)
+            raise LogTrimmed(resource, version)
         return self._archive
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:

@@ -314,7 +314,7 @@ class Reader:
             number = self.head(resource).number
             first = sqlite_places.next_version(self.connection, number, after)
             if first is not None and first > after + 1:  # old history went, or a backup had no more
-                raise LogTrimmed(f"{resource}: versions up to {first - 1} aren't kept", first - 1)
+                raise LogTrimmed(resource, first - 1)
             return self._records(resource, number, after, limit)
 
     def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
