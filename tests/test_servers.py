@@ -55,4 +55,4 @@ def test_a_postgres_may_leave_the_cores_to_others() -> None:
     with servers.postgres_server("fsync=off", niceness=7) as server:
         processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]
         assert len(processes) > 1
-        assert {one.nice() for one in processes} == {7}
+        assert {one.nice() for one in processes} == {min(19, psutil.Process().nice() + 7)}
