@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Config
+from tests.waiting import PATIENCE_S
 from tests.worst.__main__ import CORPUS, goals, over, recipes
 from tests.worst.meter import SEES_UNITS
 from tests.worst.mutate import mutated
@@ -96,7 +97,7 @@ def test_recipes_unfold_within_bounds() -> None:
 
 @pytest.mark.parametrize("name", ["moves", "undo", "sync", "presence"])
 def test_an_attack_is_carried_out_and_costs_something(name: str) -> None:
-    cost = tried(SEEDS[name])
+    cost = tried(SEEDS[name], time_max_s=PATIENCE_S)
     assert cost.total_cpu > 0 and cost.attack_bytes > 50 and not cost.bugs
     if name == "moves":
         assert cost.sent_bytes > 40_000 and (cost.message_units > 100_000 or not SEES_UNITS)

@@ -220,9 +220,9 @@ class Bench:
             await trio.sleep(0.001)
 
 
-async def _attack(recipe: Recipe, steps: Steps) -> Bench:
+async def _attack(recipe: Recipe, steps: Steps, time_max_s: float) -> Bench:
     bench = Bench(steps)
-    with trio.move_on_after(TRIAL_MAX_S):
+    with trio.move_on_after(time_max_s):
         async with trio.open_nursery() as nursery:
             await bench.start(nursery)
             room = await bench.create(value_of(recipe["document"]))
@@ -269,19 +269,22 @@ def _cost(steps: Sequence[Step], bench: Bench, name: str) -> Cost:
     )
 
 
-async def _named(recipe: Recipe, steps: Steps) -> tuple[Bench, str]:
-    return await _attack(recipe, steps), trio.lowlevel.current_task().name
+async def _named(recipe: Recipe, steps: Steps, time_max_s: float) -> tuple[Bench, str]:
+    return await _attack(recipe, steps, time_max_s), trio.lowlevel.current_task().name
 
 
-def tried(recipe: Recipe, cpu: Any = thread_ns) -> Cost:
-    """Try a recipe on what is built; the cost is in what `cpu` counts. Raises what a bug raises."""
+def tried(recipe: Recipe, cpu: Any = thread_ns, time_max_s: float = TRIAL_MAX_S) -> Cost:
+    """Try a recipe on what is built; the cost is in what `cpu` counts. Raises what a bug raises.
+
+    After `time_max_s` it is cut short, whatever it cost by then.
+    """
     units = Units()
     steps = Steps(cpu, units)
     gc.collect()
     gc.disable()
     try:
         with units.counting():
-            bench, name = trio.run(_named, recipe, steps, instruments=[steps])
+            bench, name = trio.run(_named, recipe, steps, time_max_s, instruments=[steps])
     finally:
         gc.enable()
     return _cost(steps.steps, bench, name)
@@ -294,7 +297,8 @@ def counted(recipe: Recipe) -> Cost:
     clock = WorkClock(lines, units)
     try:
         with units.counting():
-            bench, name = trio.run(_named, recipe, steps, clock=clock, instruments=[steps, Idle(clock)])
+            instruments = [steps, Idle(clock)]
+            bench, name = trio.run(_named, recipe, steps, TRIAL_MAX_S, clock=clock, instruments=instruments)
     finally:
         lines.stop()
     return _cost(steps.steps, bench, name)
