@@ -137,7 +137,8 @@ export default function () {
       } else if (type === "OP_BROADCAST") {
         version = Math.max(version, payload.version);
         received.add(1);
-        deliveryMs.add(Date.now() - Number(payload.operation.value.split(" ").pop()));
+        const { value } = payload.operation; // none where the edit merged into nothing
+        if (value) deliveryMs.add(Date.now() - Number(value.split(" ").pop()));
       } else if (type === "ERROR" && waiting.delete(payload.ref)) {
         refused.add(1, { code: payload.code });
       }

@@ -86,3 +86,11 @@ async def test_edits_beyond_the_rate_limit_are_counted_as_refused(tmp_path: Path
     assert metrics["edits_acknowledged"]["count"] == len(edits)
     assert metrics["edits_sent"]["count"] == len(edits) + metrics["edits_refused"]["count"]
     assert "edits_refused" in said, "a threshold is crossed, and k6 says which"
+
+
+async def test_an_edit_that_merged_into_nothing_ends_nobody_s_session(tmp_path: Path) -> None:
+    async with embedded({"limits.operations_per_minute": 0}) as server:
+        _, said = await k6(server, tmp_path, DOCUMENTS=1, EVERY_S=0.01)
+        changes = await histories(server, 1)
+    assert [] in [change["operations"] for change in changes]
+    assert "TypeError" not in said
