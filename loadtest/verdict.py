@@ -103,7 +103,8 @@ def missed_targets(
     scenario: Scenario, whole: Sum, measured: Sum, errors: Mapping[str, int] | None = None
 ) -> list[str]:
     """Which targets of the scenario were not reached."""
-    targets, counts = scenario.targets, whole.counts
+    targets, counts, errors = scenario.targets, whole.counts, errors or {}
+    connecting = {code: count for code, count in errors.items() if code.startswith(CONNECTING)}
     missed = []
     if counts["attempted"] and targets.connect_success_min is not None:
         # Who was told when to come has not failed, nor has who was cut off by the schedule before.
@@ -112,6 +113,7 @@ def missed_targets(
         if share < targets.connect_success_min:
             missed.append(
                 f"target: {share:.2%} of connections succeeded, {targets.connect_success_min:.2%} wanted"
+                f"{_why(connecting)}"
             )
     lost = counts["disconnected"]
     if lost and targets.recovered_min is not None and counts["recovered"] < targets.recovered_min * lost:
@@ -124,7 +126,8 @@ def missed_targets(
             missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
     scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
     if scheduled > 0:
-        missed += _missed_shares(scenario, counts, scheduled, errors or {})
+        others = {code: count for code, count in errors.items() if code not in connecting}
+        missed += _missed_shares(scenario, counts, scheduled, others)
     return missed
 
 
@@ -156,9 +159,9 @@ def _missed_shares(
     targets, missed = scenario.targets, []
     refused = (counts["refused"] + counts["stalled"]) / scheduled
     if targets.refused_max is not None and refused > targets.refused_max:
-        why = f" ({refusals(errors)})" if errors else ""
         missed.append(
-            f"target: {refused:.2%} of the edits were refused, {targets.refused_max:.2%} allowed{why}"
+            f"target: {refused:.2%} of the edits were refused, {targets.refused_max:.2%} allowed"
+            f"{_why(errors)}"
         )
     achieved = (counts["acks"] + counts["nothing_to_undo"] + counts["no_change"]) / scheduled
     if targets.operations_achieved_min is not None and achieved < targets.operations_achieved_min:
@@ -173,13 +176,20 @@ REMEDIES = {
     "RATE_LIMITED": "raise limits.operations_per_minute on the server (0: no limit), or have users edit less",
     "UNAVAILABLE": "the server's log couldn't keep up or be reached",
     "FORBIDDEN": "the server's grants don't allow it",
+    "TOKEN_EXPIRED": "a clock was set during the run, here or at the server",
 }
+CONNECTING = ("connect ", "handshake ")  # what errors of connections begin with
+
+
+def _why(errors: Mapping[str, int]) -> str:
+    return f" ({refusals(errors)})" if errors else ""
 
 
 def refusals(errors: Mapping[str, int]) -> str:
     """The server's errors, the most frequent first, with the way out where there is one."""
     ordered = sorted(errors.items(), key=lambda item: -item[1])[:3]
-    return "; ".join(f"{count:,} x {code}: {REMEDIES.get(code, 'see the log')}" for code, count in ordered)
+    told = ((count, code, REMEDIES.get(code.rpartition(" ")[2], "see the log")) for code, count in ordered)
+    return "; ".join(f"{count:,} x {code}: {remedy}" for count, code, remedy in told)
 
 
 def missed_recoveries(scenario: Scenario, outages: Sequence[Outage]) -> list[str]:

@@ -404,6 +404,29 @@ def test_tokens_last_until_after_a_run_that_begins_much_later() -> None:
     assert all(each.config["expires_at"] > begins_at + made.duration_s for each in one.generators)
 
 
+AHEAD = """
+import pathlib, sys, time
+flag, seconds, nanoseconds = pathlib.Path(sys.argv.pop(1)), time.time, time.time_ns
+time.time = lambda: seconds() + 7200 * flag.exists()
+time.time_ns = lambda: nanoseconds() + 7200 * flag.exists() * 10**9
+import gateway.cli
+gateway.cli.main()
+"""
+
+
+async def test_a_clock_that_is_set_forward_during_a_run_ends_no_user_s_token(tmp_path: Path) -> None:
+    async def set_forward() -> None:
+        (tmp_path / "flag").touch()
+
+    returning = scenario(
+        activity={"mix": {"title": 1}, "session_s": 0.5}, server={"limits.operations_per_minute": 0}
+    )
+    server = [sys.executable, "-c", AHEAD, str(tmp_path / "flag"), "serve"]
+    actions = [Action("clock", 0.7, set_forward)]
+    report = await run(Options(returning, server_command=server, actions=actions))
+    assert (report["verdict"]["status"], report["errors"]) == ("pass", {})
+
+
 async def test_a_remote_server_needs_the_secret_and_is_never_killed() -> None:
     with pytest.raises(PreflightError, match="token-secret-file"):
         await run(Options(scenario(), url="ws://127.0.0.1:9/realtime"))
