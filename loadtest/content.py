@@ -16,8 +16,11 @@ _WORDS = ("agenda", "budget", "demo", "review", "notes", "plan", "sync", "retro"
 NAMED = {"title": "Meeting ", "location": "Room "}  # members whose edits are this and the index
 HEXADECIMAL = re.compile("[0-9a-f]{1,16}")
 CURSOR_FIELD = "looked_at"  # no member of the documents
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ENDS = datetime(2036, 1, 1, tzinfo=UTC)
+# Any start lies before any end, whatever order they come in: a meeting that ends first is refused.
+# Indices grow by ten million a second of the run (see `loadtest.schedule`); here they are microseconds.
+TIMES = {"start_time": datetime(1970, 1, 1, tzinfo=UTC), "end_time": datetime(2036, 1, 1, tzinfo=UTC)}
+# The kinds of edits of members that are written as a whole.
+REGISTERS = {**{member: member for member in NAMED}, **dict.fromkeys(TIMES, "times")}
 
 
 def document(number: int) -> dict[str, Any]:
@@ -47,23 +50,33 @@ def replace(member: str, value: str) -> str:
 def register_edit(kind: str, index: int) -> str:
     """The JSON of an edit of one top-level member, different for each index."""
     if kind == "times":
-        # Any start lies before any end, whatever order they come in: a meeting that ends first is refused.
-        # Indices grow by ten million a second of the run (see `loadtest.schedule`): they are microseconds.
-        member, since = ("start_time", _EPOCH) if index & 1 else ("end_time", _ENDS)
-        return replace(member, _time(since, index))
+        member = "start_time" if index & 1 else "end_time"
+        return replace(member, _time(TIMES[member], index))
     member = kind if kind in NAMED else "title"
     return replace(member, f"{NAMED[member]}{index:x}")
 
 
 def number_in(operation: Mapping[str, Any]) -> int | None:
-    """The index of an edit of one of NAMED, -1 where it is none that a user makes; None of any other edit."""
-    member = operation["path"][1:]
-    if operation["op"] not in ("add", "replace") or member not in NAMED:
+    """The index of an edit of one of REGISTERS, -1 where it is none that a user makes; None of any other."""
+    member, value = operation["path"][1:], operation.get("value")
+    if operation["op"] not in ("add", "replace") or member not in REGISTERS:
         return None
-    value, prefix = operation.get("value"), NAMED[member]
-    digits = value.removeprefix(prefix) if isinstance(value, str) else ""
-    number = int(digits, 16) if HEXADECIMAL.fullmatch(digits) else -1
-    return number if value == f"{prefix}{number:x}" else -1
+    if not isinstance(value, str):
+        return -1
+    number = _number_of(member, value)
+    made = number >= 0 and register_edit(REGISTERS[member], number) == replace(member, value)
+    return number if made else -1
+
+
+def _number_of(member: str, value: str) -> int:
+    """The index that a value may be made of; -1 of none."""
+    if member in NAMED:
+        digits = value.removeprefix(NAMED[member])
+        return int(digits, 16) if HEXADECIMAL.fullmatch(digits) else -1
+    try:
+        return (datetime.fromisoformat(value) - TIMES[member]) // timedelta(microseconds=1)
+    except (ValueError, TypeError):  # no time, or one without its zone
+        return -1
 
 
 def blind_edit(kind: str, index: int) -> str:

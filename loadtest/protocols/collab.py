@@ -194,7 +194,7 @@ class Collab(Protocol):
 
 
 def _check_written(evidence: Evidence, users: Sequence[User], findings: Findings) -> None:
-    """Titles and locations are what their authors wrote, each once; of replicas' own edits these see that."""
+    """Titles, locations and times are what their authors wrote, each once; replicas see that of their own."""
     authors = {user.client_id: user for user in users if user.author is None and user.replica is None}
     seen: dict[int, int] = {}
     for change in evidence.history:

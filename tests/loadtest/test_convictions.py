@@ -173,6 +173,12 @@ async def test_a_broken_server_is_convicted_by_name(fault: str, name: str) -> No
     assert any(reason.startswith(f"{name}: load-") for reason in verdict["reasons"])
 
 
+async def test_a_time_that_is_corrupted_is_found_where_nobody_keeps_a_replica() -> None:
+    made = scenario(population={"documents": 3, "replicas": 0}, activity={"mix": {"times": 1}})
+    verdict = await verdict_of(made, "corrupt")
+    assert (verdict["status"], verdict["diverged"] > 0) == ("fail", True)
+
+
 async def test_an_edit_of_a_plain_client_that_is_committed_twice_is_found() -> None:
     """It has no number of a submission, by which others are counted."""
     people = {"documents": 3, "replicas": 0, "plain_share": 1.0}
