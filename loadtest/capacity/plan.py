@@ -184,11 +184,15 @@ def _workers_by_memory(model: CostModel, wanted: Wanted) -> float:
     return wanted.connections * each / room * wanted.cores_a_node
 
 
+def _usl_of(wanted: Wanted) -> tuple[float, float]:
+    """(sigma, kappa), measured or assumed."""
+    sigma = ASSUMED_SIGMA if wanted.sigma is None else wanted.sigma
+    return sigma, ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
+
+
 def _usl_factor(wanted: Wanted) -> float:
     """How many workers of a node do the work of one that shares it with no other."""
-    sigma = ASSUMED_SIGMA if wanted.sigma is None else wanted.sigma
-    kappa = ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
-    return wanted.cores_a_node / max(usl(wanted.cores_a_node, sigma, kappa), 1e-6)
+    return wanted.cores_a_node / max(usl(wanted.cores_a_node, *_usl_of(wanted)), 1e-6)
 
 
 def _workers_by_network(bits_per_s: float, wanted: Wanted, node: Machine) -> float:
@@ -258,7 +262,12 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine, node: Machine | None 
         postgres_transactions_per_s=operations / ARCHIVE_BATCH,
         drain_connections_per_s=drain_rate,
         drain_s=drain_s,
-        extrapolated=(*_extrapolated(model, load, workers.value, exceeded), *_larger(model, wanted)),
+        extrapolated=(
+            *_extrapolated(model, load, workers.value, exceeded),
+            *_larger(model, wanted),
+            *_undivided(wanted, workers.value),
+            *_crowded(wanted),
+        ),
         assumed=_assumed(wanted, workers_a_node),
     )
 
@@ -319,6 +328,29 @@ def _larger(model: CostModel, wanted: Wanted) -> tuple[str, ...]:
         f"a change of {wanted.change_bytes:,.0f} bytes: a delivery had {measured:,.0f} in the calibration, "
     )
     return (f"{told}so CPU, bandwidth and memory of nodes are of smaller edits",)
+
+
+def _undivided(wanted: Wanted, workers: float) -> tuple[str, ...]:
+    """Whether there are fewer documents than workers: the edits of one can't be divided among them."""
+    documents = wanted.kept.documents
+    if documents >= workers or workers <= 1 or not wanted.operations_per_user_s:
+        return ()
+    return (
+        f"{workers:.1f} workers for {documents:,.0f} document(s): each worker takes in all edits of a "
+        "document that somebody there has, and the plan divides them among the workers",
+    )
+
+
+def _crowded(wanted: Wanted) -> tuple[str, ...]:
+    """Whether a node has so many workers that fewer would do more."""
+    sigma, kappa = _usl_of(wanted)
+    most = math.sqrt(max(1 - sigma, 0) / kappa) if kappa else math.inf
+    if wanted.cores_a_node <= max(most, 1):
+        return ()
+    return (
+        f"{wanted.cores_a_node} workers of a node do less than {max(most, 1):.0f} would, by the Universal "
+        "Scalability Law: plan with smaller nodes, or measure with --scaling",
+    )
 
 
 def _assumed(wanted: Wanted, workers_a_node: int) -> tuple[str, ...]:

@@ -408,6 +408,26 @@ def test_what_goes_beyond_the_measurements_is_marked() -> None:
     assert answer(connections=1000, p95_ms=7.0, survive=0).extrapolated == ()
 
 
+def test_edits_of_fewer_documents_than_workers_are_marked_as_not_divided() -> None:
+    """Each worker takes them all in."""
+    marks = " ".join(answer(documents=1, viewers=99_999).extrapolated)
+    assert "workers for 1 document(s): each worker takes in all edits" in marks
+    others: list[dict[str, float]] = [
+        {"documents": 1000},
+        {"documents": 1, "operations_per_user_s": 0.0},
+        {"documents": 1, "connections": 1000, "p95_ms": 7.0},
+    ]
+    assert not any("takes in" in mark for each in others for mark in answer(**each).extrapolated)
+
+
+def test_a_node_of_more_workers_than_help_is_marked() -> None:
+    large: dict[str, Any] = {"cores_a_node": 512, "node_memory_gib": 512.0, "sigma": None}
+    marks = " ".join(answer(**large, kappa=None).extrapolated)
+    assert "512 workers of a node do less than 44 would" in marks
+    for fine in ({**large, "kappa": 0.0}, {**large, "kappa": None, "cores_a_node": 44}):
+        assert not any("do less" in mark for mark in answer(**fine).extrapolated)
+
+
 def test_what_is_assumed_is_said() -> None:
     assert any("Universal" in mark for mark in answer(sigma=None, cores_a_node=8).assumed)
     assert not any("Universal" in mark for mark in answer(cores_a_node=8).assumed)
