@@ -12,7 +12,7 @@ import click
 import orjson
 
 from gateway.cli.operate import AdminPort, looking, understanding
-from gateway.cli.options import given_only, instant_text, spanned
+from gateway.cli.options import counted, given_only, instant_text, spanned
 from gateway.errors import ClientError
 from gateway.ports.audit import AuditRecord, ChainCheck
 
@@ -109,11 +109,13 @@ def verify(file: Path | None, against: Path | None, port: AdminPort) -> None:
     if faults:
         raise ClientError("the record was changed: " + "; ".join(faults))
     if against is not None and len(known) == exported:
-        raise ClientError(f"nothing was compared: of {against}, which has {exported} records, none is there")
+        has = counted(exported, "record")
+        raise ClientError(f"nothing was compared: of {against}, which has {has}, none is there")
     if check.last is None:
         click.echo("there are no records yet")
     else:
-        click.echo(f"{check.records} records up to {check.last.number} are whole; {check.last.digest}")
+        told = counted(check.records, "record")
+        click.echo(f"whole: {told} up to {check.last.number}; {check.last.digest}")
 
 
 def _all(port: AdminPort, after: int) -> Iterator[dict[str, Any]]:

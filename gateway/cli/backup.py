@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.options import of_cluster
+from gateway.cli.options import counted, of_cluster
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import backup_file, backup_series
@@ -94,7 +94,8 @@ def _back_up(config: Config, target: Path, replace: bool) -> None:
     contents = _written(config, target)
     click.echo(f"{_told(contents)} in {target}")
     if contents.gaps:
-        click.echo(f"history of {contents.gaps:,} resources begins after a gap: what came before is missing")
+        of = counted(contents.gaps, "resource")
+        click.echo(f"history of {of} begins after a gap: what came before is missing")
 
 
 def _refuse(target: Path, replace: bool) -> None:
@@ -178,4 +179,4 @@ def _filled(config: Config, file: Path, replace: bool) -> Contents:
 
 
 def _told(contents: Contents) -> str:
-    return f"{contents.changes:,} changes of {contents.resources:,} resources"
+    return f"{counted(contents.changes, 'change')} of {counted(contents.resources, 'resource')}"

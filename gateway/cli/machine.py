@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gateway.admission import secret_path
+from gateway.cli.options import counted
 from gateway.config import Config, extras
 from gateway.errors import ConfigError, LogError
 from gateway.log.checked import Checked
@@ -217,7 +218,7 @@ def _stored_in_cluster(config: Config) -> Finding:
 
 
 def _checked(checked: Checked, where: str) -> Finding:
-    found = f"{checked.changes:,} changes in {where}"
+    found = f"{counted(checked.changes, 'change')} in {where}"
     if checked.without_checksum:
         found += f", {checked.without_checksum:,} from before there were checksums"
     if not checked.damaged:

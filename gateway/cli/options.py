@@ -185,6 +185,11 @@ def given_only(options: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def counted(count: int, noun: str) -> str:
+    """ "1 change", "2,000 changes"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def instant_text(stamp_ms: int) -> str:
     """An instant (Unix ms) as commands show it."""
     return f"{datetime.fromtimestamp(stamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli.options import Settings, redis_option, settings
+from gateway.cli.options import Settings, counted, redis_option, settings
 from gateway.redislink.moving import rebalance
 
 
@@ -22,4 +22,4 @@ def rebalance_command(redis: str | None, settings: Settings) -> None:
     gateway rebalance --redis redis://10.0.0.5,redis://10.0.0.6,redis://10.0.0.7
     """
     moved = rebalance(settings.load({"redis.urls": redis}).redis, click.echo)
-    click.echo(f"done: {moved} partitions moved")
+    click.echo(f"done: {counted(moved, 'partition')} moved")

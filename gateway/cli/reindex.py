@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import trio
 
-from gateway.cli.options import Settings, settings
+from gateway.cli.options import Settings, counted, settings
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.log.postgres.archive import PostgresArchive, dsn_of
@@ -47,7 +47,8 @@ async def _built_in_cluster(config: Config) -> None:
     try:
         await archive.verify()
         count = await reindexed(archive, rest, config.search.index)
-        click.echo(f"the index is made anew; {count:,} changes were indexed here, the others by the gateways")
+        here = counted(count, "change")
+        click.echo(f"the index is made anew; indexed here: {here}, the others by the gateways")
     finally:
         await rest.aclose()
         await archive.aclose()
@@ -63,4 +64,4 @@ async def _built(data_dir: Path) -> None:
             click.echo(f"{shown:,} changes", err=True)
 
     numbers = await build(data_dir, tell)
-    click.echo(f"the index is made anew: {numbers.changes:,} changes")
+    click.echo(f"the index is made anew: {counted(numbers.changes, 'change')}")

@@ -29,13 +29,13 @@ async def test_what_operators_did_and_what_was_refused(tmp_path):
         assert any("eve: http.GET event:42: FORBIDDEN" in line for line in lines)
         assert any("eve: session The token doesn't grant event:42" in line for line in lines)
         assert len((await said("audit", "list", "--actor", "eve")).splitlines()) == 2
-        assert (await said("audit", "verify")).startswith("3 records up to 3 are whole; ")
+        assert (await said("audit", "verify")).startswith("whole: 3 records up to 3; ")
 
         exported = await said("audit", "export")
         (tmp_path / "export").write_text(exported)
         assert [json.loads(line)["number"] for line in exported.splitlines()] == [1, 2, 3]
-        assert "are whole" in await said("audit", "verify", str(tmp_path / "export"))
-        assert "are whole" in await said("audit", "verify", "--against", str(tmp_path / "export"))
+        assert "whole: 3 records" in await said("audit", "verify", str(tmp_path / "export"))
+        assert "whole: 3 records" in await said("audit", "verify", "--against", str(tmp_path / "export"))
 
         (tmp_path / "empty").write_text("")
         empty = await server.run("audit", "verify", "--against", str(tmp_path / "empty"))

@@ -220,7 +220,7 @@ async def test_a_backup_of_an_older_format_is_brought_into_a_cluster(tmp_path: P
     with redis_server() as shared, shared_postgres().database() as dsn:
         cluster = ("--redis", shared.url, "--postgres", dsn)
         await done("migrate", "--postgres", dsn)
-        told = "3 changes of 1 resources"
+        told = "3 changes of 1 resource"
         assert told in await done("restore", str(file), *cluster)
         assert told in await done("restore", str(file), "--replace", *cluster)
         assert told in await done("import", str(data), "--replace", *cluster)
@@ -435,7 +435,7 @@ async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touch
         os.utime(backups / name, (0, 0))
     printed = await done("backup", str(backups), "--keep", "2", "--data", str(data))
     [newest] = set(named(backups)) - {*old, *others, *killed}
-    assert f"3 changes of 1 resources in {backups / newest}" in printed
+    assert f"3 changes of 1 resource in {backups / newest}" in printed
     assert named(backups) == sorted([old[3], killed[2], *others, newest])
     await done("restore", str(backups / newest), "--data", str(tmp_path / "restored"))
     assert check(tmp_path / "restored" / DATABASE).changes == 3

@@ -30,7 +30,7 @@ async def test_what_was_written_is_found_and_found_in_a_new_index_too(tmp_path):
         lines = await found(server, "会議", count=2)
         assert all("event:42 1  ann: 会議 and Lunch" in line for line in lines)
         first = (data / "search.sqlite3").stat().st_ino
-        assert await said("reindex") == "the index is made anew: 1 changes\n"
+        assert await said("reindex") == "the index is made anew: 1 change\n"
         assert (data / "search.sqlite3").stat().st_ino != first
         [item] = (await said("search", "lunch", "--kind", "change", "--json")).splitlines()
         assert json.loads(item)["fragments"] == [{"text": "会議 and Lunch", "marks": [[7, 5]]}]

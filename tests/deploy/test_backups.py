@@ -34,7 +34,7 @@ async def restored(folder: Path, data: Path) -> None:
     [name] = os.listdir(folder)
     done = await gateway("restore", str(folder / name), "--data", str(data))
     assert done.status == 0, done.err
-    assert "1 changes of 1 resources restored" in done.out
+    assert "1 change of 1 resource restored" in done.out
 
 
 async def test_the_service_makes_a_backup_that_can_be_restored(tmp_path: Path) -> None:

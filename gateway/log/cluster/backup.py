@@ -252,7 +252,7 @@ async def clear(found: Stores, replace: bool) -> None:
     archived = set() if found.archive is None else await found.archive.names()
     if (live or archived) and not replace:
         raise ConfigError(
-            f"the cluster holds {len(live | archived)} resources: --replace erases them (take a backup first)"
+            f"resources in the cluster: {len(live | archived):,}; --replace erases them (take a backup first)"
         )
     if found.archive is not None:
         await found.archive.run(_erase, "none")
