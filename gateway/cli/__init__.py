@@ -10,7 +10,7 @@ from importlib import import_module
 
 import click
 
-from gateway.errors import ClientError, GatewayError, StoreAway, Unreachable
+from gateway.errors import ClientError, GatewayError, StoreAway, Unreachable, first_of
 from gateway.runtime.speedups import SpeedupsError
 
 # Each is `NAME_command` in the module of its name, imported when it is asked for: `token` needs no server.
@@ -104,6 +104,11 @@ def main() -> None:
         _leave(words_of(error), 2)
     except UnicodeEncodeError as error:  # what was typed, or is to be shown
         _leave(not_in(error), 2)
+    except BaseExceptionGroup as group:  # of nurseries that Ctrl-C went through
+        if not isinstance(first_of(group), KeyboardInterrupt):
+            raise
+        click.echo("\nAborted!", err=True)
+        sys.exit(1)
 
 
 def words_of(error: OSError) -> str:

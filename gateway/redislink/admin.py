@@ -60,6 +60,9 @@ def client(address: Address, config: RedisSettings) -> Iterator[redis.Redis]:
         ) from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
         raise LogUnavailable(f"redis {address.name} can't be reached: {error}", "none") from error
+    except redis.InvalidResponse as error:
+        told = f"redis {address.name} answers as no Redis does ({error}): is that its port?"
+        raise LogUnavailable(told, "none") from error
     except redis.ResponseError as error:
         if "NOPERM" in str(error) or "permission" in str(error).lower():
             raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -24,7 +25,7 @@ from gateway.log.sqlite.check import check
 from gateway.log.sqlite.log import DATABASE, LOCK, WATERMARK, SqliteLog
 from gateway.redislink.keys import BACKUP_KEY
 from gateway.runtime.clock import unix_ms
-from tests.cli.commands import Server, gateway, served
+from tests.cli.commands import Server, gateway, running, served
 from tests.clients.wire import wire
 from tests.contracts.log_contract import record
 from tests.log.damaged import LETTER, become_format_1, changed, filled_log
@@ -585,3 +586,17 @@ async def test_of_a_cluster_only_the_first_attempt_that_fails_is_noted_and_each_
             noted.append(int(direct.get(BACKUP_KEY)))
     assert noted[0] == noted[1] != noted[2]
     assert named(backups) == [backup_series.file_of(backups, noted[2]).name]
+
+
+async def test_ctrl_c_while_a_server_is_waited_for_is_no_traceback(tmp_path):
+    """In the nurseries below it became part of a group, which nobody took as what it is."""
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    silent = ("--redis", f"redis://127.0.0.1:{listener.socket.getsockname()[1]}")
+    patient = ("--set", "redis.connect_timeout_s=60")
+    async with listener, running("backup", str(tmp_path / "backup"), *silent, *patient) as command:
+        with trio.fail_after(PATIENCE_S):
+            stream = await listener.accept()
+        async with stream:
+            command.process.send_signal(signal.SIGINT)
+            assert (await command.ended(), (await command.errors()).split()) == (1, ["Aborted!"])
+    assert list(tmp_path.iterdir()) == []

@@ -190,3 +190,17 @@ def test_a_server_that_says_nothing_is_asked_once_a_try() -> None:
                 silent.accept()[0].close()
                 asked += 1
     assert asked == 1
+
+
+async def test_a_server_that_is_no_redis_is_told_as_that() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        address = parse(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}")
+        with pytest.raises(LogUnavailable, match="answers as no Redis does"):
+            await trio.to_thread.run_sync(checks.gather, address, RedisSettings())
+        nursery.cancel_scope.cancel()
