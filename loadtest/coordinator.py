@@ -348,6 +348,8 @@ async def run(options: Options) -> dict[str, Any]:
     """Run a scenario; raises PreflightError, RunError or ServerError when it couldn't take place."""
     if options.url is None and options.share[1] > 1:
         raise RunError("several machines need a server of their own: give --url")
+    if options.url is None and (options.admin_url or options.secret):
+        raise RunError("--admin-url and --token-secret-file are of a server at --url: give that too")
     if options.agents is not None:
         _check_agents(options)
     if options.url is not None and options.scenario.disruptions:

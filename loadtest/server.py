@@ -88,7 +88,7 @@ class EmbeddedServer:
                 await trio.sleep(0.05)
             else:
                 return
-        said = self.output.read_text(errors="replace")[-800:].strip()
+        said = self.output.read_text(errors="replace")[-800:].strip() or "it said nothing"
         await self.stop(signal.SIGKILL)
         raise ServerError(f"`{' '.join(command)}` did not get ready: {said}")
 

@@ -106,7 +106,7 @@ class AdminPort(NamedTuple):
             if error.code == 401 and self.token is None:
                 told += f" It was signed with {secret_path(self.settings.load())}: {OTHER_SECRET}"
             if error.code == 404 and (not problem or told.startswith("Nothing is served")):
-                told = f"{base} answered: {told} Is that the admin port? --admin URL names it."
+                told = f"{base} answered: {told.rstrip('.')}. Is that the admin port? --admin URL names it."
             if error.code >= 500 or error.code == 429:
                 raise Unreachable(f"{base} can't answer now: {told}") from None
             raise ClientError(told, problem) from None

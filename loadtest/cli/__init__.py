@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from gateway.errors import first_of
 from loadtest.cli.main import main
 
 __all__ = ["main", "run_main"]
@@ -15,7 +16,10 @@ def run_main() -> None:
     """Run a command; tell in a line what the system refuses that the command has no words for."""
     try:
         main(prog_name="python -m loadtest")
-    except OSError as error:
+    except (OSError, BaseExceptionGroup) as raised:
+        error = first_of(raised)
+        if not isinstance(error, OSError):
+            raise
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"loadtest: {where}{error.strerror or repr(error)}", err=True)
         sys.exit(2)

@@ -140,9 +140,14 @@ def test_commands_load_with_a_click_whose_types_are_not_generic(module: str) -> 
     assert (said.returncode, said.stderr) == (0, "")
 
 
-def test_an_output_that_takes_nothing_is_told_in_a_line() -> None:
+@pytest.mark.parametrize("name", ["list", "agent"])
+def test_an_output_that_takes_nothing_is_told_in_a_line(tmp_path: Path, name: str) -> None:
+    """What is printed from within a nursery was a traceback, with the status of a fault."""
+    secret = tmp_path / "secret"
+    secret.write_text("s" * 32)
+    options = ["--secret-file", str(secret), "--listen", "127.0.0.1:0"] if name == "agent" else []
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "loadtest", "list"]
+        command = [sys.executable, "-m", "loadtest", name, *options]
         said = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (said.returncode, said.stderr) == (2, "loadtest: No space left on device\n")
 

@@ -388,6 +388,8 @@ async def test_a_server_that_does_not_start_is_told_with_its_words() -> None:
     broken = [sys.executable, "-c", "print('no disk'); raise SystemExit(3)"]
     with pytest.raises(ServerError, match="no disk"):
         await run(Options(scenario(), server_command=broken))
+    with pytest.raises(ServerError, match="did not get ready: it said nothing"):
+        await run(Options(scenario(), server_command=["false"]))
 
 
 async def test_a_server_that_cannot_be_reached_is_told() -> None:
@@ -439,6 +441,14 @@ async def test_a_remote_server_needs_the_secret_and_is_never_killed() -> None:
     made = scenario(disruptions=[{"kind": "kill", "at_s": 1}])
     with pytest.raises(RunError, match="leave out --url"):
         await run(Options(made, url="ws://127.0.0.1:9/realtime", secret=b"x"))
+
+
+@pytest.mark.parametrize("given", [{"admin_url": "http://127.0.0.1:9"}, {"secret": b"x"}])
+async def test_what_is_of_a_server_at_an_address_is_not_left_unheeded_without_one(
+    given: dict[str, Any],
+) -> None:
+    with pytest.raises(RunError, match="of a server at --url"):
+        await run(Options(scenario(), **given))
 
 
 # ------------------------------------------------------------------------------------- compression
