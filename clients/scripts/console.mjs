@@ -124,6 +124,23 @@ async function thrownOut(page) {
   return text(page, "signin-error");
 }
 
+/** The node doesn't answer for a while; gives what the page says then, of an act too, and whether it is live afterwards. */
+async function away(page, name) {
+  await page.route("**/v1/*", (route) => route.abort());
+  await page.locator("#state").getByText("What is below is of").waitFor();
+  await revoke(page, "mallory", "");
+  await page.locator("#toast.shown").waitFor();
+  const told = {
+    state: await text(page, "state"),
+    act: await text(page, "toast"),
+    overflow: await overflow(page),
+  };
+  await page.screenshot({ path: path.join(folder, name), fullPage: false });
+  await page.unroute("**/v1/*");
+  await page.locator("#state").getByText("live", { exact: true }).waitFor();
+  return told;
+}
+
 /** Whoever may only look signs in; gives the traces that were asked for, and how many acts are offered. */
 async function looker() {
   const page = await opened({}, url.replace(/#.*/, ""));
@@ -174,6 +191,7 @@ try {
   await dark.locator("#busiest").getByText(resource).waitFor();
   await dark.waitForTimeout(5_000); // the charts have something to show
   await dark.screenshot({ path: path.join(folder, "console-dark.png"), fullPage: false });
+  seen.away = [await away(dark, "away-dark.png"), await away(phone, "away-phone.png")];
   const stranger = await opened({}, url.replace(/#.*/, ""));
   await stranger.fill("#token", "no token at all");
   errors.length = 0; // the 401 of the next step is one in the browser's eyes

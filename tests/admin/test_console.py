@@ -241,6 +241,9 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
         assert "not a JWT" in seen["refused"] or "token" in seen["refused"]
         assert (seen["escaped"], seen["traced"]) == ([], "event:42")
         assert "revoked" in seen["thrownOut"]
+        for told in seen["away"]:
+            assert told["state"].startswith("The node doesn't answer: docs/runbooks/GatewayDown.md says")
+            assert (told["act"], told["overflow"]) == (told["state"].partition(" What is below")[0], 0)
         left = seen["signedOut"]
         assert (left["token"], left["state"]) == ("", "signed out")
         assert "event:42" not in left["told"] and "ann" not in left["told"]

@@ -6,6 +6,9 @@ const POINTS_MAX = 150;
 const EVENTS_MAX = 500;
 const KEY = "gateway-console-token";
 const REASON = "gateway-console-reason"; // why the one before was signed out
+const SAID_MS = 4000;
+const WRONG_MS = 15000; // what went wrong is read twice
+const AWAY = "The node doesn't answer: docs/runbooks/GatewayDown.md says what to do.";
 
 const $ = (id) => document.getElementById(id);
 const series = new Map();
@@ -13,15 +16,22 @@ let token = "";
 let before = null;
 let round = 0;
 let timer = 0;
+let answered = 0; // when the node did last
+let toast = 0;
 let operator = false;
 let types = [];
 let traced = null;
 const lastEvents = new Map();
 
+const reached = (path, options) =>
+  fetch(path, options).catch(() => {
+    throw new Error(AWAY);
+  });
+
 async function ask(method, path, body) {
   const headers = { Authorization: `Bearer ${token}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const answer = await reached(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const found = await answer.json().catch(() => ({}));
   if (!answer.ok) {
     const error = new Error(found.detail ?? found.reason ?? `${answer.status}`);
@@ -211,10 +221,11 @@ function drawPlaces(workers) {
 
 // ---------------------------------------------------------------------------------------------- acting
 
-function say(text) {
+function say(text, shown_ms = SAID_MS) {
+  clearTimeout(toast);
   $("toast").textContent = text;
   $("toast").classList.add("shown");
-  setTimeout(() => $("toast").classList.remove("shown"), 4000);
+  toast = setTimeout(() => $("toast").classList.remove("shown"), shown_ms);
 }
 
 function sure(text) {
@@ -233,7 +244,7 @@ async function act(text, question, work) {
     await work();
     say(text);
   } catch (error) {
-    say(error.message);
+    say(error.message, WRONG_MS);
   }
 }
 
@@ -258,7 +269,7 @@ async function find() {
       ["worker", (session) => session.worker],
     ], workers.flatMap((worker) => worker.sessions), "Nobody.");
   } catch (error) {
-    say(error.message);
+    say(error.message, WRONG_MS);
   }
 }
 
@@ -379,6 +390,7 @@ async function look() {
   drawStandingOut(workers);
   drawPlaces(workers);
   before = new Map(workers.map((worker) => [worker.pid, worker]));
+  answered = Date.now();
   const drains = workers.some((worker) => worker.draining);
   badge(drains ? "drains" : "live", drains ? "bad" : "good");
   await drawTrace();
@@ -398,7 +410,7 @@ async function turn() {
     try {
       await look();
     } catch (error) {
-      badge(error.status ? error.message : "no answer", "bad");
+      badge(answered ? `${error.message} What is below is of ${clock(answered / 1000)}.` : error.message, "bad");
       if (error.status === 401 || error.status === 403) return leave(error.message);
     }
   }
@@ -409,7 +421,7 @@ async function enter(given) {
   token = given.trim();
   try {
     const [health, { workers }] = await Promise.all([
-      fetch("healthz").then((answer) => answer.json()), ask("GET", "v1/node"),
+      reached("healthz").then((answer) => answer.json()), ask("GET", "v1/node"),
     ]);
     types = workers.flatMap((worker) => worker.types);
     allow(workers);
@@ -417,7 +429,7 @@ async function enter(given) {
     document.title = `${health.node}: gateway console`;
   } catch (error) {
     token = "";
-    sessionStorage.removeItem(KEY);
+    if (error.status === 401 || error.status === 403) sessionStorage.removeItem(KEY);
     $("signin-error").textContent = error.message;
     return;
   }
