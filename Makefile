@@ -40,13 +40,14 @@ $(VENV)/.compiled: $(VENV)/.installed $(KERNELS)
 
 # What is compiled once more, by what a minute of load shows of it, until a source changes. It needs GCC.
 profiled: venv
-	rm -rf build/profile
+	rm -rf build/profile $(VENV)/.compiled
 	GATEWAY_PROFILE=record $(COMPILE)
 	@echo "profiled: a minute of load; its verdict says nothing here"
 	-$(BIN)/python -m loadtest run smoke
 	-$(BIN)/python -m loadtest run floor --rate-scale 0.4 --duration-scale 0.5
 	GATEWAY_PROFILE=use $(COMPILE)
 	@$(SUMMARY)
+	@touch $(VENV)/.compiled
 
 serve: venv
 	$(BIN)/gateway serve $(ARGS)

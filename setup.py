@@ -55,16 +55,15 @@ def extensions() -> list[Extension]:
         return []
     sources = {f"_speedups.{p.stem}": p for p in (*sorted(Path("_speedups").glob("*.pyx")), joined_kernel())}
     sources |= {".".join(p.with_suffix("").parts): p for p in core()}
+    modules = [Extension(name, [str(path)]) for name, path in sources.items()]
     profiling = profiling_flags(os.environ.get("GATEWAY_PROFILE", ""))
-    modules = [
-        Extension(name, [str(p)], extra_compile_args=FLAGS + profiling, extra_link_args=profiling)
-        for name, p in sources.items()
-    ]
     built: list[Extension] = cythonize(
         modules, build_dir="build", compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1
     )
     for module in built:
-        module.optional = True  # cythonize() drops the flag, so it is set on its result
+        # Not before: cythonize() writes flags into the C, which a profile has to fit, and drops `optional`.
+        module.extra_compile_args, module.extra_link_args = FLAGS + profiling, profiling
+        module.optional = not profiling
     return built
 
 
@@ -150,11 +149,12 @@ class BuildWithProgress(build_ext):
         self.numbers = itertools.count(1)
         used = Path(self.build_temp, "flags")
         flags = " ".join(self.extensions[0].extra_compile_args)
-        self.force = self.force or not used.exists() or used.read_text() != flags
-        used.unlink(missing_ok=True)
+        if not used.exists() or used.read_text() != flags:
+            for ext in self.extensions:
+                Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
+            used.parent.mkdir(parents=True, exist_ok=True)
+            used.write_text(flags)
         super().build_extensions()
-        used.parent.mkdir(parents=True, exist_ok=True)
-        used.write_text(flags)
 
     def copy_extensions_to_source(self) -> None:
         """Also remove what isn't compiled any more: it would be imported in place of its source."""

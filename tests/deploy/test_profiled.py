@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ patch = [{"op": "replace", "path": "/title", "value": "b"}]
 assert ot.apply_patch({"title": "a"}, patch) == {"title": "b"}
 assert speedups.report()["kernel"]
 """
-GCC = "Free Software Foundation" in subprocess.run(["cc", "--version"], capture_output=True, text=True).stdout
+COMPILER = shutil.which("cc")
+GCC = COMPILER and b"Free Software Foundation" in subprocess.check_output([COMPILER, "--version"])
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,10 @@ def test_a_load_is_recorded_and_compiled_by(source: Path) -> None:
     compiled(source, "use")
     patched(source)
     assert len(next((source / "_speedups").glob("kernel.*.so")).read_bytes()) < recording
+    with (source / "gateway" / "ot" / "kernel" / "values.py").open("a") as file:
+        file.write("\n\ndef since():\n    return 1\n")
+    with pytest.raises(AssertionError, match="profile data"):
+        compiled(source, "use")
 
 
 def test_without_a_recorded_load_the_way_to_one_is_told(source: Path, tmp_path: Path) -> None:
