@@ -32,12 +32,13 @@ async function ask(method, path, body) {
   const headers = { Authorization: `Bearer ${token}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await reached(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  const found = await answer.json().catch(() => ({}));
+  const found = await answer.json().catch(() => null);
   if (!answer.ok) {
-    const error = new Error(found.detail ?? found.reason ?? `${answer.status}`);
+    const error = new Error(found?.detail ?? found?.reason ?? `Status ${answer.status}.`);
     error.status = answer.status;
     throw error;
   }
+  if (found === null) throw new Error(AWAY);
   return found;
 }
 
@@ -418,8 +419,10 @@ async function turn() {
 }
 
 async function enter(given) {
-  token = given.trim();
+  token = given.replace(/\s+/g, ""); // a terminal wraps it
   try {
+    if (/[^!-~]/.test(token)) throw new Error("A token has letters, digits and dots: copy all of it once more.");
+    sessionStorage.setItem(KEY, token);
     const [health, { workers }] = await Promise.all([
       reached("healthz").then((answer) => answer.json()), ask("GET", "v1/node"),
     ]);
@@ -431,9 +434,9 @@ async function enter(given) {
     token = "";
     if (error.status === 401 || error.status === 403) sessionStorage.removeItem(KEY);
     $("signin-error").textContent = error.message;
+    $("leave").hidden = !sessionStorage.getItem(KEY);
     return;
   }
-  sessionStorage.setItem(KEY, token);
   $("token").value = "";
   $("signin").hidden = true;
   $("console").hidden = false;
