@@ -103,7 +103,8 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new text is what moves the caret
   useLayoutEffect(() => {
-    const [field, selection] = [ref.current, moved.current];
+    const field = ref.current;
+    const selection = moved.current;
     moved.current = null;
     // Not `:focus`, which nothing is in a window that isn't focused.
     if (field && selection && (field.getRootNode() as Document).activeElement === field)

@@ -163,7 +163,7 @@ test("one can go back to a change, but not to nothing", async () => {
     within(restorable[1] as HTMLElement)
       .getByRole("button")
       .getAttribute("aria-label"),
-  ).toBe(`Restore version of ${when}, ann`);
+  ).toBe(`Restore version 1, ${when}, ann`);
   await act(() =>
     within(restorable[1] as HTMLElement)
       .getByRole("button")

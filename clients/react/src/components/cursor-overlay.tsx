@@ -27,15 +27,17 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
     const mirror = layer.current;
     const field = mirror && target.current;
     if (!field) return;
-    const computed = getComputedStyle(field);
     const fit = () => {
-      for (const name of STYLES) mirror.style[name] = computed[name];
+      for (const name of STYLES) mirror.style[name] = getComputedStyle(field)[name];
       mirror.scrollTo(field.scrollLeft, field.scrollTop);
     };
     fit();
-    field.onscroll = fit; // which React's `onScroll` leaves alone
+    field.addEventListener("scroll", fit);
     addEventListener("resize", fit);
-    return () => removeEventListener("resize", fit);
+    return () => {
+      removeEventListener("resize", fit);
+      field.removeEventListener("scroll", fit);
+    };
   });
   // A mirror costs each key a layout of the whole text: there is one only where it shows somebody.
   return (
@@ -57,8 +59,7 @@ function pieces(text: string, presences: readonly Presence[]): ReactNode {
       anchor,
     }),
   );
-  const ends = spans.flatMap(({ caret, anchor }) => [caret, anchor]);
-  const cuts = [...new Set([0, ...ends])].sort((a, b) => a - b);
+  const cuts = [...new Set([0, ...spans.flatMap(({ caret, anchor }) => [caret, anchor])])].sort((a, b) => a - b);
   return cuts.map((cut, index) => {
     const selected = spans.find(({ caret, anchor }) => caret <= cut !== anchor <= cut);
     const piece = text.slice(cut, cuts[index + 1]);

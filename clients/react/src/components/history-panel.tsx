@@ -85,7 +85,7 @@ function Changes<T>({
               {canEdit && entry.version < version && entry.operations.every(isKept) && (
                 <button
                   type="button"
-                  aria-label={`Restore version of ${when}, ${nameOf(entry.userId)}`}
+                  aria-label={`Restore version ${entry.version}, ${when}, ${nameOf(entry.userId)}`}
                   onClick={() =>
                     document
                       .restore(entry.version)
