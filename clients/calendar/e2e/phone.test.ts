@@ -42,7 +42,7 @@ test("whatever is touched is as large as a finger", async () => {
   await ann.page.getByRole("dialog").getByRole("link", { name: "Talk at 15" }).tap();
   await ann.button("Going").tap();
   await ann.page.getByText("Show a part of it").tap();
-  await ann.page.getByRole("button", { name: /^Restore version of .*\d, program$/ }).waitFor();
+  await ann.page.getByRole("button", { name: /^Restore version \d+, .*\d, program$/ }).waitFor();
   expect(await tooSmall(ann)).toEqual([]);
   expect(await overflow(ann)).toBe(0);
 });
