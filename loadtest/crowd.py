@@ -118,8 +118,9 @@ class Crowd(Connections):
                 self._closed(user, data[0], data[1], now)
             elif kind == REJECTED:
                 why = data[9:12] if data.startswith(b"HTTP/") else data
-                self.errors[f"handshake {why.decode(errors='replace')}"] += 1
                 user.return_delay_ms = retry_after_ms(data)
+                if user.return_delay_ms is None:
+                    self.errors[f"handshake {why.decode(errors='replace')}"] += 1
 
     def _received(self, user: User, payload: bytes, before: int, now: int) -> None:
         try:

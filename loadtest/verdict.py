@@ -104,7 +104,7 @@ def missed_targets(
 ) -> list[str]:
     """Which targets of the scenario were not reached."""
     targets, counts, errors = scenario.targets, whole.counts, errors or {}
-    connecting = {code: count for code, count in errors.items() if code.startswith(CONNECTING)}
+    connecting = {code: count for code, count in errors.items() if code.startswith(OF_CONNECTIONS)}
     missed = []
     if counts["attempted"] and targets.connect_success_min is not None:
         # Who was told when to come has not failed, nor has who was cut off by the schedule before.
@@ -126,7 +126,9 @@ def missed_targets(
             missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
     scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
     if scheduled > 0:
-        others = {code: count for code, count in errors.items() if code not in connecting}
+        # Why a connection was refused stands there, once.
+        told = {code.rpartition(" ")[2] for code in connecting}
+        others = {code: errors[code] for code in errors.keys() - connecting.keys() - told}
         missed += _missed_shares(scenario, counts, scheduled, others)
     return missed
 
@@ -178,7 +180,7 @@ REMEDIES = {
     "FORBIDDEN": "the server's grants don't allow it",
     "TOKEN_EXPIRED": "a clock was set during the run, here or at the server",
 }
-CONNECTING = ("connect ", "handshake ")  # what errors of connections begin with
+OF_CONNECTIONS = ("connect ", "handshake ")  # what errors of connections begin with
 
 
 def _why(errors: Mapping[str, int]) -> str:

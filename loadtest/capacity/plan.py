@@ -344,11 +344,14 @@ def _undivided(wanted: Wanted, workers: float) -> tuple[str, ...]:
 def _crowded(wanted: Wanted) -> tuple[str, ...]:
     """Whether a node has so many workers that fewer would do more."""
     sigma, kappa = _usl_of(wanted)
-    most = math.sqrt(max(1 - sigma, 0) / kappa) if kappa else math.inf
-    if wanted.cores_a_node <= max(most, 1):
+    peak = max(math.sqrt(max(1 - sigma, 0) / kappa), 1) if kappa else math.inf
+    if wanted.cores_a_node <= peak:
+        return ()
+    best = max(math.floor(peak), math.ceil(peak), key=lambda workers: usl(workers, sigma, kappa))
+    if wanted.cores_a_node <= best:
         return ()
     return (
-        f"{wanted.cores_a_node} workers of a node do less than {max(most, 1):.0f} would, by the Universal "
+        f"{wanted.cores_a_node} workers of a node do less than {best} would, by the Universal "
         "Scalability Law: plan with smaller nodes, or measure with --scaling",
     )
 

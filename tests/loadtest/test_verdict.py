@@ -119,7 +119,7 @@ def test_missed_shares_fail(counts: dict[str, int], said: str) -> None:
 def test_why_connections_failed_is_told_beside_how_many_did() -> None:
     total = good_run()
     total.counts.update({"succeeded": -90, "refused": 50})
-    errors = {"connect closed 4401 TOKEN_EXPIRED": 90, "RATE_LIMITED": 100}
+    errors = {"connect closed 4401 TOKEN_EXPIRED": 90, "TOKEN_EXPIRED": 90, "RATE_LIMITED": 100}
     verdict = conclude(SCENARIO, total, total, Findings(), errors=errors)
     connections, edits = verdict.reasons[:2]
     assert "10.00% of connections succeeded" in connections
