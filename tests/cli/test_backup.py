@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -588,7 +588,15 @@ async def test_of_a_cluster_only_the_first_attempt_that_fails_is_noted_and_each_
     assert named(backups) == [backup_series.file_of(backups, noted[2]).name]
 
 
-async def test_ctrl_c_while_a_server_is_waited_for_is_no_traceback(tmp_path):
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """A SIGINT ends a process, as at a terminal, though who runs the tests may have it ignored (`&`)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+async def test_ctrl_c_while_a_server_is_waited_for_is_no_traceback(tmp_path, interrupts):
     """In the nurseries below it became part of a group, which nobody took as what it is."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     silent = ("--redis", f"redis://127.0.0.1:{listener.socket.getsockname()[1]}")
