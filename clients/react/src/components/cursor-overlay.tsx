@@ -59,7 +59,9 @@ function pieces(text: string, presences: readonly Presence[]): ReactNode {
       anchor,
     }),
   );
-  const cuts = [...new Set([0, ...spans.flatMap(({ caret, anchor }) => [caret, anchor])])].sort((a, b) => a - b);
+  const cuts = [...new Set([0, ...spans.flatMap(({ caret, anchor }) => [caret, anchor])])].sort(
+    (a, b) => a - b,
+  );
   return cuts.map((cut, index) => {
     const selected = spans.find(({ caret, anchor }) => caret <= cut !== anchor <= cut);
     const piece = text.slice(cut, cuts[index + 1]);
