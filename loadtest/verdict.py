@@ -126,9 +126,8 @@ def missed_targets(
             missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
     scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
     if scheduled > 0:
-        # Why a connection was refused stands there, once.
-        told = {code.rpartition(" ")[2] for code in connecting}
-        others = {code: errors[code] for code in errors.keys() - connecting.keys() - told}
+        told = {code.rpartition(" ")[2] for code in connecting} | connecting.keys()
+        others = {code: count for code, count in errors.items() if code not in told}
         missed += _missed_shares(scenario, counts, scheduled, others)
     return missed
 
