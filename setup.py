@@ -152,9 +152,10 @@ class BuildWithProgress(build_ext):
         if not used.exists() or used.read_text() != flags:
             for ext in self.extensions:
                 Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
-            used.parent.mkdir(parents=True, exist_ok=True)
-            used.write_text(flags)
+        used.unlink(missing_ok=True)
         super().build_extensions()
+        used.parent.mkdir(parents=True, exist_ok=True)
+        used.write_text(flags)
 
     def copy_extensions_to_source(self) -> None:
         """Also remove what isn't compiled any more: it would be imported in place of its source."""

@@ -265,7 +265,8 @@ class Connections:
             self.counts["deferred"] += 1
         else:
             self.counts["failed"] += 1
-            self.errors[f"connect closed {code} {reason.decode(errors='replace')[:60]}".strip()] += 1
+            if reason != b"handshake refused":  # of which the answer was told
+                self.errors[f"connect closed {code} {reason.decode(errors='replace')[:60]}".strip()] += 1
         delay_ms = (
             user.return_delay_ms if user.return_delay_ms is not None else self._random.uniform(*RETRY_MS)
         )

@@ -126,9 +126,9 @@ def missed_targets(
             missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
     scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
     if scheduled > 0:
-        told = {code.rpartition(" ")[2] for code in connecting} | connecting.keys()
-        others = {code: count for code, count in errors.items() if code not in told}
-        missed += _missed_shares(scenario, counts, scheduled, others)
+        others = Counter({code: count for code, count in errors.items() if code not in connecting})
+        others.subtract({code.rpartition(" ")[2]: count for code, count in connecting.items()})
+        missed += _missed_shares(scenario, counts, scheduled, +others)
     return missed
 
 

@@ -348,7 +348,7 @@ def _crowded(wanted: Wanted) -> tuple[str, ...]:
     if wanted.cores_a_node <= peak:
         return ()
     best = max(math.floor(peak), math.ceil(peak), key=lambda workers: usl(workers, sigma, kappa))
-    if wanted.cores_a_node <= best:
+    if usl(wanted.cores_a_node, sigma, kappa) >= usl(best, sigma, kappa):
         return ()
     return (
         f"{wanted.cores_a_node} workers of a node do less than {best} would, by the Universal "

@@ -119,13 +119,18 @@ def test_missed_shares_fail(counts: dict[str, int], said: str) -> None:
 def test_why_connections_failed_is_told_beside_how_many_did() -> None:
     total = good_run()
     total.counts.update({"succeeded": -90, "refused": 50})
-    errors = {"connect closed 4401 TOKEN_EXPIRED": 90, "TOKEN_EXPIRED": 90, "RATE_LIMITED": 100}
+    errors = {
+        "connect closed 4401 TOKEN_EXPIRED": 90,
+        "TOKEN_EXPIRED": 90,
+        "RATE_LIMITED": 100,
+        "connect closed 4429 RATE_LIMITED": 1,
+    }
     verdict = conclude(SCENARIO, total, total, Findings(), errors=errors)
     connections, edits = verdict.reasons[:2]
     assert "10.00% of connections succeeded" in connections
     assert "90 x connect closed 4401 TOKEN_EXPIRED: a clock was set" in connections
-    assert "RATE_LIMITED" not in connections
-    assert "RATE_LIMITED" in edits and "TOKEN_EXPIRED" not in edits
+    assert "99 x RATE_LIMITED" not in connections
+    assert "99 x RATE_LIMITED" in edits and "TOKEN_EXPIRED" not in edits
 
 
 def test_a_refusal_names_its_code_and_the_way_out() -> None:
