@@ -38,7 +38,7 @@ $(VENV)/.compiled: $(VENV)/.installed $(KERNELS)
 	@$(SUMMARY)
 	@touch $@
 
-# What is compiled once more, by what a minute of load shows of it, until a source changes. It needs GCC.
+# What is compiled once more, by what a minute of load shows of it, until a source changes. It needs GCC 10.
 profiled: venv
 	rm -rf build/profile $(VENV)/.compiled
 	GATEWAY_PROFILE=record $(COMPILE)
