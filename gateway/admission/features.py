@@ -48,6 +48,11 @@ class Features:
         self.test = flags.ab_test_variant
         self._buckets_tested = flags.ab_test_percentage * (_BUCKETS / 100)
 
+    @property
+    def variants(self) -> Sequence[str]:
+        """Those of the test that runs; none where there is no test."""
+        return (self.test, CONTROL) if self.test else ()
+
     def admits(self, identity: Identity) -> bool:
         """Whether this user may connect: a listed segment always, others by the rollout percentage.
 

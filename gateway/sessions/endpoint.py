@@ -141,6 +141,7 @@ class Endpoint:
             hand_over,
             Permissions(authoriser, config.authoriser, counters, hub.now_s),
         )
+        self._count_variants()
 
     @property
     def context(self) -> SessionContext:
@@ -236,8 +237,16 @@ class Endpoint:
     def take_flags(self, flags: FeaturesSettings) -> None:
         """Other flags; the connections of who isn't admitted any more are closed."""
         self._features.apply(flags)
+        self._count_variants()
         for session in self._connected():
             self._closes(session)
+
+    def _count_variants(self) -> None:
+        """Count from 0 what a test compares: no error is shown as none, and the first one as a rise."""
+        counters = self._counters
+        for counted in (counters.variant_sessions, counters.variant_operations, counters.variant_errors):
+            for variant in self._features.variants:
+                counted.setdefault(variant, 0)
 
     def _closes(self, session: ClientSession) -> bool:
         """Close the connection of who may have none; whether that is so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -195,3 +196,15 @@ async def test_no_more_connections_over_http_are_let_in_at_once_than_there_are_p
         assert [isinstance(service, Rejection) for service in let_in] == [False, False, True]
         await ends(let_in[1])
         assert not isinstance(found.endpoint.http(asked), Rejection)
+
+
+async def test_what_a_test_compares_is_counted_from_0(autojump_clock):
+    async with desk() as found:
+        counters = found.counters
+        compared = counters.variant_sessions, counters.variant_operations, counters.variant_errors
+        assert not any(compared), "no test runs"
+        found.endpoint.take_flags(replace(CONFIG.features, ab_test_variant="v2"))
+        assert all(counted == {"v2": 0, "control": 0} for counted in compared)
+        counters.variant_errors["v2"] += 1
+        found.endpoint.take_flags(replace(CONFIG.features, ab_test_variant="v2", ab_test_percentage=10))
+        assert counters.variant_errors == {"v2": 1, "control": 0}

@@ -122,6 +122,7 @@ async def test_a_variant_is_told_counted_and_read_by_openfeature(tmp_path: Path)
         for variant in ("realtime_v2", "control"):
             wanted = list(variants.values()).count(variant)
             assert counted[f"gateway_variant_sessions_total/{variant}"] == wanted
+            assert counted[f"gateway_variant_errors_total/{variant}"] == 0  # told, though there was none
         one = await client.post(f"{place}/realtime_variant", json={}, headers=headers)
         assert one.json()["value"] == variants["user-11"]
         assert (await client.post(f"{place}/other", json={}, headers=headers)).status_code == 404
