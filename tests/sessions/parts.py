@@ -18,7 +18,7 @@ from gateway.rooms.room import Room
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.session import ClientSession
 from tests.hub import parts as hubs
-from tests.rooms.parts import CONFIG, START_MS, Reader
+from tests.rooms.parts import CONFIG, Reader
 
 GRANTS = {
     "viewer": {"event:*": "viewer"},
@@ -161,6 +161,13 @@ async def desk(config: Config = CONFIG, authoriser: Authoriser | None = None) ->
         yield made
 
 
+@asynccontextmanager
+async def desk_with(*names: str) -> AsyncIterator[tuple[Any, ...]]:
+    """A desk, and a client of each name that has subscribed to event 1."""
+    async with desk() as made:
+        yield made, *[await made.client(name, subscribed=True) for name in names]
+
+
 async def overloaded(found: Desk) -> None:
     """More come than can be committed."""
     found.counters.pending_changes += 1_000_000
@@ -173,6 +180,3 @@ def one(said, kind):
     """The payload of the only message of its kind."""
     [payload] = [payload for found, payload in said if found == kind]
     return payload
-
-
-__all__ = ["CONFIG", "START_MS", "Client", "Decider", "Desk", "desk", "desks", "one", "overloaded"]

@@ -14,14 +14,13 @@ from gateway.hub.overload import WINDOW_MAX_S
 from gateway.hub.tidying import TIDY_INTERVAL_S
 from gateway.sessions import authentication, session
 from tests.rooms.parts import CREATE, titled
-from tests.sessions.parts import CONFIG, Office, desk, one, overloaded
+from tests.sessions.parts import CONFIG, Office, desk, desk_with, one, overloaded
 
 A, B = titled("a")[0], titled("b")[0]
 
 
 async def test_an_edit_is_acknowledged_with_its_id_and_version(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         payload = one(await client.edit(A, 1), "OP_ACK")
         assert (payload["version"], payload["id"]) == (2, "m3")
         assert client.session.unacknowledged == 0
@@ -51,8 +50,7 @@ async def test_a_viewer_does_not_edit(autojump_clock):
     ],
 )
 async def test_an_edit_that_is_not_right_is_refused_and_the_connection_stays(autojump_clock, payload, code):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         said = await client.say("OP", **({"resource_id": "1", "version": 1} | payload))
         assert one(said, "ERROR")["code"] == code
         assert (client.reader.closed_with, client.session.unacknowledged) == (None, 0)
@@ -60,8 +58,7 @@ async def test_an_edit_that_is_not_right_is_refused_and_the_connection_stays(aut
 
 @pytest.mark.parametrize("digits", range(16, 24))
 async def test_an_integer_that_a_float_can_not_hold_is_refused_where_it_is_a_value(autojump_clock, digits):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         for number in ("9" * digits, "-" + "9" * digits):
             value = {"op": "add", "path": "/x", "value": ["NUMBER"]}
             payload = {"resource_id": "1", "version": 1, "operation": value}
@@ -74,8 +71,7 @@ async def test_an_integer_that_a_float_can_not_hold_is_refused_where_it_is_a_val
 @pytest.mark.parametrize("number", [1.5, 1e21])
 @pytest.mark.parametrize("digits", [20, 21, 40, 400])
 async def test_an_integer_that_nothing_reads_is_of_any_size(autojump_clock, digits, number):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         operation = {"op": "add", "path": "/x", "value": [number]}
         payload = {"resource_id": "1", "version": 1, "operation": operation, "trace_id": "DIGITS"}
         message = {"type": "OP", "timestamp": 1764412800000000000, "payload": payload}
@@ -86,8 +82,7 @@ async def test_an_integer_that_nothing_reads_is_of_any_size(autojump_clock, digi
 
 @pytest.mark.parametrize("seq", [{}, {"seq": 1}])
 async def test_an_edit_that_nests_deeper_than_json_is_written_is_too_large(autojump_clock, seq):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         operation = {"op": "add", "path": "/x", "value": "deep"}
         edit = {"type": "OP", "payload": {"resource_id": "1", "version": 1, "operation": operation, **seq}}
         said = await client.raw(orjson.dumps(edit).replace(b'"deep"', b"[" * 300 + b"]" * 300))
@@ -96,8 +91,7 @@ async def test_an_edit_that_nests_deeper_than_json_is_written_is_too_large(autoj
 
 
 async def test_an_error_says_which_resource_which_operation_and_where(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         bad = {"op": "replace", "path": "/no/where", "value": 1}
         error = one(await client.edit([A, bad], 1), "ERROR")
         assert (error["resource_type"], error["resource_id"]) == ("event", "1")
@@ -110,8 +104,7 @@ async def test_an_error_says_which_resource_which_operation_and_where(autojump_c
 
 
 async def test_the_same_seq_on_another_base_is_another_edit(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         await client.edit(A, 1, seq=1)
         assert one(await client.edit(A, 2, seq=1), "ERROR")["code"] == "SEQ_REUSED"
 
@@ -132,8 +125,7 @@ async def test_the_first_edit_names_the_client_of_a_bearer_token(autojump_clock)
 
 
 async def test_a_base_that_left_the_window_is_rebuilt_from_the_log(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         for version in range(1, 5):
             await client.edit([{"op": "add", "path": "/tags/-", "value": f"{version}"}], version)
         found.room().trim(0, 0)
@@ -163,8 +155,7 @@ async def test_a_resend_is_answered_and_costs_nothing(autojump_clock):
 
 
 async def test_a_client_that_comes_back_is_recognised_by_what_the_log_has_of_it(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         await client.edit(A, 1, seq=1)
         found.worker.hub._rooms.clear()  # as after a restart
         again = await found.client(subscribed=True)
@@ -195,8 +186,7 @@ async def test_an_edit_of_a_deleted_event_needs_its_creation(autojump_clock):
 
 
 async def test_undo_and_redo_take_back_the_clients_last_change(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         await ann.edit(A, 1)
         await bob.edit([{"op": "add", "path": "/tags/-", "value": "b"}], 2)
         await ann.say("UNDO", resource_id="1")
@@ -269,14 +259,12 @@ async def test_who_may_not_delete_any_more_does_not_delete_by_an_edit_that_waits
 
 
 async def test_there_may_be_nothing_to_undo(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         assert one(await client.say("UNDO", resource_id="1"), "ERROR")["code"] == "NOTHING_TO_UNDO"
 
 
 async def test_an_undo_sent_again_is_answered_with_its_version(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         await client.edit(A, 1, seq=1)
         said = []
         for _ in range(2):
@@ -297,8 +285,7 @@ async def forgotten(client, found):
 
 @pytest.mark.parametrize("kind", ["OP", "UNDO", "REDO"])
 async def test_a_seq_that_was_forgotten_is_too_old_whatever_it_is_of(autojump_clock, kind):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         newest = await forgotten(client, found)
         head = found.room().version
         removal = {"operation": {"op": "remove", "path": "/x"}}
@@ -318,8 +305,7 @@ def edit_of(number, **fields):
 
 
 async def test_what_came_with_an_edit_that_was_turned_away_is_turned_away_in_one_go(autojump_clock):
-    async with desk() as found:
-        client = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, client):
         await overloaded(found)
         edits = [edit_of(number, client_id=None if number == 1 else "ann-client") for number in range(3)]
         received = found.counters.step_seconds["receive"]
@@ -335,8 +321,7 @@ async def test_what_came_with_an_edit_that_was_turned_away_is_turned_away_in_one
 
 async def test_edits_that_were_turned_away_slowly_are_logged_as_edits(autojump_clock, caplog, monkeypatch):
     monkeypatch.setattr(session, "SLOW_S", 0.0)
-    async with desk() as found:
-        client = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, client):
         await overloaded(found)
         edits, slow = [edit_of(number) for number in range(3)], found.counters.messages_slow
         before = dict(slow)
@@ -385,15 +370,13 @@ async def test_who_may_only_view_is_told_so_in_an_overload_too(autojump_clock):
 
 
 async def test_what_came_with_an_edit_is_looked_at_by_itself_once_the_overload_is_over(autojump_clock):
-    async with desk() as found:
-        client = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (_, client):
         assert client.session.turn_away([edit_of(0)]) == 0
         assert client.reader.take() == []
 
 
 async def test_in_an_overload_of_what_was_forgotten_nobody_says_that_it_is_lost(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         await forgotten(client, found)
         await overloaded(found)
         assert one(await client.edit(A, 1, seq=1), "ERROR")["code"] == "SEQ_TOO_OLD"
@@ -401,8 +384,7 @@ async def test_in_an_overload_of_what_was_forgotten_nobody_says_that_it_is_lost(
 
 
 async def test_a_resend_of_what_left_the_window_is_answered_with_its_conflicts(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         await bob.edit(A, 1)
         first = one(await ann.edit(B, 1, seq=1), "OP_ACK")
         assert [conflict["theirs"] for conflict in first["conflicts"]] == ["a"]
@@ -416,8 +398,7 @@ async def test_a_resend_of_what_left_the_window_is_answered_with_its_conflicts(a
 
 @pytest.mark.parametrize("fate", ["away", "trimmed"])
 async def test_a_resend_whose_change_can_not_be_read_is_answered_without_conflicts(autojump_clock, fate):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         await bob.edit(A, 1)
         await ann.edit(B, 1, seq=1)
         found.room().trim(0, 0)
@@ -433,8 +414,7 @@ async def test_a_resend_whose_change_can_not_be_read_is_answered_without_conflic
 async def test_an_edit_on_its_way_that_is_sent_again_in_an_overload_is_not_said_to_be_lost(autojump_clock):
     """Its connection was lost before the answer; the first one still commits."""
     resend = edit_of(1, operation=A, seq=1)
-    async with desk() as found:
-        first = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, first):
         found.worker.log.hold()
         assert await first.raw(resend) == []
         again = await found.client("ann", subscribed=True)
@@ -449,8 +429,7 @@ async def test_an_edit_on_its_way_that_is_sent_again_in_an_overload_is_not_said_
 
 
 async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_resend(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         one(await client.edit(A, 1, seq=1), "OP_ACK")
         await overloaded(found)
         refused = one(await client.edit(B, 2, seq=2), "ERROR")
@@ -472,8 +451,7 @@ async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_r
 async def test_after_an_overload_that_nobody_came_after_an_edit_whose_base_left_the_window_is_made(
     autojump_clock,
 ):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         await client.edit(A, 1)
         await overloaded(found)
         found.counters.pending_changes -= 1_000_000

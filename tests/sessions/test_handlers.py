@@ -11,7 +11,7 @@ import trio
 from gateway.runtime import timeslice
 from gateway.sessions import authentication
 from tests.rooms.parts import EVENT, titled
-from tests.sessions.parts import CONFIG, Office, desk, one
+from tests.sessions.parts import CONFIG, Office, desk, desk_with, one
 
 # ------------------------------------------------------------------------------------------------ AUTH
 
@@ -152,8 +152,7 @@ async def test_a_subscription_names_what_it_is_for(autojump_clock, payload):
 
 
 async def test_nothing_comes_after_an_unsubscription(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (_, ann, bob):
         said = await ann.say("UNSUBSCRIBE", resource="event", resource_id="1")
         assert said[-1] == (
             "UNSUBSCRIBE_ACK",
@@ -177,8 +176,7 @@ async def test_a_renewed_token_that_grants_less_ends_what_it_does_not_grant(auto
 
 
 async def test_a_renewed_token_with_another_role_says_so_and_one_with_the_same_does_not(autojump_clock):
-    async with desk() as found:
-        client = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (_, client):
         said = await client.say("AUTH", token="ann:viewer")
         payload = one(said, "ROLE_CHANGED")
         assert (payload["resource"], payload["resource_id"], payload["role"]) == ("event", "1", "viewer")
@@ -365,8 +363,7 @@ async def test_what_is_not_granted_any_more_is_not_told_by_a_sync_that_waited(au
 
 
 async def test_a_cursor_is_told_to_the_others(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (_, ann, bob):
         ann.reader.take()
         cursor = {"field": "title", "position": 3}
         assert await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor, is_typing=True) == []
@@ -388,8 +385,7 @@ async def test_a_cursor_is_told_to_the_others(autojump_clock):
 
 
 async def test_a_cursor_of_a_version_that_is_not_there_is_told_by_its_field(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (_, ann, bob):
         ann.reader.take()
         for ahead in ({"position": 3, "anchor": 7, "version": 2}, {"version": 2**53 - 1}):
             cursor = {"field": "title", **ahead}
@@ -399,8 +395,7 @@ async def test_a_cursor_of_a_version_that_is_not_there_is_told_by_its_field(auto
 
 
 async def test_typing_ends_by_itself(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (_, ann, bob):
         await bob.say("PRESENCE_UPDATE", resource_id="1", is_typing=True)
         ann.reader.take()
         await trio.sleep(12)
@@ -409,8 +404,7 @@ async def test_typing_ends_by_itself(autojump_clock):
 
 async def test_where_a_document_is_stamped_in_the_future_people_are_seen_to_move(autojump_clock):
     """Another node's clock is ahead, or this one's was set back."""
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         ahead_ms = found.room().history.stamp(found.room().wall_ms() + 3_600_000)
         for position in (1, 2, 3):
             cursor = {"field": "title", "position": position}
@@ -427,8 +421,7 @@ async def test_where_a_document_is_stamped_in_the_future_people_are_seen_to_move
 
 
 async def test_a_client_was_last_seen_when_its_last_message_came(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (_, ann, bob):
         await trio.sleep(20)
         await bob.say("PING")
         await trio.sleep(5)

@@ -11,7 +11,7 @@ import trio
 from gateway.ports import Ack
 from gateway.sessions.session import ClientSession
 from tests.rooms.parts import titled
-from tests.sessions.parts import CONFIG, desk
+from tests.sessions.parts import CONFIG, desk, desk_with
 
 
 def codes(said):
@@ -162,8 +162,7 @@ async def test_a_renewed_token_goes_on(autojump_clock):
 
 
 async def test_a_session_that_ends_leaves_everything(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         bob.reader.take()
         ann.leave()
         assert bob.reader.kinds() == ["PRESENCE_LEAVE"]
@@ -173,8 +172,7 @@ async def test_a_session_that_ends_leaves_everything(autojump_clock):
 
 
 async def test_a_slow_readers_queue_can_be_replaced_by_the_state_of_what_it_looks_at(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         state = orjson.loads(client.session.resync("event:1", ()))
         assert (state["type"], state["payload"]["current_version"]) == ("SYNC_RESPONSE", 1)
         presence = orjson.loads(client.session.presence_state("event:1"))
@@ -184,8 +182,7 @@ async def test_a_slow_readers_queue_can_be_replaced_by_the_state_of_what_it_look
 
 
 async def test_acknowledgements_that_were_kept_come_though_the_resource_is_left(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         await client.say("UNSUBSCRIBE", resource="event", resource_id="1")
         acks = (Ack("m7", 3, 12), Ack("m8", None, 13, b"[1]"))
         assert client.session.resync("event:1", acks) is None
@@ -198,8 +195,7 @@ async def test_acknowledgements_that_were_kept_come_though_the_resource_is_left(
 
 async def test_whatever_is_told_of_a_resource_bears_its_time(autojump_clock):
     """Another node's clock is ahead, or this one's was set back."""
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client):
         session, room = client.session, found.room()
         ahead_ms = room.history.stamp(room.wall_ms() + 3_600_000)
         for kind in ("OP", "UNSUBSCRIBE", "OP"):  # refused, done, refused
@@ -213,8 +209,7 @@ async def test_whatever_is_told_of_a_resource_bears_its_time(autojump_clock):
 
 
 async def test_an_id_in_two_types_needs_its_type(autojump_clock):
-    async with desk() as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (_, client):
         await client.say("SUBSCRIBE", resource="calendar", resource_id="1")
         [(_, payload)] = await client.say("OP", resource_id="1", version=1, operation=titled("a")[0])
         assert payload["code"] == "INVALID_MESSAGE"

@@ -20,7 +20,7 @@ from gateway.sessions.endpoint import CPU_MUCH_S
 from gateway.sessions.metered import Metered
 from tests.held import Held
 from tests.rooms.parts import CONFIG
-from tests.sessions.parts import desk, one
+from tests.sessions.parts import desk, desk_with, one
 
 UNITS = CONFIG.limits.edit_work_max
 # What a step may hold the loop for: an edit's whole budget, with room for the pure kernel's slowness.
@@ -159,8 +159,7 @@ async def test_turns_of_visibility_are_conflated_and_the_last_one_is_told(autoju
 
 
 async def test_a_user_over_his_share_of_cpu_waits_and_nobody_else_does(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         context = ann.session.shared
         context.cpu.spend("ann", CONFIG.limits.user_cpu_burst_s + 0.5, found.hub.now_s())
         began_s = trio.current_time()
@@ -210,8 +209,7 @@ async def test_who_is_over_his_share_takes_turns_with_others_who_are_and_nobody_
 
 async def test_who_goes_on_and_on_stays_in_the_queue_and_who_pauses_leaves_it(autojump_clock):
     ping = b'{"type": "PING", "payload": {}}'
-    async with desk() as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, ann):
         shared = ann.session.shared
         shared.cpu.spend("ann", CPU_MUCH_S + 0.01, found.hub.now_s())
         began_s = trio.current_time()
@@ -232,8 +230,7 @@ async def test_who_goes_on_and_on_stays_in_the_queue_and_who_pauses_leaves_it(au
 async def test_small_messages_of_who_is_over_his_share_are_handled_together(autojump_clock):
     """A turn is for as many as fit into a millisecond: one each would cost more than they do."""
     ping = b'{"type": "PING", "payload": {}}'
-    async with desk() as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, ann):
         ann.session.shared.cpu.spend("ann", 0.1, found.hub.now_s())
         await ann.session.receive(ping)
         handled = 1
@@ -244,8 +241,7 @@ async def test_small_messages_of_who_is_over_his_share_are_handled_together(auto
 
 
 async def test_pings_and_pongs_of_the_socket_are_paid_for_as_small_messages_are(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         ann.session.shared.cpu.spend("ann", 0.1, found.hub.now_s())
         work = ann.session.receive_control()
         assert work is not None and bob.session.receive_control() is None
@@ -258,8 +254,7 @@ async def test_pings_and_pongs_of_the_socket_are_paid_for_as_small_messages_are(
 
 
 async def test_work_done_for_an_edit_elsewhere_is_its_users(autojump_clock):
-    async with desk() as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, ann):
         ann.session.account.worked(10_000_000_000)
         assert ann.session.shared.cpu.wait_s("ann", found.hub.now_s()) > 100
 
@@ -284,8 +279,7 @@ async def test_a_message_that_holds_the_loop_is_logged_without_its_content(
     autojump_clock, caplog, monkeypatch
 ):
     monkeypatch.setattr(sessions, "SLOW_S", 0.0)
-    async with desk() as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, ann):
         with caplog.at_level(logging.WARNING):
             await ann.edit({"op": "replace", "path": "/title", "value": "a secret"}, 1)
             await ann.say("SYNC_REQUEST", resource_id="1", last_version=1)
@@ -301,8 +295,7 @@ async def test_a_message_that_holds_the_loop_is_logged_without_its_content(
 
 async def test_a_batch_ends_when_it_has_been_enough_work(autojump_clock):
     """64 edits that cost nearly all they may would hold the loop for a second."""
-    async with desk() as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, ann):
         await ann.edit({"op": "add", "path": "/note", "value": [0] * 100_000}, 1)
         room = found.room()
         for n in range(10):
@@ -330,8 +323,7 @@ async def test_metered_counts_each_step_and_passes_on_what_is_thrown(autojump_cl
 
 async def test_work_that_nobody_awaits_is_closed_without_a_word(autojump_clock, recwarn):
     """Its connection ended first. A coroutine that was never awaited would be a warning in the node's log."""
-    async with desk() as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (_, ann):
         work = ann.session.receive(b'{"type": "UNDO", "payload": {"resource_id": "1"}}')
         assert work is not None
         work.close()

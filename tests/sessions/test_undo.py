@@ -8,7 +8,7 @@ from gateway.errors import Refusal
 from gateway.ports import OwnChange
 from gateway.sessions.undo import _stacks, find_undo
 from tests.rooms.parts import titled
-from tests.sessions.parts import CONFIG, desk
+from tests.sessions.parts import CONFIG, desk, desk_with
 
 
 def versions(changes):
@@ -34,8 +34,7 @@ def test_stacks_are_those_that_the_changes_make(changes, undo, redo):
 
 
 async def test_what_was_taken_back_is_found_with_what_others_wrote_since(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         await ann.edit({"op": "text", "path": "/description", "value": ["xx"]}, 1)
         await bob.edit({"op": "text", "path": "/description", "value": ["y"]}, 2)
         undo = await find_undo(found.hub, found.room(), "ann", "ann-client", False)
@@ -46,8 +45,7 @@ async def test_what_was_taken_back_is_found_with_what_others_wrote_since(autojum
 
 
 async def test_a_change_of_which_others_left_nothing_is_passed_over(autojump_clock):
-    async with desk() as found:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob):
         await ann.edit([{"op": "add", "path": "/tags/-", "value": "a"}], 1)
         await ann.edit({"op": "add", "path": "/location", "value": "here"}, 2)
         await bob.edit({"op": "remove", "path": "/location"}, 3)
@@ -56,8 +54,7 @@ async def test_a_change_of_which_others_left_nothing_is_passed_over(autojump_clo
 
 
 async def test_all_that_was_undone_can_be_redone_one_by_one(autojump_clock):
-    async with desk() as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann") as (found, ann):
         titles = [found.room().document["title"], "one", "two", "three"]
         for version, title in enumerate(titles[1:], 1):
             await ann.edit(titled(title)[0], version)
@@ -106,8 +103,7 @@ async def test_who_only_added_to_what_only_grows_has_nothing_to_undo(growing, au
 
 
 async def test_only_ones_own_changes_are_taken_back(autojump_clock):
-    async with desk() as found:
-        bob = await found.client("bob", subscribed=True)
+    async with desk_with("bob") as (found, bob):
         await bob.edit(titled("b")[0], 1)
         with pytest.raises(Refusal):
             await find_undo(found.hub, found.room(), "ann", "ann-client", False)
