@@ -158,6 +158,20 @@ async def cluster(config: Config = CONFIG) -> AsyncIterator[Cluster]:
         nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def workers(number: int, config: Config = CONFIG) -> AsyncIterator[list[Worker]]:
+    """So many of one cluster."""
+    async with cluster(config) as found:
+        yield [await found.worker() for _ in range(number)]
+
+
+@asynccontextmanager
+async def one_room(config: Config = CONFIG) -> AsyncIterator[tuple[Worker, Room]]:
+    """A worker, and its room of an event that exists."""
+    async with workers(1, config) as [worker]:
+        yield worker, await worker.open()
+
+
 async def quiet() -> None:
     """Until every task waits, on a clock that jumps."""
     await trio.testing.wait_all_tasks_blocked()

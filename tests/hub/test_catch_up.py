@@ -14,7 +14,7 @@ from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal
 from gateway.hub.portions import PORTION_BYTES, PORTION_CHANGES
 from gateway.hub.retries import PAUSE_S
 from gateway.ports import Absent, Snapshot
-from tests.hub.parts import cluster, quiet
+from tests.hub.parts import cluster, one_room, quiet, workers
 from tests.rooms.parts import CONFIG, EVENT, RESOURCE, START_MS, Author, Reader, titled
 
 
@@ -373,8 +373,7 @@ async def test_a_damaged_room_that_is_open_counts_as_at_the_head(autojump_clock)
 
 
 async def test_a_room_that_is_closed_while_it_is_brought_to_the_head_is_not_there(autojump_clock):
-    async with cluster() as found, trio.open_nursery() as nursery:
-        worker = await found.worker()
+    async with workers(1) as [worker], trio.open_nursery() as nursery:
         await worker.open()
         answers = []
 
@@ -391,8 +390,7 @@ async def test_a_room_that_is_closed_while_it_is_brought_to_the_head_is_not_ther
 
 
 async def test_what_is_announced_while_the_log_is_read_is_not_missed(autojump_clock):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         room, theirs = await worker.open(), await other.open()
         post, worker.bus.post = worker.bus.post, lambda resource, payload: None  # one is lost on its way
         await other.commit(theirs, Author("bob"), titled("lost"))
@@ -442,9 +440,7 @@ async def test_a_damaged_resource_is_not_asked_for_again_and_again(autojump_cloc
 
 
 async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room() as (worker, room):
         worker.log.away = True
         worker.log.appends.clear()
         worker.log.answers.append([Absent()])
@@ -467,9 +463,7 @@ async def test_now_says_that_the_log_is_away(autojump_clock):
 
 
 async def test_changes_come_from_the_log_and_from_the_window_without_a_seam(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room() as (worker, room):
         for title in "abcdef":
             await worker.commit(room, Author("ann"), titled(title))
         room.trim(2, 1 << 30)
@@ -482,9 +476,7 @@ async def test_changes_come_from_the_log_and_from_the_window_without_a_seam(auto
 
 
 async def test_a_patch_on_a_base_that_left_the_window_is_carried_up_to_the_head(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room() as (worker, room):
         for word in ("x", "y", "z"):
             patch = [{"op": "text", "path": "/description", "value": [word]}]
             await worker.commit(room, Author("ann"), patch)
@@ -499,9 +491,7 @@ async def test_a_patch_on_a_base_that_left_the_window_is_carried_up_to_the_head(
 
 
 async def test_a_base_that_the_log_has_no_more_is_too_old(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room() as (worker, room):
         await worker.commit(room, Author("ann"), titled("a"))
         room.trim(0, 0)
 

@@ -9,7 +9,7 @@ from gateway.errors import LogDamaged, LogUnavailable, Refusal
 from gateway.hub.child_items import parent_of, summary_of
 from gateway.hub.doubts import AT_ONCE_MAX
 from gateway.ot import DEFAULT_LIMITS
-from tests.hub.parts import cluster
+from tests.hub.parts import cluster, workers
 from tests.rooms.parts import CONFIG, EVENT, Author, Reader
 
 STANDUP = EVENT | {"title": "Standup", "calendar_id": "work", "start_time": "2026-01-05T09:00:00Z"}
@@ -40,8 +40,7 @@ class Watcher:
 
 
 async def test_an_events_summary_follows_it_into_another_calendar_and_out(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         room = await create(worker, "1")
         assert await items_of(worker) == {"1": summary_of(STANDUP, room.epoch, 1)}
         await edit(worker, room, "/title", "Retro")
@@ -54,8 +53,7 @@ async def test_an_events_summary_follows_it_into_another_calendar_and_out(autoju
 
 
 async def test_what_changes_no_summary_changes_no_index(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         room = await create(worker, "1")
         await trio.sleep(0.1)
         version = (await worker.hub.open("children:work")).version
@@ -65,16 +63,14 @@ async def test_what_changes_no_summary_changes_no_index(autojump_clock):
 
 
 async def test_an_event_without_a_calendar_costs_no_index(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         await worker.open()
         await trio.sleep(0.1)
         assert [room.resource for room in worker.hub.rooms] == ["event:1"]
 
 
 async def test_who_looks_on_hears_at_every_worker(autojump_clock):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         here, there = Watcher(), Watcher()
         assert await one.hub.children.watch("work", here) == {}
         assert await two.hub.children.watch("work", there) == {}
@@ -93,8 +89,7 @@ async def test_who_looks_on_hears_at_every_worker(autojump_clock):
 
 
 async def test_two_workers_that_create_events_at_once_lose_none(autojump_clock):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         async with trio.open_nursery() as nursery:
             for number in range(10):
                 nursery.start_soon(create, (one, two)[number % 2], f"{number}")
@@ -114,8 +109,7 @@ async def test_what_a_crash_left_out_is_made_up_for_when_the_event_is_opened(aut
 
 
 async def test_an_older_version_never_takes_the_place_of_a_newer_one(autojump_clock):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         room = await create(one, "1")
         late = await two.hub.open("event:1")
         two.bus.post = lambda resource, payload: None
@@ -143,8 +137,7 @@ async def test_an_event_whose_history_begins_anew_is_followed_in_that_one(autoju
 
 
 async def test_an_item_from_before_epochs_were_kept_is_brought_up_to_date(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         index = await worker.hub.open("children:work")
         old = {name: value for name, value in summary_of(STANDUP, 0, 9).items() if name != "epoch"}
         await worker.commit(index, Author("ann"), [{"op": "add", "path": "", "value": {"1": old}}])
@@ -154,8 +147,7 @@ async def test_an_item_from_before_epochs_were_kept_is_brought_up_to_date(autoju
 
 
 async def test_a_deleted_event_is_no_child_any_more(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         room = await create(worker, "a~b")
         assert sorted(await items_of(worker)) == ["a~b"]
         worker.submit(room, Author("ann"), [{"op": "add", "path": "", "value": None}], may_delete=True)
@@ -174,8 +166,7 @@ async def history_of(worker, calendar="work"):
 
 
 async def test_of_a_purged_event_nothing_stays_in_the_indexes_of_calendars_that_it_was_in(autojump_clock):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         room = await create(worker, "1", STANDUP | {"title": "Secret"})
         await create(worker, "2")
         for calendar in ("home", "work"):  # an index that hears of two moves at once takes the last one only
@@ -198,8 +189,7 @@ async def test_of_a_purged_event_nothing_stays_in_the_indexes_of_calendars_that_
 
 
 async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         await create(worker, "1", STANDUP | {"title": "Secret"})
         kept = await create(worker, "2")
         await trio.sleep(0.1)
@@ -222,8 +212,7 @@ async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(a
 async def test_an_index_that_is_closed_while_it_is_purged_is_written_where_it_is_open_again(
     autojump_clock, caplog
 ):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         await create(worker, "1", STANDUP | {"title": "Secret"})
         await create(worker, "2")
         await trio.sleep(0.1)
@@ -255,8 +244,7 @@ def index_purges_wait(worker):
 
 
 async def test_what_an_index_is_told_while_another_worker_purges_it_is_not_lost(autojump_clock):
-    async with cluster() as found, trio.open_nursery() as nursery:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two], trio.open_nursery() as nursery:
         for ident in ("purged", "kept", "changed", "moved", "out", "deleted"):
             await create(one, ident)
             await trio.sleep(0.1)
@@ -283,8 +271,7 @@ async def test_what_an_index_is_told_while_another_worker_purges_it_is_not_lost(
 
 @pytest.mark.parametrize("anew", [[], ["2"]], ids=["gone", "created again"])
 async def test_of_two_events_that_two_workers_purge_at_once_nothing_stays(autojump_clock, anew):
-    async with cluster() as found, trio.open_nursery() as nursery:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two], trio.open_nursery() as nursery:
         for number in (1, 2, 3):
             await create(one, f"{number}", STANDUP | {"title": f"Secret {number}"})
             await trio.sleep(0.1)
@@ -303,8 +290,7 @@ async def test_of_two_events_that_two_workers_purge_at_once_nothing_stays(autoju
 
 
 async def test_what_moves_before_the_purge_of_its_index_is_tried_again_does_not_come_back(autojump_clock):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         for number in (1, 2):
             await create(one, f"{number}")
             await trio.sleep(0.1)
@@ -339,8 +325,7 @@ def index_appends_wait(worker):
 
 @pytest.mark.parametrize("fate", ["moved", "out", "purged", "purged and closed"])
 async def test_what_happens_before_an_index_is_written_late_does_not_come_back(autojump_clock, fate):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         for number in (1, 2, 3):
             await create(one, f"{number}", STANDUP | {"title": f"Secret {number}"})
             await trio.sleep(0.1)
@@ -362,8 +347,7 @@ async def test_what_happens_before_an_index_is_written_late_does_not_come_back(a
 
 
 async def test_an_index_that_is_written_late_is_compared_once_the_log_is_back(autojump_clock, caplog):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         for number in range(5):
             await create(one, f"{number}")
             await trio.sleep(0.1)
@@ -400,8 +384,7 @@ def events_take(worker, seconds):
 
 @pytest.mark.parametrize("open_here", [False, True])
 async def test_an_event_that_is_away_holds_up_neither_its_index_nor_others(autojump_clock, open_here, caplog):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         for number in range(6):
             await create(two, f"{number}")
         await trio.sleep(0.1)
@@ -489,8 +472,7 @@ async def test_while_the_log_is_away_it_is_asked_for_an_event_once_a_second(auto
 
 
 async def test_an_event_that_is_evicted_while_it_is_compared_with_its_index_is_forgotten(autojump_clock):
-    async with cluster() as found, trio.open_nursery() as nursery:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two], trio.open_nursery() as nursery:
         await create(one, "1")
         await trio.sleep(0.1)
         await two.hub.open("children:work")
@@ -510,8 +492,7 @@ async def test_an_event_that_is_evicted_while_it_is_compared_with_its_index_is_f
 
 
 async def test_a_purged_event_does_not_come_back_from_a_worker_that_was_not_told(autojump_clock):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         await create(one, "1", STANDUP | {"title": "Secret"})
         await trio.sleep(0.1)
         await two.hub.open("children:work")
@@ -525,8 +506,7 @@ async def test_a_purged_event_does_not_come_back_from_a_worker_that_was_not_told
 
 @pytest.mark.parametrize("fate", ["purged", "moved"])
 async def test_what_is_on_its_way_into_an_index_while_that_is_compared_does_not_stay(autojump_clock, fate):
-    async with cluster() as found:
-        one, two = await found.worker(), await found.worker()
+    async with workers(2) as [one, two]:
         for number in (1, 2):
             await create(one, f"{number}", STANDUP | {"title": f"Secret {number}"})
             await trio.sleep(0.1)
@@ -550,8 +530,7 @@ async def test_what_is_on_its_way_into_an_index_while_that_is_compared_does_not_
 
 
 async def test_a_calendar_has_more_events_than_a_document_of_a_client_may_hold(autojump_clock):
-    async with cluster(CONFIG.with_(limits={"document_bytes_max": 1000})) as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2, CONFIG.with_(limits={"document_bytes_max": 1000})) as [worker, other]:
         await other.hub.open("children:work")
         for number in range(20):
             await create(worker, f"{number}")
@@ -561,8 +540,7 @@ async def test_a_calendar_has_more_events_than_a_document_of_a_client_may_hold(a
 
 async def test_more_events_are_brought_up_to_date_at_once_than_a_patch_has_operations(autojump_clock):
     number = DEFAULT_LIMITS.patch_operations_max + 1
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         worker.hub.children._open, opened = hang, worker.hub.children._open
         for ident in range(number):
             room = await worker.hub.open(f"event:{ident}")
@@ -579,8 +557,7 @@ async def hang(resource):
 
 
 async def test_a_damaged_index_is_told_once_and_left_alone(autojump_clock, caplog):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         worker.log.failing["children:work"] = LogDamaged("children:work")
         room = await create(worker, "1")
         await trio.sleep(60)

@@ -8,13 +8,12 @@ import trio.testing
 from gateway.errors import LogUnavailable
 from gateway.ports import Absent, Failed, Forked, Pacing
 from gateway.rooms.room import BATCH_CHANGES_MAX
-from tests.hub.parts import cluster, quiet
+from tests.hub.parts import cluster, quiet, workers
 from tests.rooms.parts import CONFIG, Author, titled
 
 
 async def test_an_idle_room_commits_one_edit_at_once(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         room, ann = await worker.open(), Author("ann")
         await worker.commit(room, ann, titled("a"))
         assert (ann.versions, room.version) == ([2], 2)
@@ -22,8 +21,7 @@ async def test_an_idle_room_commits_one_edit_at_once(autojump_clock):
 
 
 async def test_edits_that_come_while_an_append_is_under_way_are_the_next_batch(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         room, ann = await worker.open(), Author("ann")
         worker.log.appends.clear()
         worker.log.hold()
@@ -37,8 +35,7 @@ async def test_edits_that_come_while_an_append_is_under_way_are_the_next_batch(a
 
 
 async def test_rooms_share_a_round_trip_up_to_a_bound(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         bound = worker.log.pacing.changes
         many = bound // BATCH_CHANGES_MAX + 2
         rooms = [await worker.open(f"event:{number}") for number in range(many)]
@@ -110,8 +107,7 @@ async def test_slow_appends_wait_where_edits_of_one_document_go_together(
     [(LogUnavailable("away", "none"), "none"), (RuntimeError("a bug"), "unknown")],
 )
 async def test_a_log_that_raises_refuses_the_batch_with_what_is_known_of_it(autojump_clock, error, outcome):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         room, ann = await worker.open(), Author("ann")
         worker.log.answers = [error]
         await worker.commit(room, ann, titled("a"))
@@ -123,8 +119,7 @@ async def test_a_log_that_raises_refuses_the_batch_with_what_is_known_of_it(auto
 
 
 async def test_what_became_of_a_batch_without_an_answer_is_looked_up(autojump_clock):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         room, ann = await worker.open(), Author("ann")
         theirs = await other.open()
         worker.bus.post = lambda resource, payload: None  # announcements don't come
@@ -137,8 +132,7 @@ async def test_what_became_of_a_batch_without_an_answer_is_looked_up(autojump_cl
 
 @pytest.mark.parametrize("outcome", [Absent(), Forked(0)])
 async def test_a_history_that_is_not_the_logs_is_replaced_before_the_next_append(autojump_clock, outcome):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         room, ann = await worker.open(), Author("ann")
         theirs = await other.open()
         worker.bus.post = lambda resource, payload: None
@@ -151,8 +145,7 @@ async def test_a_history_that_is_not_the_logs_is_replaced_before_the_next_append
 
 
 async def test_idle_waits_for_what_is_on_its_way(autojump_clock):
-    async with cluster() as found, trio.open_nursery() as nursery:
-        worker = await found.worker()
+    async with workers(1) as [worker], trio.open_nursery() as nursery:
         room, done = await worker.open(), trio.Event()
 
         async def wait() -> None:
@@ -228,8 +221,7 @@ async def test_a_room_whose_lane_becomes_another_one_is_appended_there(autojump_
 
 async def test_bounds_that_a_running_node_takes_are_those_of_its_own_appends(autojump_clock):
     config = CONFIG.with_(limits={"window_versions_max": 20}, log={"snapshot_versions": 100})
-    async with cluster(config) as found:
-        worker = await found.worker()
+    async with workers(1, config) as [worker]:
         room, ann = await worker.open(), Author("ann")
         for number in range(9):
             await worker.commit(room, ann, titled(f"{number}"))

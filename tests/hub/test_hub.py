@@ -12,7 +12,7 @@ import trio
 from gateway.errors import LogUnavailable, Refusal
 from gateway.hub.tidying import TIDY_INTERVAL_S, TIDY_ROOMS
 from gateway.rooms.room import Room
-from tests.hub.parts import cluster, quiet
+from tests.hub.parts import cluster, one_room, quiet, workers
 from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
 from tests.waiting import until
 
@@ -20,8 +20,7 @@ IDLE = CONFIG.with_(timeouts={"room_idle_s": 5.0})
 
 
 async def test_a_room_is_opened_once_however_many_want_it(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         opened = []
 
         async def open_it() -> None:
@@ -35,8 +34,7 @@ async def test_a_room_is_opened_once_however_many_want_it(autojump_clock):
 
 
 async def test_a_room_that_cannot_be_opened_is_unavailable_and_can_be_later(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         worker.log.away = True
         with pytest.raises(Refusal) as caught:
             await worker.hub.open(RESOURCE)
@@ -62,8 +60,7 @@ class Unanswered:
 
 
 async def test_who_waits_for_a_room_that_cannot_be_opened_does_not_try_again(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         log, codes = Unanswered(worker), []
 
         async def open_it() -> None:
@@ -81,8 +78,7 @@ async def test_who_waits_for_a_room_that_cannot_be_opened_does_not_try_again(aut
 
 
 async def test_where_the_opener_of_a_room_leaves_another_who_waits_opens_it(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         read = worker.log.open
         Unanswered(worker)
         opened = []
@@ -102,8 +98,7 @@ async def test_where_the_opener_of_a_room_leaves_another_who_waits_opens_it(auto
 
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_of_a_room_that_was_not_opened_nothing_is_heard(autojump_clock, leaves):
-    async with cluster() as found:
-        worker = await found.worker()
+    async with workers(1) as [worker]:
         log = Unanswered(worker)
         if not leaves:
             log.gives_up.set()
@@ -114,8 +109,7 @@ async def test_of_a_room_that_was_not_opened_nothing_is_heard(autojump_clock, le
 
 
 async def test_what_is_announced_while_a_room_opens_is_not_missed(autojump_clock):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         theirs = await other.open()
         read = worker.log.open
 
@@ -157,8 +151,7 @@ def uncollected() -> Iterator[None]:
 async def test_nothing_is_left_of_a_room_that_was_evicted_and_nothing_has_to_be_collected(
     autojump_clock, uncollected
 ):
-    async with cluster(IDLE) as found:
-        worker = await found.worker()
+    async with workers(1, IDLE) as [worker]:
         for number in range(3):  # of the last one its append is held, until the next
             await worker.open(f"event:leaves-nothing-{number}")
             await trio.sleep(8)
@@ -169,8 +162,7 @@ async def test_nothing_is_left_of_a_room_that_was_evicted_and_nothing_has_to_be_
 
 
 async def test_many_rooms_are_tidied_in_parts_so_that_nobody_waits_for_all(autojump_clock):
-    async with cluster(IDLE) as found:
-        worker = await found.worker()
+    async with workers(1, IDLE) as [worker]:
         for number in range(3 * TIDY_ROOMS):
             await worker.open(f"event:{number}")
         evicted: Counter[float] = Counter()
@@ -188,9 +180,7 @@ async def test_many_rooms_are_tidied_in_parts_so_that_nobody_waits_for_all(autoj
 
 
 async def test_a_room_with_subscribers_stays_and_gives_up_its_window(autojump_clock):
-    async with cluster(IDLE) as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room(IDLE) as (worker, room):
         room.add(Reader(), True)
         await trio.sleep(8)
         assert worker.hub.get(RESOURCE) is room
@@ -218,9 +208,7 @@ async def test_a_room_that_is_wanted_while_it_is_evicted_opens_again(autojump_cl
 
 
 async def test_a_room_that_is_opened_while_its_snapshot_is_saved_stays(autojump_clock):
-    async with cluster(IDLE) as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room(IDLE) as (worker, room):
         save, saving = worker.log.save_snapshot, trio.Event()
 
         async def slow(*arguments):
@@ -236,8 +224,7 @@ async def test_a_room_that_is_opened_while_its_snapshot_is_saved_stays(autojump_
 
 
 async def test_nothing_else_waits_for_a_snapshot_that_the_log_does_not_take(autojump_clock):
-    async with cluster(IDLE) as found:
-        worker = await found.worker()
+    async with workers(1, IDLE) as [worker]:
         saving = trio.Event()
 
         async def hang(*arguments):
@@ -255,9 +242,7 @@ async def test_nothing_else_waits_for_a_snapshot_that_the_log_does_not_take(auto
 
 
 async def test_a_room_is_kept_for_whoever_must_wait_before_using_it(autojump_clock):
-    async with cluster(IDLE) as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room(IDLE) as (worker, room):
         with room.kept():
             await trio.sleep(60)
             assert worker.hub.get(RESOURCE) is room
@@ -267,8 +252,7 @@ async def test_a_room_is_kept_for_whoever_must_wait_before_using_it(autojump_clo
 
 async def test_the_windows_of_a_worker_are_bounded_the_idlest_give_theirs_up(autojump_clock):
     config = CONFIG.with_(limits={"windows_bytes_max": 20_000})
-    async with cluster(config) as found:
-        worker = await found.worker()
+    async with workers(1, config) as [worker]:
         old, new = await worker.open("event:old"), await worker.open("event:new")
         for room in (old, new):
             for number in range(10):
@@ -291,9 +275,7 @@ async def test_a_snapshot_is_saved_each_so_many_changes(autojump_clock):
 
 
 async def test_a_purged_resource_goes_on_empty_in_a_new_epoch(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room() as (worker, room):
         reader, epoch = Reader(), room.epoch
         room.add(reader, True)
         assert await worker.hub.purge(RESOURCE) is room

@@ -6,13 +6,12 @@ import trio
 
 from gateway.hub.listener import HELD_MAX
 from gateway.wire.announcement import Announcement, encode
-from tests.hub.parts import cluster, quiet
+from tests.hub.parts import one_room, quiet, workers
 from tests.rooms.parts import RESOURCE, START_MS, Author, Reader, record, titled
 
 
 async def test_what_another_worker_commits_is_told_here(autojump_clock):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         room, theirs = await worker.open(), await other.open()
         reader = Reader()
         room.add(reader, True)
@@ -23,8 +22,7 @@ async def test_what_another_worker_commits_is_told_here(autojump_clock):
 
 
 async def test_a_gap_is_filled_from_the_log(autojump_clock):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         room, theirs = await worker.open(), await other.open()
         post = worker.bus.post
         worker.bus.post = lambda resource, payload: None
@@ -36,8 +34,7 @@ async def test_a_gap_is_filled_from_the_log(autojump_clock):
 
 
 async def test_a_gap_while_a_room_is_opened_is_filled_from_the_log(autojump_clock):
-    async with cluster() as found, trio.open_nursery() as nursery:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other], trio.open_nursery() as nursery:
         theirs = await other.open()
         worker.log.hold_opens()
         nursery.start_soon(worker.hub.open, RESOURCE)
@@ -51,8 +48,7 @@ async def test_a_gap_while_a_room_is_opened_is_filled_from_the_log(autojump_cloc
 
 
 async def test_of_too_many_messages_while_a_room_is_opened_the_log_is_asked(autojump_clock):
-    async with cluster() as found, trio.open_nursery() as nursery:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other], trio.open_nursery() as nursery:
         theirs = await other.open()
         worker.log.hold_opens()
         nursery.start_soon(worker.hub.open, RESOURCE)
@@ -67,9 +63,7 @@ async def test_of_too_many_messages_while_a_room_is_opened_the_log_is_asked(auto
 
 
 async def test_an_announcement_that_contradicts_what_is_known_is_looked_up(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room() as (worker, room):
         await worker.commit(room, Author("ann"), titled("a"))
         forged = Announcement(RESOURCE, START_MS, 1, "nonce", [record(2, titled("another"))])
         worker.hub.listener.on_message(RESOURCE, encode(forged, ""))
@@ -78,8 +72,7 @@ async def test_an_announcement_that_contradicts_what_is_known_is_looked_up(autoj
 
 
 async def test_announcements_wait_for_the_append_under_way(autojump_clock):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         room, theirs = await worker.open(), await other.open()
         ann = Author("ann")
         worker.log.hold()
@@ -94,9 +87,7 @@ async def test_announcements_wait_for_the_append_under_way(autojump_clock):
 
 
 async def test_too_many_waiting_announcements_are_dropped_and_the_log_is_asked(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room() as (worker, room):
         worker.log.hold()
         worker.submit(room, Author("ann"), titled("mine"))
         await quiet()
@@ -110,8 +101,7 @@ async def test_too_many_waiting_announcements_are_dropped_and_the_log_is_asked(a
 
 
 async def test_a_gap_of_the_bus_has_the_room_compared_with_the_log(autojump_clock):
-    async with cluster() as found:
-        worker, other = await found.worker(), await found.worker()
+    async with workers(2) as [worker, other]:
         room, theirs = await worker.open(), await other.open()
         worker.bus.post = lambda resource, payload: None
         await other.commit(theirs, Author("bob"), titled("lost"))

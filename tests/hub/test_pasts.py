@@ -15,7 +15,7 @@ from gateway.ports import Record, Snapshot
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from tests.doubles.log import MemoryLog
-from tests.hub.parts import Cluster, Worker, cluster
+from tests.hub.parts import Cluster, Worker, cluster, one_room
 from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
 
 HEAD = 150
@@ -140,9 +140,7 @@ async def test_who_came_last_is_named_of_an_edit_from_far_behind_and_of_one_appe
 
 
 async def test_what_an_edit_from_far_behind_overwrote_is_told_though_the_past_was_cut(autojump_clock):
-    async with cluster() as found:
-        worker = await found.worker()
-        room = await worker.open()
+    async with one_room() as (worker, room):
         for version in range(2, HEAD + 1):
             theirs = [{"op": "add", "path": "/location", "value": "there"}]
             who, patch = ("eve", theirs) if version == 50 else ("ann", titled(str(version)))
