@@ -10,6 +10,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -200,6 +203,13 @@ def saved(path: Path, data: Any) -> Path:
     return path
 
 
+def wished(tmp_path: Path, command: str, *options: object, connections: int = 1000) -> Result:
+    """What a command makes of a calibration."""
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    wish = ["--connections", connections, "--ops-per-user-s", 0.1, "--viewers", 4]
+    return call(command, points, *wish, *options)
+
+
 def test_compare_exits_with_1_on_a_regression(tmp_path: Path) -> None:
     good, slow = saved(tmp_path / "a.json", report()), saved(tmp_path / "b.json", report(delivery_ms=40))
     assert call("compare", good, good).exit_code == 0
@@ -251,17 +261,7 @@ def test_a_report_for_which_there_is_no_space_leaves_the_one_that_was_there(tmp_
     made, kept = saved(tmp_path / "r.json", report()), tmp_path / "kept.json"
     kept.write_text("kept")
     kept.chmod(0o640)
-    room = [
-        "prlimit",
-        "--fsize=100",
-        sys.executable,
-        "-m",
-        "loadtest",
-        "export",
-        str(made),
-        "--json",
-        str(kept),
-    ]
+    room = ["prlimit", "--fsize=100", sys.executable, "-m", "loadtest", "export", made, "--json", kept]
     said = subprocess.run(room, capture_output=True, text=True)
     assert (said.returncode, kept.read_text()) == (2, "kept")
     assert "can't be written: File too large" in " ".join(said.stderr.split())
@@ -335,16 +335,15 @@ def test_a_share_without_its_scenario_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> None:
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
     run_report, answer = saved(tmp_path / "run.json", report()), tmp_path / "plan.json"
-    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4, "--p95-ms", 20]
-    result = call("plan", points, *options, "--check", run_report, "--json", answer)
+    planned = partial(wished, tmp_path, "plan", "--p95-ms", 20, connections=100_000)
+    result = planned("--check", run_report, "--json", answer)
     assert result.exit_code == 0, result.output
     for wanted in ("descriptors binds", "extrapolated:", "assumed:", "Predicted and measured"):
         assert wanted in " ".join(result.output.split())
     scaling = ["--scaling", "1=100", "--scaling", "2=190"]
-    assert "at least three numbers of workers" in call("plan", points, *options, *scaling).output
-    result = call("plan", points, *options, *scaling, "--scaling", "4=340", "--cores-a-node", 8)
+    assert "at least three numbers of workers" in planned(*scaling).output
+    result = planned(*scaling, "--scaling", "4=340", "--cores-a-node", 8)
     assert result.exit_code == 0
     assert "Universal Scalability Law" not in result.output
     assert "RFC-002 lists no node of 8 cores and 4 GiB" in " ".join(result.output.split())
@@ -359,18 +358,22 @@ def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> No
     assert made["costs"]["cpu_us_of_deliveries_per_s"]["value"] == pytest.approx(5, rel=0.01)
 
 
-def serving(tmp_path: Path) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        str(REFERENCE),
-        "--fault",
-        "none",
-        "--port",
-        "0",
-        "--data",
-        str(tmp_path / "data"),
-    ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def serving(tmp_path: Path) -> Iterator[list[str]]:
+    """A server, by the options that reach it."""
+    command = [sys.executable, REFERENCE, "--fault", "none", "--port", "0", "--data", tmp_path / "data"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            [url] = re.findall(r"ws://[^\s]+", server.stdout.readline())
+            yield ["--url", url, "--token-secret-file", str(tmp_path / "data" / "jwt-secret")]
+        finally:
+            server.kill()
+
+
+def begun(*words: object) -> subprocess.Popen[str]:
+    """A load test in a process of its own."""
+    command = [sys.executable, "-m", "loadtest", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def test_a_server_that_is_not_there_is_told_before_anything_else(tmp_path: Path) -> None:
@@ -383,16 +386,8 @@ def test_a_server_that_is_not_there_is_told_before_anything_else(tmp_path: Path)
 
 
 def test_an_admin_address_that_does_not_answer_is_told_before_the_run(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        try:
-            assert server.stdout is not None
-            url = re.search(r"ws://[^\s]+", server.stdout.readline())
-            assert url is not None
-            secret = tmp_path / "data" / "jwt-secret"
-            reach = ["--url", url.group(), "--token-secret-file", secret]
-            result = call("run", "smoke", *reach, "--admin-url", "http://127.0.0.1:1")
-        finally:
-            server.kill()
+    with serving(tmp_path) as reach:
+        result = call("run", "smoke", *reach, "--admin-url", "http://127.0.0.1:1")
     assert result.exit_code == 2
     assert "the admin HTTP doesn't answer: " in result.output
 
@@ -402,10 +397,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
     hold = '[[stages]]\nname = "hold"\nduration_s = 120\nconnections = 8\noperations_per_s = 60\n[population]'
     scenario.write_text(SCENARIO.replace("LAG", "1000").replace("[population]", hold))
     server = f"{sys.executable} {REFERENCE} --fault none"
-    command = [sys.executable, "-m", "loadtest", "run", scenario, "--json", made, "--server-command", server]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with started as process:
-        assert process.stdout is not None
+    with begun("run", scenario, "--json", made, "--server-command", server) as process:
         said = process.stdout.readline() + process.stdout.readline()  # progress, each 5 s
         process.send_signal(signal.SIGINT)
         said += process.stdout.read()
@@ -435,11 +427,7 @@ def test_no_signal_leaves_the_server_behind(tmp_path: Path, number: signal.Signa
     scenario, server, path = tmp_path / "long.toml", tmp_path / "server.py", tmp_path / "pid"
     scenario.write_text(SCENARIO.replace("LAG", "1000").replace("duration_s = 1\n", "duration_s = 120\n"))
     server.write_text(SERVER.format(path=str(path), ready=ready, reference=str(REFERENCE)))
-    command = [sys.executable, "-m", "loadtest", "run", str(scenario)]
-    command += ["--server-command", f"{sys.executable} {server}"]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with started as process:
-        assert process.stdout is not None
+    with begun("run", scenario, "--server-command", f"{sys.executable} {server}") as process:
         said = process.stdout.readline() if ready else ""  # progress
         while not path.exists() and process.poll() is None:
             time.sleep(0.05)
@@ -461,14 +449,10 @@ def test_a_signal_while_a_server_is_waited_for_is_no_fault_of_its(
     secret.write_text("s" * 32)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ws://127.0.0.1:{silent.getsockname()[1]}/realtime"
-        command = [sys.executable, "-m", "loadtest", "run", "smoke", "--url", url]
-        command += ["--token-secret-file", str(secret)]
-        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        with started as process:
-            assert process.stdout is not None
-            with silent.accept()[0]:
-                process.send_signal(number)
-                said = process.stdout.read()
+        load = begun("run", "smoke", "--url", url, "--token-secret-file", secret)
+        with load as process, silent.accept()[0]:
+            process.send_signal(number)
+            said = process.stdout.read()
     assert process.returncode == 2, said
     assert "Error: the run was ended " in said
 
@@ -494,11 +478,8 @@ def test_ctrl_c_is_no_verdict_of_any_command(tmp_path: Path, monkeypatch: pytest
 def test_ctrl_c_ends_a_sweep_and_leaves_no_knee(tmp_path: Path) -> None:
     scenario, made = tmp_path / "short.toml", tmp_path / "points.json"
     scenario.write_text(SCENARIO.replace("LAG", "1000"))
-    command = [sys.executable, "-m", "loadtest", "sweep", scenario, "--start", "40", "--hold-s", "60"]
-    command += ["--web", "0", "--json", made]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with started as process:
-        assert process.stdout is not None
+    steps = ["--start", "40", "--hold-s", "60"]
+    with begun("sweep", scenario, *steps, "--web", "0", "--json", made) as process:
         said = process.stdout.readline()
         trio.run(until_shown, said.split()[-1], lambda state: bool(state["series"]))
         process.send_signal(signal.SIGINT)
@@ -511,16 +492,9 @@ def test_ctrl_c_ends_a_sweep_and_leaves_no_knee(tmp_path: Path) -> None:
 def test_a_sweep_may_be_of_a_server_that_runs_already(tmp_path: Path) -> None:
     scenario, points = tmp_path / "short.toml", tmp_path / "points.json"
     scenario.write_text(SCENARIO.replace("LAG", "1000"))
-    with serving(tmp_path) as server:
-        try:
-            assert server.stdout is not None
-            url = re.search(r"ws://[^\s]+", server.stdout.readline())
-            assert url is not None
-            reach = ["--url", url.group(), "--token-secret-file", tmp_path / "data" / "jwt-secret"]
-            steps = ["--start", 40, "--steps", 1, "--repeats", 1, "--hold-s", 1]
-            result = call("sweep", scenario, *reach, *steps, "--json", points)
-        finally:
-            server.kill()
+    with serving(tmp_path) as reach:
+        steps = ["--start", 40, "--steps", 1, "--repeats", 1, "--hold-s", 1]
+        result = call("sweep", scenario, *reach, *steps, "--json", points)
     assert result.exit_code == 0, result.output
     point = json.loads(points.read_text())["points"][-1]
     assert point["operations_per_s"] > 10
@@ -529,21 +503,21 @@ def test_a_sweep_may_be_of_a_server_that_runs_already(tmp_path: Path) -> None:
 
 def test_a_prediction_fits_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
     run_report = saved(tmp_path / "run.json", report())
-    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4]
-    result = call("plan", points, *options, "--check", run_report)
+    result = wished(tmp_path, "plan", "--check", run_report, connections=100_000)
     table = result.output.partition("Predicted and measured")[2]
     assert max(map(len, table.splitlines())) <= 80
     assert all(word in table for word in ("CPU, cores", "PSS", "p95", "off by"))
 
 
-def test_an_unreachable_latency_is_no_plan(tmp_path: Path) -> None:
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
-    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4, "--p95-ms", 1]
-    result = call("plan", points, *options)
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [(["--p95-ms", 1], "unreachable"), (["--cores-a-node", 1024], "before anybody connects")],
+)
+def test_what_no_number_of_nodes_can_give_is_no_plan(tmp_path: Path, wish: list[object], said: str) -> None:
+    result = wished(tmp_path, "plan", *wish, connections=100_000)
     assert result.exit_code == 1
-    assert "unreachable" in result.output
+    assert said in result.output
 
 
 @pytest.mark.parametrize(
@@ -563,20 +537,10 @@ def test_an_unreachable_latency_is_no_plan(tmp_path: Path) -> None:
     ],
 )
 def test_a_wish_that_makes_no_sense_is_no_traceback(tmp_path: Path, wrong: list[object], said: str) -> None:
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
-    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4]
-    result = call("plan", points, *options, *wrong)
+    result = wished(tmp_path, "plan", *wrong, connections=100_000)
     assert result.exit_code == 2
     assert isinstance(result.exception, SystemExit), "told, not raised"
     assert said in result.output
-
-
-def test_a_node_without_room_for_its_workers_is_no_plan(tmp_path: Path) -> None:
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
-    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4, "--cores-a-node", 1024]
-    result = call("plan", points, *options)
-    assert result.exit_code == 1
-    assert "before anybody connects" in result.output
 
 
 def test_a_plan_that_rests_on_invalid_runs_says_so(tmp_path: Path) -> None:
@@ -592,10 +556,8 @@ def test_a_plan_that_rests_on_invalid_runs_says_so(tmp_path: Path) -> None:
 
 def test_a_run_with_nothing_to_check_is_told(tmp_path: Path) -> None:
     """The plan came without a word of it."""
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
     moving = saved(tmp_path / "moving.json", {"points": [point(100, 0, 0, connects=20.0)]})
-    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4]
-    result = call("plan", points, *options, "--check", moving)
+    result = wished(tmp_path, "plan", "--check", moving)
     assert result.exit_code == 0
     assert "--check: nothing to compare" in result.output
 
@@ -604,9 +566,7 @@ def test_a_run_with_nothing_to_check_is_told(tmp_path: Path) -> None:
     "option", ["connections", "ops-per-user-s", "viewers", "p95-ms", "hot-readers", "connections-a-worker"]
 )
 def test_a_simulation_of_what_is_no_number_is_refused(tmp_path: Path, option: str) -> None:
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
-    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4, "--seeds", 1]
-    result = call("simulate", points, *options, f"--{option}", "nan")
+    result = wished(tmp_path, "simulate", "--seeds", 1, f"--{option}", "nan")
     assert result.exit_code == 2
     assert f"'--{option}': 'nan' is no number from" in result.output
 
@@ -618,23 +578,19 @@ def test_a_simulation_of_what_is_no_number_is_refused(tmp_path: Path, option: st
 def test_a_simulation_of_what_makes_no_sense_is_refused(
     tmp_path: Path, wrong: list[object], said: str
 ) -> None:
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
-    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4, "--seeds", 1]
-    result = call("simulate", points, *options, *wrong)
+    result = wished(tmp_path, "simulate", "--seeds", 1, *wrong)
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
 
 
 def test_a_plan_whose_only_node_may_not_be_lost_says_so(tmp_path: Path) -> None:
-    points, answer = saved(tmp_path / "cal.json", {"points": calibration()}), tmp_path / "answer.json"
-    options = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4, "--survive", 0]
-    result = call("plan", points, *options, "--json", answer)
+    answer = tmp_path / "answer.json"
+    result = wished(tmp_path, "plan", "--survive", 0, "--json", answer)
     assert "its users stay away; plan a spare" in " ".join(result.output.split())
     assert json.loads(answer.read_text())["answer"]["drain_s"] is None
 
 
 def test_a_plan_fits_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    points = saved(tmp_path / "cal.json", {"points": calibration()})
-    result = call("plan", points, "--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4)
+    result = wished(tmp_path, "plan", connections=100_000)
     assert max(map(len, result.output.splitlines())) <= 80
