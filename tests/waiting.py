@@ -1,9 +1,10 @@
-"""Waits for what nothing signals."""
+"""Waits for what nothing signals, and tasks that nobody waits for."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import trio
@@ -40,3 +41,11 @@ async def _first(
 
 async def _answer(given: Any) -> Any:
     return await given if inspect.isawaitable(given) else given
+
+
+@asynccontextmanager
+async def unawaited() -> AsyncIterator[trio.Nursery]:
+    """A nursery whose tasks end with the block."""
+    async with trio.open_nursery() as nursery:
+        yield nursery
+        nursery.cancel_scope.cancel()

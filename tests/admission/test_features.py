@@ -15,6 +15,7 @@ from gateway.errors import ConfigError
 from gateway.node.flags import NodeFlags
 from gateway.ports.shared import StoredValues
 from tests.doubles.values import MemoryValues
+from tests.waiting import unawaited
 
 USERS = [f"user-{number}" for number in range(20_000)]
 
@@ -133,13 +134,12 @@ async def test_flags_that_a_later_release_stored_leave_the_kill_switch_in_force_
     await store.change({"kill_switch": True, "of_a_later_release": 1}, "ops", 1)
     applied: list[FeaturesSettings] = []
     flags = NodeFlags(FeaturesSettings(), store, applied.append)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(flags.run)
         assert [item.kill_switch for item in applied] == [True]
         await flags.change({"kill_switch": None}, "ops")
         assert not applied[-1].kill_switch
         assert flags.stored.values == {"of_a_later_release": 1}
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_value_that_only_a_later_release_takes_leaves_the_kill_switch_in_force() -> None:
@@ -147,10 +147,9 @@ async def test_a_value_that_only_a_later_release_takes_leaves_the_kill_switch_in
     await store.change({"kill_switch": True, "rollout_percentage": "most"}, "ops", 1)
     applied: list[FeaturesSettings] = []
     flags = NodeFlags(FeaturesSettings(rollout_percentage=20), store, applied.append)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(flags.run)
         assert [(item.kill_switch, item.rollout_percentage) for item in applied] == [(True, 20)]
-        nursery.cancel_scope.cancel()
 
 
 async def test_the_kill_switch_is_set_whatever_a_later_release_has_stored() -> None:
@@ -158,13 +157,12 @@ async def test_the_kill_switch_is_set_whatever_a_later_release_has_stored() -> N
     await store.change({"rollout_percentage": "most"}, "ops", 1)
     applied: list[FeaturesSettings] = []
     flags = NodeFlags(FeaturesSettings(), store, applied.append)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(flags.run)
         await flags.change({"kill_switch": True}, "ops")
         assert applied[-1].kill_switch
         with pytest.raises(ConfigError):
             await flags.change({"ab_test_percentage": 101}, "ops")
-        nursery.cancel_scope.cancel()
 
 
 class SlowValues(MemoryValues):
@@ -188,7 +186,7 @@ async def test_an_answer_that_was_asked_for_before_a_change_does_not_undo_it(
     store.let_go.set()
     applied: list[FeaturesSettings] = []
     flags = NodeFlags(FeaturesSettings(), store, applied.append)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(flags.run)
         store.asked, store.let_go = trio.Event(), trio.Event()
         await store.asked.wait()
@@ -196,4 +194,3 @@ async def test_an_answer_that_was_asked_for_before_a_change_does_not_undo_it(
         store.let_go.set()
         await trio.testing.wait_all_tasks_blocked()
         assert [item.kill_switch for item in applied] == [True]
-        nursery.cancel_scope.cancel()

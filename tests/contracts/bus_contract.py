@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import trio
 
 from gateway.ports import Bus
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 ROOM = "event:42"
 
@@ -48,13 +48,12 @@ class BusContract:
     @asynccontextmanager
     async def nodes(self, number: int) -> AsyncIterator[tuple[Sequence[Bus], Sequence[Inbox]]]:
         """Buses that run, each with its inbox."""
-        async with self.buses(number) as buses, trio.open_nursery() as nursery:
+        async with self.buses(number) as buses, unawaited() as nursery:
             inboxes = [Inbox() for _ in buses]
             for bus, inbox in zip(buses, inboxes, strict=True):
                 bus.attach(inbox)
                 await nursery.start(bus.run)
             yield buses, inboxes
-            nursery.cancel_scope.cancel()
 
     async def test_a_message_reaches_the_other_subscribers_and_not_oneself(self) -> None:
         async with self.nodes(3) as (buses, inboxes):
@@ -127,18 +126,16 @@ class BusContract:
             assert sorted(inboxes[1].messages) == sorted(zip(names, payloads, strict=True))
 
     async def test_a_node_that_ends_disturbs_nobody(self) -> None:
-        async with self.buses(2) as buses, trio.open_nursery() as nursery:
+        async with self.buses(2) as buses, unawaited() as nursery:
             inbox = Inbox()
             buses[0].attach(inbox)
             buses[1].attach(Inbox())
             await nursery.start(buses[0].run)
             await buses[0].subscribe(ROOM)
-            async with trio.open_nursery() as other:
+            async with unawaited() as other:
                 await other.start(buses[1].run)
                 await buses[1].subscribe(ROOM)
                 buses[1].publish(ROOM, b"last words")
                 await inbox.until(1)
-                other.cancel_scope.cancel()
             buses[0].publish(ROOM, b"to nobody")
             assert inbox.messages == [(ROOM, b"last words")]
-            nursery.cancel_scope.cancel()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import trio
-
 from gateway.ports import Committed, Forked, OpLog, Stale
 from gateway.wire.announcement import Announcement, decode
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, LogContract, append, batch, committed, record
 from tests.doubles.bus import MeetingPlace, MemoryBus
 from tests.doubles.log import MemoryHistory, MemoryLog
+from tests.waiting import unawaited
 
 
 class TestMemoryLog(LogContract):
@@ -26,7 +25,7 @@ async def test_nodes_that_share_a_history_hear_what_the_others_append_purge_and_
     mine, theirs = MemoryBus(place), MemoryBus(place)
     writer, reader = MemoryLog(history, mine), MemoryLog(history, theirs)
     theirs.attach(inbox)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(theirs.run)
         await theirs.subscribe(ROOM)
         first = batch(await writer.open(ROOM), record(1, seq=1), record(2))
@@ -35,7 +34,6 @@ async def test_nodes_that_share_a_history_hear_what_the_others_append_purge_and_
         assert isinstance(forked, Forked)
         epoch = await writer.purge(ROOM)
         await inbox.until(3)
-        nursery.cancel_scope.cancel()
     heard = [decode(payload) for _, payload in inbox.messages]
     assert heard[0] == Announcement(ROOM, 9, 0, first.nonce, list(first.records))
     assert heard[1] == Announcement(ROOM, forked.epoch, 2, "", [])
@@ -48,7 +46,7 @@ async def test_what_is_refused_is_not_announced() -> None:
     mine, theirs = MemoryBus(place), MemoryBus(place)
     writer = MemoryLog(history, mine)
     theirs.attach(inbox)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(theirs.run)
         await theirs.subscribe(ROOM)
         first = batch(await writer.open(ROOM), record(1, seq=1))
@@ -58,6 +56,5 @@ async def test_what_is_refused_is_not_announced() -> None:
             for attempt in (batch(first, base=0), batch(first, record(2, seq=1)), batch(first, record(2)))
         ]
         await inbox.until(2)
-        nursery.cancel_scope.cancel()
     assert isinstance(stale, Stale) and not isinstance(refused, Committed) and accepted == Committed()
     assert [decode(payload).base for _, payload in inbox.messages] == [0, 1]

@@ -14,7 +14,7 @@ from gateway.hub.tidying import TIDY_INTERVAL_S, TIDY_ROOMS
 from gateway.rooms.room import Room
 from tests.hub.parts import cluster, one_room, quiet, workers
 from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 IDLE = CONFIG.with_(timeouts={"room_idle_s": 5.0})
 
@@ -86,13 +86,12 @@ async def test_where_the_opener_of_a_room_leaves_another_who_waits_opens_it(auto
         async def open_it() -> None:
             opened.append(await worker.hub.open(RESOURCE))
 
-        async with trio.open_nursery() as waiting, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as waiting, unawaited() as nursery:
             nursery.start_soon(open_it)
             await quiet()
             waiting.start_soon(open_it)
             await quiet()
             worker.log.open = read
-            nursery.cancel_scope.cancel()
         assert opened == [worker.hub.get(RESOURCE)]
 
 

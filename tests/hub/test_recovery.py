@@ -14,7 +14,7 @@ from gateway.ports import Batch, ClientKey, Record, Reserved, Submitted
 from gateway.wire.announcement import encode
 from tests.hub.recovered import ROOM, Cluster
 from tests.simulation.cluster import EPOCH_START_MS, NotingListener
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 FIRST = [{"op": "add", "path": "", "value": {"title": "T", "description": "abc", "tags": []}}]
 
@@ -44,9 +44,8 @@ def change(
 
 @asynccontextmanager
 async def cluster() -> AsyncIterator[Cluster]:
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         yield Cluster(nursery)
-        nursery.cancel_scope.cancel()
 
 
 def fields(record: Record, *names: str) -> list[Any]:

@@ -23,7 +23,7 @@ from tests.doubles.leases import LeaseTable, MemoryLeases
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather
 from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group, Link
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 ROOM = "event:42"
 LOST_WITHIN_S = 15.0
@@ -102,9 +102,8 @@ class Client:
 
 @asynccontextmanager
 async def cluster(config: Config = CONFIG) -> AsyncIterator[Cluster]:
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         yield Cluster(nursery, config)
-        nursery.cancel_scope.cancel()
 
 
 async def test_members_of_all_nodes_are_listed_and_their_news_told_everywhere(autojump_clock):

@@ -20,6 +20,7 @@ from tests.doubles.bus import MeetingPlace, MemoryBus
 from tests.doubles.log import MemoryHistory, MemoryLog
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES
 from tests.simulation.network import Group
+from tests.waiting import unawaited
 
 ROOM = "event:1"
 FIRST = [{"op": "add", "path": "", "value": {"title": "T", "description": "", "tags": []}}]
@@ -118,7 +119,7 @@ class Workers:
         """So many editors on each worker, with their pause, for ten seconds."""
         place = MeetingPlace()
         history = MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS)
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             for worker, (number, pause_s) in enumerate(editors):
                 bus = LateBus(place)
                 bus.nursery = nursery
@@ -136,7 +137,6 @@ class Workers:
             for editor in self.editors[0] + self.editors[1]:
                 nursery.start_soon(editor.edit)
             await trio.sleep(10)
-            nursery.cancel_scope.cancel()
 
     def mean_wait_s(self, worker: int) -> float:
         return fmean(wait_s for editor in self.editors[worker] for wait_s in editor.waits_s)
@@ -168,7 +168,7 @@ async def test_a_reserved_room_is_appended_to_when_the_reservation_is_over(autoj
     bus = MemoryBus(MeetingPlace())
     log = ReservingLog(MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS), bus)
     hub = Hub(CONFIG, log, bus, RULES, Counters(), Group, lambda: EPOCH_START_MS, trio.current_time)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(bus.run)
         await nursery.start(hub.run)
         room = await hub.open(ROOM)
@@ -182,4 +182,3 @@ async def test_a_reserved_room_is_appended_to_when_the_reservation_is_over(autoj
             editing.start_soon(other.submit, [{"op": "replace", "path": "/title", "value": "later"}])
         assert 0.1 <= editor.waits_s[-1] < 0.1 + 4 * DELAY_S
         assert log.appends == 2
-        nursery.cancel_scope.cancel()

@@ -16,7 +16,7 @@ from gateway.ports import Opening, Record, Snapshot
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import NOW_MS, ROOM, record
 from tests.servers import postgres_server, shared_postgres
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 
 class MemoryOutbox:
@@ -211,14 +211,13 @@ async def test_it_waits_while_an_end_fails_and_lets_go_when_it_ends(
     monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     monkeypatch.setattr("gateway.log.archive.RETRY_INTERVAL_S", 0.01)
-    async with archiver() as (moving, outbox, _), trio.open_nursery() as nursery:
+    async with archiver() as (moving, outbox, _), unawaited() as nursery:
         outbox.failure = failure
         outbox.append(ROOM, record(1))
         await nursery.start(moving.run)
         await until(lambda: moving.numbers.failures >= 2)
         outbox.failure = None
         await until(lambda: not outbox.waiting)
-        nursery.cancel_scope.cancel()
     assert outbox.released
 
 
@@ -226,7 +225,7 @@ async def test_a_part_of_the_log_that_is_away_is_told_and_lags_while_the_rest_is
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gateway.log.archive.IDLE_INTERVAL_S", 0.01)
-    async with archiver() as (_, outbox, store), trio.open_nursery() as nursery:
+    async with archiver() as (_, outbox, store), unawaited() as nursery:
         now_ms = NOW_MS
         moving = Archiver(outbox, store, wall_ms=lambda: now_ms)
         outbox.trouble = "redis: away"
@@ -239,7 +238,6 @@ async def test_a_part_of_the_log_that_is_away_is_told_and_lags_while_the_rest_is
         outbox.trouble = ""
         await until(lambda: not moving.numbers.trouble)
         assert moving.lag_ms == 0
-        nursery.cancel_scope.cancel()
 
 
 async def test_an_archive_that_is_away_is_told_apart_from_the_log() -> None:
@@ -248,13 +246,12 @@ async def test_an_archive_that_is_away_is_told_apart_from_the_log() -> None:
         outbox, store = MemoryOutbox(), PostgresArchive(dsn)
         moving = Archiver(outbox, store)
         outbox.append(ROOM, record(1))
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             server.kill()
             await nursery.start(moving.run)
             await until(lambda: moving.numbers.store_away)
             server.start()
             await until(lambda: not moving.numbers.store_away)
-            nursery.cancel_scope.cancel()
         assert await store.heads([ROOM]) == {ROOM: (1, 1)}
         await store.aclose()
 
@@ -265,12 +262,11 @@ async def test_an_archive_that_is_away_is_logged_once_and_when_it_is_back(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr("gateway.log.archive.RETRY_INTERVAL_S", 0.01)
     monkeypatch.setattr("gateway.log.archive.IDLE_INTERVAL_S", 0.01)
-    async with archiver() as (moving, outbox, _), trio.open_nursery() as nursery:
+    async with archiver() as (moving, outbox, _), unawaited() as nursery:
         outbox.failure = LogUnavailable("redis: away")
         await nursery.start(moving.run)
         await until(lambda: moving.numbers.failures > 3)
         outbox.failure = None
         await until(lambda: not moving.numbers.trouble)
-        nursery.cancel_scope.cancel()
     told = [line for line in caplog.messages if line.startswith("the archive waits")]
     assert told == ["the archive waits: redis: away", "the archive waits no longer"]

@@ -21,7 +21,7 @@ from gateway.runtime.metrics import Counters
 from tests.proxy import tcp_proxy
 from tests.redis.parts import proxied, settings
 from tests.servers import redis_server
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 
 async def test_a_lone_worker_that_is_cancelled_has_its_log_until_it_is_stopped(tmp_path: Path) -> None:
@@ -86,14 +86,12 @@ async def test_nothing_is_told_of_a_server_that_serves_no_more() -> None:
         config, other = settings(one.url, two.url), settings(two.url)
         backend, counters = ClusterBackend(config, "node"), Counters()
         names = [f"127.0.0.1:{server.port}/0" for server in (one, two)]
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             await nursery.start(backend.run)
-            async with trio.open_nursery() as watching:
+            async with unawaited() as watching:
                 watching.start_soon(backend.watch, counters)
                 await until(lambda: told(counters) == {frozenset(names)})
-                watching.cancel_scope.cancel()
             await trio.to_thread.run_sync(rebalance, other.redis, lambda _: None)
             nursery.start_soon(backend.watch, counters)
             await until(lambda: told(counters) == {frozenset(names[1:])})
             assert counters.redis_unreachable == 0
-            nursery.cancel_scope.cancel()

@@ -25,6 +25,7 @@ from tests.redis.parts import running
 from tests.simulation.cluster import RULES, Passport
 from tests.simulation.network import Group, Link
 from tests.simulation.user import RESOURCE_ID
+from tests.waiting import unawaited
 
 RESOURCE = f"event:{RESOURCE_ID}"
 
@@ -57,7 +58,7 @@ class Node:
 
 @asynccontextmanager
 async def node(name: str, config: Config, dsn: str | None) -> AsyncIterator[Node]:
-    async with running(config) as shards, trio.open_nursery() as nursery:
+    async with running(config) as shards, unawaited() as nursery:
         store = None if dsn is None else PostgresArchive(dsn)
         bus = RedisBus(shards)
         found = Node(name, config, RedisLog(shards, config, store), bus, store)
@@ -65,7 +66,6 @@ async def node(name: str, config: Config, dsn: str | None) -> AsyncIterator[Node
         await nursery.start(found.hub.run)
         nursery.start_soon(found.gate.sweep)
         yield found
-        nursery.cancel_scope.cancel()
     if store is not None:
         await store.aclose()
 
@@ -123,10 +123,9 @@ class Client:
 @asynccontextmanager
 async def client(name: str, where: Node) -> AsyncIterator[Client]:
     link = Link(random.Random(name), where.counters)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(link.run, where)
         found = Client(name, link)
         await found.ask("AUTH", ("AUTH_ACK",), token=name, client_id=name)
         await found.subscribe()
         yield found
-        nursery.cancel_scope.cancel()

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import redis
-import trio
 
 from gateway.bus.redis import RedisBus
 from gateway.config import Config
@@ -15,6 +14,7 @@ from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import Inbox
 from tests.proxy import Proxy
 from tests.servers import shared_redis, shared_redis_cluster
+from tests.waiting import unawaited
 
 
 def settings(*urls: str, **values: Any) -> Config:
@@ -41,11 +41,10 @@ def proxied(proxy: Proxy) -> str:
 @asynccontextmanager
 async def running(config: Config) -> AsyncIterator[Shards]:
     """The shards of one node."""
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         shards = Shards(config.redis)
         await nursery.start(shards.run)
         yield shards
-        nursery.cancel_scope.cancel()
 
 
 def client() -> redis.Redis:
@@ -63,9 +62,8 @@ def flush(*ports: int) -> None:
 @asynccontextmanager
 async def listening(shards: Shards, inbox: Inbox) -> AsyncIterator[RedisBus]:
     """A bus that runs over these shards."""
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         bus = RedisBus(shards)
         bus.attach(inbox)
         await nursery.start(bus.run)
         yield bus
-        nursery.cancel_scope.cancel()

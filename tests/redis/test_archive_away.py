@@ -25,7 +25,7 @@ from tests.redis.parts import flush, fresh, running, settings
 from tests.redis.worker import Worker, worker
 from tests.servers import postgres_server, redis_server, shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, unawaited, until
 
 RESOURCES = [f"event:{number}" for number in range(40)]
 QUICK = {"command_timeout_s": 0.3, "connect_timeout_s": 2.0}
@@ -73,13 +73,12 @@ async def _until_reached(node: Worker, address: Address) -> None:
 async def test_where_no_server_answers_the_archive_waits() -> None:
     with redis_server() as server, shared_postgres().database() as dsn:
         migrate(dsn)
-        async with worker(settings(server.url, **QUICK), dsn) as node, trio.open_nursery() as nursery:
+        async with worker(settings(server.url, **QUICK), dsn) as node, unawaited() as nursery:
             await nursery.start(node.archiver.run)
             server.kill()
             await until(lambda: node.archiver.numbers.failures > 1)
             assert node.archiver.numbers.trouble
             assert not node.archiver.numbers.store_away
-            nursery.cancel_scope.cancel()
 
 
 async def test_an_edit_of_what_redis_lost_is_refused_while_the_archive_is_away() -> None:
@@ -130,10 +129,9 @@ async def _reason(outbox: RedisOutbox) -> str:
 async def bus_of(shards: Shards) -> AsyncIterator[RedisBus]:
     bus = RedisBus(shards)
     bus.attach(Inbox())
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(bus.run)
         yield bus
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("cluster", [False, True], ids=["alone", "cluster"])

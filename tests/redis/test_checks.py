@@ -25,7 +25,7 @@ from tests.certificates import self_signed
 from tests.contracts.log_contract import ROOM, committed, filled, history
 from tests.redis.parts import fresh, running, settings
 from tests.servers import free_port, redis_server
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -39,12 +39,11 @@ def refusal(config: Config) -> str:
 
 async def _start(config: Config) -> GatewayError | None:
     """What starting with these settings raises."""
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         try:
             await nursery.start(Shards(config.redis).run)
         except GatewayError as error:
             return error
-        nursery.cancel_scope.cancel()
     return None
 
 
@@ -135,7 +134,7 @@ def test_what_is_no_url_is_refused_without_its_password() -> None:
 async def test_the_log_works_over_tls(tmp_path: Path) -> None:
     context, certificate = certified(tmp_path)
     with redis_server() as server:
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
 
             async def forward(client: trio.SSLStream[trio.SocketStream]) -> None:
                 upstream = await trio.open_tcp_stream("127.0.0.1", server.port)
@@ -159,7 +158,6 @@ async def test_the_log_works_over_tls(tmp_path: Path) -> None:
             distrusted = Link(parse(f"rediss://127.0.0.1:{port}"), RedisSettings())
             await nursery.start(distrusted.run)
             await until(lambda: "certificate" in distrusted.last_error)
-            nursery.cancel_scope.cancel()
 
 
 async def pump(source: trio.abc.ReceiveStream, sink: trio.abc.SendStream, scope: trio.CancelScope) -> None:
@@ -198,9 +196,8 @@ async def test_a_server_that_is_no_redis_is_told_as_that() -> None:
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await stream.aclose()
 
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         address = parse(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}")
         with pytest.raises(LogUnavailable, match="answers as no Redis does"):
             await trio.to_thread.run_sync(checks.gather, address, RedisSettings())
-        nursery.cancel_scope.cancel()

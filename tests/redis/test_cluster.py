@@ -17,7 +17,7 @@ from tests.contracts.bus_contract import Inbox
 from tests.redis.parts import fresh, running
 from tests.redis.writers import busy, judge
 from tests.servers import RedisCluster, RedisServer, redis_cluster
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, unawaited, until
 
 RESOURCES = [f"event:{n}" for n in range(6)]
 FAILS_OVER_SOON = ("--cluster-node-timeout", "1000")
@@ -95,7 +95,7 @@ async def test_a_call_that_the_wrong_master_gets_is_answered_by_the_right_one() 
 async def test_slots_move_under_load_without_loss_and_the_bus_follows() -> None:
     with redis_cluster() as cluster:
         config = settings(cluster)
-        async with running(config) as shards, running(config) as other, trio.open_nursery() as nursery:
+        async with running(config) as shards, running(config) as other, unawaited() as nursery:
             log = RedisLog(shards, config)
             bus, inbox = RedisBus(shards), Inbox()
             bus.attach(inbox)
@@ -116,7 +116,6 @@ async def test_slots_move_under_load_without_loss_and_the_bus_follows() -> None:
             await judge(log, writers)
             await until(lambda: set(inbox.gaps) == set(RESOURCES))
             await _heard_again(speaker, inbox)
-            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("told", ["unknown-endpoint", "hostname"])

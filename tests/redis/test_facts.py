@@ -5,22 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 
 import redis
-import trio
 
 from gateway.config import Config
 from gateway.redislink.facts import TIMEOUT_S, ServerFacts, gather
 from gateway.redislink.shards import Shards
 from tests.servers import redis_cluster, redis_server
+from tests.waiting import unawaited
 
 
 async def facts(**settings: object) -> dict[str, ServerFacts]:
     """Gathered once, over shards of their own."""
     shards = Shards(Config().with_(redis=settings).redis)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await nursery.start(shards.run)
-        found = await gather(shards)
-        nursery.cancel_scope.cancel()
-    return found
+        return await gather(shards)
 
 
 async def test_memory_and_its_limit_are_told():
@@ -57,11 +55,10 @@ async def test_a_replica_that_is_held_up_is_told_by_its_lag():
 async def test_a_server_that_hangs_does_not_make_another_one_slow():
     with redis_server() as well, redis_server() as hung:
         shards = Shards(Config().with_(redis={"urls": (well.url, hung.url)}).redis)
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             await nursery.start(shards.run)
             hung.pause()
             [(name, found)] = (await gather(shards)).items()
             hung.resume()
-            nursery.cancel_scope.cancel()
         assert name == f"127.0.0.1:{well.port}/0"
         assert found.answer_s < TIMEOUT_S, "it took as long as the other was waited for"

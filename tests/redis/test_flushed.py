@@ -20,7 +20,7 @@ from tests.redis.parts import flush, fresh
 from tests.servers import shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG
 from tests.simulation.user import User
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, unawaited, until
 
 EDITS_PER_S = 10.0
 
@@ -92,12 +92,11 @@ async def editing(config: Config, dsn: str | None) -> AsyncIterator[Editing]:
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(node(name, config, dsn)) for name in ("one", "two")]
         found = Editing(nodes)
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             for user in found.users:
                 user.doubtful = True
                 nursery.start_soon(user.live, None, EDITS_PER_S)
             yield found
-            nursery.cancel_scope.cancel()
 
 
 def settings() -> Config:

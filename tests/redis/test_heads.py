@@ -14,7 +14,7 @@ from gateway.redislink.chains import Chains
 from tests.contracts.bus_contract import ROOM, Inbox
 from tests.contracts.log_contract import committed, filled
 from tests.redis.parts import fresh, listening, running
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 PERIOD_S = 10.0
 
@@ -27,10 +27,9 @@ async def compared(chains: Chains, log: Mapping[str, Head | None]) -> AsyncItera
     async def read(resources: Sequence[str]) -> Mapping[str, Head | None]:
         return {name: log[name] for name in resources}
 
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(Heads(chains, log, read, gaps.append, PERIOD_S).run)
         yield gaps
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_was_forgotten_is_compared_as_if_nothing_had_been_seen(autojump_clock) -> None:

@@ -22,7 +22,7 @@ from tests.proxy import tcp_proxy
 from tests.redis.parts import client, fresh, running, settings
 from tests.redis.writers import Writer, judge
 from tests.servers import redis_server
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, unawaited, until
 
 
 @asynccontextmanager
@@ -63,7 +63,7 @@ async def test_a_node_whose_tail_was_lost_forks_when_it_appends() -> None:
 
 async def test_a_fork_of_equal_length_is_told_by_the_nonces_and_other_nodes_hear_of_it() -> None:
     config = fresh("any")
-    async with running(config) as mine, running(config) as others, trio.open_nursery() as nursery:
+    async with running(config) as mine, running(config) as others, unawaited() as nursery:
         log, other = RedisLog(mine, config), RedisLog(others, config)
         bus, inbox = RedisBus(others), Inbox()
         bus.attach(inbox)
@@ -79,7 +79,6 @@ async def test_a_fork_of_equal_length_is_told_by_the_nonces_and_other_nodes_hear
         assert isinstance(outcome, Forked)
         await until(lambda: _epochs(inbox)[-1:] == [outcome.epoch])
         assert list((await log.open(ROOM)).records)[3] == record(4, value="other")
-        nursery.cancel_scope.cancel()
 
 
 def _epochs(inbox: Inbox) -> list[int]:
@@ -90,7 +89,7 @@ def _epochs(inbox: Inbox) -> list[int]:
 
 async def test_a_reader_learns_of_a_lost_tail_by_the_comparison_of_heads() -> None:
     config = fresh("any", head_compare_s=0.2)
-    async with running(config) as shards, trio.open_nursery() as nursery:
+    async with running(config) as shards, unawaited() as nursery:
         log, bus, inbox = RedisLog(shards, config), RedisBus(shards), Inbox()
         bus.attach(inbox)
         await nursery.start(bus.run)
@@ -105,12 +104,11 @@ async def test_a_reader_learns_of_a_lost_tail_by_the_comparison_of_heads() -> No
         await until(lambda: ROOM in inbox.gaps)
         assert (await log.open(ROOM)).epoch > first.epoch
         assert "event:calm" not in inbox.gaps
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_node_that_others_left_behind_hears_it_from_what_they_announce() -> None:
     config = fresh("any")
-    async with running(config) as mine, running(config) as others, trio.open_nursery() as nursery:
+    async with running(config) as mine, running(config) as others, unawaited() as nursery:
         log, other = RedisLog(mine, config), RedisLog(others, config)
         bus, inbox = RedisBus(mine), Inbox()
         bus.attach(inbox)
@@ -126,7 +124,6 @@ async def test_a_node_that_others_left_behind_hears_it_from_what_they_announce()
         await until(lambda: bool(inbox.messages))
         (outcome,) = await log.append([batch(theirs, record(6))])
         assert isinstance(outcome, Forked), "its room stands on the change that was lost"
-        nursery.cancel_scope.cancel()
 
 
 async def test_an_older_state_of_a_server_never_continues_the_old_epoch() -> None:

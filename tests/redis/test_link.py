@@ -16,7 +16,7 @@ from gateway.redislink.address import parse
 from gateway.redislink.errors import LinkBusy, LinkError
 from gateway.redislink.link import Link, Reply, pack
 from tests.servers import redis_server
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, unawaited, until
 
 CONFIG = RedisSettings()
 
@@ -37,7 +37,7 @@ async def reply_to(link: Link, *command: str | int) -> Reply:
 
 async def test_replies_come_in_order_to_whoever_asked() -> None:
     with redis_server() as server:
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             link = await start(nursery, server.url)
             seen: dict[int, bytes] = {}
 
@@ -49,34 +49,31 @@ async def test_replies_come_in_order_to_whoever_asked() -> None:
                     callers.start_soon(ask, number)
             assert seen == {number: b"%d" % number for number in range(200)}
             assert await link.pipeline([pack(("ECHO", "a")), pack(("ECHO", "b"))]) == [b"a", b"b"]
-            nursery.cancel_scope.cancel()
 
 
 async def test_an_error_of_the_server_concerns_its_command_alone() -> None:
     with redis_server() as server:
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             link = await start(nursery, server.url)
             first, second = await link.pipeline([pack(("NONSENSE",)), pack(("ECHO", "x"))])
             assert isinstance(first, hiredis.ReplyError)
             assert second == b"x"
-            nursery.cancel_scope.cancel()
 
 
 async def test_a_cancelled_caller_leaves_the_order_of_replies_intact() -> None:
     with redis_server() as server:
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             link = await start(nursery, server.url)
             with trio.move_on_after(0) as scope:
                 await reply_to(link, "ECHO", "dropped")
             assert scope.cancelled_caught
             assert await reply_to(link, "ECHO", "kept") == b"kept"
-            nursery.cancel_scope.cancel()
 
 
 async def test_it_connects_again_after_the_server_was_killed(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with redis_server() as server:
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             changes: list[bool] = []
             link = Link(parse(server.url), CONFIG, changes.append)
             await nursery.start(link.run)
@@ -96,17 +93,15 @@ async def test_it_connects_again_after_the_server_was_killed(caplog: pytest.LogC
             assert told[-1] == f"Redis {link.address.name} is out of reach no longer"
             assert changes == [True, False, True]
             assert link.generation == 2
-            nursery.cancel_scope.cancel()
 
 
 async def test_a_server_that_does_not_answer_a_new_connection_is_told_in_words() -> None:
     with redis_server() as server:
         server.pause()
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             link = Link(parse(server.url), RedisSettings(connect_timeout_s=0.1))
             await nursery.start(link.run)
             await until(lambda: "no connection within 0.1 s" in link.last_error)
-            nursery.cancel_scope.cancel()
 
 
 async def asked_s(clock: MockClock, config: RedisSettings, held_s: Sequence[float]) -> list[float]:
@@ -121,12 +116,11 @@ async def asked_s(clock: MockClock, config: RedisSettings, held_s: Sequence[floa
         await stream.aclose()
 
     clock.autojump_threshold = 0.05  # for the network
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
         link = Link(parse(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}"), config)
         await nursery.start(link.run)
         await until(lambda: len(asked) > len(held_s))
-        nursery.cancel_scope.cancel()
     assert link.generation >= len(held_s)
     return asked
 
@@ -149,7 +143,7 @@ async def test_a_server_that_was_sound_for_seconds_is_asked_at_once_however_long
 
 async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() -> None:
     with redis_server() as server:
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             link = await start(nursery, server.url, RedisSettings(command_timeout_s=1.0))
             server.pause()
             began = trio.current_time()
@@ -161,12 +155,11 @@ async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() ->
             with trio.fail_after(PATIENCE_S):
                 await link.wait_up()
             assert await reply_to(link, "PING") == b"PONG"
-            nursery.cancel_scope.cancel()
 
 
 async def test_commands_beyond_the_bound_are_refused_unsent() -> None:
     with redis_server() as server:
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             link = await start(nursery, server.url, RedisSettings(link_commands_max=1024))
             requests = [link.start([pack(("PING",))]) for _ in range(1024)]
             with pytest.raises(LinkBusy) as raised:
@@ -174,12 +167,11 @@ async def test_commands_beyond_the_bound_are_refused_unsent() -> None:
             assert not raised.value.sent
             assert [await request.wait() for request in requests] == [[b"PONG"]] * 1024
             assert await reply_to(link, "PING") == b"PONG"
-            nursery.cancel_scope.cancel()
 
 
 async def test_it_logs_in_with_the_credentials_of_its_url() -> None:
     with redis_server("--requirepass", "secret") as server:
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             link = await start(nursery, f"redis://:secret@127.0.0.1:{server.port}/3")
             info = await reply_to(link, "CLIENT", "INFO")
             assert b"db=3" in info and b"resp=3" in info
@@ -187,4 +179,3 @@ async def test_it_logs_in_with_the_credentials_of_its_url() -> None:
             await nursery.start(wrong.run)
             await until(lambda: "WRONGPASS" in wrong.last_error)
             assert not wrong.up
-            nursery.cancel_scope.cancel()

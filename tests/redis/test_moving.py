@@ -28,7 +28,7 @@ from tests.redis.leases import Leases
 from tests.redis.parts import running, settings
 from tests.redis.writers import busy, judge
 from tests.servers import RedisServer, redis_server
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 RESOURCES = [f"event:{n}" for n in range(6)]
 
@@ -66,7 +66,7 @@ def test_a_plan_evens_out_with_as_few_moves_as_can_be(owners: list[int], targets
 async def test_a_shard_is_added_and_another_emptied_under_load_without_loss() -> None:
     with redis_server() as one, redis_server() as two:
         alone, both, other = settings(one.url), settings(one.url, two.url), settings(two.url)
-        async with running(alone) as shards, running(alone) as spare, trio.open_nursery() as nursery:
+        async with running(alone) as shards, running(alone) as spare, unawaited() as nursery:
             logs = [RedisLog(shards, alone), RedisLog(spare, alone)]
             bus, inbox, presence = RedisBus(shards), Inbox(), RedisPresence(shards, "node")
             bus.attach(inbox)
@@ -99,7 +99,6 @@ async def test_a_shard_is_added_and_another_emptied_under_load_without_loss() ->
             )
             for resource in RESOURCES:
                 await until(partial(presence.members, resource))
-            nursery.cancel_scope.cancel()
         with redis.Redis("127.0.0.1", one.port) as client:
             kinds = {key.partition(b":")[2][:1] for key in client.keys("{p*")}
             assert kinds <= {b"", b"n", b"w"}, "only fences stay, and what is written without the log"

@@ -20,7 +20,7 @@ from gateway.sessions.rates import RateSharing
 from tests.proxy import tcp_proxy
 from tests.redis.parts import fresh, proxied, running, settings
 from tests.servers import RedisServer, redis_server
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, unawaited, until
 
 
 class Passing:
@@ -97,7 +97,7 @@ async def test_three_workers_give_one_user_one_burst(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(redis_rates, "TIMEOUT_S", PATIENCE_S)  # else each would limit for itself
     config = fresh("any", command_timeout_s=PATIENCE_S)
     limiters = [RateLimiter(60, 10) for _ in range(3)]
-    async with running(config) as shards, trio.open_nursery() as nursery:
+    async with running(config) as shards, unawaited() as nursery:
         for limiter in limiters:
             nursery.start_soon(RateSharing(limiter, RedisRates(shards), trio.current_time).run)
         await trio.sleep(0.02)
@@ -107,7 +107,6 @@ async def test_three_workers_give_one_user_one_burst(monkeypatch: pytest.MonkeyP
                 allowed += limiter.take("eve", trio.current_time()) == 0
             await trio.sleep(0.002)
         assert 10 <= allowed <= 1.1 * (10 + elapsed_s)
-        nursery.cancel_scope.cancel()
 
 
 async def test_without_redis_each_worker_limits_for_itself_until_it_is_back(
@@ -117,7 +116,7 @@ async def test_without_redis_each_worker_limits_for_itself_until_it_is_back(
     with redis_server() as server:
         async with (
             running(settings(server.url, command_timeout_s=0.3)) as shards,
-            trio.open_nursery() as nursery,
+            unawaited() as nursery,
         ):
             store, limiter = RedisRates(shards), RateLimiter(60, 10)
             nursery.start_soon(RateSharing(limiter, store, trio.current_time).run)
@@ -134,14 +133,13 @@ async def test_without_redis_each_worker_limits_for_itself_until_it_is_back(
                 return [limiter.take(user, 0) == 0 for _ in range(11)] == [True] * 10 + [False]
 
             await until(gives_a_whole_burst)
-            nursery.cancel_scope.cancel()
 
 
 async def test_an_error_of_all_servers_is_told_and_each_worker_limits_for_itself(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with redis_server() as server:
-        async with running(settings(server.url)) as shards, trio.open_nursery() as nursery:
+        async with running(settings(server.url)) as shards, unawaited() as nursery:
             store, limiter = RedisRates(shards), RateLimiter(60, 10)
             await shards.call(Call(0, pack(("ACL", "SETUSER", "default", "-fcall"))))
             with pytest.raises(LogUnavailable, match="NOPERM") as raised:
@@ -151,7 +149,6 @@ async def test_an_error_of_all_servers_is_told_and_each_worker_limits_for_itself
             assert [await taker.taken("ann") for _ in range(11)] == [True] * 10 + [False]
             told = f"rates are limited by each worker for itself: Redis 127.0.0.1:{server.port}/0: NOPERM"
             assert told in caplog.text
-            nursery.cancel_scope.cancel()
 
 
 async def test_an_error_of_one_server_leaves_the_users_of_the_other_shared(
@@ -160,7 +157,7 @@ async def test_an_error_of_one_server_leaves_the_users_of_the_other_shared(
     monkeypatch.setattr(rates, "RETRY_PAUSE_S", 0.05)
     refused, here = one_at_each_of_two()
     with redis_server() as one, redis_server() as two:
-        async with running(settings(one.url, two.url)) as shards, trio.open_nursery() as nursery:
+        async with running(settings(one.url, two.url)) as shards, unawaited() as nursery:
             limiter, other = RateLimiter(1, 10), RedisRates(shards)
             await shards.call(Call(partition_of(refused, 256), pack(("ACL", "SETUSER", "default", "-fcall"))))
             taker = await sharing(nursery, limiter, shards)
@@ -169,7 +166,6 @@ async def test_an_error_of_one_server_leaves_the_users_of_the_other_shared(
             assert await taker.taken(here)
             await taker.told(here)
             assert (await other.spend({here: Spent(0.0)}, 600))[here].others == 1
-            nursery.cancel_scope.cancel()
 
 
 class Taker:
@@ -225,7 +221,7 @@ async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_oth
     here, gone = one_at_each_of_two()
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, command_timeout_s=0.3)
-        async with running(config) as shards, trio.open_nursery() as nursery:
+        async with running(config) as shards, unawaited() as nursery:
             limiter, other = RateLimiter(1, 10), RedisRates(shards)
             taker = await sharing(nursery, limiter, shards)
             await ends(two, away)
@@ -252,7 +248,6 @@ async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_oth
             for _ in range(4):
                 await taker.told(gone)
             assert await told_s() <= 600, "it is counted once"
-            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("away", ["stop", "pause"])
@@ -263,7 +258,7 @@ async def test_who_kept_within_his_rate_while_his_server_was_away_is_not_limited
     _, gone = one_at_each_of_two()
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, command_timeout_s=0.3)
-        async with running(config) as shards, trio.open_nursery() as nursery:
+        async with running(config) as shards, unawaited() as nursery:
             limiter = RateLimiter(1200, 10)
             taker = await sharing(nursery, limiter, shards)
 
@@ -281,7 +276,6 @@ async def test_who_kept_within_his_rate_while_his_server_was_away_is_not_limited
             lending = limiter.lending
             await until(lambda: not lending.alone, "its server answers of the user")
             assert await types_on() == [True] * 40
-            nursery.cancel_scope.cancel()
 
 
 async def test_nobody_waits_for_a_server_that_hangs_once_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +283,7 @@ async def test_nobody_waits_for_a_server_that_hangs_once_it_is_known(monkeypatch
     here, gone = one_at_each_of_two()
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, command_timeout_s=PATIENCE_S * 2)
-        async with running(config) as shards, trio.open_nursery() as nursery:
+        async with running(config) as shards, unawaited() as nursery:
             limiter = RateLimiter(60, 40)
             taker = await sharing(nursery, limiter, shards)
             await ends(two, "pause")
@@ -300,7 +294,6 @@ async def test_nobody_waits_for_a_server_that_hangs_once_it_is_known(monkeypatch
                 assert [await taker.taken(user) for user in (gone, here) * 20] == [True] * 40
                 await taker.told(here)
             await is_back(two, "pause")
-            nursery.cancel_scope.cancel()
 
 
 async def test_nobody_waits_for_a_server_that_hangs_of_which_a_new_user_is(
@@ -310,7 +303,7 @@ async def test_nobody_waits_for_a_server_that_hangs_of_which_a_new_user_is(
     here, gone = one_at_each_of_two()
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, command_timeout_s=PATIENCE_S * 2)
-        async with running(config) as shards, trio.open_nursery() as nursery:
+        async with running(config) as shards, unawaited() as nursery:
             limiter = RateLimiter(60, 40)
             taker = await sharing(nursery, limiter, shards)
             await ends(two, "pause")
@@ -322,7 +315,6 @@ async def test_nobody_waits_for_a_server_that_hangs_of_which_a_new_user_is(
             await is_back(two, "pause")
             with trio.fail_after(PATIENCE_S):
                 assert await taker.taken(gone)
-            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("back", [0, 1])
@@ -333,7 +325,7 @@ async def test_an_outage_is_not_over_where_nobody_has_answered_yet(
     gone = one_at_each_of_two()[1 - back]
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, command_timeout_s=0.3)
-        async with running(config) as shards, trio.open_nursery() as nursery:
+        async with running(config) as shards, unawaited() as nursery:
             limiter = RateLimiter(60, 10)
             sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
             for server in (one, two):
@@ -351,13 +343,12 @@ async def test_an_outage_is_not_over_where_nobody_has_answered_yet(
 
             await until(is_left_out, "the other server's users are shared again")
             assert "for itself no longer" not in caplog.text
-            nursery.cancel_scope.cancel()
 
 
 async def test_after_an_outage_nobody_is_said_to_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
     with redis_server() as server:
         config = settings(server.url, command_timeout_s=0.3)
-        async with running(config) as shards, trio.open_nursery() as nursery:
+        async with running(config) as shards, unawaited() as nursery:
             limiter = RateLimiter(60, 10)
             sharing = RateSharing(limiter, RedisRates(shards), trio.current_time)
             nursery.start_soon(sharing.run)
@@ -375,4 +366,3 @@ async def test_after_an_outage_nobody_is_said_to_be_left_out(caplog: pytest.LogC
 
             await until(is_over)
             assert "some users' can't be told" not in caplog.text
-            nursery.cancel_scope.cancel()

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-import trio
-
 from gateway.log.archive import Mark
 from gateway.log.postgres.archive import migrate
 from gateway.log.redis.log import RedisLog
@@ -20,7 +18,7 @@ from tests.contracts.log_contract import ROOM, batch, committed, filled, record
 from tests.redis.parts import client, flush, fresh, running
 from tests.redis.worker import alone, versions, worker
 from tests.servers import shared_postgres, shared_redis
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 
 async def test_the_archive_asks_for_few_things_at_once_so_that_appends_get_their_turn(monkeypatch) -> None:
@@ -345,7 +343,7 @@ async def test_own_changes_go_on_in_the_archive_where_redis_has_trimmed() -> Non
 
 async def test_an_archiver_at_work_keeps_up_and_the_outboxes_run_empty() -> None:
 
-    async with alone() as node, trio.open_nursery() as nursery:
+    async with alone() as node, unawaited() as nursery:
         await nursery.start(node.archiver.run)
         last = filled(await node.log.open(ROOM), 1)
         await committed(node.log, last)
@@ -355,4 +353,3 @@ async def test_an_archiver_at_work_keeps_up_and_the_outboxes_run_empty() -> None
         with client() as direct:
             await until(lambda: direct.xlen(outbox(partition_of(ROOM, 256))) == 0)
         assert versions(await node.store.read(ROOM, 0, 100)) == list(range(1, 50))
-        nursery.cancel_scope.cancel()

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 import redis
-import trio
 
 from gateway.bus.redis_values import RedisValues
 from gateway.config import FeaturesSettings
@@ -19,7 +18,7 @@ from gateway.redislink.keys import FLAGS_KEY
 from tests.doubles.values import MemoryValues
 from tests.redis.parts import client, fresh, running, settings
 from tests.servers import redis_server
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 
 @asynccontextmanager
@@ -38,7 +37,7 @@ def lose(kept: dict[bytes, bytes]) -> None:
 
 @pytest.mark.parametrize("all_of_it", [False, True], ids=["the last change", "everything"])
 async def test_flags_that_redis_lost_are_put_back_as_they_were(all_of_it: bool) -> None:
-    async with store() as values, trio.open_nursery() as nursery:
+    async with store() as values, unawaited() as nursery:
         applied: list[list[FeaturesSettings]] = [[], []]
         one, two = (NodeFlags(FeaturesSettings(), values, found.append) for found in applied)
         await nursery.start(one.run)
@@ -52,7 +51,6 @@ async def test_flags_that_redis_lost_are_put_back_as_they_were(all_of_it: bool) 
         await until(lambda: _stored() == {b"kill_switch": b"true"})
         assert (await values.read(StoredValues())) == one.stored == two.stored
         assert applied[0][-1].kill_switch and applied[1][-1].kill_switch
-        nursery.cancel_scope.cancel()
 
 
 def _stored() -> dict[bytes, bytes]:
@@ -75,7 +73,7 @@ async def test_the_newest_that_any_node_knows_is_put_back() -> None:
 
 async def test_what_was_lost_is_told_once_when_it_is_put_back(caplog: pytest.LogCaptureFixture) -> None:
     with redis_server() as server, redis.Redis("127.0.0.1", server.port) as direct:
-        async with running(settings(server.url)) as shards, trio.open_nursery() as nursery:
+        async with running(settings(server.url)) as shards, unawaited() as nursery:
             values = RedisValues(shards, FLAGS_KEY)
             follower = Follower("flags", values, 0.01, lambda stored: None)
             await nursery.start(follower.run)
@@ -89,11 +87,10 @@ async def test_what_was_lost_is_told_once_when_it_is_put_back(caplog: pytest.Log
             direct.config_set("min-replicas-to-write", 0)
             await until(lambda: "were lost" in caplog.text)
             assert await values.read(StoredValues()) == follower.stored
-            nursery.cancel_scope.cancel()
 
 
 async def test_a_change_after_a_loss_keeps_what_was_lost() -> None:
-    async with store() as values, trio.open_nursery() as nursery:
+    async with store() as values, unawaited() as nursery:
         applied: list[FeaturesSettings] = []
         flags = NodeFlags(FeaturesSettings(), values, applied.append)
         await nursery.start(flags.run)
@@ -101,7 +98,6 @@ async def test_a_change_after_a_loss_keeps_what_was_lost() -> None:
         lose({})
         await flags.change({"rollout_percentage": 20.0}, "bob")
         assert (applied[-1].kill_switch, applied[-1].rollout_percentage) == (True, 20)
-        nursery.cancel_scope.cancel()
 
 
 async def test_another_change_under_the_same_number_is_heard_of() -> None:
@@ -118,10 +114,9 @@ async def test_a_store_that_comes_and_goes_is_told_some_times_and_not_each_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = Unsteady()
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(Follower("flags", store, 0.001, lambda stored: None).run)
         await until(lambda: store.asked > 50)
-        nursery.cancel_scope.cancel()
     assert caplog.messages == ["flags stay as they are: away", "flags stay as they are no longer"] * 3
 
 

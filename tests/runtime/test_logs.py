@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from gateway.runtime import logs
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
 
@@ -94,12 +94,11 @@ async def test_the_address_of_who_is_asked_over_http_is_not_logged(stream, level
         await asked.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     logs.configure(level, "console", "", stream)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/may?code=hunter2"
         async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             assert (await client.post(url)).status_code == 200
-        nursery.cancel_scope.cancel()
     assert "hunter2" not in stream.getvalue()
 
 

@@ -16,7 +16,7 @@ from gateway.node import make_transport
 from gateway.ports import Ack, Admission, Connection, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
 from tests.clients.transports import TRANSPORTS
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 # Text, pings, reserved bits, opcodes, fragments, UTF-8, closing, auto-fragmentation.
 CASES = ["1.1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
@@ -103,10 +103,9 @@ async def test_the_autobahn_cases_for_text_pass(name: str) -> None:
         assert len(results) >= CASES_MIN
         assert not failed(results, url)
 
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [(host, port)] = await nursery.start(transport.serve, Everybody())
         await trio.to_thread.run_sync(run, f"{host}:{port}")
-        nursery.cancel_scope.cancel()
     assert counters.internal_errors == 0
 
 

@@ -13,7 +13,7 @@ import trio
 
 from gateway.transport import siblings
 from gateway.transport.siblings import DATA_BYTES_MAX, SEND_TIMEOUT_S, Place, Siblings
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 
 class Worker:
@@ -40,11 +40,10 @@ class Worker:
 @asynccontextmanager
 async def working(folder: object, *numbers: int) -> AsyncIterator[list[Worker]]:
     workers = [Worker(str(folder), number) for number in numbers]
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         for worker in workers:
             await nursery.start(worker.siblings.run)
         yield workers
-        nursery.cancel_scope.cancel()
     for worker in workers:
         worker.discard()
 

@@ -37,7 +37,7 @@ from gateway.transport.fast.loop import (
     tick_s,
 )
 from tests.clocks import Clock
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 
 def run_load(load: Load, clock: Clock, busy: float, seconds: float) -> None:
@@ -74,14 +74,13 @@ async def test_the_flusher_writes_what_was_queued_in_slices_and_passes_on_report
     pairs[7][1].close()
     written = Histogram(STEP_BOUNDS_S)
     flusher = Flusher(slots, reports.append, 0, 0.0, written)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(flusher.run)
         await trio.testing.wait_all_tasks_blocked()
         for text in (b"a", b"b"):
             slots.publish(members, ([Frame(text)],))
             flusher.wake()
         await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
     assert slots.dirty_slots == 0
     assert [report[0] for report in reports] == [list(members)[7]]
     for number, (ours, theirs) in enumerate(pairs):
@@ -177,7 +176,7 @@ class Sleeper:
 
 async def test_who_rests_is_woken_once_and_may_rest_again(autojump_clock) -> None:
     rests, first, second = Rests(), Sleeper(), Sleeper()
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(rests.run)
         began_s = trio.current_time()
         rests.add(first)
@@ -190,18 +189,16 @@ async def test_who_rests_is_woken_once_and_may_rest_again(autojump_clock) -> Non
         rests.add(first)
         await trio.sleep(2 * REST_S)
         assert (len(first.rested_s), len(second.rested_s)) == (2, 1)
-        nursery.cancel_scope.cancel()
 
 
 async def test_who_began_to_rest_at_once_comes_back_spread_over_the_time(autojump_clock) -> None:
     """All at once they would be more than can be committed, and then nobody would come for a while."""
     rests, sleepers = Rests(), [Sleeper() for _ in range(1000)]
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(rests.run)
         for sleeper in sleepers:
             rests.add(sleeper)
         await trio.sleep(2 * REST_S)
-        nursery.cancel_scope.cancel()
     woken = Counter(sleeper.rested_s[0] for sleeper in sleepers)
     assert max(woken.values()) < 300
     assert len(woken) >= REST_S / REST_TICK_S - 1
@@ -225,7 +222,7 @@ async def test_the_poller_calls_for_what_is_watched() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         poller.watch(ours.fileno(), READ, owner)
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             nursery.start_soon(poller.run)
             await trio.testing.wait_all_tasks_blocked()
             assert owner.flags == []
@@ -241,7 +238,6 @@ async def test_the_poller_calls_for_what_is_watched() -> None:
             poller.watch(ours.fileno(), READ, owner)
             await until_called([owner])
             assert owner.flags[0] == READ
-            nursery.cancel_scope.cancel()
     poller.close()
 
 
@@ -253,11 +249,10 @@ async def test_an_owner_that_another_one_removed_is_not_called_any_more() -> Non
         theirs.send(b"x")
     for owner, other in ((owners[0], 1), (owners[1], 0)):
         owner.evicts = (poller, pairs[other][0].fileno())
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(poller.run)
         await until_called(owners)
         await trio.sleep(0.01)
-        nursery.cancel_scope.cancel()
     assert sorted(bool(owner.flags) for owner in owners) == [False, True]
     poller.close()
     for pair in pairs:
@@ -313,7 +308,7 @@ async def test_what_is_not_needed_yet_is_read_at_once_when_it_is(autojump_clock)
     with one, its, other, others:
         for end in (one, other):
             poller.watch(end.fileno(), READ, Reader(end.fileno()))
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             began_s = trio.current_time()
             its.send(b"first")
             nursery.start_soon(poller.run)
@@ -327,19 +322,17 @@ async def test_what_is_not_needed_yet_is_read_at_once_when_it_is(autojump_clock)
             others.send(b"third")
             await until_true(lambda: len(passes) == 3)
             assert passes[-1] == (pytest.approx(0.025), b"third"), "nothing says that it may wait"
-            nursery.cancel_scope.cancel()
     poller.close()
 
 
 async def served(poller: Poller, done: Callable[[], bool], wait_s: float = READS_WAIT_MAX_S) -> None:
     """Let it run until something is done, which takes one wait and no more."""
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(poller.run)
         await trio.sleep(wait_s - 0.001)
         assert not done()
         await trio.sleep(0.001)
         await until_true(done)
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -420,11 +413,10 @@ async def test_where_somebody_waits_to_write_the_wait_is_short(autojump_clock):
 async def test_who_is_to_be_refused_is_read_at_once(autojump_clock):
     owner = Slow(Clock(), 0.0)
     poller = Poller(overloaded=lambda: True, reads_wait_s=lambda: 10.0)
-    async with senders(poller, [owner]) as fds, trio.open_nursery() as nursery:
+    async with senders(poller, [owner]) as fds, unawaited() as nursery:
         owner.fd = fds[0]
         nursery.start_soon(poller.run)
         await until_true(lambda: owner.calls == 1)
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("busy", "waits"), [(0.3, True), (READS_WAIT_BUSY_MAX + 0.1, False)])

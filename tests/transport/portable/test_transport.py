@@ -21,7 +21,7 @@ from gateway.transport.portable.transport import PortableTransport
 from tests.certificates import self_signed
 from tests.contracts.transport_contract import Core, TransportContract
 from tests.transport.wire import Gone, RawClient, request
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 
 class TestPortableTransport(TransportContract):
@@ -39,7 +39,7 @@ async def test_it_serves_tls_and_drops_who_speaks_plainly(tmp_path: Path) -> Non
     transport = PortableTransport(with_tls(cert, key), counters)
     core = Core(transport)
     trusted = ssl.create_default_context(cafile=str(cert))
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [(_, port)] = await nursery.start(transport.serve, core)
         async with connect(
             f"wss://127.0.0.1:{port}/realtime", ssl=trusted, proxy=None, open_timeout=PATIENCE_S
@@ -56,7 +56,6 @@ async def test_it_serves_tls_and_drops_who_speaks_plainly(tmp_path: Path) -> Non
             with pytest.raises(websockets.ConnectionClosed):
                 await client.recv()
             assert client.close_code == 4401
-        nursery.cancel_scope.cancel()
     assert counters.internal_errors == 0
 
 
@@ -64,13 +63,12 @@ async def test_who_never_agrees_on_tls_is_dropped_in_time_and_counted(tmp_path: 
     config = with_tls(*self_signed(tmp_path)).with_(timeouts={"upgrade_timeout_s": 1})
     counters = Counters()
     transport = PortableTransport(config, counters)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [(_, port)] = await nursery.start(transport.serve, Core(transport))
         silent = await RawClient.connect(port)
         with trio.fail_after(PATIENCE_S):
             assert await silent.rest() == b""
         await silent.aclose()
-        nursery.cancel_scope.cancel()
     assert (counters.internal_errors, counters.connections_rejected) == (0, {"408": 1})
 
 
@@ -80,7 +78,7 @@ async def test_a_certificate_that_was_replaced_serves_the_next_connection(tmp_pa
     new_cert, new_key = self_signed(tmp_path / "new")
     transport = PortableTransport(with_tls(cert, key), Counters())
     old, new = (ssl.create_default_context(cafile=str(path)) for path in (cert, new_cert))
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [(_, port)] = await nursery.start(transport.serve, Core(transport))
         url = f"wss://127.0.0.1:{port}/realtime"
         async with connect(url, ssl=old, proxy=None, open_timeout=PATIENCE_S) as first:
@@ -91,7 +89,6 @@ async def test_a_certificate_that_was_replaced_serves_the_next_connection(tmp_pa
             async with connect(url, ssl=new, proxy=None, open_timeout=PATIENCE_S):
                 await first.send(json.dumps({"do": "echo", "text": "still here"}))
                 assert json.loads(await first.recv())["text"] == "still here"
-        nursery.cancel_scope.cancel()
 
 
 def ends_s(path: Path) -> float:
@@ -108,7 +105,7 @@ async def test_the_end_that_is_told_is_that_of_the_certificate_in_use(
     counters = Counters()
     renewed = RenewedCertificate(with_tls(cert, key).server, counters)
     assert counters.certificate_ends_s == old_s
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(renewed.follow)
         for unusable in (new_cert.read_bytes(), b"broken"):  # not the key's; none at all
             cert.write_bytes(unusable)
@@ -121,7 +118,6 @@ async def test_the_end_that_is_told_is_that_of_the_certificate_in_use(
         new_cert.replace(cert)
         await trio.sleep(60)
         assert counters.certificate_ends_s == new_s
-        nursery.cancel_scope.cancel()
 
 
 def test_files_that_are_no_certificate_are_a_configuration_error(tmp_path: Path) -> None:
@@ -152,7 +148,7 @@ async def test_an_address_that_is_taken_is_a_configuration_error() -> None:
 async def test_several_workers_share_a_port() -> None:
     config = Config().with_(server={"port": 0, "workers": 2})
     first = PortableTransport(config, Counters(), reuse_port=True)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [(_, port)] = await nursery.start(first.serve, Core(first))
         second = PortableTransport(config.with_(server={"port": port}), Counters(), reuse_port=True)
         core = Core(second)
@@ -161,14 +157,13 @@ async def test_several_workers_share_a_port() -> None:
             while not core.clients:
                 client = await RawClient.open(port)
                 await client.aclose()
-        nursery.cancel_scope.cancel()
 
 
 async def test_it_listens_on_every_address_of_its_host() -> None:
     transport = PortableTransport(Config().with_(server={"host": "localhost", "port": 0}), Counters())
     core = Core(transport)
     hosts = {found[4][0] for found in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         bound = await nursery.start(transport.serve, core)
         assert {host for host, _ in bound} == hosts
         for host, port in bound:
@@ -179,14 +174,13 @@ async def test_it_listens_on_every_address_of_its_host() -> None:
                 await client.send('{"do": "echo", "text": "here"}')
                 assert json.loads(await client.recv())["text"] == "here"
             assert core.requests[-1].remote.startswith(f"{authority}:")
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_session_that_fails_costs_its_connection_only() -> None:
     counters = Counters()
     transport = PortableTransport(Config().with_(server={"port": 0}), counters)
     core = Core(transport)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         [(_, port)] = await nursery.start(transport.serve, core)
         broken, other = await RawClient.open(port), await RawClient.open(port)
         await broken.send_text('{"do": "something unheard of"}')
@@ -198,4 +192,3 @@ async def test_a_session_that_fails_costs_its_connection_only() -> None:
         assert json.loads(await other.receive_message())["text"] == "fine"
         await broken.aclose()
         await other.aclose()
-        nursery.cancel_scope.cancel()
