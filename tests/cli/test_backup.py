@@ -91,6 +91,22 @@ async def subscribed(server: Server, bearer: str, name: str, **seen: Any) -> dic
         return await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": name, **seen})
 
 
+async def before_a_backup(tmp_path: Path) -> tuple[Path, Path]:
+    """The data of a gateway, and a directory for its backups."""
+    data, backups = tmp_path / "data", tmp_path / "backups"
+    backups.mkdir()
+    await filled_log(data)
+    return data, backups
+
+
+async def backed_up(tmp_path: Path) -> tuple[Path, Path]:
+    """The data of a gateway, and a backup of it."""
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(data)
+    backup.backup(data, file)
+    return data, file
+
+
 async def done(*words: str) -> str:
     found = await gateway(*words)
     assert found.status == 0, found.err
@@ -235,9 +251,7 @@ async def test_a_backup_of_an_older_format_is_brought_into_a_cluster(tmp_path: P
 
 
 async def test_a_backup_of_a_later_format_leaves_nothing_in_the_directory(tmp_path: Path) -> None:
-    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
-    await filled_log(data)
-    await done("backup", str(file), "--data", str(data))
+    data, file = await backed_up(tmp_path)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 99")
     before = {path.name: path.read_bytes() for path in data.iterdir() if path.name != "lock"}
@@ -267,9 +281,7 @@ async def test_what_root_restores_belongs_to_the_owner_of_the_directory(tmp_path
 
 async def test_a_restore_that_was_killed_leaves_nothing_for_the_next_one(tmp_path: Path) -> None:
     """Its write-ahead log would be replayed into the next one's copy."""
-    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
-    await filled_log(data)
-    await done("backup", str(file), "--data", str(data))
+    data, file = await backed_up(tmp_path)
     leave_killed(data / f"{DATABASE}.restored", file)
     await done("restore", str(file), "--replace", "--data", str(data))
     assert check(data / DATABASE).changes == 3
@@ -279,9 +291,7 @@ async def test_a_restore_that_was_killed_leaves_nothing_for_the_next_one(tmp_pat
 async def test_a_restore_that_is_killed_while_there_is_no_log_is_told_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
-    await filled_log(data)
-    backup.backup(data, file)
+    data, file = await backed_up(tmp_path)
     finish = backup_file.finish
 
     def killed(fresh: Path, target: Path) -> None:
@@ -304,9 +314,7 @@ async def test_a_restore_that_is_killed_while_there_is_no_log_is_told_by_the_nex
 async def test_a_restore_that_is_killed_while_it_puts_a_log_aside_tears_nothing_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
-    await filled_log(data)
-    backup.backup(data, file)
+    data, file = await backed_up(tmp_path)
     leave_killed(data / DATABASE, file)
     rename = Path.rename
 
@@ -325,9 +333,7 @@ async def test_a_restore_that_is_killed_while_it_puts_a_log_aside_tears_nothing_
 
 
 async def test_a_damaged_log_is_put_aside_with_its_log_of_writes(tmp_path: Path) -> None:
-    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
-    await filled_log(data)
-    backup.backup(data, file)
+    data, file = await backed_up(tmp_path)
     leave_killed(data / DATABASE, file)
     (data / DATABASE).write_bytes(b"no database")
     log_of_writes = (data / f"{DATABASE}-wal").read_bytes()
@@ -339,9 +345,7 @@ async def test_a_damaged_log_is_put_aside_with_its_log_of_writes(tmp_path: Path)
 
 
 async def test_a_directory_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> None:
-    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
-    await filled_log(data)
-    await done("backup", str(file), "--data", str(data))
+    data, file = await backed_up(tmp_path)
     (data / LOCK).unlink()
     (data / LOCK).mkdir()
     (tmp_path / "monday.copied").mkdir()  # where its copy is made
@@ -423,9 +427,7 @@ def named(folder: Path) -> list[str]:
 
 
 async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touched(tmp_path: Path) -> None:
-    data, backups = tmp_path / "data", tmp_path / "backups"
-    backups.mkdir()
-    await filled_log(data)
+    data, backups = await before_a_backup(tmp_path)
     old = [f"gateway-2026{month:02}01T030000Z.sqlite3" for month in range(1, 5)]
     others = ["gateway-2025.sqlite3", "monday.sqlite3", "my-gateway-20250101T030000Z.sqlite3"]
     others += [f"{old[0]}{end}" for end in (".gz", ".gpg", ".sha256", "-keep", ".part.gz")]
@@ -444,9 +446,7 @@ async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touch
 
 @pytest.mark.parametrize("keep", [1, 2, 4, 5])
 async def test_backups_of_a_clock_that_was_ahead_count_and_go_first(tmp_path: Path, keep: int) -> None:
-    data, backups = tmp_path / "data", tmp_path / "backups"
-    backups.mkdir()
-    await filled_log(data)
+    data, backups = await before_a_backup(tmp_path)
     old = [f"gateway-2025010{day}T030000Z.sqlite3" for day in (1, 2)]
     ahead = [f"gateway-2999010{day}T030000Z.sqlite3" for day in (1, 2)]
     for name in (*old, *ahead):
@@ -481,9 +481,7 @@ def test_what_is_being_written_by_a_backup_that_was_begun_before_stays(tmp_path:
 
 
 async def test_a_backup_that_fails_removes_none_and_only_the_first_is_noted(tmp_path: Path) -> None:
-    data, backups = tmp_path / "data", tmp_path / "backups"
-    backups.mkdir()
-    await filled_log(data)
+    data, backups = await before_a_backup(tmp_path)
     changed(data, LETTER)
     (backups / "gateway-20260101T030000Z.sqlite3").touch()
     (backups / "gateway-20260201T030000Z.sqlite3").touch()
@@ -506,9 +504,7 @@ async def test_a_directory_without_a_log_is_left_as_it_is(tmp_path: Path) -> Non
 
 
 async def test_a_backup_that_nodes_cannot_be_told_of_is_there_and_said_so(tmp_path: Path) -> None:
-    data, backups = tmp_path / "data", tmp_path / "backups"
-    backups.mkdir()
-    await filled_log(data)
+    data, backups = await before_a_backup(tmp_path)
     (data / BACKUP_MARK).mkdir()
     (backups / "gateway-20250101T030000Z.sqlite3").touch()
     made = await gateway("backup", str(backups), "--keep", "1", "--data", str(data))
