@@ -106,10 +106,16 @@ async def cluster(config: Config = CONFIG) -> AsyncIterator[Cluster]:
         yield Cluster(nursery, config)
 
 
-async def test_members_of_all_nodes_are_listed_and_their_news_told_everywhere(autojump_clock):
-    async with cluster() as world:
+@asynccontextmanager
+async def two_nodes(config: Config = CONFIG) -> AsyncIterator[tuple[Cluster, Node, Node, Client]]:
+    """Ann is at the first of them."""
+    async with cluster(config) as world:
         one, two = await world.node("one"), await world.node("two")
-        ann = await world.client(one, "ann")
+        yield world, one, two, await world.client(one, "ann")
+
+
+async def test_members_of_all_nodes_are_listed_and_their_news_told_everywhere(autojump_clock):
+    async with two_nodes() as (world, _, two, ann):
         bob = await world.client(two, "bob")
         await bob.sees("ann", "bob")
         await ann.sees("ann", "bob")
@@ -172,9 +178,7 @@ async def test_the_members_of_a_crashed_node_are_gone_within_15_seconds_and_nobo
 
 
 async def test_a_node_whose_lease_lapsed_registers_again_and_its_members_return(autojump_clock):
-    async with cluster() as world:
-        one, two = await world.node("one"), await world.node("two")
-        ann = await world.client(one, "ann")
+    async with two_nodes() as (world, _, two, ann):
         bob = await world.client(two, "bob")
         await ann.sees("ann", "bob")
         await trio.sleep(5)
@@ -186,9 +190,7 @@ async def test_a_node_whose_lease_lapsed_registers_again_and_its_members_return(
 
 
 async def test_news_that_the_bus_lost_are_made_up_for(autojump_clock):
-    async with cluster() as world:
-        one, two = await world.node("one"), await world.node("two")
-        ann = await world.client(one, "ann")
+    async with two_nodes() as (world, _, two, ann):
         bob = await world.client(two, "bob")
         await ann.sees("ann", "bob")
         world.weather.bus_loss = 1.0
@@ -203,9 +205,7 @@ async def test_news_that_the_bus_lost_are_made_up_for(autojump_clock):
 
 
 async def test_a_gap_of_the_bus_brings_the_members_at_once(autojump_clock):
-    async with cluster() as world:
-        one, two = await world.node("one"), await world.node("two")
-        ann = await world.client(one, "ann")
+    async with two_nodes() as (world, one, two, ann):
         world.weather.bus_loss = 1.0
         await world.client(two, "bob")
         await trio.sleep(0.5)
@@ -216,9 +216,7 @@ async def test_a_gap_of_the_bus_brings_the_members_at_once(autojump_clock):
 
 @pytest.mark.parametrize("how", ["leaves", "is lost with his node"])
 async def test_news_that_come_late_dont_bring_back_who_has_left(autojump_clock, how):
-    async with cluster() as world:
-        one, two = await world.node("one"), await world.node("two")
-        ann = await world.client(one, "ann")
+    async with two_nodes() as (world, one, two, ann):
         held: list[bytes] = []
         post = one.bus.post
         one.bus.post = lambda resource, payload: (held.append(payload), post(resource, payload))
@@ -243,9 +241,7 @@ async def test_news_that_come_late_dont_bring_back_who_has_left(autojump_clock, 
 
 
 async def test_what_is_no_presence_harms_nobody(autojump_clock, caplog):
-    async with cluster() as world:
-        one, two = await world.node("one"), await world.node("two")
-        ann = await world.client(one, "ann")
+    async with two_nodes() as (world, one, two, ann):
         for payload in (b"", b"nonsense", b"[]", b'["PRESENCE_JOIN","x",1,"s",{}]', b"7"):
             one.hub.listener.on_message(ROOM, payload)
         await world.client(two, "bob")
@@ -273,9 +269,7 @@ async def test_a_presence_that_is_not_as_it_should_be_harms_nobody(autojump_cloc
     """From the bus or the leases; what made it is a node of another release, or a fault."""
     entry = {"number": 7, "client_id": "c", "user": ["bob", "bob", ""], "cursor": {"field": "title"}}
     entry |= {"is_typing": False, "seen": 1, "active": 1, "session": "s", "node": "n", name: value}
-    async with cluster() as world:
-        one, _ = await world.node("one"), await world.node("two")
-        ann = await world.client(one, "ann")
+    async with two_nodes() as (world, one, _, ann):
         news = [UPDATE, entry["node"], 7, entry["session"], entry]
         one.hub.listener.on_message(ROOM, orjson.dumps(news))
         MemoryLeases(world.leases, "two", CONFIG.redis).put(ROOM, "s", orjson.dumps(entry))
@@ -287,9 +281,7 @@ async def test_a_presence_that_is_not_as_it_should_be_harms_nobody(autojump_cloc
 
 async def test_a_room_crowded_by_all_nodes_tells_those_who_are_active_with_the_count_of_all(autojump_clock):
     config = CONFIG.with_(presence={"members_max": 4})
-    async with cluster(config) as world:
-        one, two = await world.node("one"), await world.node("two")
-        ann = await world.client(one, "ann")
+    async with two_nodes(config) as (world, one, two, ann):
         others = [await world.client(two, f"u{number}") for number in range(6)]
         await ann.until(lambda: ann.count == 7, 3)
         await trio.sleep(2)
