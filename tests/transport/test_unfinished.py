@@ -16,14 +16,12 @@ class Held:
         self.gone += 1
 
 
-def unfinished(bytes_max: int) -> Unfinished:
-    return Unfinished(
-        Config().with_(limits={"unfinished_bytes_max": bytes_max, "document_bytes_max": 64}).limits
-    )
+def unfinished() -> Unfinished:
+    return Unfinished(Config().with_(limits={"unfinished_bytes_max": 2000, "document_bytes_max": 64}).limits)
 
 
 def test_up_to_the_bound_nobody_lets_go() -> None:
-    held = unfinished(2000)
+    held = unfinished()
     one, two = Held(), Held()
     held.hold(one, 1000)
     held.hold(two, 1000)
@@ -33,7 +31,7 @@ def test_up_to_the_bound_nobody_lets_go() -> None:
 
 
 def test_who_has_held_some_for_longest_lets_go_and_is_not_counted_any_more() -> None:
-    held = unfinished(2000)
+    held = unfinished()
     one, two, three = Held(), Held(), Held()
     held.hold(one, 100)
     held.hold(two, 1000)
@@ -46,7 +44,7 @@ def test_who_has_held_some_for_longest_lets_go_and_is_not_counted_any_more() -> 
 
 
 def test_who_held_nothing_in_between_is_the_newest() -> None:
-    held = unfinished(2000)
+    held = unfinished()
     one, two = Held(), Held()
     held.hold(one, 1000)
     held.hold(two, 1000)
@@ -56,7 +54,7 @@ def test_who_held_nothing_in_between_is_the_newest() -> None:
 
 
 def test_as_many_let_go_as_it_takes_the_last_one_too() -> None:
-    held = unfinished(2000)
+    held = unfinished()
     one, two = Held(), Held()
     held.hold(one, 1000)
     held.hold(two, 2001)
