@@ -162,9 +162,9 @@ async def desk(config: Config = CONFIG, authoriser: Authoriser | None = None) ->
 
 
 @asynccontextmanager
-async def desk_with(*names: str) -> AsyncIterator[tuple[Any, ...]]:
+async def desk_with(*names: str, config: Config = CONFIG) -> AsyncIterator[tuple[Any, ...]]:
     """A desk, and a client of each name that has subscribed to event 1."""
-    async with desk() as made:
+    async with desk(config) as made:
         yield made, *[await made.client(name, subscribed=True) for name in names]
 
 

@@ -27,8 +27,7 @@ async def test_an_edit_is_acknowledged_with_its_id_and_version(autojump_clock):
 
 
 async def test_a_viewer_does_not_edit(autojump_clock):
-    async with desk() as found:
-        client = await found.client("ann:viewer", subscribed=True)
+    async with desk_with("ann:viewer") as (_, client):
         payload = one(await client.edit(A, 1), "ERROR")
         assert (payload["code"], payload["resource_id"]) == ("FORBIDDEN", "1")
 
@@ -134,8 +133,7 @@ async def test_a_base_that_left_the_window_is_rebuilt_from_the_log(autojump_cloc
 
 
 async def test_a_base_too_far_behind_is_refused_with_the_head(autojump_clock):
-    async with desk(CONFIG.with_(limits={"rebase_versions_max": 2})) as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann", config=CONFIG.with_(limits={"rebase_versions_max": 2})) as (_, client):
         for version in range(1, 5):
             await client.edit(A, version)
         payload = one(await client.edit(B, 1), "ERROR")
@@ -144,8 +142,7 @@ async def test_a_base_too_far_behind_is_refused_with_the_head(autojump_clock):
 
 async def test_a_resend_is_answered_and_costs_nothing(autojump_clock):
     config = CONFIG.with_(limits={"operations_per_minute": 60, "operations_burst": 1})
-    async with desk(config) as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann", config=config) as (_, client):
         first = one(await client.edit(A, 1, seq=1), "OP_ACK")
         again = one(await client.edit(A, 1, seq=1), "OP_ACK")
         assert again["version"] == first["version"] and again["duplicate"]
@@ -165,8 +162,7 @@ async def test_a_client_that_comes_back_is_recognised_by_what_the_log_has_of_it(
 
 async def test_who_goes_on_over_the_rate_without_heeding_it_is_closed(autojump_clock):
     limits = {"operations_per_minute": 60, "operations_burst": 1, "rate_abuse_s": 2.0}
-    async with desk(CONFIG.with_(limits=limits)) as found:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann", config=CONFIG.with_(limits=limits)) as (_, client):
         for _ in range(100):
             await client.edit(A, 1)
             await trio.sleep(0.05)
@@ -176,8 +172,7 @@ async def test_who_goes_on_over_the_rate_without_heeding_it_is_closed(autojump_c
 
 
 async def test_an_edit_of_a_deleted_event_needs_its_creation(autojump_clock):
-    async with desk() as found:
-        admin = await found.client("ann:admin", subscribed=True)
+    async with desk_with("ann:admin") as (found, admin):
         await admin.edit({"op": "add", "path": "", "value": None}, 1)
         assert found.room().document is None
         assert one(await admin.edit(A, 2), "ERROR")["code"] == "INVALID_OPERATION"
@@ -204,8 +199,7 @@ async def test_undo_and_redo_take_back_the_clients_last_change(autojump_clock):
 @pytest.mark.parametrize("token", ["ann:viewer", "ann:nobody"])
 @pytest.mark.parametrize("kind", ["UNDO", "OP"])
 async def test_who_may_not_edit_any_more_does_not_make_an_edit_that_waits(autojump_clock, kind, token):
-    async with desk() as found, trio.open_nursery() as nursery:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client), trio.open_nursery() as nursery:
         await client.edit(A, 1)
         found.room().trim(0, 0)
         found.worker.log.hold_reads()
@@ -222,8 +216,7 @@ async def test_who_may_not_edit_any_more_does_not_make_an_edit_that_waits(autoju
 
 async def test_an_edit_that_waits_while_its_node_drains_is_neither_made_nor_a_refusal(autojump_clock):
     for kind in ("UNDO", "OP"):
-        async with desk() as found, trio.open_nursery() as nursery:
-            client = await found.client(subscribed=True)
+        async with desk_with("ann") as (found, client), trio.open_nursery() as nursery:
             await client.edit(A, 1)
             found.room().trim(0, 0)
             found.worker.log.hold_reads()
@@ -243,8 +236,7 @@ async def test_an_edit_that_waits_while_its_node_drains_is_neither_made_nor_a_re
 
 
 async def test_who_may_not_delete_any_more_does_not_delete_by_an_edit_that_waits(autojump_clock):
-    async with desk() as found, trio.open_nursery() as nursery:
-        admin = await found.client("ann:admin", subscribed=True)
+    async with desk_with("ann:admin") as (found, admin), trio.open_nursery() as nursery:
         await admin.edit(A, 1)
         found.room().trim(0, 0)
         found.worker.log.hold_reads()
@@ -362,8 +354,7 @@ async def test_what_needs_a_closer_look_is_not_turned_away_with_an_edit_before_i
 
 
 async def test_who_may_only_view_is_told_so_in_an_overload_too(autojump_clock):
-    async with desk() as found:
-        client = await found.client("ann:viewer", subscribed=True)
+    async with desk_with("ann:viewer") as (found, client):
         await overloaded(found)
         assert client.session.turn_away([edit_of(0)]) == 0
         assert one(await client.edit(A, 1), "ERROR")["code"] == "FORBIDDEN"

@@ -18,7 +18,7 @@ from gateway.sessions.handoff import SessionState
 from gateway.sessions.session import ClientSession
 from tests.http.streams import connected
 from tests.rooms.parts import Reader, titled
-from tests.sessions.parts import CONFIG, Office, desk
+from tests.sessions.parts import CONFIG, Office, desk, desk_with
 
 
 def request(target: str = "/realtime", **headers: str) -> UpgradeRequest:
@@ -61,8 +61,7 @@ async def test_in_a_storm_who_resumes_comes_in_before_the_new_ones(autojump_cloc
 
 
 async def test_everyone_is_told_to_go_when_what_was_on_its_way_is_committed(autojump_clock):
-    async with desk() as found, trio.open_nursery() as nursery:
-        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob") as (found, ann, bob), trio.open_nursery() as nursery:
         for client in (ann, bob):
             client.reader.take()
         found.worker.log.hold()
@@ -81,8 +80,7 @@ async def test_everyone_is_told_to_go_when_what_was_on_its_way_is_committed(auto
 
 
 async def test_a_drain_does_not_wait_for_ever(autojump_clock):
-    async with desk(CONFIG.with_(timeouts={"drain_grace_s": 3.0})) as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann", config=CONFIG.with_(timeouts={"drain_grace_s": 3.0})) as (found, ann):
         found.worker.log.hold()
         await ann.say("OP", resource_id="1", version=1, operation=titled("a")[0])
         began_s = trio.current_time()

@@ -215,8 +215,7 @@ async def test_a_list_of_resources_is_one_of_bounded_length(autojump_clock, reso
 
 
 async def test_many_resources_are_bounded_as_single_ones_are(autojump_clock):
-    async with desk(CONFIG.with_(limits={"subscriptions_max": 4})) as found:
-        client = await found.client("ann", subscribed=True)
+    async with desk_with("ann", config=CONFIG.with_(limits={"subscriptions_max": 4})) as (_, client):
         resources = [{"resource": "event", "resource_id": f"n{number}"} for number in range(4)]
         error = one(await client.say("SUBSCRIBE", resources=resources), "ERROR")
         assert (error["code"], error["resource_id"]) == ("TOO_LARGE", "n3")
@@ -336,8 +335,7 @@ async def test_what_is_not_subscribed_can_be_read_when_it_is_named_and_granted(a
 
 @pytest.mark.parametrize("subscribed", [True, False])
 async def test_what_is_not_granted_any_more_is_not_told_by_a_sync_that_waited(autojump_clock, subscribed):
-    async with desk() as found, trio.open_nursery() as nursery:
-        ann = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, ann), trio.open_nursery() as nursery:
         bob = await found.client("bob", subscribed=subscribed)
         await ann.edit(titled("a")[0], 1)
         found.room().trim(0, 0)

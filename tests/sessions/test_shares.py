@@ -55,9 +55,7 @@ async def test_an_edit_on_an_old_base_is_paid_for_over_the_whole_way(autojump_cl
 
 async def test_an_undo_replays_a_slice_at_a_time_and_is_bounded(autojump_clock, monkeypatch):
     config = CONFIG.with_(limits={"edit_work_max": 1_000_000})
-    async with desk(config) as found:
-        ann = await found.client("ann", subscribed=True)
-        bob = await found.client("bob", subscribed=True)
+    async with desk_with("ann", "bob", config=config) as (found, ann, bob):
         await ann.edit({"op": "replace", "path": "/description", "value": "x" * 1_000}, 1)
         for _ in range(12):
             await ann.edit(texts(100), found.room().version)
@@ -75,8 +73,7 @@ async def test_an_undo_replays_a_slice_at_a_time_and_is_bounded(autojump_clock, 
 
 async def test_answers_are_bounded_in_bytes_in_both_forms(autojump_clock):
     config = CONFIG.with_(limits={"changes_bytes_max": 20_000})
-    async with desk(config) as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann", config=config) as (found, ann):
         for n in range(10):
             await ann.edit({"op": "replace", "path": "/description", "value": f"{n}" * 3_000}, n + 1)
         await ann.edit({"op": "text", "path": "/description", "value": ["y"]}, 11)
@@ -92,8 +89,7 @@ async def test_answers_are_bounded_in_bytes_in_both_forms(autojump_clock):
 
 async def test_reads_are_charged_by_number_and_by_bytes(autojump_clock):
     config = CONFIG.with_(limits={"reads_per_minute": 60, "reads_burst": 5})
-    async with desk(config) as found:
-        viewer = await found.client("vera:viewer", subscribed=True)
+    async with desk_with("vera:viewer", config=config) as (found, viewer):
         ask = {"resource_id": "1", "resource_type": "event", "last_version": 1}
         answers = [(await viewer.say("SYNC_REQUEST", **ask))[0] for _ in range(8)]
         assert [kind for kind, _ in answers].count("SYNC_RESPONSE") <= 5
@@ -111,8 +107,7 @@ async def test_reads_are_charged_by_number_and_by_bytes(autojump_clock):
 
 async def test_a_refusal_that_holds_the_document_is_paid_for(autojump_clock):
     config = CONFIG.with_(limits={"reads_per_minute": 60, "reads_burst": 5})
-    async with desk(config) as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann", config=config) as (found, ann):
         await ann.edit({"op": "replace", "path": "/description", "value": "x" * 200_000}, 1)
         for _ in range(3):
             said = await ann.edit({"op": "test", "path": "/title", "value": "another"}, 2)
@@ -122,9 +117,7 @@ async def test_a_refusal_that_holds_the_document_is_paid_for(autojump_clock):
 
 async def test_turning_visible_and_invisible_is_charged(autojump_clock):
     config = CONFIG.with_(limits={"reads_per_minute": 60, "reads_burst": 5})
-    async with desk(config) as found:
-        watcher = await found.client("ann", subscribed=True)
-        flasher = await found.client("vera:viewer", subscribed=True)
+    async with desk_with("ann", "vera:viewer", config=config) as (_, watcher, flasher):
         watcher.reader.take()
         for n in range(40):
             await flasher.say("PRESENCE_UPDATE", resource_id="1", visible=bool(n % 2))
@@ -135,9 +128,7 @@ async def test_turning_visible_and_invisible_is_charged(autojump_clock):
 
 async def test_turns_of_visibility_are_conflated_and_the_last_one_is_told(autojump_clock):
     config = CONFIG.with_(limits={"reads_per_minute": 0})
-    async with desk(config) as found:
-        watcher = await found.client("ann", subscribed=True)
-        flasher = await found.client("vera:viewer", subscribed=True)
+    async with desk_with("ann", "vera:viewer", config=config) as (found, watcher, flasher):
         await trio.sleep(0.1)
         watcher.reader.take()
         for n in range(41):
@@ -173,8 +164,7 @@ async def test_a_user_over_his_share_of_cpu_waits_and_nobody_else_does(autojump_
 
 
 async def test_a_share_of_the_whole_core_is_no_limit(autojump_clock):
-    async with desk(CONFIG.with_(limits={"user_cpu_share": 1})) as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann", config=CONFIG.with_(limits={"user_cpu_share": 1})) as (found, ann):
         ann.session.shared.cpu.spend("ann", 1000.0, found.hub.now_s())
         assert ann.session.receive(b'{"type": "PING", "payload": {}}') is None
         assert ann.reader.kinds() == ["PONG"]

@@ -18,7 +18,7 @@ from gateway.ports.resources import Resource
 from gateway.sessions import authentication
 from gateway.sessions.session import ClientSession
 from tests.rooms.parts import CREATE, Author, titled
-from tests.sessions.parts import CONFIG, Decider, Desk, Office, desk, desks
+from tests.sessions.parts import CONFIG, Decider, Desk, Office, desk, desk_with, desks
 
 
 class Edit:
@@ -104,8 +104,7 @@ async def test_whose_token_ends_is_told_that_the_outcome_is_unknown(autojump_clo
 async def test_an_edit_that_waits_while_its_node_drains_is_told_that_it_was_not_made(
     autojump_clock: trio.abc.Clock,
 ) -> None:
-    async with desk() as found, trio.open_nursery() as nursery:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client), trio.open_nursery() as nursery:
         await client.edit(titled("b"), 1)
         found.room().trim(0, 0)
         found.worker.log.hold_reads()
@@ -125,8 +124,7 @@ async def test_an_edit_that_waits_while_its_node_drains_is_told_that_it_was_not_
 async def test_an_edit_that_waits_for_its_share_while_its_node_drains_is_told_that_it_was_not_made(
     autojump_clock: trio.abc.Clock,
 ) -> None:
-    async with desk() as found, trio.open_nursery() as nursery:
-        client = await found.client(subscribed=True)
+    async with desk_with("ann") as (found, client), trio.open_nursery() as nursery:
         found.endpoint.context.cpu.spend("ann", 1000.0, found.hub.now_s())
         edit = Edit(found)
         nursery.start_soon(edit.send)

@@ -8,7 +8,7 @@ from gateway.errors import Refusal
 from gateway.ports import OwnChange
 from gateway.sessions.undo import _stacks, find_undo
 from tests.rooms.parts import titled
-from tests.sessions.parts import CONFIG, desk, desk_with
+from tests.sessions.parts import CONFIG, desk_with
 
 
 def versions(changes):
@@ -79,8 +79,7 @@ def tagged(tag):
 
 
 async def test_what_was_added_to_what_only_grows_stays_and_the_rest_is_taken_back(growing, autojump_clock):
-    async with desk(growing) as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann", config=growing) as (found, ann):
         before = found.room().document
         await ann.edit(titled("one")[0], 1)
         await ann.edit([tagged("a"), *titled("two"), tagged("b")], 2)
@@ -94,8 +93,7 @@ async def test_what_was_added_to_what_only_grows_stays_and_the_rest_is_taken_bac
 
 
 async def test_who_only_added_to_what_only_grows_has_nothing_to_undo(growing, autojump_clock):
-    async with desk(growing) as found:
-        ann = await found.client("ann", subscribed=True)
+    async with desk_with("ann", config=growing) as (found, ann):
         await ann.edit(tagged("a"), 1)
         with pytest.raises(Refusal) as caught:
             await find_undo(found.hub, found.room(), "ann", "ann-client", False)
