@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.clients.desk import EVENT, created, op, signed_in, state, submit, subscribe
+from tests.clients.desk import EVENT, created, op, sharing, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway
 from tests.clients.wire import Refused, Wire
 from tests.operations import replace
@@ -23,9 +23,7 @@ async def refused(client: Wire, resource: str, version: int, *operations: Any, *
 
 
 async def test_the_later_author_is_told_whose_value_was_overwritten(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann)
-        await subscribe(bob, resource)
+    async with sharing(node) as (ann, bob, resource):
         first = await submit(ann, resource, 1, replace("/title", "ann's"))
         ack = await submit(bob, resource, 1, replace("/title", "bob's"))
         assert "conflicts" not in first
@@ -36,9 +34,7 @@ async def test_the_later_author_is_told_whose_value_was_overwritten(node: Gatewa
 
 
 async def test_an_edit_of_what_was_removed_says_that_it_was_dropped(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann, value={**EVENT, "attendees": [{"user_id": "bob"}]})
-        await subscribe(bob, resource)
+    async with sharing(node, value={**EVENT, "attendees": [{"user_id": "bob"}]}) as (ann, bob, resource):
         await submit(ann, resource, 1, {"op": "remove", "path": "/attendees/0"})
         rsvp = {"op": "add", "path": "/attendees/0/response_status", "value": "ACCEPTED"}
         ack = await submit(bob, resource, 1, rsvp)
@@ -49,9 +45,7 @@ async def test_an_edit_of_what_was_removed_says_that_it_was_dropped(node: Gatewa
 
 
 async def test_what_merges_has_no_conflicts(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann, value={**EVENT, "tags": ["a", "b"]})
-        await subscribe(bob, resource)
+    async with sharing(node, value={**EVENT, "tags": ["a", "b"]}) as (ann, bob, resource):
         await submit(ann, resource, 1, {"op": "remove", "path": "/tags/0"})
         again = await submit(bob, resource, 1, {"op": "remove", "path": "/tags/0"}, on_conflict="refuse")
         other = await submit(bob, resource, 1, replace("/tags/1", "c"), on_conflict="refuse")
@@ -61,9 +55,7 @@ async def test_what_merges_has_no_conflicts(node: Gateway) -> None:
 
 
 async def test_an_item_of_a_set_that_is_given_the_id_of_another_keeps_its_own(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann, value={**EVENT, "attendees": [{"user_id": "eva"}]})
-        await subscribe(bob, resource)
+    async with sharing(node, value={**EVENT, "attendees": [{"user_id": "eva"}]}) as (ann, bob, resource):
         await submit(ann, resource, 1, {"op": "add", "path": "/attendees/-", "value": {"user_id": "max"}})
         given = replace("/attendees/0/user_id", "max")
         ack = await submit(bob, resource, 1, given, replace("/title", "bob's"))
@@ -82,18 +74,14 @@ async def test_an_item_of_a_set_that_is_given_the_id_of_another_keeps_its_own(no
 
 
 async def test_force_merges_and_takes_no_other_element(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann, value={**EVENT, "tags": ["a", "b"]})
-        await subscribe(bob, resource)
+    async with sharing(node, value={**EVENT, "tags": ["a", "b"]}) as (ann, bob, resource):
         await submit(ann, resource, 1, {"op": "remove", "path": "/tags/0"})
         await submit(bob, resource, 1, {"op": "remove", "path": "/tags/0"}, force=True)
         assert (await state(ann, resource))[1]["tags"] == ["b"]
 
 
 async def test_who_asks_for_it_is_refused_and_can_insist(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob", client_id="bobs") as bob:
-        resource = await created(ann)
-        await subscribe(bob, resource)
+    async with sharing(node, client_id="bobs") as (ann, bob, resource):
         await submit(ann, resource, 1, replace("/title", "ann's"))
         error = await refused(bob, resource, 1, replace("/title", "bob's"), seq=1)
         assert (error["code"], error["version"]) == ("CONFLICT", 2)
@@ -131,9 +119,7 @@ async def test_an_unanswered_edit_of_ones_own_is_no_conflict(node: Gateway) -> N
 
 
 async def test_a_resend_and_a_resumed_client_find_their_conflicts_again(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob", client_id="resumer") as bob:
-        resource = await created(ann)
-        await subscribe(bob, resource)
+    async with sharing(node, client_id="resumer") as (ann, bob, resource):
         await submit(ann, resource, 1, replace("/title", "ann's"))
         first = await submit(bob, resource, 1, replace("/title", "bob's"), seq=1)
         again = await submit(bob, resource, 1, replace("/title", "bob's"), seq=1)
@@ -144,9 +130,7 @@ async def test_a_resend_and_a_resumed_client_find_their_conflicts_again(node: Ga
 
 
 async def test_values_over_four_kibibytes_are_marked_and_left_out(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann)
-        await subscribe(bob, resource)
+    async with sharing(node) as (ann, bob, resource):
         await submit(ann, resource, 1, replace("/title", "x" * 5000))
         (conflict,) = (await submit(bob, resource, 1, replace("/title", "bob's")))["conflicts"]
         assert conflict["omitted"] == ["theirs"]
@@ -154,9 +138,7 @@ async def test_values_over_four_kibibytes_are_marked_and_left_out(node: Gateway)
 
 
 async def test_conflicts_are_counted_by_their_kind(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann)
-        await subscribe(bob, resource)
+    async with sharing(node) as (ann, bob, resource):
         await submit(ann, resource, 1, replace("/title", "ann's"))
         await refused(bob, resource, 1, replace("/title", "bob's"))
         await submit(bob, resource, 1, replace("/title", "bob's"))

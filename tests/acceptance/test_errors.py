@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
-from tests.clients.desk import EVENT, created, fresh, named, op, signed_in, state, submit, subscribe
+from tests.clients.desk import EVENT, created, fresh, named, op, sharing, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import Closed, Refused, Wire, wire
 from tests.operations import replace
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 ATTENDEE = {"user_id": "u", "response_status": "MAYBE"}
 
@@ -270,9 +270,7 @@ async def test_a_refused_submission_consumes_no_seq(node: Gateway) -> None:
 
 @pytest.mark.parametrize("kind", ["UNDO", "REDO"])
 async def test_there_may_be_nothing_to_undo(node: Gateway, kind: str) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann)
-        await subscribe(bob, resource)
+    async with sharing(node) as (_, bob, resource):
         with pytest.raises(Refused) as refused:
             await bob.ask(kind, named(resource), id="u-1")
         assert (refused.value.code, refused.value.payload["ref"]) == ("NOTHING_TO_UNDO", "u-1")
@@ -368,12 +366,11 @@ async def test_a_document_and_the_number_of_subscriptions_are_limited(tmp_path: 
 
 async def test_silence_closes_with_4408_and_a_ping_keeps_open(tmp_path: Path) -> None:
     with gateway(tmp_path, timeouts__idle_timeout_s=5, timeouts__ping_interval_s=0.2) as own:
-        async with signed_in(own) as silent, signed_in(own, "bob") as viewer, trio.open_nursery() as nursery:
+        async with signed_in(own) as silent, signed_in(own, "bob") as viewer, unawaited() as nursery:
             nursery.start_soon(keep_alive, viewer)
             assert await silent.closed() == 4408  # although it answers the server's pings
             await trio.sleep(0.5)
             await viewer.ask("PING")
-            nursery.cancel_scope.cancel()
 
 
 async def keep_alive(viewer: Wire) -> None:

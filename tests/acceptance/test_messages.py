@@ -9,12 +9,12 @@ import httpx
 import pytest
 import trio
 
-from tests.clients.desk import EVENT, created, fresh, named, op, signed_in, state, submit, subscribe
+from tests.clients.desk import EVENT, created, fresh, named, op, sharing, signed_in, state, submit, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.patching import apply
 from tests.clients.wire import Refused, Wire, wire
 from tests.operations import replace
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 ADMIN = {"event:*": "admin"}
 PRESENCE = {"user_id", "user", "cursor", "is_typing", "last_seen", "client_id"}
@@ -227,9 +227,7 @@ async def test_an_edit_is_acknowledged_to_its_author_and_broadcast_to_all_others
 
 
 async def test_a_concurrent_edit_is_transformed_and_the_ack_says_what_was_committed(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann, value={**EVENT, "tags": ["a", "b", "c"]})
-        await subscribe(bob, resource)
+    async with sharing(node, value={**EVENT, "tags": ["a", "b", "c"]}) as (ann, bob, resource):
         await submit(ann, resource, 1, {"op": "remove", "path": "/tags/0"})
         ack = await submit(bob, resource, 1, {"op": "remove", "path": "/tags/2"})
         assert ack["operations"] == [{"op": "remove", "path": "/tags/1"}]
@@ -257,9 +255,7 @@ async def test_an_edit_that_merged_away_still_takes_a_version(node: Gateway) -> 
 
 
 async def test_text_edits_of_the_same_field_are_both_kept(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann, value={**EVENT, "description": "one three"})
-        await subscribe(bob, resource)
+    async with sharing(node, value={**EVENT, "description": "one three"}) as (ann, bob, resource):
         await submit(ann, resource, 1, {"op": "text", "path": "/description", "value": [4, "two "]})
         await submit(bob, resource, 1, replace("/description", "one three four"))
         assert (await state(ann, resource))[1]["description"] == "one two three four"
@@ -281,9 +277,7 @@ async def test_a_resend_is_answered_with_the_version_it_has_and_changes_nothing(
 
 
 async def test_undo_and_redo_take_back_the_clients_own_changes(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann)
-        await subscribe(bob, resource)
+    async with sharing(node) as (ann, bob, resource):
         await submit(ann, resource, 1, replace("/title", "ann's"))
         await submit(bob, resource, 2, {"op": "add", "path": "/tags/-", "value": "bob's"})
         undone = await ann.ask("UNDO", {**named(resource), "seq": 9})
@@ -395,9 +389,7 @@ async def test_invisible_mode_hides_and_shows(node: Gateway) -> None:
 
 
 async def test_updates_of_one_client_are_conflated_and_the_latest_wins(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann)
-        await subscribe(bob, resource)
+    async with sharing(node) as (ann, bob, resource):
         for position in range(100):
             cursor = {"field": "title", "position": position}
             await ann.send("PRESENCE_UPDATE", {**named(resource), "cursor": cursor})
@@ -415,7 +407,7 @@ async def test_updates_of_one_client_are_conflated_and_the_latest_wins(node: Gat
 async def test_a_crowd_is_told_as_a_count_with_those_who_are_active(tmp_path: Path) -> None:
     settings = {"presence__members_max": 3, "presence__refresh_interval_ms": 50}
     with gateway(tmp_path, **settings) as own:
-        async with signed_in(own) as ann, trio.open_nursery() as nursery:
+        async with signed_in(own) as ann, unawaited() as nursery:
             resource = await created(ann)
             for n in range(5):
                 await nursery.start(stay, own, f"user{n}", resource)
@@ -429,7 +421,6 @@ async def test_a_crowd_is_told_as_a_count_with_those_who_are_active(tmp_path: Pa
                 )
             )
             assert [entry["user_id"] for entry in crowd["payload"]["presences"]] == ["ann"]
-            nursery.cancel_scope.cancel()
 
 
 async def stay(

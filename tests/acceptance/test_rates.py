@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.cli.commands import Server, served
-from tests.clients.desk import created, named, op, signed_in, submit, subscribe
+from tests.clients.desk import created, named, op, sharing, signed_in, submit, subscribe
 from tests.clients.gateway import gateway
 from tests.clients.wire import Refused, Wire, wire
 from tests.operations import replace
@@ -25,9 +25,7 @@ async def test_ten_keys_a_second_for_a_minute_are_never_limited_and_all_arrive(t
     """With the default limits. A slow machine types later, never faster."""
     keys = 600
     with gateway(tmp_path, limits__operations_per_minute=RATE) as node:
-        async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-            resource = await created(ann, value={"description": ""})
-            await subscribe(bob, resource)
+        async with sharing(node, value={"description": ""}) as (ann, bob, resource):
             text = "".join(chr(ord("a") + number % 26) for number in range(keys))
             for number, key in enumerate(text):
                 typed = {"op": "text", "path": "/description", "value": [number, key] if number else [key]}

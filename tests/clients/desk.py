@@ -73,6 +73,17 @@ async def created(opened: Wire, resource: str | None = None, value: Any = EVENT)
     return resource
 
 
+@asynccontextmanager
+async def sharing(
+    node: Gateway, value: Any = EVENT, client_id: str | None = None
+) -> AsyncIterator[tuple[Wire, Wire, str]]:
+    """Ann, Bob by this client, and the resource that she created and both subscribe to."""
+    async with signed_in(node) as ann, signed_in(node, "bob", client_id) as bob:
+        resource = await created(ann, value=value)
+        await subscribe(bob, resource)
+        yield ann, bob, resource
+
+
 async def state(opened: Wire, resource: str) -> tuple[int, Any]:
     """The head: version and document."""
     answer = await opened.ask("SYNC_REQUEST", {**named(resource), "last_version": 0, "max_changes": 0})

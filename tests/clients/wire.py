@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection, connect
 
 from tests.docs.contract import check_received
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 Message = dict[str, Any]
 Payload = dict[str, Any]
@@ -188,8 +188,7 @@ async def wire(
     kept = {"proxy": None, "max_size": None, "max_queue": None, "compression": None}
     patient = {"open_timeout": PATIENCE_S, "ping_interval": None}
     options = {**kept, **patient, **options}
-    async with connect(url, **options) as ws, trio.open_nursery() as nursery:
+    async with connect(url, **options) as ws, unawaited() as nursery:
         opened = Wire(ws)
         nursery.start_soon(opened.read)
         yield opened
-        nursery.cancel_scope.cancel()
