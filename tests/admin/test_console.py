@@ -20,7 +20,7 @@ from tests.missing import skip_or_fail
 from tests.operations import replace
 from tests.servers import redis_server
 from tests.supervisor.node import WORKERS
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 PACE = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
 
@@ -69,11 +69,10 @@ async def lively(tmp_path: Path) -> AsyncIterator[Server]:
             subscribed(server, "ann") as ann,
             subscribed(server, "bob"),
             subscribed(server, "cid"),
-            trio.open_nursery() as nursery,
+            unawaited() as nursery,
         ):
             nursery.start_soon(edit_on, ann)
             yield server
-            nursery.cancel_scope.cancel()
 
 
 async def test_from_the_command_line(tmp_path: Path) -> None:
@@ -98,11 +97,10 @@ async def test_from_the_command_line(tmp_path: Path) -> None:
         async with (
             running("trace", "bob", "--admin", server.admin, "--data", str(server.data), cwd=None) as command,
             subscribed(server, "bob") as bob,
-            trio.open_nursery() as nursery,
+            unawaited() as nursery,
         ):
             nursery.start_soon(pings_on, bob)
             assert "user_id=bob" in await command.line()
-            nursery.cancel_scope.cancel()
 
 
 async def test_a_user_whose_id_has_a_colon_is_no_resource_and_a_trace_is_no_longer_than_it_can_be(
@@ -117,10 +115,9 @@ async def test_a_user_whose_id_has_a_colon_is_no_resource_and_a_trace_is_no_long
         assert found["user_id"] == "oidc:ann"
         assert len(json.loads((await run(server, "sessions", "event:42", "--json")).out)) == 2
         reach = ("--admin", server.admin, "--data", str(server.data))
-        async with running("trace", "oidc:ann", *reach) as command, trio.open_nursery() as nursery:
+        async with running("trace", "oidc:ann", *reach) as command, unawaited() as nursery:
             nursery.start_soon(pings_on, opened)
             assert "user_id=oidc:ann" in await command.line()
-            nursery.cancel_scope.cancel()
         refused = await gateway("trace", "event:42", "--for", "2h", *reach)
         assert (refused.status, "up to 3600" in refused.err) == (1, True)
 

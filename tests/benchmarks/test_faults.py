@@ -25,7 +25,7 @@ from loadtest.server import embedded
 from loadtest.users import token
 from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 pytestmark = pytest.mark.untraced
 
@@ -111,10 +111,9 @@ async def test_a_bystander_that_gets_neither_answer_nor_refusal_has_not_stayed()
         other.took_ms.append((0.1, 5.0))
     async with embedded({}, [sys.executable, str(REFERENCE), "--fault", "mute"]) as server:
         bearer = token(server.secret, "bystander", "editor", 1 << 31)
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             nursery.start_soon(pair.work, GatewayAccess(server.url, bearer))
             await until(lambda: len(pair.took_ms) == 1 and pair.waits_s is not None)
-            nursery.cancel_scope.cancel()
     assert pair.waits_s is not None
     for waited_s, status, pairs in ((1.0, "pass", PAIRS), (SILENCE_S + 1, "fail", PAIRS - 1)):
         bystanders.judge(made, "takeover", 200.0, pair.waits_s + waited_s)
@@ -130,10 +129,9 @@ async def after_losses(one_in: int, seen: Callable[[Pair], bool]) -> Bystanders:
         other.took_ms.append((0.1, 5.0))
     async with embedded({}, [sys.executable, str(REFERENCE), *faults]) as server:
         bearer = token(server.secret, "bystander", "editor", 1 << 31)
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             nursery.start_soon(pair.work, GatewayAccess(server.url, bearer))
             await until(lambda: seen(pair))
-            nursery.cancel_scope.cancel()
     return bystanders
 
 

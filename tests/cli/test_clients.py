@@ -34,7 +34,7 @@ from tests.cli.commands import Running, Server, arguments, environment, gateway,
 from tests.clients.wire import wire
 from tests.proxy import tcp_proxy
 from tests.servers import free_port
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 CREATE = '{"op": "add", "path": "/title", "value": "Lunch"}'
 
@@ -328,13 +328,12 @@ async def test_an_edit_whose_answer_was_lost_is_committed_once(tmp_path):
         made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(tmp_path))
         target = server.url.removeprefix("ws://").partition("/")[0].rpartition(":")
         proxy = CuttingProxy(target[0], int(target[2]))
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = listener.socket.getsockname()[1]
             nursery.start_soon(trio.serve_listeners, proxy.handle, [listener])
             endpoint = GatewayAccess(f"ws://127.0.0.1:{port}/realtime", made.out.strip())
             edited = await submit(endpoint, Resource("event", "42"), [json.loads(CREATE)], create=True)
-            nursery.cancel_scope.cancel()
         assert proxy.cuts == 1
         assert edited.version == 1
         after = await gateway("edit", "event:42", replace("Dinner"), "--json", *server.reach())
@@ -350,7 +349,7 @@ class CuttingProxy:
 
     async def handle(self, client: trio.SocketStream) -> None:
         gateway_side = await trio.open_tcp_stream(*self._target)
-        async with client, gateway_side, trio.open_nursery() as nursery:
+        async with client, gateway_side, unawaited() as nursery:
             nursery.start_soon(self._forward, client, gateway_side)
             try:
                 async for chunk in gateway_side:
@@ -360,7 +359,6 @@ class CuttingProxy:
                     await client.send_all(chunk)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
-            nursery.cancel_scope.cancel()
 
     async def _forward(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         try:
@@ -476,14 +474,13 @@ async def test_another_server_of_websockets_is_told_by_what_it_says(tmp_path, sa
         await peer.send_message(said)
         await peer.get_message()
 
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         server = await nursery.start(partial(serve_websocket, serve, "127.0.0.1", 0, None))
         where = ("--url", f"ws://127.0.0.1:{server.port}/realtime", "--data", str(tmp_path))
         for words in (("watch", "event:42", "--once"), ("edit", "event:42", CREATE)):
             ended = await gateway(*words, *where)
             assert (ended.status, len(ended.err.splitlines())) == (1, 1), ended
             assert "what it sends is no message of a gateway: " in ended.err
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

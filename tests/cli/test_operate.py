@@ -16,6 +16,7 @@ from gateway.admission import create_secret
 from gateway.cli.operate import AdminPort, operating
 from tests.answering import answering
 from tests.cli.commands import Finished, gateway, served
+from tests.waiting import unawaited
 
 
 async def test_a_token_may_end_in_a_newline_and_one_that_cannot_be_sent_is_not_shown(tmp_path):
@@ -128,17 +129,16 @@ class Alerts:
 
 
 async def test_a_step_of_a_rollout_ends_with_a_look_that_is_made_after_its_time(tmp_path):
-    async with served(tmp_path) as server, trio.open_nursery() as nursery:
+    async with served(tmp_path) as server, unawaited() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, Alerts().answer, 0, host="127.0.0.1"))
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         reach = ("--admin", server.admin, "--data", str(tmp_path), "--prometheus", url)
         done = await gateway("rollout", "5", *reach, "--hold", "10", "--look", "11")
         assert (done.status, done.err) == (1, "gateway: set back to 100 %: EditsFailing fired at 5 %\n")
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_rollout_that_cannot_be_set_back_says_so_and_why_it_had_to_be(tmp_path):
-    async with served(tmp_path) as server, trio.open_nursery() as nursery:
+    async with served(tmp_path) as server, unawaited() as nursery:
         reach = ("--admin", server.admin, "--data", str(tmp_path))
         bearer = await server.token("bob", "node:admin=admin")
 
@@ -152,7 +152,6 @@ async def test_a_rollout_that_cannot_be_set_back_says_so_and_why_it_had_to_be(tm
         assert done.status == 1
         assert done.err.startswith("gateway: EditsFailing fired at 5 %; it could NOT be set back to 100 %: ")
         assert "rollout_percentage = 5" in (await gateway("flags", *reach)).out
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_token_that_ends_before_the_steps_is_refused_before_anything_changes(tmp_path):

@@ -14,7 +14,7 @@ from tests.debian import program
 from tests.deploy.haproxy import CONFIGURATION
 from tests.deploy.nodes import cluster
 from tests.supervisor.crowd import crowd
-from tests.waiting import PATIENCE_S, until, until_equal
+from tests.waiting import PATIENCE_S, unawaited, until, until_equal
 
 
 def test_haproxy_accepts_the_configuration_as_it_is_shipped():
@@ -33,7 +33,7 @@ async def test_a_rolling_restart_of_two_nodes_loses_nothing_and_refuses_nobody(t
                 arrivals.append(await nodes.landed())
                 await trio.sleep(0.02)
 
-        async with crowd(nodes.url, nodes.token, documents=4) as people, trio.open_nursery() as nursery:
+        async with crowd(nodes.url, nodes.token, documents=4) as people, unawaited() as nursery:
             nursery.start_soon(arrive)
             for number in range(2):
                 seen = len(arrivals)
@@ -46,7 +46,6 @@ async def test_a_rolling_restart_of_two_nodes_loses_nothing_and_refuses_nobody(t
                 await nodes.until_used(f"node{number + 1}")
                 await people.everyone_moves_on()
                 assert len(arrivals) > seen + 10, "nobody could connect"
-            nursery.cancel_scope.cancel()
         assert all(author.outages >= 1 for author in people.authors)
         assert {name for author in people.authors for name in author.nodes} == {"node1", "node2"}
 
@@ -75,7 +74,7 @@ async def test_a_full_node_s_clients_are_sent_to_the_other_until_both_are_full(t
                 task_status.started()
                 await trio.sleep_forever()
 
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             with trio.fail_after(PATIENCE_S):
                 while len(held) < 6:
                     await nursery.start(hold)
@@ -86,7 +85,6 @@ async def test_a_full_node_s_clients_are_sent_to_the_other_until_both_are_full(t
             except InvalidStatus as error:
                 status = error.response.status_code
             assert status == 503
-            nursery.cancel_scope.cancel()
 
 
 async def test_a_node_that_vanishes_is_left_out_and_comes_back(tmp_path):

@@ -20,7 +20,7 @@ from tests.certificates import self_signed
 from tests.cli.commands import http_of
 from tests.deploy import haproxy
 from tests.deploy.haproxy import Place
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 READY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -75,7 +75,7 @@ async def balanced(answer: bytes, secured: Path | None) -> AsyncIterator[tuple[F
         certificate = secured / "site.pem"
         certificate.write_bytes(made.certificate.read_bytes() + made.key.read_bytes())
         trusted = ssl.create_default_context(cafile=str(made.certificate))
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         places = [
             Place(await _listening(nursery, failing.serve), await _listening(nursery, failing.ready))
             for _ in range(2)
@@ -85,7 +85,6 @@ async def balanced(answer: bytes, secured: Path | None) -> AsyncIterator[tuple[F
                 base_url=http_of(balancer.url), verify=trusted, timeout=PATIENCE_S
             ) as client:
                 yield failing, client
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])

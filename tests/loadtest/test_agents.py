@@ -28,7 +28,7 @@ from loadtest.coordinator import run
 from loadtest.options import Action, Options, Progress, RunError
 from loadtest.scenario import Scenario, parse
 from tests.loadtest.drill import REFERENCE, Drill
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 SECRET = secrets.token_hex(32).encode()
 LISTENS = re.compile(r"agent: listens on (\S+)")
@@ -213,13 +213,12 @@ async def test_an_agent_tells_who_came_and_said_nothing(monkeypatch: pytest.Monk
     monkeypatch.setattr(serve, "GREETING_TIMEOUT_S", 0.2)
     said: list[str] = []
     address, listeners = await serve.listen(Address("127.0.0.1", 0))
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(serve.Agent(SECRET, said.append).serve, listeners)
         async with await trio.open_tcp_stream(address.host, address.port) as stream:
             port = stream.socket.getsockname()[1]
             async for _ in stream:
                 pass
-        nursery.cancel_scope.cancel()
     assert said == [f"127.0.0.1:{port}: said nothing"]
 
 
@@ -281,11 +280,10 @@ async def test_what_was_said_before_can_not_be_said_again() -> None:
 
 async def test_a_stranger_can_not_fill_the_memory() -> None:
     asks, answers, _ = await both_ends(SECRET, SECRET)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(asks.send, "x" * (FIRST_BYTES_MAX + 1))
         with pytest.raises(ChannelError, match="a message of 65,"):
             await answers.receive(FIRST_BYTES_MAX)
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_web_server_is_no_agent() -> None:

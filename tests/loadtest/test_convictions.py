@@ -26,7 +26,7 @@ from loadtest.scenario import Scenario
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
 from tests.clients.transports import TRANSPORTS
 from tests.loadtest.drill import REFERENCE, UNHURRIED, Drill, scenario, stages
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 
 def command(fault: str = "none", one_in: int = 97) -> list[str]:
@@ -258,10 +258,9 @@ async def test_a_starved_generator_calls_its_own_run_invalid() -> None:
 
     async with embedded({}, command()) as server:
         one = Run(Options(made), server)
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             nursery.start_soon(_starve, one)
             report = await one.go()
-            nursery.cancel_scope.cancel()
     verdict = report["verdict"]
     assert verdict["status"] == "invalid"
     assert any("generator: " in reason and "late" in reason for reason in verdict["reasons"])
@@ -300,10 +299,9 @@ async def test_a_run_whose_generator_hangs_ends_with_what_the_others_measured(
 
     async with embedded({}, command()) as server:
         one = Run(Options(made), server)
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             nursery.start_soon(hang)
             report = await one.go()
-            nursery.cancel_scope.cancel()
     assert report["verdict"]["status"] == "invalid"
     assert report["ended_early"].startswith("a generator process said nothing for 3 s, at ")
     assert len(report["series"]) >= measured > 0

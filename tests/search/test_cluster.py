@@ -33,7 +33,7 @@ from tests.search.contract import ids
 from tests.search.faults import MODES, Faults
 from tests.search.server import SearchServer, shared_search_server
 from tests.servers import shared_postgres
-from tests.waiting import PATIENCE_S, until_equal
+from tests.waiting import PATIENCE_S, unawaited, until_equal
 
 NUMBERS = count(1)
 until = partial(waiting.until, every_s=0.05)
@@ -101,13 +101,12 @@ async def cluster(url: str | None = None, workers: int = 1) -> AsyncIterator[Clu
         archive = PostgresArchive(dsn)
         rest = HttpRest(SearchSettings(url=url or shared_search_server().url, timeout_s=2))
         made = Cluster(dsn, archive, rest, f"cluster-{next(NUMBERS)}")
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             nursery.start_soon(made.indexing.run)
             for _ in range(workers - 1):
                 nursery.start_soon(ClusterIndexing(archive, rest, made.alias).run)
             await until(partial(generations, archive))
             yield made
-            nursery.cancel_scope.cancel()
         await rest.aclose()
         await archive.aclose()
 
@@ -274,7 +273,7 @@ async def test_another_index_takes_its_place_though_there_is_always_something_th
     async with cluster() as made:
         for number in range(4):
             await made.archived(f"event:{number}", "lunch")
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
 
             async def write(name: str) -> None:
                 for version in count(1):
@@ -284,7 +283,6 @@ async def test_another_index_takes_its_place_though_there_is_always_something_th
                 nursery.start_soon(write, f"event:{number}")
             with trio.fail_after(PATIENCE_S):
                 await reindexed(made.archive, made.rest, made.alias)
-            nursery.cancel_scope.cancel()
         assert await generations(made.archive) == [Generation(2, FORMAT_VERSION, True)]
         assert len(await made.found("lunch", 4)) == 4
 

@@ -29,6 +29,7 @@ from gateway.log.search.indexer import Indexer, LoggedDocument
 from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
+from tests.waiting import unawaited
 
 NAME = "event:1"
 # Of a database; the first one says what it is.
@@ -173,10 +174,9 @@ async def test_an_index_that_stays_damaged_is_looked_at_ever_more_seldom(
     sound = (tmp_path / INDEX).read_bytes()
     (tmp_path / INDEX).write_bytes(sound[:PAGE] + b"\x55" * (len(sound) - PAGE))
     teller = Impatient(10)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(follow, tmp_path, teller)
         await teller.enough.wait()
-        nursery.cancel_scope.cancel()
     pauses = [round(after - before) for before, after in pairwise(teller.waited_s)]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
@@ -200,13 +200,12 @@ async def test_an_index_that_only_tidying_finds_damaged_still_takes_what_is_new(
         assert segments.rowcount > 2
         index.execute("INSERT INTO untidy VALUES (?, '')", (STANDS,))
     teller = Impatient(1)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(follow, tmp_path, teller)
         for _ in range(3):
             await edits.append(1)
             while indexed_version(tmp_path) < edits.version:  # noqa: ASYNC110  (a file tells nobody)
                 await trio.sleep(RETRY_S)
-        nursery.cancel_scope.cancel()
     assert teller.waited_s == []
     assert teller.troubles
     assert all("malformed" in trouble for trouble in teller.troubles)

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tests.simulation.world import World, run
-from tests.waiting import until
+from tests.waiting import unawaited, until
 
 pytestmark = pytest.mark.untraced
 
@@ -38,7 +38,7 @@ async def test_a_user_without_a_number_of_edits_goes_on_until_it_is_done(autojum
     world = World(0)
     world.weather.calm()
     user = world.users[0]
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         await world._add_node(nursery)
         nursery.start_soon(user.live, None, 10.0)
         for goal in (100, 200, 300):
@@ -51,4 +51,3 @@ async def test_a_user_without_a_number_of_edits_goes_on_until_it_is_done(autojum
         await trio.sleep(60)
         assert user.replica.is_settled
         assert len(user.acknowledged) == edits
-        nursery.cancel_scope.cancel()

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from gateway import ot
 from tests.clients.editor import Editor
 from tests.clients.wire import Closed, wire
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, unawaited, until
 
 RECONNECT_PAUSE_S = 0.1
 GONE = (OSError, EOFError, InvalidHandshake, ConnectionClosed, Closed, trio.TooSlowError)
@@ -131,11 +131,10 @@ async def crowd(
         for document in range(documents)
     ]
     gathered = Crowd(made)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         for author in made:
             nursery.start_soon(author.live)
         await gathered.everyone_moves_on()
         yield gathered
         await gathered.settle()
-        nursery.cancel_scope.cancel()
     gathered.check()

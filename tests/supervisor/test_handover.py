@@ -25,7 +25,7 @@ from tests.cli.commands import Server
 from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Wire, wire
 from tests.supervisor.node import metrics, node, on, restarted, workers
-from tests.waiting import PATIENCE_S, until, until_equal
+from tests.waiting import PATIENCE_S, unawaited, until, until_equal
 
 pytestmark = pytest.mark.skipif("fast" not in TRANSPORTS, reason="needs the fast transport")
 
@@ -89,11 +89,10 @@ async def clients(server: Server, bearer: str, count: int) -> AsyncIterator[list
             task_status.started()
             await trio.sleep_forever()
 
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         for _ in range(count):
             await nursery.start(connect)
         yield connections
-        nursery.cancel_scope.cancel()
 
 
 async def all_subscribe(connections: list[Wire], resource_id: str) -> None:
@@ -103,7 +102,7 @@ async def all_subscribe(connections: list[Wire], resource_id: str) -> None:
 
 
 async def test_editors_of_one_resource_meet_in_its_worker_and_keep_their_sessions(tmp_path):
-    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path) as server, unawaited() as nursery:
         ann = await on(nursery, server, await server.token("ann"), "n1.0")
         bob = await on(nursery, server, await server.token("bob"), "n1.1")
         before = await bob.ask("AUTH", {"client_id": "b"})
@@ -121,7 +120,6 @@ async def test_editors_of_one_resource_meet_in_its_worker_and_keep_their_session
         counted = await metrics(server)
         assert counted["websocket_connections_handed_over_total"] == 1
         assert counted["websocket_connections_total"] == 2
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_client_moves_before_its_first_subscription_and_never_again(tmp_path):
@@ -136,7 +134,7 @@ async def test_a_client_moves_before_its_first_subscription_and_never_again(tmp_
 
 
 async def test_the_older_of_two_connections_gives_way_wherever_they_meet(tmp_path):
-    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path) as server, unawaited() as nursery:
         bearer = await server.token()
         old = await on(nursery, server, bearer, "n1.1")
         await old.ask("AUTH", {"client_id": "tab"})
@@ -150,7 +148,6 @@ async def test_the_older_of_two_connections_gives_way_wherever_they_meet(tmp_pat
         await subscribed(newest, resource_of(0))
         assert await new.closed() == 4409
         assert await newest.ask("PING") == {}
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("features", [{"enabled": False}, {"kill_switch": True}])
@@ -158,7 +155,7 @@ async def test_who_may_not_come_in_isn_t_handed_in(tmp_path, features):
     """New workers with other settings beside old ones, as after SIGHUP."""
     folder, secret = tmp_path / "sockets", "s" * 64
     folder.mkdir()
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nodes = []
         for number, settings in enumerate(({}, features)):
             data = tmp_path / str(number)
@@ -177,7 +174,6 @@ async def test_who_may_not_come_in_isn_t_handed_in(tmp_path, features):
             assert not ann.of_type("SUBSCRIBE_ACK")
         assert nodes[0].metrics.connections_handed_over == 1
         assert not list(nodes[1].hub.rooms)
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_client_sends_without_waiting_is_answered_in_order_wherever_it_goes(tmp_path):
@@ -253,7 +249,7 @@ async def test_who_comes_to_a_full_worker_is_let_in_by_the_other_until_both_are_
 
 
 async def test_where_the_home_is_away_a_client_stays_and_goes_there_when_it_is_back(tmp_path):
-    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path) as server, unawaited() as nursery:
         bearer = await server.token()
         staying = await on(nursery, server, bearer, "n1.1")
         going = await on(nursery, server, bearer, "n1.1")
@@ -269,11 +265,10 @@ async def test_where_the_home_is_away_a_client_stays_and_goes_there_when_it_is_b
         await settles(server, [1, 1])
         await going.ask("OP", edit(resource_of(0), 0, "", {"title": "Lunch"}))
         assert (await staying.take("OP_BROADCAST"))["version"] == 1
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_client_on_its_way_to_a_worker_that_drains_is_sent_away_in_order(tmp_path):
-    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path) as server, unawaited() as nursery:
         ann = await on(nursery, server, await server.token(), "n1.1")
         (home, _), (other, _) = worker(server, 0), worker(server, 1)
         port = ann.ws.local_address[1]
@@ -285,7 +280,6 @@ async def test_a_client_on_its_way_to_a_worker_that_drains_is_sent_away_in_order
         home.resume()
         assert (await ann.take("GOAWAY"))["reconnect_after_ms"] > 0
         assert await ann.closed() == 1001
-        nursery.cancel_scope.cancel()
 
 
 async def test_the_operator_can_have_every_client_stay(tmp_path):

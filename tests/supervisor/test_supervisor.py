@@ -27,13 +27,13 @@ from tests.clients.wire import Wire, wire
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
 from tests.supervisor.node import SPREAD, kill, metrics, node, on, restarted, workers
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, unawaited, until
 
 ROLL_TIMEOUT_S = 2 * START_TIMEOUT_S
 
 
 async def test_workers_share_a_port_their_edits_and_their_presence(tmp_path):
-    async with node(tmp_path, *SPREAD) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path, *SPREAD) as server, unawaited() as nursery:
         ann = await on(nursery, server, await server.token("ann"), "n1.0")
         bob = await on(nursery, server, await server.token("bob"), "n1.1")
         for connected in (ann, bob):
@@ -55,7 +55,6 @@ async def test_workers_share_a_port_their_edits_and_their_presence(tmp_path):
         await ann.send("PRESENCE_UPDATE", {"resource_id": "42", "cursor": {"field": "title", "position": 2}})
         moved = await bob.take("PRESENCE_UPDATE", cursor={"field": "title", "position": 2, "version": 1})
         assert moved["user_id"] == "ann"
-        nursery.cancel_scope.cancel()
 
 
 async def test_one_admin_port_answers_for_the_node(tmp_path):
@@ -115,7 +114,7 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path):
 
 async def test_the_presence_of_a_killed_worker_goes(tmp_path):
     looks = ("--set", "redis.node_check_s=0.1")
-    async with node(tmp_path, *SPREAD, *looks) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path, *SPREAD, *looks) as server, unawaited() as nursery:
         people = {}
         for user, worker in (("ann", "n1.0"), ("bob", "n1.1")):
             people[user] = await on(nursery, server, await server.token(user), worker)
@@ -131,7 +130,6 @@ async def test_the_presence_of_a_killed_worker_goes(tmp_path):
         [survivor] = people.keys() - gone()
         left = await people[survivor].take("PRESENCE_LEAVE")
         assert [left["user_id"]] == gone()
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_worker_that_keeps_crashing_is_restarted_ever_more_slowly(tmp_path):
@@ -145,10 +143,9 @@ async def test_a_worker_that_keeps_crashing_is_restarted_ever_more_slowly(tmp_pa
                         kill(process)
                 await trio.sleep(0.01)
 
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             nursery.start_soon(kill_the_others)
             await server.command.log.told("a new one in 0.4 s")
-            nursery.cancel_scope.cancel()
         await server.stop()
         log = await server.command.errors()
         pauses = [line.rpartition("in ")[2] for line in log.splitlines() if "a new one in" in line]
@@ -307,7 +304,7 @@ async def test_a_worker_drains_by_its_own_settings_whatever_new_ones_say(
 
 
 async def test_sigterm_sends_everyone_away_and_ends_all_workers(tmp_path):
-    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path) as server, unawaited() as nursery:
         bearer = await server.token()
         connections = [await on(nursery, server, bearer, worker) for worker in ("n1.0", "n1.1")]
         processes = workers(server)
@@ -318,7 +315,6 @@ async def test_sigterm_sends_everyone_away_and_ends_all_workers(tmp_path):
         assert await server.command.ended() == 0
         assert not any(process.is_running() for process in processes)
         assert "drained" in await server.command.errors()
-        nursery.cancel_scope.cancel()
 
 
 async def test_sigterm_while_a_worker_dies_ends_in_order(tmp_path):
@@ -346,7 +342,7 @@ async def test_when_a_worker_dies_the_other_refuses_beyond_its_most_and_stays_we
     most = 30
     async with node(tmp_path, "--set", f"server.connections_max={most}") as server:
         bearer = await server.token()
-        async with trio.open_nursery() as nursery:
+        async with unawaited() as nursery:
             held: list[Wire] = []
             refusals: list[tuple[int, int]] = []  # the status, and after how many seconds to come again
 
@@ -385,7 +381,6 @@ async def test_when_a_worker_dies_the_other_refuses_beyond_its_most_and_stays_we
             while not await nursery.start(hold):
                 pass  # the kernel chose the survivor, which is full
             assert survivor.is_running()
-            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel goes by addresses and ports")
