@@ -25,10 +25,9 @@ from loadtest.cli.options import (
     READABLE,
     Decorator,
     console,
-    factor,
     factor_option,
     model_of,
-    number_from,
+    number_option,
     points_in,
     scenario_of,
     server_options,
@@ -68,21 +67,8 @@ def throughput_of(text: str) -> tuple[float, float]:
     show_default=True,
     help="Edits a second, users, or viewers a document.",
 )
-@click.option(
-    "--start",
-    type=number_from(0.001, 1_000_000_000),
-    required=True,
-    metavar="NUMBER",
-    help="The first value.",
-)
-@click.option(
-    "--factor",
-    type=number_from(1.001, 1000),
-    default="1.5",
-    show_default=True,
-    metavar="NUMBER",
-    help="From step to step.",
-)
+@number_option("--start", "The first value.", 0.001, 1_000_000_000, required=True)
+@number_option("--factor", "From step to step.", 1.001, 1000, 1.5)
 @click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="At most so many.")
 @click.option(
     "--repeats",
@@ -91,23 +77,8 @@ def throughput_of(text: str) -> tuple[float, float]:
     show_default=True,
     help="Runs of each step, each with its own seed.",
 )
-@click.option(
-    "--until-p95-ms",
-    "p95_ms",
-    type=factor,
-    default="200",
-    show_default=True,
-    metavar="NUMBER",
-    help="The latency target.",
-)
-@click.option(
-    "--hold-s",
-    type=factor,
-    default="10",
-    show_default=True,
-    metavar="NUMBER",
-    help="Length of the measured stage.",
-)
+@number_option("--until-p95-ms p95_ms", "The latency target.", default=200)
+@number_option("--hold-s", "Length of the measured stage.", default=10)
 @factor_option("--scale", "The scenario's users and documents, times this.")
 @factor_option("--rate-scale", "Its rates of edits, times this.")
 @server_options("each step starts one", admin_for="whole histories")
@@ -174,16 +145,8 @@ def _wanted(
     """An option for a number of Wanted's, called `name` there, within its bounds."""
     name = name or option.removeprefix("--").replace("-", "_")
     least, most = BOUNDS[name]
-    return click.option(
-        option,
-        name,
-        type=click.IntRange(int(least), int(most)) if whole else number_from(least, most),
-        default=None if default is None else f"{default:g}",
-        show_default=default is not None,
-        metavar="NUMBER",
-        help=what,
-        required=required,
-    )
+    kind = {"type": click.IntRange(int(least), int(most))} if whole else {}
+    return number_option(f"{option} {name}", what, least, most, default, required=required, **kind)
 
 
 _wanted_options = together(

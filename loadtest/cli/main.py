@@ -23,9 +23,8 @@ from loadtest.cli.options import (
     FOLDER,
     READABLE,
     console,
-    factor,
     factor_option,
-    number_from,
+    number_option,
     scenario_of,
     server_options,
 )
@@ -153,12 +152,7 @@ def _list_keys() -> None:
     help="This machine's part of a run, as 2/3; see merge.",
 )
 @agents_options
-@click.option(
-    "--start-at",
-    type=number_from(0, INSTANT_MAX),
-    metavar="NUMBER",
-    help="Unix time to start at, the same on all machines.",
-)
+@number_option("--start-at", "Unix time to start at, the same on all machines.", 0, INSTANT_MAX)
 @click.option(
     "--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer the run; 0 is a free port."
 )
@@ -320,14 +314,7 @@ def baseline_command(name: str, report: Path, baselines: Path) -> None:
 @click.argument("reports", nargs=-1, required=True, type=READABLE)
 @click.option("--baseline", "name", help="Compare with the baseline of this name; then give AFTER alone.")
 @click.option("--baselines", type=FOLDER, default=BASELINES, show_default=True, help="Where they are kept.")
-@click.option(
-    "--threshold",
-    type=factor,
-    default="0.1",
-    show_default=True,
-    metavar="NUMBER",
-    help="A regression is worse by more than this share.",
-)
+@number_option("--threshold", "A regression is worse by more than this share.", default=0.1)
 @reading_reports()
 def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path, threshold: float) -> None:
     """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression.

@@ -86,13 +86,23 @@ def number_from(least: float, most: float) -> Callable[[str], float]:
     return number
 
 
-# That others are multiplied by.
-factor = number_from(0, FACTOR_MAX)
+def number_option(
+    name: str,
+    what: str,
+    least: float = 0,
+    most: float = FACTOR_MAX,
+    default: float | None = None,
+    **more: Any,
+) -> Decorator:
+    """An option for a number within these bounds; `more` is click's."""
+    kind = {"type": number_from(least, most), "show_default": default is not None}
+    text = None if default is None else f"{default:g}"
+    return click.option(*name.split(), default=text, metavar="NUMBER", help=what, **{**kind, **more})
 
 
 def factor_option(name: str, what: str) -> Decorator:
     """An option for how many times as much of something a command takes."""
-    return click.option(name, type=factor, default="1", show_default=True, metavar="NUMBER", help=what)
+    return number_option(name, what, default=1)
 
 
 def scenario_of(name: str, users: float = 1.0, durations: float = 1.0, rates: float = 1.0) -> Scenario:

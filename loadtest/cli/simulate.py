@@ -16,7 +16,7 @@ from loadtest.capacity.calibrate import calibrate
 from loadtest.capacity.plan import PlanError, check_viewers
 from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.cli.errors import no_run
-from loadtest.cli.options import FILE, READABLE, console, factor, factor_option, model_of, number_from
+from loadtest.cli.options import FILE, READABLE, console, factor_option, model_of, number_option
 from loadtest.cli.outputs import keep, writable, write
 from loadtest.coordinator import run
 from loadtest.options import Options
@@ -28,22 +28,14 @@ from loadtest.simulate.study import Objective, StudyError
 
 
 @click.command("calibrate")
-@click.option(
-    "--hold-s",
-    type=factor,
-    default="8",
-    show_default=True,
-    metavar="NUMBER",
-    help="Length of each measured stage.",
-)
+@number_option("--hold-s", "Length of each measured stage.", default=8)
 @factor_option("--scale", "Users and rates, times this.")
-@click.option(
+@number_option(
     "--compressed-share",
-    type=number_from(0, 1),
-    metavar="NUMBER",
-    default="0",
-    show_default=True,
-    help="Of the users: their connections have permessage-deflate, and so have the plan's.",
+    "Of the users: their connections have permessage-deflate, and so have the plan's.",
+    0,
+    1,
+    0,
 )
 @click.option("--json", "json_file", type=FILE, required=True, help="Write the calibration.")
 def calibrate_command(hold_s: float, scale: float, compressed_share: float, json_file: Path) -> None:
@@ -70,32 +62,10 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
 
 @click.command("simulate")
 @click.argument("calibrations", nargs=-1, required=True, type=READABLE)
-@click.option(
-    "--connections", type=number_from(1, 100_000_000), metavar="NUMBER", required=True, help="At the peak."
-)
-@click.option(
-    "--ops-per-user-s",
-    "operations_per_user_s",
-    type=number_from(0, 1000),
-    metavar="NUMBER",
-    required=True,
-    help="Edits.",
-)
-@click.option(
-    "--viewers",
-    type=number_from(0, 10_000_000),
-    metavar="NUMBER",
-    required=True,
-    help="How many others see an edit.",
-)
-@click.option(
-    "--p95-ms",
-    type=number_from(0.001, 600_000),
-    metavar="NUMBER",
-    default="200",
-    show_default=True,
-    help="Delivery target.",
-)
+@number_option("--connections", "At the peak.", 1, 100_000_000, required=True)
+@number_option("--ops-per-user-s operations_per_user_s", "Edits.", 0, 1000, required=True)
+@number_option("--viewers", "How many others see an edit.", 0, 10_000_000, required=True)
+@number_option("--p95-ms", "Delivery target.", 0.001, 600_000, 200)
 @click.option(
     "--survive",
     type=click.IntRange(0, 100),
@@ -109,21 +79,8 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
     "--redis-masters", type=click.IntRange(1, 1000), help="Of that plan.  [default: as many as needed]"
 )
 @click.option("--plan-name", default="yours", show_default=True, help="What that plan is called.")
-@click.option(
-    "--hot-readers",
-    type=number_from(0, 10_000_000),
-    metavar="NUMBER",
-    default="0",
-    help="Of one document, at once.",
-)
-@click.option(
-    "--connections-a-worker",
-    type=number_from(1, 10_000_000),
-    metavar="NUMBER",
-    default="19000",
-    show_default=True,
-    help="Its connections_max.",
-)
+@number_option("--hot-readers", "Of one document, at once.", 0, 10_000_000, 0, show_default=False)
+@number_option("--connections-a-worker", "Its connections_max.", 1, 10_000_000, 19_000)
 @click.option(
     "--seeds", type=click.IntRange(1, 200), default=5, show_default=True, help="How often each is simulated."
 )
