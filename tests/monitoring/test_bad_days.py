@@ -29,6 +29,7 @@ from tests.monitoring.prometheus import Prometheus
 from tests.servers import RedisServer
 from tests.supervisor.node import kill, workers
 from tests.transport.wire import RawClient
+from tests.waiting import unawaited
 
 Troubled = TypeVar("Troubled")
 # Connections, so that one descriptor that is free is little.
@@ -127,7 +128,7 @@ async def the_clients_day(running: Cluster) -> None:
     editor = await running.token("ann")
     viewer = await running.token("vic", "event:*=viewer")
     await traffic.an_ordinary_day(running, 50)
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(traffic.slow_readers, node, editor, 14, 30)
         await traffic.refusals(node, editor, viewer, 3)
         await traffic.conflicts(node, editor, 12)
@@ -141,7 +142,6 @@ async def the_clients_day(running: Cluster) -> None:
         )
         for outcome in ("gateway_resyncs_total", "websocket_slow_closes_total"):
             await prometheus.until_above(f"sum({outcome})", 0)
-        nursery.cancel_scope.cancel()
 
 
 async def the_archives_day(running: Cluster) -> None:
@@ -192,21 +192,19 @@ async def meanwhile(
     trouble: Callable[[Troubled], Awaitable[None]], troubled: Troubled
 ) -> AsyncIterator[None]:
     """There is this trouble, again and again, until the end."""
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(trouble, troubled)
         yield
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def editing(running: Cluster) -> AsyncIterator[None]:
     """Meanwhile somebody edits on the first node, whatever the answers are; the other has a reader."""
     bearer = await running.token("eve")
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         nursery.start_soon(traffic.insist, running.nodes[0], bearer, "insisted", "i")
         nursery.start_soon(traffic.look_on, running.nodes[1], bearer, "insisted", "l")
         yield
-        nursery.cancel_scope.cancel()
 
 
 async def _slowed_again_and_again(server: RedisServer) -> None:

@@ -18,7 +18,7 @@ from tests.clients.wire import Closed, Payload, Refused, Wire, wire
 from tests.monitoring.cluster import Cluster
 from tests.supervisor.crowd import crowd
 from tests.transport.wire import RawClient
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, unawaited
 
 CREATE = {"op": "add", "path": "", "value": {"title": "a", "tags": []}}
 GONE = (OSError, Refused, Closed, InvalidHandshake, ConnectionClosed, AssertionError)
@@ -164,13 +164,12 @@ async def slow_readers(node: Server, bearer: str, count: int, edits: int) -> Non
     async with looking(node, bearer, "flood", "f") as author:
         await author.ask("OP", op("flood", 0, CREATE, "f"))
         while True:
-            async with _deaf_readers(node, bearer, count) as readers, trio.open_nursery() as nursery:
+            async with _deaf_readers(node, bearer, count) as readers, unawaited() as nursery:
                 await _flood(author, edits)
                 for reader in readers[:4]:  # some read on, and get the document instead
                     nursery.start_soon(_read_on, reader)
                 await _flood(author, edits)
                 await trio.sleep(4)  # the others stay beyond timeouts.stall_timeout_s
-                nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -217,13 +216,12 @@ async def contended(cluster: Cluster, bearer: str, seconds: float) -> None:
     """
     async with looking(cluster.nodes[0], bearer, "contended", "c") as author:
         await author.ask("OP", op("contended", 0, CREATE, "c"))
-    async with trio.open_nursery() as nursery:
+    async with unawaited() as nursery:
         for number in range(12):
             node = cluster.nodes[number % len(cluster.nodes)]
             nursery.start_soon(_hammer, node, bearer, f"h{number}")
         await trio.sleep(seconds)
         await cluster.prometheus.until_above("sum(gateway_reservations_total)", 0)
-        nursery.cancel_scope.cancel()
 
 
 async def _hammer(node: Server, bearer: str, client: str) -> None:
