@@ -80,7 +80,7 @@ def throughput_of(text: str) -> tuple[float, float]:
 @number_option("--until-p95-ms p95_ms", "The latency target.", default=200)
 @number_option("--hold-s", "Length of the measured stage.", default=10)
 @factor_option("--scale", "The scenario's users and documents, times this.")
-@factor_option("--rate-scale", "Its rates of edits, times this.")
+@factor_option("--rate-scale", "Its rates of edits, times this.", least=0)
 @server_options("each step starts one", admin_for="whole histories")
 @agents_options
 @click.option("--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer it; 0 is a free port.")

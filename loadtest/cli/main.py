@@ -132,7 +132,7 @@ def _list_keys() -> None:
     help="Another target than the scenario's: delivery_p95_ms=100, refused_max=none, ...",
 )
 @factor_option("--scale", "Users, documents and rates, times this.")
-@factor_option("--rate-scale", "Rates of edits alone, times this.")
+@factor_option("--rate-scale", "Rates of edits alone, times this.", least=0)
 @factor_option("--duration-scale", "Lengths of the stages, times this.")
 @click.option(
     "--seed",

@@ -32,7 +32,7 @@ class Output(Console):
 console = Output(highlight=False)
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
-FACTOR_MAX = 1_000_000
+FACTOR_MIN, FACTOR_MAX = 0.001, 1_000_000
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -100,9 +100,9 @@ def number_option(
     return click.option(*name.split(), default=text, metavar="NUMBER", help=what, **{**kind, **more})
 
 
-def factor_option(name: str, what: str) -> Decorator:
+def factor_option(name: str, what: str, least: float = FACTOR_MIN) -> Decorator:
     """An option for how many times as much of something a command takes."""
-    return number_option(name, what, default=1)
+    return number_option(name, what, least, default=1)
 
 
 def scenario_of(name: str, users: float = 1.0, durations: float = 1.0, rates: float = 1.0) -> Scenario:
