@@ -27,20 +27,36 @@ class PreflightError(Exception):
     """A run can't take place as it was asked for; the message says what to change."""
 
 
-def check_files(paths: Iterable[Path | None]) -> None:
-    """Raises PreflightError where a report can't be written."""
+def check_files(paths: Iterable[Path | None], read: Iterable[Path] = ()) -> None:
+    """Raises PreflightError where a report can't be written, or would go over another, or what is read."""
+    taken = {path.resolve() for path in read}
     for path in paths:
         if path is None:
             continue
-        folder = path.absolute().parent
-        try:
-            has_folder, is_there = folder.is_dir(), path.exists()
-        except OSError as error:  # of another user's folder, say
-            raise PreflightError(f"{path} can't be written here: {error.strerror}") from None
-        if not has_folder:
+        _check_file(path)
+        place = path.resolve()
+        if place in taken and (place.is_file() or not place.exists()):
+            raise PreflightError(f"{path} is named twice: what is written there needs a file of its own")
+        taken.add(place)
+
+
+def _check_file(path: Path) -> None:
+    folder = path.absolute().parent
+    try:
+        if not folder.is_dir():
             raise PreflightError(f"{path}: there is no folder {folder}; make it first")
-        if not os.access(path if is_there else folder, os.W_OK):
+        if not path.exists():
+            _try_out(path.resolve())
+        elif not os.access(path, os.W_OK):
             raise PreflightError(f"{path} can't be written here")
+    except OSError as error:  # of another user's folder, or of one where nothing can be made
+        raise PreflightError(f"{path} can't be written here: {error.strerror}") from None
+
+
+def _try_out(path: Path) -> None:
+    """Make a file, and take it away: permissions don't tell it all, in /proc say."""
+    path.touch(exist_ok=False)
+    path.unlink()
 
 
 def check_addresses(url: str, admin_url: str | None) -> None:

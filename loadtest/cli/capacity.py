@@ -199,7 +199,7 @@ def plan_command(
     python -m loadtest plan floor.json storm.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
     python -m loadtest plan floor.json --connections 3000 --ops-per-user-s 0.1 --viewers 4 --check run.json
     """
-    writable(json_file)
+    writable(json_file, read=[*calibrations, *checks])
     model, compared = model_of(calibrations), points_in(checks)
     try:
         wanted, listed = Wanted(**options, **_scaling(scaling)), load_prices(prices)

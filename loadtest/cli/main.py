@@ -35,6 +35,7 @@ from loadtest.cli.outputs import (
     save,
     send,
     taken,
+    tell,
     with_targets,
     writable,
     write,
@@ -47,7 +48,7 @@ from loadtest.merge import MergeError, merge
 from loadtest.options import Options
 from loadtest.protocols import OURS, SHIPPED
 from loadtest.report.figures import number
-from loadtest.report.terminal import LiveView, print_report
+from loadtest.report.terminal import LiveView
 from loadtest.server import GATEWAY
 from loadtest.signals import ignored
 
@@ -214,8 +215,7 @@ def run_command(
             report = trio.run(run, wanted)
         with ignored():
             watch.over(report)
-            print_report(report, console)
-            save(report, files)
+            tell(report, files)
     send(report, otlp)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
@@ -243,13 +243,12 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
     Then:
       python -m loadtest merge 1.json 2.json 3.json --html all.html
     """
-    files, otlp = taken(options), collector(options)
+    files, otlp = taken(options, *reports), collector(options)
     try:
         report = merge([_load(path) for path in reports])
     except MergeError as error:
         raise click.UsageError(str(error)) from None
-    print_report(report, console)
-    save(report, files)
+    tell(report, files)
     send(report, otlp)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
@@ -264,7 +263,7 @@ def html_command(report: Path, page: Path) -> None:
     \b
     python -m loadtest html report.json report.html
     """
-    writable(page)
+    writable(page, read=[report])
     save(_load(report), {"html": page})
 
 
@@ -281,7 +280,7 @@ def export_command(report: Path, **options: Any) -> None:
     python -m loadtest export report.json --junit junit.xml --csv samples.csv
     python -m loadtest export report.json --otlp http://HOST:4318
     """
-    files, otlp, loaded = taken(options), collector(options), _load(report)
+    files, otlp, loaded = taken(options, report), collector(options), _load(report)
     if not files and otlp is None:
         raise click.UsageError("say in which form: --csv FILE, --html FILE, --otlp URL, ...")
     save(loaded, files)

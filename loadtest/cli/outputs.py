@@ -7,7 +7,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from loadtest.preflight import check_files
 from loadtest.report.exports import junit, markdown, samples_csv
 from loadtest.report.otlp import OtlpError, endpoint, export
 from loadtest.report.page import render
+from loadtest.report.terminal import print_report
 from loadtest.scenario import Scenario, ScenarioError, parse
 
 FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
@@ -29,6 +31,7 @@ FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "markdown": ("a summary in Markdown, for a job's summary on GitHub", markdown),
 }
 NAME = re.compile(r"[\w.-]{1,80}")
+ASIDE_NAME_MAX = 60  # characters: of four bytes each, they leave room for more in a name's 255
 
 
 # --json, --html, --junit, --csv, --markdown, --otlp: see `taken` and `collector`.
@@ -41,17 +44,20 @@ output_options = together(
 )
 
 
-def taken(options: dict[str, Any]) -> dict[str, Path]:
-    """The files that were asked for, out of a command's options; raises NoRun where one can't be written."""
+def taken(options: dict[str, Any], *read: Path) -> dict[str, Path]:
+    """The files that were asked for, out of a command's options; see `writable`."""
     files = {form: options.pop(f"{form}_file") for form in FORMS}
-    writable(*files.values())
+    writable(*files.values(), read=read)
     return {form: path for form, path in files.items() if path is not None}
 
 
-def writable(*paths: Path | None) -> None:
-    """Tell in one line, and before anything else, which of these files can't be written; raises NoRun."""
+def writable(*paths: Path | None, read: Iterable[Path] = ()) -> None:
+    """Tell in one line, and before anything else, which of these files can't be written; raises NoRun.
+
+    Nor may one be among those that are `read`, or be given twice.
+    """
     with no_run():
-        check_files(paths)
+        check_files(paths, read)
 
 
 def collector(options: dict[str, Any]) -> str | None:
@@ -76,18 +82,34 @@ def send(report: Mapping[str, Any], url: str | None) -> bool:
     return True
 
 
+def tell(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
+    """Print a report and write it in each form: one though another can't be.
+
+    Where standard output takes nothing, the report is on standard error, and NoRun is raised.
+    """
+    try:
+        with console:
+            print_report(report, console)
+    except OSError as error:
+        console.file = sys.stderr
+        console.print()  # and what waits
+        raise NoRun(f"standard output takes nothing: {error.strerror}") from None
+    finally:
+        save(report, files)
+
+
 def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
-    """Write a report in each form; raises NoRun, once the others are written, where one can't be."""
-    failed: NoRun | None = None
+    """Write a report in each form; raises NoRun, once the others are written, where some can't be."""
+    problems = []
     for form, path in files.items():
         try:
             write(path, FORMS[form][1](report))
         except NoRun as problem:
-            failed = problem
+            problems.append(problem.message)
         else:
             console.print(f"report: {path}", style="dim")
-    if failed is not None:
-        raise failed
+    if problems:
+        raise NoRun("\n".join(problems))
 
 
 def write(path: Path, text: str) -> None:
@@ -112,7 +134,7 @@ def _is_replaceable(path: Path) -> bool:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file beside this one, and put it in its place once it is whole."""
-    aside = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+    aside = path.with_name(f".{path.name[:ASIDE_NAME_MAX]}.{os.getpid()}")
     try:
         aside.write_text(text)
         if path.exists():

@@ -108,7 +108,7 @@ def simulate_command(
     python -m loadtest simulate costs.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
     python -m loadtest simulate costs.json --connections 3000 --ops-per-user-s 0.1 --viewers 4 --nodes 2 --day
     """
-    writable(json_file, html_file)
+    writable(json_file, html_file, read=calibrations)
     try:
         found = _study(calibrations, prices, nodes, redis_masters, plan_name, with_day, wanted)
     except (PlanError, PriceError) as error:

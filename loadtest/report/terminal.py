@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -132,15 +133,16 @@ class LiveView:
             self._said_s = progress.at_s
             recent = summed(progress.intervals[-RECENT:])
             seconds = recent.intervals * INTERVAL_S
-            self._console.print(
-                f"{progress.at_s:6.0f} s  {_stage_name(progress.scenario, progress.at_s):<16} "
-                f"{progress.intervals[-1]['connections']:>6} connections  "
-                f"{recent.counts['acks'] / seconds:>8.0f} op/s  "
-                f"{recent.counts['deliveries'] / seconds:>8.0f} deliveries/s  "
-                f"p95 {milliseconds(recent.histograms['delivery'].summary_ms()['p95'])}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            with suppress(OSError):  # of a full disk: what was measured so far isn't lost for it
+                self._console.print(
+                    f"{progress.at_s:6.0f} s  {_stage_name(progress.scenario, progress.at_s):<16} "
+                    f"{progress.intervals[-1]['connections']:>6} connections  "
+                    f"{recent.counts['acks'] / seconds:>8.0f} op/s  "
+                    f"{recent.counts['deliveries'] / seconds:>8.0f} deliveries/s  "
+                    f"p95 {milliseconds(recent.histograms['delivery'].summary_ms()['p95'])}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
 
 
 def outage_text(outage: Mapping[str, Any]) -> str:

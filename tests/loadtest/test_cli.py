@@ -29,7 +29,7 @@ from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
 from tests.loadtest.shown import until_shown
 
-COMMANDS = import_module("loadtest.cli.main")
+OUTPUTS = import_module("loadtest.cli.outputs")
 SCENARIO = """
 description = "a second of edits"
 [[stages]]
@@ -129,6 +129,8 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["run", "smoke", "--server-command", "'"], "is no command line: No closing quotation"),
         (["run", "smoke", "--server-command", "no/such"], "can't be started: No such file or directory"),
         (["run", "smoke", "--json", "x" * 300], "can't be written here: File name too long"),
+        (["run", "smoke", "--html", "/proc/x"], "/proc/x can't be written here"),
+        (["run", "smoke", "--html", "x", "--json", "./x"], "x is named twice"),
     ],
 )
 def test_a_wrong_call_says_what_would_be_right(arguments: list[str], said: str) -> None:
@@ -171,6 +173,26 @@ def test_a_reader_that_has_gone_changes_neither_reports_nor_status(tmp_path: Pat
     finally:
         os.close(writing)
     assert json.loads(made.read_text())["verdict"]["status"] == "pass"
+
+
+def test_a_run_whose_output_takes_nothing_leaves_its_report(tmp_path: Path) -> None:
+    """It was neither printed nor written: the first line that couldn't be printed ended the run."""
+    scenario, files = tmp_path / "short.toml", [tmp_path / "r.json", tmp_path / "r.html"]
+    scenario.write_text(SCENARIO.replace("LAG", "60000"))
+    server = f"{sys.executable} {REFERENCE} --fault none"
+    command = [sys.executable, "-m", "loadtest", "run", str(scenario), "--server-command", server]
+    with open("/dev/full", "w") as full:
+        said = subprocess.run(
+            [*command, "--json", str(files[0]), "--html", str(files[1])],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert said.returncode == 2, said.stderr
+    assert said.stderr.count("PASS") == 1
+    assert said.stderr.endswith("Error: standard output takes nothing: No space left on device\n")
+    assert json.loads(files[0].read_text())["verdict"]["status"] == "pass"
+    assert "</html>" in files[1].read_text()
 
 
 def test_the_scenarios_are_listed_with_what_they_do() -> None:
@@ -257,6 +279,37 @@ def test_a_report_for_which_there_is_no_space_is_told_and_the_others_are_written
     result = call("export", made, "--json", "/dev/full", "--html", page)
     assert (result.exit_code, "</html>" in page.read_text()) == (2, True)
     assert "/dev/full can't be written: No space left on device" in result.output
+
+
+def test_each_report_for_which_there_is_no_space_is_told(tmp_path: Path) -> None:
+    """Only the last was."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    links = [folder / "one", folder / "two"]
+    for link in links:
+        link.symlink_to("/dev/full")
+    result = call("export", saved(tmp_path / "r.json", report()), "--json", links[0], "--html", links[1])
+    assert result.exit_code == 2
+    for link in links:
+        assert f"{link} can't be written: No space left on device" in result.output
+
+
+@pytest.mark.parametrize("command", ["export", "html", "merge", "plan", "simulate"])
+def test_what_is_read_is_not_written_over(tmp_path: Path, command: str) -> None:
+    """Half an hour's report became a page, for who named one file twice."""
+    made = saved(tmp_path / "r.json", {**report(), "points": calibration()})
+    whole, load = made.read_text(), ["--connections", 9, "--ops-per-user-s", 1, "--viewers", 1]
+    more = {"html": [made], "plan": [*load, "--json", made], "simulate": [*load, "--html", made]}
+    result = call(command, made, *more.get(command, ["--html", made]))
+    assert (result.exit_code, made.read_text()) == (2, whole)
+    assert "is named twice" in " ".join(result.output.split())
+
+
+def test_a_report_may_have_the_longest_name_that_a_file_may_have(tmp_path: Path) -> None:
+    """A name of many bytes was refused once the run was over."""
+    made = tmp_path / ("日" * 85)
+    result = call("export", saved(tmp_path / "r.json", report()), "--json", made)
+    assert (result.exit_code, made.is_file()) == (0, True), result.output
 
 
 def test_a_report_for_which_there_is_no_space_leaves_the_one_that_was_there(tmp_path: Path) -> None:
@@ -464,7 +517,7 @@ def test_ctrl_c_while_the_reports_are_written_changes_neither_them_nor_the_statu
 ) -> None:
     """Whoever pressed it twice had 1, and no report."""
     pressed = Mock(side_effect=lambda *shown: os.kill(os.getpid(), signal.SIGINT))
-    monkeypatch.setattr(COMMANDS, "print_report", pressed)
+    monkeypatch.setattr(OUTPUTS, "print_report", pressed)
     result = run(tmp_path, "none", "--json", tmp_path / "r.json", "--html", tmp_path / "r.html")
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "r.json").read_text())["verdict"]["status"] == "pass"
@@ -472,7 +525,7 @@ def test_ctrl_c_while_the_reports_are_written_changes_neither_them_nor_the_statu
 
 
 def test_ctrl_c_is_no_verdict_of_any_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(COMMANDS, "print_report", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(OUTPUTS, "print_report", Mock(side_effect=KeyboardInterrupt))
     result = call("merge", saved(tmp_path / "r.json", report()))
     assert (result.exit_code, result.output) == (2, "Error: ended by Ctrl-C\n")
 
