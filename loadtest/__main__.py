@@ -1,6 +1,9 @@
 """`python -m loadtest`: the command line."""
 
-from loadtest.cli import run_main
+from gateway.runtime.loading import loading
+
+with loading():
+    from loadtest.cli import run_main
 
 if __name__ == "__main__":
     run_main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
@@ -42,6 +43,14 @@ def _nothing_damaged() -> None:
     """What is damaged is counted and told once a process: here it is what this test met."""
     damage.met = 0
     damage.told.clear()
+
+
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """A SIGINT ends a process, as at a terminal, though who runs the tests may have it ignored (`&`)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from importlib import import_module
 import click
 
 from gateway.errors import ClientError, GatewayError, StoreAway, Unreachable, first_of
+from gateway.runtime.loading import loading
 from gateway.runtime.speedups import SpeedupsError
 
 # Each is `NAME_command` in the module of its name, imported when it is asked for: `token` needs no server.
@@ -75,7 +76,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"gateway.cli.{MODULES.get(cmd_name, cmd_name)}")
+        with loading():
+            module = import_module(f"gateway.cli.{MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 

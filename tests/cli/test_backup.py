@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -582,14 +582,6 @@ async def test_of_a_cluster_only_the_first_attempt_that_fails_is_noted_and_each_
             noted.append(int(direct.get(BACKUP_KEY)))
     assert noted[0] == noted[1] != noted[2]
     assert named(backups) == [backup_series.file_of(backups, noted[2]).name]
-
-
-@pytest.fixture
-def interrupts() -> Iterator[None]:
-    """A SIGINT ends a process, as at a terminal, though who runs the tests may have it ignored (`&`)."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 async def test_ctrl_c_while_a_server_is_waited_for_is_no_traceback(tmp_path, interrupts):
