@@ -11,6 +11,7 @@ import trio
 
 from loadtest.agents.address import PORT, Address, AgentError, Agents, address_of, addresses_of, read_secret
 from loadtest.agents.serve import Agent, listen
+from loadtest.cli.errors import no_run
 from loadtest.cli.options import FILE, console, together
 
 
@@ -38,10 +39,8 @@ def agent_command(listen: str, secret_file: Path) -> None:
         address, secret = address_of(listen), read_secret(secret_file)
     except AgentError as error:
         raise click.UsageError(str(error)) from None
-    try:
+    with no_run():
         trio.run(_serve, address, Agent(secret, console.print))
-    except AgentError as error:
-        raise click.ClickException(str(error)) from None
 
 
 async def _serve(address: Address, agent: Agent) -> None:

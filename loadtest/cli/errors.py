@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from loadtest.agents.address import AgentError
 from loadtest.options import RunError
 from loadtest.preflight import PreflightError
 from loadtest.server import ServerError
@@ -35,7 +36,7 @@ def no_run() -> Iterator[None]:
     """Tell in one line why there was no run."""
     try:
         yield
-    except (RunError, PreflightError, ServerError, WebError) as error:
+    except (AgentError, RunError, PreflightError, ServerError, WebError) as error:
         raise NoRun(str(error)) from None
 
 

@@ -369,7 +369,7 @@ def test_wrong_calls_say_the_way_out(arguments: list[str], said: str) -> None:
     assert said in " ".join(result.output.split())
 
 
-def test_an_agent_that_cannot_listen_has_another_status_than_a_wrong_call() -> None:
+def test_an_agent_that_cannot_listen_has_the_status_of_a_gateway_that_cannot() -> None:
     result = CliRunner().invoke(main, ["agent", "--listen", "192.0.2.1:1", "--secret-file", __file__])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "give another --listen" in " ".join(result.output.split())
