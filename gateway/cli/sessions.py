@@ -164,7 +164,9 @@ def console_command(ttl: int, look: bool, port: AdminPort) -> None:
     """
     if look and port.token is not None:
         raise click.UsageError("--look makes a token that may only look: leave --token, GATEWAY_TOKEN out")
-    port.ask("GET", "/healthz")["node"]  # another server's has none
+    with understanding():
+        for worker in port.ask("GET", "/v1/node")["workers"]:  # not of who may not look
+            worker["asker_role"]  # another server tells none
     token = port.token or port.signed({"node:admin": "viewer" if look else "admin"}, ttl)
     click.echo(f"{port.base}/console#{token}")
 

@@ -80,6 +80,21 @@ async def test_the_console_is_opened_by_the_token_that_is_shown(tmp_path):
         assert refused.status == 2 and "--look" in refused.err and operator not in refused.err
 
 
+async def test_the_console_is_not_opened_by_who_may_not_look(tmp_path):
+    """An address was shown, where a browser said then that the token is bad."""
+    async with served(tmp_path / "data") as server:
+        editor, other = await server.token(), tmp_path / "other"
+        create_secret(other / "jwt-secret")
+        for words, said in (
+            (("--token", "BAD"), "it is not a JWT"),
+            (("--token", editor), "node:admin"),
+            (("--data", str(other)), "is that the secret of this gateway?"),
+        ):
+            done = await gateway("console", "--admin", server.admin, *words)
+            assert (done.status, done.out, done.err.count("\n")) == (1, "", 1), done
+            assert said in done.err and editor not in done.err
+
+
 @pytest.mark.parametrize("words", [("--hold", "0"), ("--look", "-1"), ("--hold", "nan"), ("--look", "soon")])
 async def test_a_rollout_takes_times_in_which_it_looks(tmp_path, words):
     done = await gateway("rollout", "5", "--prometheus", "http://127.0.0.1:9", *words, cwd=tmp_path)
