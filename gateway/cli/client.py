@@ -272,9 +272,7 @@ async def _dialled(access: GatewayAccess) -> Stream:
         except BaseException as error:
             await trio.aclose_forcefully(stream)
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                reason = error.__cause__.verify_message
-                text = f"the certificate of {access.url} isn't trusted ({reason}); see --ca"
-                raise ClientError(text) from None
+                raise _distrusted(access, error.__cause__.verify_message) from None
             raise
         return stream
 
@@ -298,6 +296,11 @@ def _absent(url: str, reason: str) -> Unreachable:
     is_plain = urlsplit(url).scheme == "ws"
     other = "TLS, its address begins with wss://" if is_plain else "no TLS, its address begins with ws://"
     return Unreachable(f"no gateway answers at {url}: {reason}; if it speaks {other}")
+
+
+def _distrusted(access: GatewayAccess, reason: str) -> ClientError:
+    where, way_out = ("", "; see --ca") if access.tls is None else (" by --ca either", "")
+    return ClientError(f"the certificate of {access.url} isn't trusted{where} ({reason}){way_out}")
 
 
 def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:
