@@ -101,6 +101,12 @@ def list_command(with_keys: bool) -> None:
     python -m loadtest list
     python -m loadtest list --keys
     """
+
+    \b
+    Exit status:
+      0  the verdict is pass; of other commands: done
+      1  it is fail; `compare`: a regression; `plan`, `simulate`: no answer
+      2  it is invalid, or there was no run: wrong usage, files or surroundings (a port in use)
     if with_keys:
         _list_keys()
         return
@@ -255,6 +261,8 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
 
 @main.command("html")
 @click.argument("report", type=READABLE)
+    Exit status: 0 pass; 1 fail; 2 invalid, or the reports aren't those of one run.
+
 @click.argument("page", type=FILE)
 @reading_reports()
 def html_command(report: Path, page: Path) -> None:
@@ -316,7 +324,9 @@ def baseline_command(name: str, report: Path, baselines: Path) -> None:
 @number_option("--threshold", "A regression is worse by more than this share.", default=0.1)
 @reading_reports()
 def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path, threshold: float) -> None:
-    """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression.
+    """What changed from report BEFORE to report AFTER, beyond noise.
+
+    Exit status: 0; 1 on a regression, or a worse verdict; 2 for what is no report.
 
     \b
     python -m loadtest compare before.json after.json

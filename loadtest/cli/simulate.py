@@ -44,6 +44,8 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
     Twenty short runs, each against a gateway of its own, about six minutes. `plan` and `simulate` read the
     file; sweeps may be given beside it. Runs that don't pass are told: mistrust what they measured.
 
+    Exit status: 0; 2 where a run couldn't take place, or was ended early.
+
     \b
     python -m loadtest calibrate --json costs.json
     """
@@ -103,6 +105,8 @@ def simulate_command(
     Workers and Redis masters are queues, edits and connects their jobs. Each plan goes through steady state,
     the loss of a node, a zone and a Redis master, a rolling upgrade, everybody coming back at once, and a hot
     document; each several times, with other seeds and other resamples of the costs, whose spread is shown.
+
+    Exit status: 0; 1 where nothing reaches the target; 2 for wrong options and files.
 
     \b
     python -m loadtest simulate costs.json --connections 100000 --ops-per-user-s 0.1 --viewers 4

@@ -67,3 +67,13 @@ def test_it_says_which_token_it_needs(path: str, needed: str) -> None:
         if isinstance(option, click.Option) and option.name == "token"
     ]
     assert told and needed in told
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "merge", "export", "compare", "sweep", "calibrate", "simulate", "plan"]
+)
+def test_it_names_the_statuses_that_a_script_goes_by(name: str) -> None:
+    """That of `merge` was found in that of `run`."""
+    command = dict(COMMANDS)[f"python -m loadtest {name}"]
+    assert command.help and "Exit status: 0" in command.help
+    assert main.help and "Exit status:\n" in main.help
