@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from itertools import groupby
@@ -54,6 +55,7 @@ from loadtest.signals import ignored
 
 EXIT = {"pass": 0, "fail": 1, "invalid": 2}
 BASELINES = Path("baselines")
+RUN_NAME = re.compile("[A-Za-z0-9._~:@-]{0,64}")  # documents' ids are this and a number
 INSTANT_MAX = 100_000_000_000  # of Unix time: in the year 5138
 
 
@@ -71,9 +73,19 @@ def share_of(text: str) -> tuple[int, int]:
 def words_of(text: str) -> list[str]:
     """A command line, on the command line."""
     try:
-        return shlex.split(text)
+        words = shlex.split(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no command line: {error}") from None
+    if not words:  # of a variable that isn't set, say
+        raise click.BadParameter("this is empty: leave it out to test the gateway")
+    return words
+
+
+def run_name_of(text: str) -> str:
+    """A name that ids begin with, on the command line; empty for one that is made."""
+    if not RUN_NAME.fullmatch(text):
+        raise click.BadParameter(f"{text!r} is no run's name: it is at most 64 of A-Z a-z 0-9 . _ ~ : @ -")
+    return text
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -89,6 +101,12 @@ def main() -> None:
     python -m loadtest compare before.json after.json    what changed beyond noise
     python -m loadtest sweep headline --vary operations --start 4000 --json cal.json
     python -m loadtest plan cal.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
+
+    \b
+    Exit status:
+      0  the verdict is pass; of other commands: done
+      1  it is fail; `compare`: a regression; `plan`, `simulate`: no answer
+      2  it is invalid, or there was no run: wrong usage, files or surroundings (a port in use)
     """
 
 
@@ -101,12 +119,6 @@ def list_command(with_keys: bool) -> None:
     python -m loadtest list
     python -m loadtest list --keys
     """
-
-    \b
-    Exit status:
-      0  the verdict is pass; of other commands: done
-      1  it is fail; `compare`: a regression; `plan`, `simulate`: no answer
-      2  it is invalid, or there was no run: wrong usage, files or surroundings (a port in use)
     if with_keys:
         _list_keys()
         return
@@ -164,7 +176,13 @@ def _list_keys() -> None:
     "--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer the run; 0 is a free port."
 )
 @click.option("--users", metavar="FILE", help="Python with edit(kind, index, document): what users write.")
-@click.option("--run-name", default="", help="Names the documents; the same on all machines.")
+@click.option(
+    "--run-name",
+    type=run_name_of,
+    default="",
+    metavar="NAME",
+    help="Names the documents; the same on all machines.",
+)
 @click.option(
     "--server-command",
     type=words_of,
@@ -243,6 +261,8 @@ def _load(path: Path) -> dict[str, Any]:
 def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
     """One report and verdict from the JSON REPORTS of several machines.
 
+    Exit status: 0 pass; 1 fail; 2 invalid, or the reports aren't those of one run.
+
     \b
     On each machine, at the same --start-at, with --share 1/3, 2/3, 3/3 and one --run-name:
       python -m loadtest run rfc002 --url ... --share 1/3 --start-at 1800000000 --run-name a --json 1.json
@@ -261,8 +281,6 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
 
 @main.command("html")
 @click.argument("report", type=READABLE)
-    Exit status: 0 pass; 1 fail; 2 invalid, or the reports aren't those of one run.
-
 @click.argument("page", type=FILE)
 @reading_reports()
 def html_command(report: Path, page: Path) -> None:

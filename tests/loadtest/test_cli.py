@@ -127,6 +127,8 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["compare", "/dev/null", "/dev/null", "--threshold", "nan"], "'nan' is no number from 0 to"),
         (["run", "smoke", "--start-at", "inf"], "'inf' is no number from 0 to"),
         (["run", "smoke", "--server-command", "'"], "is no command line: No closing quotation"),
+        (["run", "smoke", "--server-command", " "], "this is empty: leave it out to test the gateway"),
+        (["run", "smoke", "--run-name", "a/b"], "is no run's name: it is at most 64 of A-Z a-z 0-9"),
         (["run", "smoke", "--server-command", "no/such"], "can't be started: No such file or directory"),
         (["run", "smoke", "--json", "x" * 300], "can't be written here: File name too long"),
         (["run", "smoke", "--html", "/proc/x"], "/proc/x can't be written here"),
