@@ -48,11 +48,15 @@ Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class GatewayAccess(NamedTuple):
-    """Where the gateway is and who we are. `tls` None: the system's trust, for wss."""
+    """Where the gateway is and who we are. `tls` None: the system's trust, for wss.
+
+    `hint` is what to say where the token is refused.
+    """
 
     url: str
     token: str
     tls: ssl.SSLContext | None = None
+    hint: str = ""
 
     def resuming(self, resumes: bool) -> GatewayAccess:
         """The same, saying that we go on where we were."""
@@ -317,11 +321,12 @@ def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:
     return Unreachable(text, _wait_s(int(said)) if re.fullmatch(rb"\d{1,9}", said) else None)
 
 
-def _refusal(message: Message) -> GatewayError:
+def _refusal(access: GatewayAccess, message: Message) -> GatewayError:
     """An ERROR as an exception."""
     with _understanding(message):
         payload = message["payload"]
-        text = f"{payload['message']} ({payload['code']})"
+        hint = access.hint if payload["code"] == "UNAUTHENTICATED" else ""
+        text = f"{payload['message']} ({payload['code']}){hint}"
         if payload["code"] not in PASSING_CODES:
             return ClientError(text)
         return Unreachable(text, _wait_s(payload.get("retry_after_ms")))
@@ -360,7 +365,7 @@ async def follow(
                 while True:
                     message = await link.receive()
                     if message["type"] == "ERROR":
-                        raise _refusal(message)
+                        raise _refusal(access, message)
                     if view.receive(message):
                         backoff_s = BACKOFF_FIRST_S
                         on_change(view, "live")
@@ -437,7 +442,7 @@ class _Submission:
                 message = await link.receive()
                 kind = message["type"]
                 if kind == "ERROR":
-                    raise _refusal(message)
+                    raise _refusal(self._access, message)
                 if kind == "OP_ACK":
                     return _committed(message)
                 if kind == "SUBSCRIBE_ACK":

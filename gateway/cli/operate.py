@@ -15,8 +15,16 @@ from typing import Any, NamedTuple
 
 import click
 
-from gateway.admission import secret_path
-from gateway.cli.options import Command, Settings, http_url, reachable, settings, signed, token_of
+from gateway.cli.options import (
+    Command,
+    Settings,
+    http_url,
+    reachable,
+    settings,
+    signed,
+    signed_with,
+    token_of,
+)
 from gateway.errors import ClientError, Unreachable
 
 TIMEOUT_S = 30.0
@@ -26,9 +34,6 @@ EVERYTHING = MappingProxyType({"*": "admin"})
 # It may end while it answers; and what it says may be no JSON, or nest deeper than is read.
 UNREADABLE = (OSError, ValueError, RecursionError, http.client.HTTPException)
 NO_GATEWAY = "what answers is no gateway, or of another version"
-OTHER_SECRET = (
-    "is that the secret of this gateway? --data DIR, or --set auth.secret_file=FILE, says where it is."
-)
 
 
 class Answered(dict[str, Any]):
@@ -104,7 +109,7 @@ class AdminPort(NamedTuple):
             problem = _problem(error)
             told = str(problem.get("detail", f"{error.code} {error.reason}"))
             if error.code == 401 and self.token is None:
-                told += f" It was signed with {secret_path(self.settings.load())}: {OTHER_SECRET}"
+                told += f" {signed_with(self.settings.load())}"
             if error.code == 404 and (not problem or told.startswith("Nothing is served")):
                 told = f"{base} answered: {told.rstrip('.')}. Is that the admin port? --admin URL names it."
             if error.code >= 500 or error.code == 429:

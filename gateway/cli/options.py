@@ -97,7 +97,8 @@ class Reach(NamedTuple):
         url = f"{scheme}://{reachable(config.server.host)}:{config.server.port}/realtime"
         user = self.user or os.environ.get("USER") or "operator"
         token = self.token or signed(config, user, {str(resource): role}, SELF_SIGNED_TTL_S)
-        return GatewayAccess(self.url or url, token, _trust(self.ca))
+        hint = "" if self.token else f" {signed_with(config)}"
+        return GatewayAccess(self.url or url, token, _trust(self.ca), hint)
 
 
 def reaching(command: Command) -> Command:
@@ -236,6 +237,12 @@ def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, *
         return issue(secret, user, grants, ttl_s, time.time(), issuer=issuer, audience=audience, **claims)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def signed_with(config: Config) -> str:
+    """What to say where a token that was signed here is refused."""
+    where = "--data DIR, or --set auth.secret_file=FILE, says where it is."
+    return f"It was signed with {secret_path(config)}: is that the secret of this gateway? {where}"
 
 
 def _trust(ca: str | None) -> ssl.SSLContext | None:

@@ -189,6 +189,18 @@ async def test_over_tls_with_a_certificate_of_ones_own(tmp_path):
         assert distrusted.err.endswith("isn't trusted by --ca either (self-signed certificate)\n")
 
 
+async def test_a_token_that_another_secret_signed_is_told_with_where_that_is(tmp_path):
+    """Who had signed it oneself read only that its signature is wrong."""
+    create_secret(tmp_path / "other" / "jwt-secret")
+    async with served(tmp_path / "data") as server:
+        for words in (("edit", "event:42", CREATE), ("watch", "event:42", "--once")):
+            done = await gateway(*words, "--url", server.url, "--data", str(tmp_path / "other"))
+            assert (done.status, done.err.count("\n")) == (1, 1), done
+            assert f"{tmp_path}/other/jwt-secret: is that the secret of this gateway?" in done.err
+            shown = await gateway(*words, "--url", server.url, "--token", "a.b.c")
+            assert shown.status == 1 and "is that the secret" not in shown.err
+
+
 def self_signed(folder: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
