@@ -136,13 +136,17 @@ export const momentOf = (date: Date): string => `${shortDay(date)}, ${hourOf(dat
 const isMidnight = (date: Date): boolean =>
   date.getTime() === new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 
+/** Does it take whole days? */
+export const isOfDays = (from: Date, to: Date): boolean => from < to && isMidnight(from) && isMidnight(to);
+
 /** `Mon 5 Jan, 10:00 – 11:00`, and the end's day where it is another. What takes whole days has no hours. */
 export function spanText(from: Date, to: Date): string {
-  if (from < to && isMidnight(from) && isMidnight(to)) return `${daysText(from, to)}, all day`;
+  if (isOfDays(from, to)) return `${daysText(from, to)}, all day`;
   return `${momentOf(from)} – ${dayOf(from) === dayOf(to) ? hourOf(to) : momentOf(to)}`;
 }
 
-function daysText(from: Date, to: Date): string {
+/** `Mon 5 Jan – Tue 6 Jan` of what takes these days, or the day where it is one. */
+export function daysText(from: Date, to: Date): string {
   const [first, last] = [shortDay(from), shortDay(new Date(to.getTime() - 1))];
   return first === last ? first : `${first} – ${last}`;
 }

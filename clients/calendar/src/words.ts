@@ -1,7 +1,7 @@
 /** What a change did, in words. */
 
 import { type HistoryEntry, type Json, type Patch, type PatchOperation, valueAt } from "@collab/client";
-import { dayOf, hourOf, momentOf, shortDay } from "./dates.js";
+import { dayOf, daysText, endFrom, hourOf, isOfDays, momentOf, shortDay } from "./dates.js";
 import { type Attendee, answerOf, type EventDocument, labelOf, textOf } from "./event.js";
 import { isOfLine } from "./lines.js";
 import { changed } from "./past.js";
@@ -83,17 +83,28 @@ const lineOf = (path: string, after: EventDocument): string =>
   words({ op: "replace", path, value: valueAt(after as unknown as Json, path) ?? "" });
 
 function timesOf(before: EventDocument, after: EventDocument): string[] {
-  const [one, other] = [lengthOf(before), lengthOf(after)];
-  if (one === other && before.start_time !== after.start_time)
-    return [`moved ${fromTo(before.start_time, after.start_time)}`];
-  return (["start_time", "end_time"] as const)
-    .filter((name) => before[name] !== after[name])
-    .map((name) => timeOf(labelOf(`/${name}`), before[name], after[name]));
+  const names = (["start_time", "end_time"] as const).filter((name) => before[name] !== after[name]);
+  if (!names.length) return [];
+  const [was, is] = [spanOf(before), spanOf(after)];
+  const isMoved = names[0] === "start_time" && isAsLong(was, is);
+  if (isOfDays(...was) && isOfDays(...is))
+    return [`${isMoved ? "moved" : "changed the days"} from ${daysText(...was)} to ${daysText(...is)}`];
+  if (isMoved) return [`moved ${fromTo(before.start_time, after.start_time)}`];
+  return names.map((name) => timeOf(labelOf(`/${name}`), before[name], after[name]));
 }
 
-/** In ms; NaN, which equals nothing, where a time is missing. */
-const lengthOf = ({ start_time, end_time }: EventDocument): number =>
-  Date.parse(end_time ?? "") - Date.parse(start_time ?? "");
+type Span = readonly [from: Date, to: Date];
+
+/** No time where one is missing. */
+const spanOf = ({ start_time = "", end_time = "" }: EventDocument): Span => [
+  new Date(start_time),
+  new Date(end_time),
+];
+
+/** To the millisecond, or in days and what is left of one: where clocks change a day is longer or shorter. */
+const isAsLong = ([from, to]: Span, [begins, ends]: Span): boolean =>
+  ends.getTime() - begins.getTime() === to.getTime() - from.getTime() ||
+  ends.getTime() === endFrom(begins, from, to);
 
 function timeOf(label: string, before: string | undefined, after: string | undefined): string {
   if (after === undefined) return `removed ${label}`;

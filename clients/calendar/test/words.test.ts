@@ -1,6 +1,6 @@
 /** What a change did, in words. */
 
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { hourOf, momentOf, shortDay } from "../src/dates.js";
 import { comparedWith, describe } from "../src/words.js";
 
@@ -54,6 +54,45 @@ test("a move says once from when to when, and the day where it is one", () => {
   expect(say([set("/start_time", start), set("/end_time", end), set("/title", "Lunch")])).toBe(
     `moved from ${day(before.start_time)}, ${hour(before.start_time)} to ${day(start)}, ${hour(start)}, set the title to “Lunch”`,
   );
+});
+
+afterEach(() => void vi.unstubAllEnvs());
+
+const [SATURDAY, SUNDAY, MONDAY, TUESDAY] = [
+  "2026-10-31T04:00:00Z",
+  "2026-11-01T04:00:00Z", // a day of 25 hours
+  "2026-11-02T05:00:00Z",
+  "2026-11-03T05:00:00Z",
+] as const;
+
+/** What is said where such a change is made to an event of these times, in New York. */
+function retimed(times: readonly [string, string], start: string, end: string): string {
+  vi.stubEnv("TZ", "America/New_York");
+  const [start_time, end_time] = times;
+  const operations = [set("/start_time", start), set("/end_time", end)];
+  return describe({ userId: "ben", operations, undoes: null }, { start_time, end_time });
+}
+
+test("an event of days is moved by days, also where clocks change, and gets other days", () => {
+  vi.stubEnv("TZ", "America/New_York");
+  const [saturday, sunday, monday] = [SATURDAY, SUNDAY, MONDAY].map(day);
+  expect(retimed([SATURDAY, SUNDAY], SUNDAY, MONDAY)).toBe(`moved from ${saturday} to ${sunday}`);
+  expect(retimed([SATURDAY, MONDAY], SUNDAY, TUESDAY)).toBe(
+    `moved from ${saturday} – ${sunday} to ${sunday} – ${monday}`,
+  );
+  expect(retimed([SUNDAY, MONDAY], SUNDAY, TUESDAY)).toBe(
+    `changed the days from ${sunday} to ${sunday} – ${monday}`,
+  );
+  expect(retimed([SATURDAY, MONDAY], SUNDAY, MONDAY)).toBe(
+    `changed the days from ${saturday} – ${sunday} to ${sunday}`,
+  );
+});
+
+test("so is one of some days and hours, once", () => {
+  const [start, later] = ["2026-10-30T14:00:00Z", "2026-10-31T14:00:00Z"];
+  const said = retimed([start, "2026-10-31T16:00:00Z"], later, "2026-11-01T17:00:00Z");
+  const told = (time: string) => momentOf(new Date(time));
+  expect(said).toBe(`moved from ${told(start)} to ${told(later)}`);
 });
 
 test("without what was there before, less is said", () => {
