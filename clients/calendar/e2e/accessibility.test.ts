@@ -95,13 +95,7 @@ for (const [look, options] of LOOKS) {
     await shown(ann, "Bob, editing Start");
     await shown(ann, "answered “Going”");
     expect(await violations(ann.page), "the event").toEqual([]);
-    await ann.workOffline(true);
-    await ann.says("offline");
-    await ann.textbox("Title").fill("Ann's title");
-    await bob.textbox("Title").fill("Bob's title");
-    await bob.says("saved");
-    await ann.workOffline(false);
-    await ann.conflict.waitFor();
+    await stage.dispute(ann, bob, "Ann's title", "Bob's title");
     expect(await violations(ann.page), "the conflict").toEqual([]);
     expect(await violations(await openConsole(ann)), "the console").toEqual([]);
     await ann.conflict.getByRole("button", { name: "Keep mine" }).click();

@@ -300,13 +300,7 @@ for (const [answer, result] of [
 ] as const) {
   test(`a title changed by both while one was offline: ${answer}`, async () => {
     const [ann, bob] = await stage.together("Lunch");
-    await ann.workOffline(true);
-    await ann.says("offline");
-    await ann.textbox("Title").fill("Ann's title");
-    await bob.textbox("Title").fill("Bob's title");
-    await bob.says("saved");
-    await ann.workOffline(false);
-    await ann.conflict.waitFor();
+    await stage.dispute(ann, bob, "Ann's title", "Bob's title");
     expect(await ann.conflict.textContent()).toContain("Bob's title");
     if (answer === "Merge") await ann.conflict.getByRole("textbox").fill(result);
     await ann.conflict.getByRole("button", { name: answer }).click();

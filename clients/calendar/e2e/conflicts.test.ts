@@ -23,15 +23,11 @@ async function lunch(): Promise<[Person, Person]> {
   return [ann, bob];
 }
 
-/** The first sets a field offline, and the other one another meanwhile. */
-async function meanwhile(ann: Person, bob: Person, hers: [string, string], his: [string, string]) {
-  await ann.workOffline(true);
-  await ann.says("offline");
-  await ann.textbox(hers[0]).fill(`2021-05-06T${hers[1]}`);
-  await bob.textbox(his[0]).fill(`2021-05-06T${his[1]}`);
-  await bob.says("saved");
-  await ann.workOffline(false);
-}
+/** One of the two sets a time offline, and the other one another meanwhile. */
+const retime = (ann: Person, bob: Person, hers: [string, string], his: [string, string]) =>
+  stage.meanwhile(ann, bob, onThatDay(hers), onThatDay(his));
+
+const onThatDay = ([field, hour]: [string, string]) => [field, `2021-05-06T${hour}`] as const;
 
 /** What there is to choose from. */
 async function choices({ conflict }: Person): Promise<string[]> {
@@ -85,13 +81,7 @@ for (const answer of ["Keep mine", "Keep theirs", "Merge"]) {
 test("in a small window a question is read from its beginning, and by keyboard to its end", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await ann.page.setViewportSize({ width: 320, height: 256 }); // as large as at four times its size
-  await ann.workOffline(true);
-  await ann.says("offline");
-  await ann.textbox("Title").fill("Lunch with everybody who has time ".repeat(9));
-  await bob.textbox("Title").fill("Supper");
-  await bob.says("saved");
-  await ann.workOffline(false);
-  await ann.conflict.waitFor();
+  await stage.dispute(ann, bob, "Lunch with everybody who has time ".repeat(9), "Supper");
   const place = () =>
     ann.conflict.evaluate(({ scrollTop, scrollHeight, clientHeight, scrollWidth, clientWidth }) => ({
       toEnd: scrollHeight - clientHeight - scrollTop,
@@ -113,7 +103,7 @@ for (const [answer, ...result] of [
 ] as const) {
   test(`an event that both moved while one was offline is asked about once: ${answer}`, async () => {
     const [ann, bob] = await lunch();
-    await meanwhile(ann, bob, ["Start", "16:00"], ["Start", "20:00"]);
+    await retime(ann, bob, ["Start", "16:00"], ["Start", "20:00"]);
     await ann.conflict.getByText("Bob changed when it is too").waitFor();
     expect(await choices(ann)).toEqual(["16:00 – 17:00", "20:00 – 21:00", "10:00 – 11:00"]);
     await ann.conflict.getByRole("button", { name: answer }).click();
@@ -126,7 +116,7 @@ for (const [answer, ...result] of [
 
 test("their end of an event that was moved past it comes with their start", async () => {
   const [ann, bob] = await lunch();
-  await meanwhile(ann, bob, ["Start", "16:00"], ["End", "12:00"]);
+  await retime(ann, bob, ["Start", "16:00"], ["End", "12:00"]);
   await ann.conflict.getByText("Bob changed when it is too").waitFor();
   expect(await choices(ann)).toEqual(["16:00 – 17:00", "10:00 – 12:00", "10:00 – 11:00"]);
   await ann.conflict.getByRole("button", { name: "Keep theirs" }).click();
@@ -140,7 +130,7 @@ test("their end of an event that was moved past it comes with their start", asyn
 
 test("an end that doesn't fit any more, for the event was moved meanwhile, is told in plain words", async () => {
   const [ann, bob] = await lunch();
-  await meanwhile(ann, bob, ["End", "12:00"], ["Start", "20:00"]);
+  await retime(ann, bob, ["End", "12:00"], ["Start", "20:00"]);
   const told = ann.page.getByRole("alert").filter({ hasText: "The end can’t be before the start." });
   await told.waitFor();
   expect(await told.textContent()).not.toContain("end_time");

@@ -162,13 +162,7 @@ test("a name that turns what follows it turns itself alone", async () => {
   expect(await isAfter(ann.page.locator(".me"), "Sign out")).toBe(true);
   const bob = await stage.arrive("Bob", event);
   await bob.sees("Title", "Dinner");
-  await bob.workOffline(true);
-  await bob.says("offline");
-  await bob.textbox("Title").fill("Supper");
-  await ann.textbox("Title").fill("Brunch");
-  await ann.says("saved");
-  await bob.workOffline(false);
-  await bob.conflict.waitFor();
+  await stage.dispute(bob, ann, "Supper", "Brunch");
   expect(await isAfter(bob.conflict.locator("p"), "changed ")).toBe(true);
 });
 

@@ -156,13 +156,7 @@ test("with a text twice as large nothing of a conflict is beside its dialog", as
   const ann = await stage.arrive("Ann", stage.address, undefined, PHONE);
   const bob = await stage.arrive("Bob", await ann.newEvent("Lunch"));
   await bob.sees("Title", "Lunch");
-  await ann.workOffline(true);
-  await ann.says("offline");
-  await ann.textbox("Title").fill("Dinner");
-  await bob.textbox("Title").fill("Breakfast");
-  await bob.says("online, saved");
-  await ann.workOffline(false);
-  await ann.conflict.waitFor();
+  await stage.dispute(ann, bob, "Dinner", "Breakfast");
   await ann.page.evaluate(() => {
     document.documentElement.style.fontSize = "200%";
   });

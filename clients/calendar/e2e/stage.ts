@@ -99,6 +99,27 @@ export class Stage {
     return this.#asked(path, request);
   }
 
+  /** The first fills a field in offline, and the other one the same or another meanwhile; then both are online. */
+  async meanwhile(
+    one: Person,
+    other: Person,
+    hers: readonly [field: string, text: string],
+    his: readonly [field: string, text: string],
+  ): Promise<void> {
+    await one.workOffline(true);
+    await one.says("offline");
+    await one.textbox(hers[0]).fill(hers[1]);
+    await other.textbox(his[0]).fill(his[1]);
+    await other.says("saved");
+    await one.workOffline(false);
+  }
+
+  /** Both write a title meanwhile, and the first is asked about it. */
+  async dispute(one: Person, other: Person, hers: string, his: string): Promise<void> {
+    await this.meanwhile(one, other, ["Title", hers], ["Title", his]);
+    await one.conflict.waitFor();
+  }
+
   /** Two people at one event. */
   async together(title: string): Promise<[Person, Person, string]> {
     const ann = await this.arrive("Ann");
