@@ -152,15 +152,15 @@ test("an event is made on any day by touch, and one of several days is on each o
   await ann.sees("Title", "Trip");
 });
 
-test("with a text twice as large nothing of a conflict is beside its dialog", async () => {
-  const ann = await stage.arrive("Ann", stage.address, undefined, PHONE);
+test("with a text twice as large nothing of a conflict is beside its dialog, also on the narrowest phone", async () => {
+  const narrowest = { ...PHONE, viewport: { width: 320, height: 640 } };
+  const ann = await stage.arrive("Ann", stage.address, undefined, narrowest);
   const bob = await stage.arrive("Bob", await ann.newEvent("Lunch"));
   await bob.sees("Title", "Lunch");
   await stage.dispute(ann, bob, "Dinner", "Breakfast");
   await ann.page.evaluate(() => {
     document.documentElement.style.fontSize = "200%";
   });
-  const sides = ann.conflict.locator("dl");
-  const beside = await sides.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
-  expect(beside).toBe(0);
+  const beside = ({ scrollWidth, clientWidth }: Element) => scrollWidth - clientWidth;
+  for (const part of [ann.conflict, ann.conflict.locator("dl")]) expect(await part.evaluate(beside)).toBe(0);
 });
