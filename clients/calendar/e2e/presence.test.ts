@@ -44,7 +44,7 @@ test("where a long name stands beside a short one, the short one is shown whole"
   expect([await cut("Bob"), await cut("Somebody")]).toEqual([false, true]);
 });
 
-test("others' carets go along with a text whose lines break elsewhere as the window becomes narrower", async () => {
+test("others' carets go along with a text whose lines break elsewhere as window or field become narrower", async () => {
   const event = await stage.make("1", { title: "Lunch", description: "one two three ".repeat(12) });
   const ann = await stage.arrive("Ann", event);
   const bob = await stage.arrive("Bob", event);
@@ -56,4 +56,9 @@ test("others' carets go along with a text whose lines break elsewhere as the win
   const wide = await top();
   await ann.page.setViewportSize({ width: 390, height: 844 });
   await expect.poll(top, { timeout: 100_000 }).toBeGreaterThan(wide);
+  const narrow = await top();
+  await ann.textbox("Description").evaluate((field) => {
+    field.style.width = "50%"; // as its handle does it
+  });
+  await expect.poll(top, { timeout: 100_000 }).toBeGreaterThan(narrow);
 });

@@ -37,6 +37,6 @@ export function GatewayProvider({ client, options, children }: GatewayProviderPr
 /** The nearest provider's client. */
 export function useClient(): Client {
   const client = useContext(Context);
-  if (!client) throw new Error("These hooks need a <GatewayProvider>.");
+  if (!client) throw new Error("These hooks need a GatewayProvider.");
   return client;
 }

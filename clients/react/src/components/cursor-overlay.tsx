@@ -1,7 +1,7 @@
 /** Others' carets and selections over a field. */
 
 import type { Presence, SharedDocument } from "@collab/client";
-import { Fragment, type ReactNode, type RefObject, useLayoutEffect, useRef } from "react";
+import { type ReactNode, type RefObject, useLayoutEffect, useRef } from "react";
 import { useText } from "../documents.js";
 import { usePresence } from "../presence.js";
 
@@ -31,12 +31,12 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
       for (const name of STYLES) mirror.style[name] = getComputedStyle(field)[name];
       mirror.scrollTo(field.scrollLeft, field.scrollTop);
     };
-    fit();
+    const observer = new ResizeObserver(fit); // which calls it at once, too
+    observer.observe(field);
     field.addEventListener("scroll", fit);
-    addEventListener("resize", fit);
     return () => {
-      removeEventListener("resize", fit);
       field.removeEventListener("scroll", fit);
+      observer.disconnect();
     };
   });
   // A mirror costs each key a layout of the whole text: there is one only where it shows somebody.
@@ -63,20 +63,24 @@ function pieces(text: string, presences: readonly Presence[]): ReactNode {
     (a, b) => a - b,
   );
   return cuts.map((cut, index) => {
-    const selected = spans.find(({ caret, anchor }) => caret <= cut !== anchor <= cut);
     const piece = text.slice(cut, cuts[index + 1]);
-    return (
-      <Fragment key={cut}>
-        {spans.map(
-          ({ key, user, caret }) =>
-            caret === cut && (
-              <span key={key} className="collab-caret" style={{ borderColor: user.color }}>
-                <b style={{ backgroundColor: user.color }}>{user.name}</b>
-              </span>
-            ),
-        )}
-        {selected ? <mark style={{ backgroundColor: `${selected.user.color}55` }}>{piece}</mark> : piece}
-      </Fragment>
-    );
+    const selected = spans.find(({ caret, anchor }) => caret <= cut !== anchor <= cut);
+    return [
+      spans.map(
+        ({ key, user, caret }) =>
+          caret === cut && (
+            <span key={key} className="collab-caret" style={{ borderColor: user.color }}>
+              <b style={{ backgroundColor: user.color }}>{user.name}</b>
+            </span>
+          ),
+      ),
+      selected ? (
+        <mark key={cut} style={{ backgroundColor: `${selected.user.color}55` }}>
+          {piece}
+        </mark>
+      ) : (
+        piece
+      ),
+    ];
   });
 }

@@ -82,19 +82,21 @@ function Changes<T>({
             <li key={entry.version}>
               <b>{nameOf(entry.userId)}</b> {describe ? describe(entry) : entry.summary}{" "}
               <time dateTime={time.toJSON()}>{when}</time>
-              {canEdit && entry.version < version && entry.operations.every(isKept) && (
-                <button
-                  type="button"
-                  aria-label={`Restore version ${entry.version}, ${when}, ${nameOf(entry.userId)}`}
-                  onClick={() =>
-                    document
-                      .restore(entry.version)
-                      .catch(({ message }: Error) => show(turns, { problem: message }))
-                  }
-                >
-                  Restore
-                </button>
-              )}
+              {canEdit &&
+                entry.version < version &&
+                entry.operations.every(({ path, value }: Written) => path || value) && (
+                  <button
+                    type="button"
+                    aria-label={`Restore version ${entry.version}, ${when}, ${nameOf(entry.userId)}`}
+                    onClick={() =>
+                      document
+                        .restore(entry.version)
+                        .catch(({ message }: Error) => show(turns, { problem: message }))
+                    }
+                  >
+                    Restore
+                  </button>
+                )}
             </li>
           );
         })}
@@ -108,5 +110,8 @@ function Changes<T>({
   );
 }
 
-/** What deleted the document is no state to go back to: that would delete it again. */
-const isKept = ({ path, value }: { path: string; value?: unknown }) => path || value;
+/** An operation, as far as it says whether it deletes the document: that is no state to go back to. */
+interface Written {
+  path: string;
+  value?: unknown;
+}
