@@ -7,6 +7,13 @@ import { Stage } from "./stage.js";
 
 const stage = new Stage();
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
+const NARROWEST = { ...PHONE, viewport: { width: 320, height: 640 } };
+
+/** As by somebody who has all text twice as large. */
+const enlarge = ({ page }: Person) =>
+  page.evaluate(() => {
+    document.documentElement.style.fontSize = "200%";
+  });
 
 /** The days of the month, as far as they are shown. */
 const day = ({ page }: Person, name: string) => page.getByRole("listitem").filter({ hasText: name });
@@ -153,14 +160,24 @@ test("an event is made on any day by touch, and one of several days is on each o
 });
 
 test("with a text twice as large nothing of a conflict is beside its dialog, also on the narrowest phone", async () => {
-  const narrowest = { ...PHONE, viewport: { width: 320, height: 640 } };
-  const ann = await stage.arrive("Ann", stage.address, undefined, narrowest);
+  const ann = await stage.arrive("Ann", stage.address, undefined, NARROWEST);
   const bob = await stage.arrive("Bob", await ann.newEvent("Lunch"));
   await bob.sees("Title", "Lunch");
   await stage.dispute(ann, bob, "Dinner", "Breakfast");
-  await ann.page.evaluate(() => {
-    document.documentElement.style.fontSize = "200%";
-  });
+  await enlarge(ann);
   const beside = ({ scrollWidth, clientWidth }: Element) => scrollWidth - clientWidth;
   for (const part of [ann.conflict, ann.conflict.locator("dl")]) expect(await part.evaluate(beside)).toBe(0);
+});
+
+test("nor is a word cut in pieces there that has room in a line", async () => {
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2027-03`, undefined, NARROWEST);
+  const wednesday = ann.page.locator(".weekday", { hasText: "Wednesday" }).first();
+  await wednesday.waitFor();
+  await enlarge(ann);
+  expect(await wednesday.evaluate((element) => element.getClientRects().length)).toBe(1);
+  await ann.newEvent("Lunch");
+  await ann.textbox("Invite").fill("Bartholomew");
+  await ann.button("Add").click();
+  const invited = ann.page.getByText("Bartholomew: no answer yet");
+  expect((await invited.boundingBox())!.width).toBeGreaterThan(160); // half of the window
 });
