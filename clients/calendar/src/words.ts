@@ -153,7 +153,10 @@ function words(operation: PatchOperation): string {
   return `changed ${label}`;
 }
 
+/** What is left of a character that was cut. */
+const HALF = /[\ud800-\udbff]$/;
+
 function shown({ path, value }: { path: string; value?: unknown }): string {
   const text = textOf(path, value);
-  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+  return text.length > 60 ? `${text.slice(0, 59).replace(HALF, "")}…` : text;
 }

@@ -33,6 +33,11 @@ test("what is made empty is said to be", () => {
   );
 });
 
+test("a long text is cut between two characters", () => {
+  expect(say([set("/title", `${"a".repeat(57)}🎃!`)])).toContain("a🎃!");
+  expect(say([set("/title", `${"a".repeat(58)}🎃 and more`)])).toBe(`set the title to “${"a".repeat(58)}…”`);
+});
+
 test("of a short text that is typed in, or brought back, the whole is said", () => {
   const typed = { op: "text", path: "/title", value: [4, "-up"] } as const;
   expect(say([typed, { op: "add", path: "/location", value: "Room 7" }])).toBe(
