@@ -396,6 +396,16 @@ test("the way back to the month shows it at once, without a connection too, and 
   await note.waitFor({ state: "detached" });
 });
 
+test("a month has the name of the days that it shows, also where people count other months", async () => {
+  const persian = { locale: "fa-IR" };
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2026-11`, undefined, persian);
+  await ann.page.getByRole("heading", { name: "نوامبر ۲۰۲۶" }).waitFor();
+  await ann.page
+    .getByRole("gridcell", { name: "شنبه ۷" })
+    .getByRole("button", { name: "۷ نوامبر" })
+    .waitFor();
+});
+
 test("a month that nothing is known of yet says so where there is no connection", async () => {
   const ann = await stage.arrive("Ann");
   await ann.page.routeWebSocket("**/realtime*", (socket) => socket.close());

@@ -123,10 +123,14 @@ export function hourOf(date: Date): string {
   return date.toLocaleTimeString(undefined, format);
 }
 
+/** A day as it is written here, by the months that a month's page and inputs have: a locale may count others. */
+export const dayText = (date: Date, format: Intl.DateTimeFormatOptions): string =>
+  date.toLocaleDateString(undefined, { ...format, calendar: "gregory" });
+
 /** `Mon 5 Jan`, as it is written here; with the year where it isn't this one. */
 export function shortDay(date: Date): string {
   const year = date.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
-  return date.toLocaleDateString(undefined, { weekday: "short", day: "numeric", month: "short", ...year });
+  return dayText(date, { weekday: "short", day: "numeric", month: "short", ...year });
 }
 
 /** `Mon 5 Jan, 10:00`. */

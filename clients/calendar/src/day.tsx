@@ -1,7 +1,7 @@
 /** A day of a month, and its events: the first ones, and all of them in a list where they are many. */
 
 import { type ReactNode, useEffect, useId, useRef, useState } from "react";
-import { dayOf } from "./dates.js";
+import { dayOf, dayText } from "./dates.js";
 import type { Appearance } from "./days.js";
 import { titleOf } from "./event.js";
 import { eventAddress } from "./route.js";
@@ -22,13 +22,13 @@ interface DayProps {
 
 export function Day({ day, isToday, isOutside, isTabStop, events, visit, add }: DayProps): ReactNode {
   const kind = [isOutside && "outside", isToday && "today"].filter(Boolean).join(" ");
-  const name = day.toLocaleDateString(undefined, { day: "numeric", month: "long" });
+  const name = dayText(day, { day: "numeric", month: "long" });
   const shown = events.length > SHOWN + 1 ? SHOWN : events.length;
   const tabIndex = isTabStop ? 0 : -1;
   return (
     <td className={kind} tabIndex={tabIndex} onFocus={visit}>
       <time dateTime={dayOf(day)} aria-current={isToday ? "date" : undefined}>
-        <span className="weekday">{day.toLocaleDateString(undefined, { weekday: "long" })} </span>
+        <span className="weekday">{dayText(day, { weekday: "long" })} </span>
         {day.getDate().toLocaleString()}
       </time>
       <Entries events={events} shown={shown} tabIndex={tabIndex} />
@@ -112,9 +112,7 @@ function All({ day, events, close }: Pick<MoreProps, "day" | "events"> & { close
   return (
     <dialog ref={dialog} className="all" aria-labelledby={id} onClose={close}>
       <div className="tools">
-        <h2 id={id}>
-          {day.toLocaleDateString(undefined, { weekday: "long", day: "numeric", month: "long" })}
-        </h2>
+        <h2 id={id}>{dayText(day, { weekday: "long", day: "numeric", month: "long" })}</h2>
         <button type="button" onClick={() => dialog.current?.close()}>
           Close
         </button>

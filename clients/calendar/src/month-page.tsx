@@ -2,7 +2,7 @@
 
 import { useClient } from "@collab/react";
 import { type MouseEvent, type ReactNode, type RefObject, useEffect, useRef, useState } from "react";
-import { dayIn, dayOf, firstWeekday, weeksOf } from "./dates.js";
+import { dayIn, dayOf, dayText, firstWeekday, weeksOf } from "./dates.js";
 import { Day } from "./day.js";
 import { appearances } from "./days.js";
 import { createEvent } from "./event.js";
@@ -16,7 +16,7 @@ import { useToday } from "./today.js";
 const FIRST_WEEKDAY = firstWeekday();
 
 const WEEKDAYS = Array.from({ length: 7 }, (_, day) =>
-  dayIn("2023-01", 1 + FIRST_WEEKDAY + day).toLocaleDateString(undefined, { weekday: "short" }),
+  dayText(dayIn("2023-01", 1 + FIRST_WEEKDAY + day), { weekday: "short" }),
 );
 
 /** A day, and the month that showed it: that may be the one before or after its own. */
@@ -41,10 +41,7 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
     items,
     weeks.flat().filter((day) => day !== null),
   );
-  const name = dayIn(month, 1).toLocaleDateString(undefined, {
-    month: "long",
-    year: "numeric",
-  });
+  const name = dayText(dayIn(month, 1), { month: "long", year: "numeric" });
   const add = (day: Date) => {
     const id = createEvent(client, day);
     changed(id);
