@@ -35,6 +35,19 @@ test("after a reload without a connection the month is shown as it was, and says
   await ann.page.locator(".month[aria-busy=false]").waitFor();
 });
 
+test("so it is, and one edits, while the network neither answers nor refuses", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.newEvent("Lunch of the team");
+  await toMonth(ann);
+  await event(ann, "Lunch of the team").waitFor();
+  await ann.page.routeWebSocket("**/realtime*", () => {});
+  await ann.page.route(/\/(demo|v1)\//, () => {});
+  await ann.page.reload();
+  await event(ann, "Lunch of the team").click();
+  await ann.textbox("Location").fill("Room 7");
+  await ann.page.getByRole("status", { name: "Sync" }).filter({ hasText: "1 edit kept here" }).waitFor();
+});
+
 test("a month whose events are long in coming isn't taken for an empty one", async () => {
   let hold: (tell: () => void) => void;
   const held = new Promise<() => void>((resolve) => {

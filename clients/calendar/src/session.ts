@@ -17,6 +17,9 @@ interface SignedIn {
 const NAME = "collab-demo-name"; // of this tab
 const known = (name: string) => `collab-demo-user:${name}`; // of this browser, to open offline
 
+/** A network that neither answers nor refuses is taken for none. */
+const PATIENCE_MS = 10_000;
+
 /** No answer came. */
 class Unreachable extends Error {}
 
@@ -26,6 +29,7 @@ export async function signIn(name: string): Promise<SignedIn> {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ name }),
+    signal: AbortSignal.timeout(PATIENCE_MS),
   }).catch((cause) => Promise.reject(new Unreachable("The gateway can’t be reached.", { cause })));
   if (!answer.ok) throw new Error(await reason(answer));
   const signedIn = (await answer.json()) as SignedIn;
@@ -47,10 +51,17 @@ async function idOf(name: string): Promise<string> {
     return (await signIn(name)).user_id;
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    const before = ofThisBrowser.get(known(name));
-    if (before === null) throw new Error(NOT_KNOWN, { cause: error });
-    return before;
+    const id = ofThisBrowser.get(known(name));
+    if (id === null) throw new Error(NOT_KNOWN, { cause: error });
+    return id;
   }
+}
+
+/** Who was signed in before a reload: where that is known, nobody waits for the gateway to say it again. */
+function before(): User | null {
+  const name = ofThisTab.get(NAME);
+  const id = name && ofThisBrowser.get(known(name));
+  return name && id ? { id, name } : null;
 }
 
 /** This tab's user, who is remembered over a reload; and what signs somebody in, of whom the last counts, or out. */
@@ -60,7 +71,7 @@ export function useSession(): {
   enter(name: string): Promise<void>;
   leave(): void;
 } {
-  const [user, setUser] = useState<User | null>(null);
+  const [user, setUser] = useState(before);
   const attempts = useRef(0);
   const enter = useCallback(async (name: string) => {
     const attempt = ++attempts.current;
