@@ -101,6 +101,20 @@ test("by the tab key one comes to a day's events, and makes one there", async ()
   expect(await ann.textbox("Start").inputValue()).toBe("2027-02-17T09:00");
 });
 
+test("by the enter key one comes into a day, to its first event or to what makes one", async () => {
+  const ann = await february();
+  const enter = async (name: RegExp) => {
+    await ann.page.getByRole("gridcell", { name }).focus();
+    for (const key of ["Enter", "Enter"]) await ann.page.keyboard.press(key);
+  };
+  await enter(/Wednesday 17/);
+  await ann.sees("Title", "Lunch");
+  await ann.page.goBack();
+  await enter(/Thursday 18/);
+  await ann.sees("Title", "");
+  expect(await ann.textbox("Start").inputValue()).toBe("2027-02-18T09:00");
+});
+
 test("where days stand below each other, so they follow; and the left arrow leads to the left in each script", async () => {
   const ann = await february({ width: 390, height: 844 });
   await ann.page.getByRole("gridcell", { name: /Wednesday 17/ }).focus();

@@ -26,6 +26,9 @@ const inRow =
   (cells, from) =>
     cells.filter((cell) => cell.parentElement === from.parentElement).at(index);
 
+/** To its first event, or to what makes one there. */
+const into: Step = (_, from) => from.querySelector("a, button") ?? undefined;
+
 const STEPS: Readonly<Record<string, Step>> = {
   ArrowLeft: beside(-1),
   ArrowRight: beside(1),
@@ -33,19 +36,23 @@ const STEPS: Readonly<Record<string, Step>> = {
   ArrowDown: inColumn(1),
   Home: inRow(0),
   End: inRow(-1),
+  Enter: into,
 };
 
 /** Where lines are read from the right, what is to the left comes later. */
 const MIRRORED: Readonly<Record<string, string>> = { ArrowLeft: "ArrowRight", ArrowRight: "ArrowLeft" };
 
-/** Of a table: the focus goes to another of the cells that are shown. A list of a day's events has its own keys. */
+/**
+ * Of a table: the focus goes to another of the cells that are shown, or into one. What is in a cell has an Enter of its own,
+ * and a list of a day's events all of its keys.
+ */
 export function onGridKey(event: KeyboardEvent<HTMLTableElement>): void {
   const { key, target, currentTarget: table } = event;
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const isMirrored = getComputedStyle(table).direction === "rtl";
   const step = STEPS[(isMirrored && MIRRORED[key]) || key];
   const cell = (target as Element).closest("td, dialog");
-  if (!step || cell?.localName !== "td") return;
+  if (!step || cell?.localName !== "td" || (step === into && target !== cell)) return;
   event.preventDefault();
   const shown = [...table.querySelectorAll("td")].filter((one) => one.getClientRects().length);
   (step(shown, cell) as HTMLElement | undefined)?.focus();
