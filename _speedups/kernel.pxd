@@ -201,7 +201,7 @@ cpdef list against(tuple a, tuple b, bint later)
 @cython.locals(operation=tuple)
 cdef object known(object operations)
 @cython.locals(kind=str)
-cdef inline bint is_known(tuple operation) except -1
+cdef bint is_known(tuple operation) except -1
 @cython.locals(kind=str, delta=tuple, at=tuple)
 cdef object past(tuple a, tuple b, bint later, Budget budget)
 cdef object gone(tuple a)
