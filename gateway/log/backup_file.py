@@ -111,17 +111,16 @@ def finish(fresh: Path, target: Path) -> None:
     flush(target.absolute().parent)
 
 
-def renewed(path: Path, now_ms: int | None = None) -> int:
-    """Let everything in a log that nobody uses go on in a new epoch, in this gateway's format; returns that.
+def renewed(path: Path) -> None:
+    """Let everything in a log that nobody uses go on in a new epoch, in this gateway's format.
 
     Raises LogUnavailable where the file is of a later gateway.
     """
-    now_ms = unix_ms() if now_ms is None else now_ms
+    now_ms = unix_ms()
     with closing(prepare(path, now_ms)) as connection:
         with transaction(connection, "IMMEDIATE"):
-            epoch = begin_epoch(connection, now_ms)
+            begin_epoch(connection, now_ms)
         connection.execute("PRAGMA journal_mode = DELETE")
-    return epoch
 
 
 @contextmanager

@@ -19,7 +19,7 @@ cpdef Message decode(bytes payload)
 cpdef object text_of(dict payload, object key, Py_ssize_t length_max=*)
 cpdef object optional_text_of(dict payload, object key, Py_ssize_t length_max=*)
 cpdef object optional_integer_of(dict payload, object key, object low=*)
-cpdef object integer_of(dict payload, object key, object low=*)
+cpdef object integer_of(dict payload, object key)
 cpdef bint flag_of(dict payload, object key, bint default) except -1
 cpdef bint refuses_conflicts(dict payload) except -1
 cpdef object resource_id_of(dict payload)

@@ -145,11 +145,11 @@ def optional_integer_of(payload: Mapping[str, Any], key: str, low: int = 0) -> i
     raise invalid(f"payload.{key} must be an integer from {low} to 2^53-1.")
 
 
-def integer_of(payload: Mapping[str, Any], key: str, low: int = 0) -> int:
-    """A required integer from `low` to 2^53-1."""
-    value = optional_integer_of(payload, key, low)
+def integer_of(payload: Mapping[str, Any], key: str) -> int:
+    """A required integer from 0 to 2^53-1."""
+    value = optional_integer_of(payload, key)
     if value is None:
-        raise invalid(f"payload.{key} is missing: an integer from {low} to 2^53-1.")
+        raise invalid(f"payload.{key} is missing: an integer from 0 to 2^53-1.")
     return value
 
 

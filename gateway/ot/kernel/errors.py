@@ -13,12 +13,12 @@ class KernelError(ValueError):
     `test`: of the tests among operations that are applied, which one failed, from 0; or None.
     """
 
-    def __init__(self, code: str, message: str, index: int | None = None, test: int | None = None) -> None:
-        super().__init__(code, message, index, test)
+    def __init__(self, code: str, message: str, index: int | None = None) -> None:
+        super().__init__(code, message, index)
         self.code = code
         self.message = message
         self.index = index
-        self.test = test
+        self.test: int | None = None
 
     def __str__(self) -> str:
         return self.message
