@@ -46,7 +46,8 @@ class NodeRevocations:
         await self._follower.begin()
 
     async def run(self) -> None:
-        """Follow what is stored until cancelled."""
+        """Follow what is stored until cancelled; the first look was `begin`."""
+        await trio.sleep(LOOK_INTERVAL_S)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follower.run)
             while True:

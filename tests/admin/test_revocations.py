@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 
 from gateway.admin.revocations import wanted
 from gateway.admission import TokenVerifier
 from gateway.errors import Refusal
 from gateway.http.problems import Problem
-from gateway.node.revocations import NodeRevocations
+from gateway.node.revocations import LOOK_INTERVAL_S, NodeRevocations
+from gateway.ports.shared import StoredValues
 from tests.admission.keys import NOW_S, config_for, token
 from tests.doubles.values import MemoryValues
 
@@ -41,6 +43,24 @@ async def test_a_token_is_revoked_by_whatever_its_issuer_took_for_its_jti(tmp_pa
     await revocations.add(wanted({"token_id": "\x00a\x1b[2J\u2028b"}, NOW_S, "ops"))
     with pytest.raises(Refusal, match="revoked"):
         verifier.verify(leaked, NOW_S)
+
+
+async def test_what_is_stored_is_read_once_at_a_start_and_then_now_and_again(autojump_clock) -> None:
+    read_s: list[float] = []
+
+    class Counted(MemoryValues):
+        async def read(self, known: StoredValues) -> StoredValues:
+            read_s.append(trio.current_time() - began_s)
+            return await super().read(known)
+
+    began_s = trio.current_time()
+    revocations = NodeRevocations(Counted(), 10, lambda found: None)
+    async with trio.open_nursery() as nursery:
+        await revocations.begin()
+        nursery.start_soon(revocations.run)
+        await trio.sleep(2.5 * LOOK_INTERVAL_S)
+        nursery.cancel_scope.cancel()
+    assert read_s == pytest.approx([0, LOOK_INTERVAL_S, 2 * LOOK_INTERVAL_S])
 
 
 @pytest.mark.parametrize("value", ["", "x" * 257, 7, None])
