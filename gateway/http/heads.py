@@ -17,6 +17,9 @@ from gateway.ports import Rejection
 
 _ONCE = ("host", "upgrade", "sec-websocket-key", "sec-websocket-version", "origin", "authorization")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+# A request line of whatever method (RFC 9110 section 5.6.2).
+_ANY_METHOD = re.compile(rb"[\w!#$%&'*+.^`|~-]+ \S+ HTTP/1\.\d\r?\n", re.ASCII)
+UNKNOWN_METHOD = Rejection(501, "no path here has this method", {})
 
 
 class ReadHead(NamedTuple):
@@ -48,18 +51,22 @@ def read(head: bytes) -> ReadHead | Rejection:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
+        if isinstance(error, httptools.HttpParserInvalidMethodError) and _ANY_METHOD.match(head):
+            return UNKNOWN_METHOD
         return bad_request(f"not an HTTP request: {error}")
     if not collector.target:
         return bad_request("not an HTTP request: it has no request line")
-    headers, version = collector.headers, parser.get_http_version()
+    headers, version, method = collector.headers, parser.get_http_version(), parser.get_method()
     if not version.startswith("1."):
         return Rejection(505, f"HTTP/{version} is not spoken here: send HTTP/1.1", {})
+    if method == b"CONNECT":
+        return UNKNOWN_METHOD
     if collector.repeated is not None:
         return bad_request(f"the header {collector.repeated} is there more than once")
     target, host = origin_form(collector.target)
     if host:
         headers["host"] = host.decode("latin-1")
-    return ReadHead(parser.get_method().decode("latin-1"), target.decode("latin-1"), version, headers)
+    return ReadHead(method.decode("latin-1"), target.decode("latin-1"), version, headers)
 
 
 class _Collector:

@@ -27,6 +27,7 @@ UNREADABLE = (
     "This can't be read as a request of HTTP/1.1: send shorter headers, each in one line, and a body of one "
     "length, or in chunks that say theirs."
 )
+OFFERED = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
 NO_SOCKETS = "No WebSockets are served at this port: connect to the service port."
 # As h11 finds it.
 HEAD_END = re.compile(rb"\n\r?\n")
@@ -140,6 +141,8 @@ class Http1(H11Protocol):
             self._hand_back(_head(request) + self.connection.trailing_data[0])
             raise trio.BrokenResourceError("it goes on as a WebSocket")
         told = self._refused(request)
+        if told is None and (request.method, request.target) == (b"OPTIONS", b"*"):
+            told = _offered()
         if told is None:
             await super()._create_stream(request)
         else:
@@ -211,6 +214,13 @@ def _head(request: h11.Request) -> bytes:
     lines = [b" ".join((request.method, request.target, b"HTTP/" + request.http_version))]
     lines += [name + b": " + value for name, value in request.headers.raw_items()]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _offered() -> Response:
+    """The answer to who asks about the server, and no path (RFC 9110 section 9.3.7)."""
+    told = Response(status_code=204, headers={"Allow": OFFERED})
+    secure(told.headers)
+    return told
 
 
 def _told(status: int, detail: str) -> Response:

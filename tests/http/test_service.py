@@ -587,9 +587,8 @@ async def test_a_body_that_ends_at_two_places_ends_the_connection(tmp_path, tran
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: \1\r\n\r\n", b"header value"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: a\r\nOrigin: b\r\n\r\n", b"origin is there more than"),
         (b"GET a HTTP/1.1\r\nHost: x\r\n\r\n", b"url"),
-        (b"GRAB / HTTP/1.1\r\nHost: x\r\n\r\n", b"method"),
     ],
-    ids=["folded", "two lengths", "listed lengths", "bare line feed", "control", "origins", "path", "method"],
+    ids=["folded", "two lengths", "listed lengths", "bare line feed", "control", "origins", "path"],
 )
 async def test_each_request_of_a_connection_is_read_as_strictly_as_the_first(tmp_path, transport, sent, said):
     """What a proxy reads otherwise than we do may hide a request."""
@@ -630,13 +629,37 @@ async def test_a_request_that_says_another_version_is_told_which_one_is_spoken(t
         one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         other = one.replace(b"1.1", b"2.0")
         for port, sent in ((node.port, other), (node.port, one + other), (node.admin_port, other)):
-            with trio.fail_after(PATIENCE_S):
-                stream = await trio.open_tcp_stream("127.0.0.1", port)
-                async with stream:
-                    await stream.send_all(sent)
-                    told = b"".join([part async for part in stream])
+            told = await answers(port, sent)
             assert told.count(b"HTTP/1.1 505 ") == 1 and b"send HTTP/1.1" in told.partition(b" 505 ")[2]
             assert told.count(b"HTTP/1.1 200 ") == sent.count(one)
+
+
+async def test_a_method_that_is_not_known_is_told_apart_from_what_cannot_be_read(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        for method in (b"BREW /openapi.json", b"CONNECT x:80"):
+            other = method + one.removeprefix(b"GET /openapi.json")
+            for port, sent in ((node.port, other), (node.port, one + other), (node.admin_port, other)):
+                told = await answers(port, sent)
+                assert told.count(b"HTTP/1.1 501 ") == 1 and told.count(b"HTTP/1.1 200 ") == sent.count(one)
+
+
+async def test_the_server_itself_can_be_asked_which_methods_it_knows(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        asked = b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"
+        last = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        for port in (node.port, node.admin_port):
+            told = await answers(port, asked + asked + last)
+            assert told.count(b"HTTP/1.1 204 ") == 2 and told.count(b"HTTP/1.1 200 ") == 1
+            assert told.lower().count(b"\r\nallow: get, head, put, post, delete, options\r\n") == 2
+
+
+async def answers(port: int, sent: bytes) -> bytes:
+    """Everything that comes until the server ends the connection."""
+    with trio.fail_after(PATIENCE_S):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(sent)
+            return b"".join([part async for part in stream])
 
 
 async def test_beyond_its_bound_a_connection_is_refused_and_the_others_go_on(tmp_path, transport):

@@ -89,6 +89,11 @@ def test_the_rfc_example_is_accepted_with_the_rfc_answer() -> None:
         (head({**GOOD, "host": "twice"}), 400),
         (head({**GOOD, "Upgrade": "h2c"}), 426),
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
+        (head(GOOD, "BREW /realtime HTTP/1.1"), 501),
+        (head(GOOD, "get /realtime HTTP/1.1"), 501),
+        (head({"Host": "a"}, "CONNECT a:80 HTTP/1.1"), 501),
+        (head({"Host": "a"}, "B@EW /realtime HTTP/1.1"), 400),
+        (head({"Host": "a"}, "BREW"), 400),
         (b"\r\n\r\n", 400),
         (b"\r\n\r\n\r\n", 400),
         (b"GET /realtime\r\n\r\n", 505),
@@ -159,7 +164,7 @@ async def test_endless_headers_are_refused() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_get_a_decision(garbage: bytes) -> None:
-    assert status(garbage + b"\r\n\r\n") in (400, 404, 405, 426, 505)
+    assert status(garbage + b"\r\n\r\n") in (400, 404, 405, 426, 501, 505)
 
 
 @given(st.dictionaries(st.sampled_from([*GOOD, "Origin", "X"]), st.text(max_size=20).map(ascii), max_size=7))
