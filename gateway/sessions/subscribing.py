@@ -28,7 +28,7 @@ ASKED_AT_ONCE = 16
 
 
 def _named_resource(session: ClientSession, payload: Mapping[str, Any]) -> Resource:
-    """`resource` (a type) and `resource_id` of SUBSCRIBE and UNSUBSCRIBE."""
+    """`resource` (a type) and `resource_id` of SUBSCRIBE."""
     resource_type = session.resource_type_of(messages.type_asked_for(payload))
     if resource_type is None:
         raise messages.invalid("payload.resource is missing: a resource type, for example 'event'.")
@@ -267,12 +267,14 @@ def unsubscribe(session: ClientSession, message: Message, raw: bytes) -> None:
     if messages.flag_of(message.payload, "children", False):
         children.unsubscribe(session, message.payload)
         return
-    resource = _named_resource(session, message.payload)
-    subscription = session.subscriptions.pop(str(resource), None)
+    resource_type = session.resource_type_of(messages.type_asked_for(message.payload))
+    resource_id = messages.resource_id_of(message.payload)
+    subscription = session.subscribed(resource_type, resource_id)
     if subscription is None:
-        raise Refusal("NOT_SUBSCRIBED", f"{resource} is not subscribed.")
-    session.leave(subscription)
+        raise Refusal("NOT_SUBSCRIBED", f"{resource_id} is not subscribed.")
     room = subscription.room
+    del session.subscriptions[room.resource]
+    session.leave(subscription)
     session.send("UNSUBSCRIBE_ACK", {"resource": room.type, **room.name()}, room)
 
 

@@ -162,6 +162,20 @@ async def test_nothing_comes_after_an_unsubscription(autojump_clock):
         assert ann.reader.take() == []
 
 
+async def test_an_unsubscription_leaves_the_type_out_where_the_id_is_of_one_type(autojump_clock):
+    async with desk() as found:
+        ann = await found.client("ann", subscribed=True)
+        ack = one(await ann.say("UNSUBSCRIBE", resource_id="1"), "UNSUBSCRIBE_ACK")
+        assert ack == {"resource": "event", "resource_type": "event", "resource_id": "1"}
+        refused = one(await ann.say("UNSUBSCRIBE", resource_id="1"), "ERROR")
+        assert refused["code"] == "NOT_SUBSCRIBED"
+        await ann.subscribe()
+        await ann.say("SUBSCRIBE", resource="calendar", resource_id="1")
+        refused = one(await ann.say("UNSUBSCRIBE", resource_id="1"), "ERROR")
+        assert refused["code"] == "INVALID_MESSAGE" and "several types" in refused["message"]
+        assert len(ann.session.subscriptions) == 2
+
+
 @pytest.mark.parametrize("extended", [True, False])
 async def test_a_renewed_token_that_grants_less_ends_what_it_does_not_grant(autojump_clock, extended):
     async with desk() as found:
