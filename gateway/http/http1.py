@@ -131,6 +131,14 @@ class Http1(H11Protocol):
             event.headers.append((b"connection", b"close"))
         await super().stream_send(event)
 
+    async def _maybe_recycle(self) -> None:
+        """Go on to the next request; of a peer that is gone there is none."""
+        if self._is_gone:
+            await self._close_stream()
+            await self.send(Closed())
+        else:
+            await super()._maybe_recycle()
+
     async def _create_stream(self, request: h11.Request) -> None:
         """Have a request answered: by the application, but for who isn't let in."""
         if self._is_gone:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from contextlib import suppress
 from functools import partial
@@ -15,7 +17,7 @@ from gateway.admission import Shares
 from gateway.admission.tokens import claims_of
 from gateway.cli.client import View
 from gateway.config import LimitsSettings
-from gateway.http import requests
+from gateway.http import requests, server
 from gateway.http.problems import TOLD_LATE_S
 from gateway.http.server import _Connection
 from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
@@ -158,6 +160,23 @@ async def test_a_long_poll_without_news_ends_with_304_and_one_whose_client_left_
         await waiting(node, 1)
         bare.stream.socket.close()
         await waiting(node, 0)
+
+
+async def test_a_client_that_is_cut_off_while_it_waits_leaves_its_place(tmp_path, transport, monkeypatch):
+    monkeypatch.setattr(server, "KEEP_ALIVE_TIMEOUT_S", 1e6)  # there is no next request to wait for
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        await node.client.aclose()
+        await until(lambda: not node.node.metrics.http_connections)
+        bare, token = await node.dial(), node.token({"*": "viewer"})
+        await bare.send(
+            f"GET {EVENT}?since=1&wait=30 HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n".encode()
+        )
+        await waiting(node, 1)
+        bare.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        bare.stream.socket.close()
+        await until(lambda: not node.node.metrics.http_connections)
 
 
 async def test_who_is_refused_before_the_whole_request_came_is_told_that_the_connection_ends(
