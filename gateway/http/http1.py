@@ -27,7 +27,7 @@ UNREADABLE = (
     "This can't be read as a request of HTTP/1.1: send shorter headers, each in one line, and a body of one "
     "length, or in chunks that say theirs."
 )
-OFFERED = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
+OFFERED = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"
 NO_SOCKETS = "No WebSockets are served at this port: connect to the service port."
 # As h11 finds it.
 HEAD_END = re.compile(rb"\n\r?\n")

@@ -670,7 +670,7 @@ async def test_the_server_itself_can_be_asked_which_methods_it_knows(tmp_path, t
         for port in (node.port, node.admin_port):
             told = await answers(port, asked + asked + last)
             assert told.count(b"HTTP/1.1 204 ") == 2 and told.count(b"HTTP/1.1 200 ") == 1
-            assert told.lower().count(b"\r\nallow: get, head, put, post, delete, options\r\n") == 2
+            assert told.lower().count(b"\r\nallow: get, head, put, post, patch, delete, options\r\n") == 2
 
 
 async def answers(port: int, sent: bytes) -> bytes:
