@@ -29,7 +29,7 @@ class PreflightError(Exception):
 
 def check_files(paths: Iterable[Path | None], read: Iterable[Path] = ()) -> None:
     """Raises PreflightError where a report can't be written, or would go over another, or what is read."""
-    taken = {path.resolve() for path in read}
+    taken = {path.resolve() for path in read if os.path.isfile(path)}  # else the name of what is shipped
     for path in paths:
         if path is None:
             continue

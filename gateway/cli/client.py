@@ -50,7 +50,7 @@ Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 class GatewayAccess(NamedTuple):
     """Where the gateway is and who we are. `tls` None: the system's trust, for wss.
 
-    `hint` is what to say where the token is refused.
+    `hint` is what to say where the token is refused from the first.
     """
 
     url: str
@@ -321,12 +321,12 @@ def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:
     return Unreachable(text, _wait_s(int(said)) if re.fullmatch(rb"\d{1,9}", said) else None)
 
 
-def _refusal(access: GatewayAccess, message: Message) -> GatewayError:
-    """An ERROR as an exception."""
+def _refusal(message: Message, hint: str) -> GatewayError:
+    """An ERROR as an exception; `hint` is what to say besides where the token is refused."""
     with _understanding(message):
         payload = message["payload"]
-        hint = access.hint if payload["code"] == "UNAUTHENTICATED" else ""
-        text = f"{payload['message']} ({payload['code']}){hint}"
+        more = hint if payload["code"] == "UNAUTHENTICATED" else ""
+        text = f"{payload['message']} ({payload['code']}){more}"
         if payload["code"] not in PASSING_CODES:
             return ClientError(text)
         return Unreachable(text, _wait_s(payload.get("retry_after_ms")))
@@ -365,7 +365,8 @@ async def follow(
                 while True:
                     message = await link.receive()
                     if message["type"] == "ERROR":
-                        raise _refusal(access, message)
+                        was_taken = view.version is not None
+                        raise _refusal(message, "" if was_taken else access.hint)
                     if view.receive(message):
                         backoff_s = BACKOFF_FIRST_S
                         on_change(view, "live")
@@ -442,7 +443,7 @@ class _Submission:
                 message = await link.receive()
                 kind = message["type"]
                 if kind == "ERROR":
-                    raise _refusal(self._access, message)
+                    raise _refusal(message, self._access.hint)
                 if kind == "OP_ACK":
                     return _committed(message)
                 if kind == "SUBSCRIBE_ACK":

@@ -18,7 +18,7 @@ from gateway.ports import Rejection
 _ONCE = ("host", "upgrade", "sec-websocket-key", "sec-websocket-version", "origin", "authorization")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 # A request line of whatever method (RFC 9110 section 5.6.2).
-_ANY_METHOD = re.compile(rb"[\w!#$%&'*+.^`|~-]+ \S+ HTTP/1\.\d\r?\n", re.ASCII)
+_ANY_METHOD = re.compile(rb"[\w!#$%&'*+.^`|~-]+ [^\x00-\x20\x7f]+ HTTP/1\.\d\r?\n", re.ASCII)
 UNKNOWN_METHOD = Rejection(501, "no path here has this method", {})
 
 
@@ -51,7 +51,7 @@ def read(head: bytes) -> ReadHead | Rejection:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
-        if isinstance(error, httptools.HttpParserInvalidMethodError) and _ANY_METHOD.match(head):
+        if str(error).startswith("Invalid method") and _ANY_METHOD.match(head):  # or one of RTSP's
             return UNKNOWN_METHOD
         return bad_request(f"not an HTTP request: {error}")
     if not collector.target:

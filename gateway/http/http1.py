@@ -132,12 +132,11 @@ class Http1(H11Protocol):
         await super().stream_send(event)
 
     async def _maybe_recycle(self) -> None:
-        """Go on to the next request; of a peer that is gone there is none."""
+        """Go on to the next request; a peer that is gone has none, whatever it sent before."""
+        await super()._maybe_recycle()
         if self._is_gone:
-            await self._close_stream()
+            await self.send(Updated(idle=False))
             await self.send(Closed())
-        else:
-            await super()._maybe_recycle()
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Have a request answered: by the application, but for who isn't let in."""
@@ -183,8 +182,7 @@ class Http1(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """Say that a request can't be read, as whatever is refused is told; the connection ends."""
         self._is_head &= self.connection.our_state is not h11.IDLE  # else it is of the request before
-        wrong = self.connection.wrong
-        told = _told(status_code, f"{UNREADABLE} ({wrong}.)" if wrong else UNREADABLE)
+        told = _told(status_code, _unreadable(status_code, self.connection.wrong))
         told.headers["connection"] = "close"
         await self._answer(told)
 
@@ -195,6 +193,13 @@ class Http1(H11Protocol):
             parts.append(h11.Data(data=bytes(told.body)))
         parts.append(h11.EndOfMessage())
         await self.send(RawData(b"".join(self.connection.send(part) or b"" for part in parts)))
+
+
+def _unreadable(status: int, wrong: str) -> str:
+    """What to say of a request that isn't taken; a head may be read well, and name an unknown method."""
+    if status == heads.UNKNOWN_METHOD.status:
+        return f"{wrong.capitalize()}."
+    return f"{UNREADABLE} ({wrong}.)" if wrong else UNREADABLE
 
 
 def _is_handshake(request: h11.Request) -> bool:

@@ -14,7 +14,7 @@ ERROR_CODES = (
     "UNAUTHENTICATED", "UNAVAILABLE", "VERSION_AHEAD", "VERSION_TOO_OLD",
 )  # fmt: skip
 # HTTP statuses of refused handshakes.
-REFUSED_STATUSES = ("400", "403", "404", "405", "408", "426", "429", "431", "503")
+REFUSED_STATUSES = ("400", "403", "404", "405", "408", "426", "429", "431", "501", "503", "505")
 # Who was asked to come later: in the middle of their work, or new.
 RESUMING, NEW = "resuming", "new"
 DEFERRED = (RESUMING, NEW)

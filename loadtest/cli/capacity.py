@@ -78,7 +78,7 @@ def throughput_of(text: str) -> tuple[float, float]:
     help="Runs of each step, each with its own seed.",
 )
 @number_option("--until-p95-ms p95_ms", "The latency target.", default=200)
-@number_option("--hold-s", "Length of the measured stage.", default=10)
+@number_option("--hold-s", "Length of the measured stage.", 0.1, default=10)
 @factor_option("--scale", "The scenario's users and documents, times this.")
 @factor_option("--rate-scale", "Its rates of edits, times this.", least=0)
 @server_options("each step starts one", admin_for="whole histories")
@@ -108,7 +108,7 @@ def sweep_command(
     python -m loadtest sweep floor --vary connections --rate-scale 0.2 --start 1200 --json connections.json
     """
     base, agents = scenario_of(scenario, scale, rates=rate_scale), taken_agents(options)
-    writable(json_file)
+    writable(json_file, read=[Path(scenario)])
 
     async def all_steps(watch: Watch) -> dict[str, Any]:
         async def one(varied: Scenario) -> Mapping[str, Any]:
@@ -199,7 +199,7 @@ def plan_command(
     python -m loadtest plan floor.json storm.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
     python -m loadtest plan floor.json --connections 3000 --ops-per-user-s 0.1 --viewers 4 --check run.json
     """
-    writable(json_file, read=[*calibrations, *checks])
+    writable(json_file, read=[*calibrations, *checks, Path(prices)])
     model, compared = model_of(calibrations), points_in(checks)
     try:
         wanted, listed = Wanted(**options, **_scaling(scaling)), load_prices(prices)

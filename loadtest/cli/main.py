@@ -226,7 +226,7 @@ def run_command(
     python -m loadtest run headline --scale 0.25 --html report.html --json report.json
     python -m loadtest run rfc002 --url ws://HOST:8787/realtime --token-secret-file data/jwt-secret
     """
-    files, otlp, agents = taken(options), collector(options), taken_agents(options)
+    files, otlp, agents = taken(options, Path(scenario)), collector(options), taken_agents(options)
     loaded = with_targets(scenario_of(scenario, scale, duration_scale, rate_scale), targets)
     if seed is not None:
         loaded = replace(loaded, seed=seed)

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "markdown": ("a summary in Markdown, for a job's summary on GitHub", markdown),
 }
 NAME = re.compile(r"[\w.-]{1,80}")
+UNTOLD = (OSError, UnicodeError)  # a full disk, a terminal that is gone, or that has no such letters
 ASIDE_NAME_MAX = 60  # characters: of four bytes each, they leave room for more in a name's 255
 
 
@@ -87,15 +89,18 @@ def tell(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
 
     Where standard output takes nothing, the report is on standard error, and NoRun is raised.
     """
+    untold: NoRun | None = None
     try:
         with console:
             print_report(report, console)
-    except OSError as error:
+    except UNTOLD as error:
+        untold = NoRun(f"standard output takes nothing: {getattr(error, 'strerror', error)}")
         console.file = sys.stderr
-        console.print()  # and what waits
-        raise NoRun(f"standard output takes nothing: {error.strerror}") from None
-    finally:
-        save(report, files)
+        with suppress(*UNTOLD):
+            console.print()  # and what waits
+    save(report, files)
+    if untold is not None:
+        raise untold
 
 
 def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
@@ -106,7 +111,8 @@ def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
             write(path, FORMS[form][1](report))
         except NoRun as problem:
             problems.append(problem.message)
-        else:
+            continue
+        with suppress(*UNTOLD):
             console.print(f"report: {path}", style="dim")
     if problems:
         raise NoRun("\n".join(problems))

@@ -28,7 +28,7 @@ from loadtest.simulate.study import Objective, StudyError
 
 
 @click.command("calibrate")
-@number_option("--hold-s", "Length of each measured stage.", default=8)
+@number_option("--hold-s", "Length of each measured stage.", 0.1, default=8)
 @factor_option("--scale", "Users and rates, times this.")
 @number_option(
     "--compressed-share",
@@ -112,7 +112,7 @@ def simulate_command(
     python -m loadtest simulate costs.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
     python -m loadtest simulate costs.json --connections 3000 --ops-per-user-s 0.1 --viewers 4 --nodes 2 --day
     """
-    writable(json_file, html_file, read=calibrations)
+    writable(json_file, html_file, read=[*calibrations, Path(prices)])
     try:
         found = _study(calibrations, prices, nodes, redis_masters, plan_name, with_day, wanted)
     except (PlanError, PriceError) as error:

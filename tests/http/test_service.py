@@ -162,17 +162,18 @@ async def test_a_long_poll_without_news_ends_with_304_and_one_whose_client_left_
         await waiting(node, 0)
 
 
-async def test_a_client_that_is_cut_off_while_it_waits_leaves_its_place(tmp_path, transport, monkeypatch):
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_client_that_is_cut_off_while_it_waits_leaves_its_place(
+    tmp_path, transport, monkeypatch, times
+):
     monkeypatch.setattr(server, "KEEP_ALIVE_TIMEOUT_S", 1e6)  # there is no next request to wait for
     async with served(tmp_path, transport) as node:
         await node.client.put(EVENT, json={"title": "Launch"})
         await node.client.aclose()
         await until(lambda: not node.node.metrics.http_connections)
         bare, token = await node.dial(), node.token({"*": "viewer"})
-        await bare.send(
-            f"GET {EVENT}?since=1&wait=30 HTTP/1.1\r\nHost: x\r\n"
-            f"Authorization: Bearer {token}\r\n\r\n".encode()
-        )
+        asked = f"GET {EVENT}?since=1&wait={30 if times == 1 else 1} HTTP/1.1\r\nHost: x\r\n"
+        await bare.send(f"{asked}Authorization: Bearer {token}\r\n\r\n".encode() * times)
         await waiting(node, 1)
         bare.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         bare.stream.socket.close()
@@ -661,6 +662,7 @@ async def test_a_method_that_is_not_known_is_told_apart_from_what_cannot_be_read
             for port, sent in ((node.port, other), (node.port, one + other), (node.admin_port, other)):
                 told = await answers(port, sent)
                 assert told.count(b"HTTP/1.1 501 ") == 1 and told.count(b"HTTP/1.1 200 ") == sent.count(one)
+                assert b"o path here has this method" in told and b"be read as a request" not in told
 
 
 async def test_the_server_itself_can_be_asked_which_methods_it_knows(tmp_path, transport):

@@ -114,7 +114,8 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["sweep", "smoke", "--start", "1", "--steps", "0"], "--steps"),
         (["sweep", "smoke", "--start", "1", "--factor", "1"], "--factor"),
         (["sweep", "smoke", "--start", "nan"], "'nan' is no number from 0.001 to"),
-        (["sweep", "smoke", "--start", "1", "--hold-s", "nan"], "'nan' is no number from 0 to"),
+        (["sweep", "smoke", "--start", "1", "--hold-s", "nan"], "'nan' is no number from 0.1 to"),
+        (["sweep", "smoke", "--start", "1", "--hold-s", "0"], "'0' is no number from 0.1 to"),
         (
             ["sweep", "smoke", "--start", "0.1", "--vary", "connections"],
             "at least one stage with connections",
@@ -123,7 +124,7 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
             ["sweep", "smoke", "--start", "1e8", "--vary", "fanout", "--steps", "1", "--repeats", "1"],
             "connections are more than can be played (10,000,000)",
         ),
-        (["calibrate", "--hold-s", "-1", "--json", "/dev/null"], "'-1' is no number from 0 to"),
+        (["calibrate", "--hold-s", "-1", "--json", "/dev/null"], "'-1' is no number from 0.1 to"),
         (["compare", "/dev/null", "/dev/null", "--threshold", "nan"], "'nan' is no number from 0 to"),
         (["run", "smoke", "--start-at", "inf"], "'inf' is no number from 0 to"),
         (["run", "smoke", "--server-command", "'"], "is no command line: No closing quotation"),
@@ -132,7 +133,7 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["run", "smoke", "--server-command", "no/such"], "can't be started: No such file or directory"),
         (["run", "smoke", "--json", "x" * 300], "can't be written here: File name too long"),
         (["run", "smoke", "--html", "/proc/x"], "/proc/x can't be written here"),
-        (["run", "smoke", "--html", "x", "--json", "./x"], "x is named twice"),
+        (["run", "smoke", "--html", "/dev/shm/x", "--json", "/dev/shm/./x"], "x is named twice"),
     ],
 )
 def test_a_wrong_call_says_what_would_be_right(arguments: list[str], said: str) -> None:
@@ -305,6 +306,47 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, command: str) -> None:
     result = call(command, made, *more.get(command, ["--html", made]))
     assert (result.exit_code, made.read_text()) == (2, whole)
     assert "is named twice" in " ".join(result.output.split())
+
+
+def test_neither_a_scenario_nor_prices_are_written_over(tmp_path: Path) -> None:
+    made, costs = tmp_path / "made.toml", saved(tmp_path / "r.json", {**report(), "points": calibration()})
+    made.write_text(SCENARIO.replace("LAG", "60000"))
+    whole, load = made.read_text(), ["--connections", 9, "--ops-per-user-s", 1, "--viewers", 1]
+    for words in (
+        ["run", made],
+        ["sweep", made, "--start", 1],
+        ["plan", costs, *load, "--prices", made],
+        ["simulate", costs, *load, "--prices", made],
+    ):
+        result = call(*words, "--json", made)
+        assert (result.exit_code, made.read_text()) == (2, whole)
+        assert "is named twice" in " ".join(result.output.split())
+
+
+def test_a_report_that_is_refused_is_not_written_either(tmp_path: Path) -> None:
+    wrong, kept = saved(tmp_path / "r.json", {"verdict": {}}), tmp_path / "kept.json"
+    kept.write_text("kept")
+    result = call("merge", wrong, "--json", kept)
+    assert (result.exit_code, kept.read_text()) == (2, "kept"), result.output
+
+
+def test_where_nothing_can_be_told_each_report_is_written(tmp_path: Path) -> None:
+    """After the first the disk was found full again, and the second wasn't there."""
+    made, files = saved(tmp_path / "r.json", report()), [tmp_path / "a.json", tmp_path / "b.html"]
+    command = [
+        sys.executable,
+        "-m",
+        "loadtest",
+        "merge",
+        str(made),
+        "--json",
+        str(files[0]),
+        "--html",
+        str(files[1]),
+    ]
+    with open("/dev/full", "w") as full:
+        subprocess.run(command, stdout=full, stderr=full)
+    assert [path.is_file() for path in files] == [True, True]
 
 
 def test_a_report_may_have_the_longest_name_that_a_file_may_have(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def test_the_rfc_example_is_accepted_with_the_rfc_answer() -> None:
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
         (head(GOOD, "BREW /realtime HTTP/1.1"), 501),
         (head(GOOD, "get /realtime HTTP/1.1"), 501),
+        (head(GOOD, "DESCRIBE /realtime HTTP/1.1"), 501),  # RTSP's
+        (head(GOOD, "BREW \1 HTTP/1.1"), 400),
         (head({"Host": "a"}, "CONNECT a:80 HTTP/1.1"), 501),
         (head({"Host": "a"}, "B@EW /realtime HTTP/1.1"), 400),
         (head({"Host": "a"}, "BREW"), 400),

@@ -573,6 +573,9 @@ test("who signs in while the one before is being signed in again stays that", as
     await route.continue();
   });
   await person.page.evaluate(() => localStorage.clear()); // else it is known who Ann is
+  await person.page.addInitScript(() => {
+    AbortSignal.timeout = () => new AbortController().signal; // however long it is held here
+  });
   await person.page.reload();
   await person.page.getByRole("status").filter({ hasText: "Signing in…" }).waitFor();
   await person.textbox("Your name").fill("Bob");

@@ -18,28 +18,40 @@ const NAME = "collab-demo-name"; // of this tab
 const known = (name: string) => `collab-demo-user:${name}`; // of this browser, to open offline
 
 /** A network that neither answers nor refuses is taken for none. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 20_000;
 
 /** No answer came. */
 class Unreachable extends Error {}
 
 /** Signs in at the gateway that served this page. */
 export async function signIn(name: string): Promise<SignedIn> {
+  const { ok, status, text } = await ask(name).catch((cause) => {
+    throw new Unreachable("The gateway can’t be reached.", { cause });
+  });
+  if (!ok) throw new Error(reason(text) ?? `The gateway answered ${status}.`);
+  const signedIn = JSON.parse(text) as SignedIn;
+  ofThisBrowser.set(known(name), signedIn.user_id);
+  return signedIn;
+}
+
+/** What is answered, to its end: a network may stop in the middle of it, too. */
+async function ask(name: string): Promise<{ ok: boolean; status: number; text: string }> {
   const answer = await fetch("/demo/sign-in", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ name }),
     signal: AbortSignal.timeout(PATIENCE_MS),
-  }).catch((cause) => Promise.reject(new Unreachable("The gateway can’t be reached.", { cause })));
-  if (!answer.ok) throw new Error(await reason(answer));
-  const signedIn = (await answer.json()) as SignedIn;
-  ofThisBrowser.set(known(name), signedIn.user_id);
-  return signedIn;
+  });
+  return { ok: answer.ok, status: answer.status, text: await answer.text() };
 }
 
-async function reason(answer: Response): Promise<string> {
-  const problem = (await answer.json().catch(() => null)) as { detail?: string } | null;
-  return problem?.detail ?? `The gateway answered ${answer.status}.`;
+/** What a problem says (RFC 9457); nothing where this is none. */
+function reason(text: string): string | undefined {
+  try {
+    return (JSON.parse(text) as { detail?: string }).detail;
+  } catch {
+    return undefined;
+  }
 }
 
 const NOT_KNOWN =

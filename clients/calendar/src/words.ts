@@ -96,9 +96,9 @@ function timesOf(before: EventDocument, after: EventDocument): string[] {
 type Span = readonly [from: Date, to: Date];
 
 /** No time where one is missing. */
-const spanOf = ({ start_time = "", end_time = "" }: EventDocument): Span => [
-  new Date(start_time),
-  new Date(end_time),
+const spanOf = ({ start_time, end_time }: EventDocument): Span => [
+  new Date(start_time ?? ""),
+  new Date(end_time ?? ""),
 ];
 
 /** To the millisecond, or in days and what is left of one: where clocks change a day is longer or shorter. */
