@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from loadtest.audit import history
+from loadtest.client import connect
 from loadtest.observe import scrape
 from loadtest.server import EmbeddedServer, embedded
 from loadtest.users import token
@@ -88,9 +89,32 @@ async def test_edits_beyond_the_rate_limit_are_counted_as_refused(tmp_path: Path
     assert "edits_refused" in said, "a threshold is crossed, and k6 says which"
 
 
+async def merging_away(server: EmbeddedServer, resource_id: str) -> None:
+    """Remove a note twice on one version, again and again until this is cancelled: the second merges away."""
+    bearer = token(server.secret, "eraser", "editor", 2_000_000_000)
+    async with connect(server.url, bearer, "eraser", "event") as client:
+
+        async def edited(version: int, **operation: Any) -> int:
+            payload = {"resource_id": resource_id, "resource_type": "event", "client_id": "eraser-client"}
+            payload |= {"version": version, "operation": {"path": "/note", **operation}}
+            return int((await client.request("OP", payload, "OP_ACK"))["version"])
+
+        while True:
+            version = (await client.subscribe(resource_id))["version"]
+            if version > 0:
+                noted = await edited(version, op="add", value="gone soon")
+                await edited(noted, op="remove")
+                await edited(noted, op="remove")
+            await trio.sleep(0.1)
+
+
 async def test_an_edit_that_merged_into_nothing_ends_nobody_s_session(tmp_path: Path) -> None:
     async with embedded({"limits.operations_per_minute": 0}) as server:
-        _, said = await k6(server, tmp_path, DOCUMENTS=1, EVERY_S=0.01)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(merging_away, server, "k6-0")
+            metrics, said = await k6(server, tmp_path, DOCUMENTS=1)
+            nursery.cancel_scope.cancel()
         changes = await histories(server, 1)
     assert [] in [change["operations"] for change in changes]
+    assert metrics["edits_received"]["count"] > 0
     assert "TypeError" not in said
