@@ -19,6 +19,8 @@ _ONCE = ("host", "upgrade", "sec-websocket-key", "sec-websocket-version", "origi
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 # A request line of whatever method (RFC 9110 section 5.6.2).
 _ANY_METHOD = re.compile(rb"[\w!#$%&'*+.^`|~-]+ [^\x00-\x20\x7f]+ HTTP/1\.\d\r?\n", re.ASCII)
+# A host as the header has it, which may be empty: a name, or an address in brackets (RFC 9110 section 7.2).
+_HOST = re.compile(r"(?:\[[\w.:~%-]+\]|(?:[\w.~!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})*+)(?::[0-9]*)?", re.ASCII)
 UNKNOWN_METHOD = Rejection(501, "no path here has this method", {})
 
 
@@ -66,6 +68,8 @@ def read(head: bytes) -> ReadHead | Rejection:
     target, host = origin_form(collector.target)
     if host:
         headers["host"] = host.decode("latin-1")
+    if not _HOST.fullmatch(headers.get("host", "")):
+        return bad_request("the header Host names no host: send a name or an address, and a port or none")
     return ReadHead(method.decode("latin-1"), target.decode("latin-1"), version, headers)
 
 

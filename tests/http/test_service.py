@@ -607,8 +607,20 @@ async def test_a_body_that_ends_at_two_places_ends_the_connection(tmp_path, tran
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: \1\r\n\r\n", b"header value"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: a\r\nOrigin: b\r\n\r\n", b"origin is there more than"),
         (b"GET a HTTP/1.1\r\nHost: x\r\n\r\n", b"url"),
+        (b"GET / HTTP/1.1\r\nHost: x y\r\n\r\n", b"names no host"),
+        (b"GET http://x@y/ HTTP/1.1\r\nHost: y\r\n\r\n", b"names no host"),
     ],
-    ids=["folded", "two lengths", "listed lengths", "bare line feed", "control", "origins", "path"],
+    ids=[
+        "folded",
+        "two lengths",
+        "listed lengths",
+        "bare line feed",
+        "control",
+        "origins",
+        "path",
+        "host",
+        "host of the target",
+    ],
 )
 async def test_each_request_of_a_connection_is_read_as_strictly_as_the_first(tmp_path, transport, sent, said):
     """What a proxy reads otherwise than we do may hide a request."""
