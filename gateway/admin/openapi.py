@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.admin import audit, console_pages, draining, flags, insight, revocations
-from gateway.http.openapi import content, described, document, json_body, parameter, problems, resource_paths
+from gateway.http.openapi import (
+    OF_BODY,
+    content,
+    described,
+    document,
+    json_body,
+    parameter,
+    problems,
+    resource_paths,
+)
 from gateway.http.shapes import STRING, VERSION, JsonObject, limit
 
 NOT_READY = "Starting, draining, no log, no more connections, no keys for tokens, or no worker: see `status`"
@@ -89,13 +98,13 @@ def _operators(
 
 
 def _flags_change() -> JsonObject:
-    operation = _operators("Change flags on all nodes", "FlagsState", 200, 408, 413, 422)
+    operation = _operators("Change flags on all nodes", "FlagsState", 200, 422, *OF_BODY)
     operation["requestBody"] = json_body("FlagsChange", "The flags to change; the others stay")
     return operation
 
 
 def _revoke() -> JsonObject:
-    operation = _operators("Revoke on all nodes", "Revocation", 201, 408, 413, 422)
+    operation = _operators("Revoke on all nodes", "Revocation", 201, 422, *OF_BODY)
     operation["requestBody"] = json_body("Revoke", "One of token, token_id and user_id; what belongs to it")
     return operation
 
@@ -107,7 +116,7 @@ def _take_back() -> JsonObject:
 
 
 def _disconnect() -> JsonObject:
-    operation = _operators("Close a user's connections, on all nodes", "Disconnected", 200, 408, 413, 422)
+    operation = _operators("Close a user's connections, on all nodes", "Disconnected", 200, 422, *OF_BODY)
     operation["requestBody"] = json_body("Disconnected", "Whose")
     return operation
 
@@ -129,7 +138,7 @@ def _trace_told() -> JsonObject:
 
 
 def _trace_begun() -> JsonObject:
-    operation = _operators("Trace a user or a resource, and nothing else", "Workers", 200, 408, 413, 422)
+    operation = _operators("Trace a user or a resource, and nothing else", "Workers", 200, 422, *OF_BODY)
     operation["requestBody"] = json_body("TraceWanted", "A user or a resource, and for how long")
     return operation
 

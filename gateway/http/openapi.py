@@ -23,6 +23,9 @@ from gateway.http.shapes import (
 from gateway.http.waiting import WAIT_MAX_S
 from gateway.runtime.version import gateway_version
 
+# The statuses of what is wrong with a body.
+OF_BODY = (408, 413, 415)
+
 
 def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:
     """The whole description, for these resource types."""
@@ -92,7 +95,7 @@ def _evaluation(summary: str, schema: str) -> JsonObject:
         "responses": {
             "200": content("application/json", schema, summary),
             "400": content("application/json", "EvaluationFailed", "What is wrong with the context"),
-            **problems(401, 408, 413, 429, 503),
+            **problems(401, *OF_BODY, 429, 503),
         },
     }
 
@@ -207,7 +210,7 @@ def _list() -> JsonObject:
 
 def _operations() -> JsonObject:
     operation = _secured(
-        "An edit, answered when it is committed", "editor", "Acknowledged", 408, 409, 412, 413, 422
+        "An edit, answered when it is committed", "editor", "Acknowledged", 409, 412, 422, *OF_BODY
     )
     operation["requestBody"] = json_body("Edit", "The payload of an OP; the resource may be left out")
     return operation
@@ -219,7 +222,7 @@ def _preconditions() -> list[JsonObject]:
 
 
 def _put(document_bytes_max: int) -> JsonObject:
-    operation = _secured("Replace the whole document, or create it", "editor", "Written", 408, 412, 413, 422)
+    operation = _secured("Replace the whole document, or create it", "editor", "Written", 412, 422, *OF_BODY)
     operation["parameters"] = [
         *_preconditions(),
         parameter("header", "If-None-Match", {"const": "*"}, "Only if there is no document"),
@@ -301,7 +304,7 @@ def _versions() -> JsonObject:
 
 
 def _name() -> JsonObject:
-    operation = _secured("Give a version a name", "editor", "NamedVersion", 408, 409, 413, 422)
+    operation = _secured("Give a version a name", "editor", "NamedVersion", 409, 422, *OF_BODY)
     operation["requestBody"] = json_body("NameWanted", "The version")
     return operation
 
@@ -311,7 +314,7 @@ def _restore() -> JsonObject:
         "Bring an older version back, or one member of it, by an ordinary change",
         "editor",
         "Acknowledged",
-        *(408, 409, 412, 413, 422),
+        *(409, 412, 422, *OF_BODY),
     )
     operation["requestBody"] = json_body("Restore", "Which version, and which member of it")
     return operation

@@ -32,7 +32,13 @@ STATUSES = {
     "UNAVAILABLE": 503,
 }
 # The code of what has one of these statuses, and says no other code.
-CODES = {400: "INVALID_MESSAGE", 405: "INVALID_MESSAGE", 408: "UNAVAILABLE", 422: "INVALID_OPERATION"}
+CODES = {
+    400: "INVALID_MESSAGE",
+    405: "INVALID_MESSAGE",
+    408: "UNAVAILABLE",
+    415: "INVALID_MESSAGE",
+    422: "INVALID_OPERATION",
+}
 RETRY_AFTER_S = 1
 TOLD_LATE_S = 0.5
 

@@ -316,6 +316,7 @@ async def json_body(
     request: Request, bytes_max: int, what: str, before: Callable[[int], Awaitable[None]] | None = None
 ) -> Any:
     """The body, parsed; `what` it should be is for people. `before` is told its size once it came."""
+    _check_coding(request)
     is_larger = int(request.headers.get("content-length", 0)) > bytes_max  # which isn't asked for then
     body = b"" if is_larger else await body_of(request, bytes_max)
     if is_larger or len(body) > bytes_max:
@@ -330,6 +331,14 @@ async def json_body(
         raise Problem(400, f"The body must be {what}, as JSON: {error}.") from None
     await trio.lowlevel.checkpoint()
     return value
+
+
+def _check_coding(request: Request) -> None:
+    """Raise Problem where the body was compressed, say, on its way to us."""
+    coding = request.headers.get("content-encoding", "").strip()
+    if coding.lower() not in ("", "identity"):
+        detail = f"Send the body as it is, without Content-Encoding; it was {coding[:40]}."
+        raise Problem(415, detail, headers={"Accept-Encoding": "identity"})
 
 
 async def _shortened(body: bytes) -> bytes:

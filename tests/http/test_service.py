@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import struct
 import time
@@ -767,6 +768,18 @@ async def test_who_is_refused_is_not_asked_for_a_body_first(tmp_path, transport,
                     await stream.send_all(f"{head}Content-Length: {length}\r\n\r\n".encode())
                     answer = b"".join([part async for part in stream])
             assert answer.startswith(b"HTTP/1.1 " + status) and b"connection: close" in answer.lower()
+
+
+async def test_a_compressed_body_is_refused_with_what_is_taken(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        for path in (EVENT, f"http://127.0.0.1:{node.admin_port}{EVENT}"):
+            packed = await node.client.put(
+                path, content=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}
+            )
+            assert (packed.status_code, packed.json()["code"]) == (415, "INVALID_MESSAGE")
+            assert packed.headers["accept-encoding"] == "identity" and "gzip" in packed.json()["detail"]
+            bare = await node.client.put(path, json={}, headers={"Content-Encoding": "identity"})
+            assert bare.is_success, bare.text
 
 
 async def test_who_may_send_a_body_is_asked_for_it_and_the_connection_goes_on(tmp_path, transport):
