@@ -202,10 +202,11 @@ def cursor_of(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     field = value.get("field")
     if not isinstance(field, str) or len(field) > FIELD_LENGTH_MAX:
         raise invalid(f"payload.cursor.field must be a string of at most {FIELD_LENGTH_MAX} characters.")
+    named = {f"cursor.{name}": value.get(name) for name in ("position", "anchor", "version")}
     numbers = {
-        "position": optional_integer_of(value, "position"),
-        "anchor": optional_integer_of(value, "anchor"),
-        "version": optional_integer_of(value, "version"),
+        "position": optional_integer_of(named, "cursor.position"),
+        "anchor": optional_integer_of(named, "cursor.anchor"),
+        "version": optional_integer_of(named, "cursor.version"),
     }
     return {"field": field} | {name: number for name, number in numbers.items() if number is not None}
 

@@ -129,6 +129,12 @@ def test_a_cursor_has_a_field_and_maybe_a_position():
         refused(messages.cursor_of, {"cursor": cursor})
 
 
+@pytest.mark.parametrize("name", ["position", "anchor", "version"])
+def test_an_impossible_number_of_a_cursor_is_told_where_it_is(name):
+    with pytest.raises(Refusal, match=rf"payload\.cursor\.{name} must be an integer"):
+        messages.cursor_of({"cursor": {"field": "title", name: -1}})
+
+
 def test_what_is_written_has_all_four_members_and_ids_of_its_own():
     first, second = (orjson.loads(messages.encode("PONG", {}, 7)) for _ in range(2))
     assert set(first) == {"type", "id", "timestamp", "payload"}
