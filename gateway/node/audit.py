@@ -142,13 +142,11 @@ class AuditTrail:
             await trio.sleep(RETENTION_INTERVAL_S)
 
     def _add(self, act: str, actor: str, subject: str, result: str, details: dict[str, Any]) -> None:
+        entry = AuditEntry(self._wall_ms(), self._node, act, actor, subject, result, details)
         if len(self._waiting) >= WAITING_MAX:
             self._counters.audit_lost += 1
-            logger.critical(
-                "the audit can't be written; not recorded: %s did %s to %s: %s", actor, act, subject, result
-            )
+            logger.critical("the audit can't be written; not recorded: %s", _sentence(entry))
             return
-        entry = AuditEntry(self._wall_ms(), self._node, act, actor, subject, result, details)
         self._waiting.append(entry.cut())
         self._added += 1
         self._counters.audit_waiting = len(self._waiting)
@@ -192,8 +190,9 @@ class AuditTrail:
 
 def _tell(record: AuditRecord) -> None:
     """What a record's digest was is known outside of the store, too."""
-    entry = record.entry
-    logger.info(
-        "audit %d %s: %s did %s to %s: %s",
-        *(record.number, record.digest, entry.actor, entry.act, entry.subject, entry.result),
-    )
+    logger.info("audit %d %s: %s", record.number, record.digest, _sentence(record.entry))
+
+
+def _sentence(entry: AuditEntry) -> str:
+    """What happened, for people; who wasn't known has no name."""
+    return f"{entry.actor or 'somebody'} did {entry.act} to {entry.subject}: {entry.result}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import pytest
@@ -59,6 +60,18 @@ async def test_an_act_is_written_when_it_returns():
         (record,) = await store.find(ALL)
         assert record.entry[1:] == ("n1", "purge", "ann", "event:1", "done", {"epoch": 7})
         assert (counters.audit_records, counters.audit_waiting) == (1, 0)
+
+
+async def test_who_is_not_known_is_told_so_in_the_log(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+):
+    caplog.set_level(logging.INFO)
+    async with trail(MemoryAudit(), Counters()) as audit:
+        audit.refused("http.GET", "", "127.0.0.1", "UNAUTHENTICATED")
+        (record,) = await audit.find(ALL)
+    assert record.entry.actor == ""
+    said = "somebody did http.GET to 127.0.0.1: UNAUTHENTICATED"
+    assert f"audit 1 {record.digest}: {said}" in caplog.messages
 
 
 async def test_refusals_become_one_record_that_counts_and_many_different_ones_are_bounded():
