@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import trio
@@ -33,6 +34,7 @@ from loadtest.cli.outputs import (
     baseline,
     collector,
     output_options,
+    refuse,
     save,
     send,
     taken,
@@ -239,8 +241,14 @@ def run_command(
             report = trio.run(run, wanted)
         with ignored():
             watch.over(report)
-            tell(report, files)
+            untold = tell(report, files)
+    _end(report, untold, otlp)
+
+
+def _end(report: Mapping[str, Any], untold: Sequence[str], otlp: str | None) -> NoReturn:
+    """Send the samples of a report, and leave with the status of its verdict; `untold`: see `tell`."""
     send(report, otlp)
+    refuse(untold)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
 
@@ -274,9 +282,7 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
         report = merge([_load(path) for path in reports])
     except MergeError as error:
         raise click.UsageError(str(error)) from None
-    tell(report, files)
-    send(report, otlp)
-    raise SystemExit(EXIT[report["verdict"]["status"]])
+    _end(report, tell(report, files), otlp)
 
 
 @main.command("html")
@@ -290,7 +296,7 @@ def html_command(report: Path, page: Path) -> None:
     python -m loadtest html report.json report.html
     """
     writable(page, read=[report])
-    save(_load(report), {"html": page})
+    refuse(save(_load(report), {"html": page}))
 
 
 @main.command("export")
@@ -309,8 +315,10 @@ def export_command(report: Path, **options: Any) -> None:
     files, otlp, loaded = taken(options, report), collector(options), _load(report)
     if not files and otlp is None:
         raise click.UsageError("say in which form: --csv FILE, --html FILE, --otlp URL, ...")
-    save(loaded, files)
-    if not send(loaded, otlp):
+    untold = save(loaded, files)
+    sent = send(loaded, otlp)
+    refuse(untold)
+    if not sent:
         raise SystemExit(2)
 
 

@@ -78,33 +78,37 @@ def send(report: Mapping[str, Any], url: str | None) -> bool:
     try:
         export(report, url)
     except OtlpError as error:
-        console.print(f"no samples were sent: {error}", style="yellow")
+        mention(f"no samples were sent: {error}", "yellow")
         return False
-    console.print(f"samples: {url}", style="dim")
+    mention(f"samples: {url}", "dim")
     return True
 
 
-def tell(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
-    """Print a report and write it in each form: one though another can't be.
+def mention(text: str, style: str = "") -> None:
+    """Print a line, where it can be printed: nothing that was measured is lost for it."""
+    with suppress(*UNTOLD):
+        console.print(text, style=style)
 
-    Where standard output takes nothing, the report is on standard error, and NoRun is raised.
+
+def tell(report: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
+    """Print a report and write it in each form, one though another can't be; returns what couldn't be.
+
+    Where standard output takes nothing, the report is on standard error.
     """
-    untold: NoRun | None = None
+    problems = []
     try:
         with console:
             print_report(report, console)
     except UNTOLD as error:
-        untold = NoRun(f"standard output takes nothing: {getattr(error, 'strerror', error)}")
+        problems.append(f"standard output takes nothing: {getattr(error, 'strerror', error)}")
         console.file = sys.stderr
         with suppress(*UNTOLD):
             console.print()  # and what waits
-    save(report, files)
-    if untold is not None:
-        raise untold
+    return problems + save(report, files)
 
 
-def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
-    """Write a report in each form; raises NoRun, once the others are written, where some can't be."""
+def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
+    """Write a report in each form, one though another can't be; returns what couldn't be, and why."""
     problems = []
     for form, path in files.items():
         try:
@@ -112,8 +116,12 @@ def save(report: Mapping[str, Any], files: Mapping[str, Path]) -> None:
         except NoRun as problem:
             problems.append(problem.message)
             continue
-        with suppress(*UNTOLD):
-            console.print(f"report: {path}", style="dim")
+        mention(f"report: {path}", "dim")
+    return problems
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises NoRun where there are any."""
     if problems:
         raise NoRun("\n".join(problems))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -155,3 +157,21 @@ def test_a_report_can_be_sent_later_and_a_wrong_address_is_told_before_a_run(
     early = CliRunner().invoke(main, ["run", "smoke", "--otlp", "nowhere"])
     assert early.exit_code == 2
     assert "a collector's address looks like http://HOST:4318" in early.output
+
+
+@pytest.mark.parametrize("command", ["export", "merge"])
+def test_samples_are_sent_though_nothing_else_can_be_told(
+    tmp_path: Path, collector: Collector, command: str
+) -> None:
+    """They weren't; and of a report that couldn't be written either nothing else was told."""
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(report()))
+    asked = [command, str(path), "--otlp", collector.url, "--html", "/dev/full"]
+    with open("/dev/full", "w") as full:
+        said = subprocess.run(
+            [sys.executable, "-m", "loadtest", *asked], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (said.returncode, len(collector.seen)) == (2, 1), said.stderr
+    assert said.stderr.count("/dev/full can't be written: No space left on device") == 1
+    untold = "standard output takes nothing: No space left on device"
+    assert said.stderr.count(untold) == (command == "merge"), "export prints nothing that is asked for"
