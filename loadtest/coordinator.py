@@ -124,7 +124,7 @@ class Run:
             self.options.on_progress(self.progress)
             for generator in self.generators:
                 await generator.done(SILENCE_S)
-            self.ended_early = self.ended_early or self._lost()
+            self.ended_early = self.ended_early or self._failure()
             await self._sample(full=True)
             nursery.cancel_scope.cancel()
         return self._outcome()
@@ -191,10 +191,11 @@ class Run:
             await trio.sleep(0.25)
 
     def _heed(self) -> None:
-        """End the run where a machine or process was lost, or where somebody who watches wants it."""
-        silent = next(filter(None, (one.silent(SILENCE_S) for one in self.generators)), "")
-        if lost := self._lost() or silent:
-            self._end(f"{lost}, at {self._now_s():.1f} s")
+        """End the run where a machine or process can't go on, or where somebody who watches wants it."""
+        for one in self.generators:
+            one.silent(SILENCE_S)
+        if failure := self._failure():
+            self._end(f"{failure}, at {self._now_s():.1f} s")
         elif self.options.control.stopped:
             self._end("the run was ended from its page")
 
@@ -202,9 +203,9 @@ class Run:
         self.ended_early = self.ended_early or why
         self._scope.cancel()
 
-    def _lost(self) -> str:
-        """Which machine was lost; empty where all are there."""
-        return next((one.lost for one in self.generators if one.lost), "")
+    def _failure(self) -> str:
+        """What kept a process from its part; empty where all go on."""
+        return next((one.failure for one in self.generators if one.failure), "")
 
     async def _steer(self) -> None:
         """Have edits at the rate that somebody who watches asked for."""

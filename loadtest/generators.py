@@ -67,15 +67,14 @@ class WorkerProcess:
 class Generator(ABC):
     """One worker process, wherever it runs.
 
-    `failure` says what kept it from a result, `lost` that its machine was lost. `ready` and `ended` are set
-    whatever happens.
+    `failure` says what kept it from a result. `ready` and `ended` are set whatever happens.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
         self.intervals: deque[dict[str, Any]] = deque()  # that aren't joined with the others' yet
         self.result: dict[str, Any] | None = None
-        self.failure = self.lost = ""
+        self.failure = ""
         self.heard_at = 0.0
         self.ready = trio.Event()
         self.ended = trio.Event()

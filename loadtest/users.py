@@ -11,12 +11,13 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
 
 from loadtest import content
+from loadtest.errors import line_of
 from loadtest.replica import Replica
 from loadtest.scenario import EDIT_KINDS
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from loadtest.protocols.port import UserReplica
 
 
-# (kind of edit, a number that seeds it, the document where the user keeps one) -> a JSON Patch operation
-Author = Callable[[str, int, Any], dict[str, Any]]
+# (kind of edit, a number that seeds it, the document where the user keeps one) -> the operation as JSON
+Author = Callable[[str, int, Any], str]
+EXAMPLE = '{"op": "replace", "path": "/title", "value": "Lunch"}'
 
 
 class UsersError(Exception):
@@ -33,16 +35,37 @@ class UsersError(Exception):
 
 
 def author_of(path: str) -> Author:
-    """The function `edit` of a Python file; raises UsersError."""
+    """The function `edit` of a Python file, its answers as JSON. Both raise UsersError."""
     if not Path(path).is_file():
         raise UsersError(f"--users {path}: there is no such file")
     try:
         found = runpy.run_path(path).get("edit")
     except SyntaxError as error:
         raise UsersError(f"--users {path}: this isn't Python: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise UsersError(f"--users {line_of(path, error)}: {error!r}") from None
     if not callable(found):
         raise UsersError(f"--users {path}: it has no function edit(kind, index, document)")
-    return cast(Author, found)
+
+    def edit(kind: str, index: int, document: Any) -> str:
+        called = f"edit({kind!r}, {index}, {'None' if document is None else 'a document'})"
+        try:
+            made = found(kind, index, document)
+        except Exception as error:
+            raise UsersError(f"--users {line_of(path, error)}: {called} raised {error!r}") from None
+        return _as_json(made, f"--users {path}: {called}")
+
+    return edit
+
+
+def _as_json(made: object, called: str) -> str:
+    """An operation as JSON; raises UsersError for what is none."""
+    try:
+        if isinstance(made, dict):
+            return orjson.dumps(made).decode()
+    except TypeError:
+        pass
+    raise UsersError(f"{called} gave {repr(made)[:80]}, which is no operation such as {EXAMPLE}")
 
 
 def token(secret: bytes, user_id: str, grant: str, expires_at: int) -> str:
@@ -179,7 +202,7 @@ class User:
         """The next edit as JSON: by the author where there is one, else with regard to a known document."""
         name = EDIT_KINDS[kind]
         if self.author is not None:
-            return orjson.dumps(self.author(name, index, document)).decode()
+            return self.author(name, index, document)
         if isinstance(document, dict) and not self.plain:
             return content.informed_edit(name, index, document)
         return content.blind_edit(name, index)

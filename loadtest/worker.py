@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 import trio
 
+from gateway.errors import first_of
 from loadtest.client import ClientError, answering
 from loadtest.connections import MS, now_ns
 from loadtest.crowd import Crowd
@@ -26,19 +27,23 @@ from loadtest.engine import implementation, make_engine
 from loadtest.evidence import Findings
 from loadtest.judgement import Judgement
 from loadtest.patience import until_none
-from loadtest.protocols import find
+from loadtest.protocols import UnknownProtocol, find
 from loadtest.pump import Pump
 from loadtest.recorder import INTERVAL_S, Recorder
 from loadtest.replica import Replica
 from loadtest.scenario import EDIT_KINDS, Scenario, parse
 from loadtest.schedule import Schedule
-from loadtest.users import Target, User, author_of
+from loadtest.users import Target, User, UsersError, author_of
 
 SECOND = 1_000_000_000
 HEARTBEAT_S = 0.01
 PINGS_A_SECOND = 20  # times at which some users ping
 ALIVE_S = 5.0
 FIRST_SOURCE = IPv4Address("127.0.0.2")  # the loopback range has more addresses than there can be users
+
+
+class SetUpError(Exception):
+    """The documents can't be made; the message says why."""
 
 
 def say(kind: str, **members: Any) -> None:
@@ -156,9 +161,15 @@ class Worker:
     # ------------------------------------------------------------------------------------------- setup
 
     async def set_up(self) -> None:
-        """Make the documents, and ask once where the server is: each look-up would hold up the loop."""
-        await self.protocol.set_up(self.target, list(self.documents))
-        self.crowd.server = await answering(*self.target.address)
+        """Make the documents, and ask once where the server is: each look-up would hold up the loop.
+
+        Raises SetUpError, in groups.
+        """
+        try:
+            await self.protocol.set_up(self.target, list(self.documents))
+            self.crowd.server = await answering(*self.target.address)
+        except* ClientError as group:
+            raise SetUpError(f"the documents can't be made: {first_of(group)}") from None
 
     # ------------------------------------------------------------------------------------------ the run
 
@@ -275,16 +286,20 @@ async def steer(worker: Worker, lines: Lines) -> None:
 
 
 async def main() -> None:
-    lines = Lines()
-    worker = Worker(await lines.next())
+    """Play a part, and say what keeps it from being played."""
     failures: list[str] = []
     try:
-        await worker.set_up()
-    except* ClientError as group:
-        failures = [str(error) for error in group.exceptions]
-    if failures:
-        say("failed", message=f"the documents can't be made: {failures[0]}")
-        return
+        await _play(Lines())
+    except* (SetUpError, UnknownProtocol, UsersError) as group:
+        failures.append(str(first_of(group)))
+    for failure in failures:
+        say("failed", message=failure)
+
+
+async def _play(lines: Lines) -> None:
+    """The part that the coordinator's first line tells, from when its second one says."""
+    worker = Worker(await lines.next())
+    await worker.set_up()
     say("ready")
     start_ns = (await lines.next())["start_ns"]
     async with trio.open_nursery() as nursery:

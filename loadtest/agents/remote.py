@@ -105,7 +105,7 @@ class RemoteGenerator(Generator):
             )
 
     async def _follow(self) -> None:
-        """Have it work, and hear it to the end; `lost` where that comes too soon."""
+        """Have it work, and hear it to the end; a failure where that comes too soon."""
         assert self._channel is not None
         self._heard_at = trio.current_time()
         why = "the connection ended"
@@ -120,10 +120,9 @@ class RemoteGenerator(Generator):
             nursery.cancel_scope.cancel()
         if self.result is None and not self.failure:
             silent = trio.current_time() - self._heard_at >= SILENCE_S
-            self.lost = f"agent {self.address} was lost: " + (
+            self.failure = f"agent {self.address} was lost: " + (
                 f"it said nothing for {SILENCE_S:.0f} s" if silent else why
             )
-            self.failure = self.lost
 
     def _take(self, said: dict[str, Any]) -> None:
         self._heard_at = trio.current_time()

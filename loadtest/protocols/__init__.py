@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
+from loadtest.errors import line_of
 from loadtest.protocols.port import Protocol
 
 OURS = "collab"
@@ -61,6 +62,8 @@ def _of_file(path: Path) -> Protocol:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UnknownProtocol(f"{path} isn't Python: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise UnknownProtocol(f"{line_of(str(path), error)}: {error!r}") from None
     found = getattr(module, "PROTOCOL", None)
     if not isinstance(found, Protocol):
         raise UnknownProtocol(

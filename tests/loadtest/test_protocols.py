@@ -28,3 +28,11 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, text: str | None, said: str
         file.write_text(text)
     with pytest.raises(UnknownProtocol, match=rf"^{re.escape(str(file))}:? {re.escape(said)}"):
         find(str(file))
+
+
+def test_a_file_that_goes_wrong_is_told_by_its_line(tmp_path: Path) -> None:
+    """It was a traceback, with the status of a server's fault."""
+    file = tmp_path / "mine.py"
+    file.write_text("\nimport no_such")
+    with pytest.raises(UnknownProtocol, match=rf"^{re.escape(str(file))}, line 2: ModuleNotFoundError\("):
+        find(str(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,8 @@ async def test_what_queues_up_offline_is_theirs_too(tmp_path: Path) -> None:
         ("x = 1", "no function edit"),
         ("\0", "this isn't Python"),
         ("def", "this isn't Python: .*line 1"),
+        ("\nimport no_such", r"mine\.py, line 2: ModuleNotFoundError\("),
+        ("raise SystemExit(3)", r"mine\.py, line 1: SystemExit\(3\)"),
     ],
 )
 async def test_a_file_that_is_none_is_told_before_the_run(
@@ -67,6 +70,39 @@ async def test_a_file_that_is_none_is_told_before_the_run(
         file.write_text(text)
     with pytest.raises(RunError, match=said):
         await run(options(file))
+
+
+ONCE = """
+import os
+def edit(kind, index, document):
+    try:
+        os.mkdir(SEEN)
+    except FileExistsError:
+        return {"op": "replace", "path": "/location", "value": "here"}
+    WRONG
+"""
+
+
+@pytest.mark.parametrize(
+    ("processes", "wrong", "said"),
+    [
+        (1, "return 1 / 0", r"mine\.py, line 8: edit\('[a-z]+', \d+, .*\) raised ZeroDivisionError\("),
+        (2, "return {'op': edit}", r"mine\.py: edit\(.*\) gave {'op': <function .*, which is no operation"),
+    ],
+)
+async def test_a_file_that_goes_wrong_ends_the_run_and_is_told_in_a_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], processes: int, wrong: str, said: str
+) -> None:
+    """It was a traceback of the generator, and the others went on to the end of the schedule."""
+    file = tmp_path / "mine.py"
+    file.write_text(f"SEEN = {str(tmp_path / 'seen')!r}{ONCE.replace('WRONG', wrong)}")
+    asked = replace(options(file), scenario=scenario(generator={"processes": processes}))
+    try:
+        told = (await run(asked))["ended_early"]
+    except RunError as error:  # before the first half second was over
+        told = str(error)
+    assert re.search(said, told)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_compressed_connection_is_offered_in_the_handshake() -> None:
