@@ -167,7 +167,6 @@ class Run:
         self.progress.samples[0]["at_s"] = (sampled_ns - self.start_ns) / SECOND
         for generator in self.generators:
             await generator.start(self.start_ns)
-        self.progress.phase = "running"
 
     def _now_s(self) -> float:
         return (time.monotonic_ns() - self.start_ns) / SECOND
@@ -182,13 +181,19 @@ class Run:
             playing = len(self.progress.intervals) < wanted
             if playing and not live:
                 break
-            self.progress.phase = "running" if playing else "waiting for a drill"
             self.progress.at_s = self._now_s()
+            self.progress.phase = self._phase(playing)
             self.options.on_progress(self.progress)
             self._heed()
             if playing:
                 await self._steer()
             await trio.sleep(0.25)
+
+    def _phase(self, playing: bool) -> str:
+        """What goes on, in words."""
+        if self.progress.at_s < 0:
+            return f"begins in {-self.progress.at_s:,.0f} s"
+        return "running" if playing else "waiting for a drill"
 
     def _heed(self) -> None:
         """End the run where a machine or process can't go on, or where somebody who watches wants it."""
@@ -334,8 +339,14 @@ def _check_agents(options: Options) -> None:
 
 
 def _check_times(options: Options) -> None:
-    """What comes after the end never happens, and the run would pass as if it had."""
-    scenario = options.scenario
+    """Raises RunError for a start that is over, and for what comes after the end: that never happens, and the
+    run would pass as if it had."""
+    scenario, start_at, now = options.scenario, options.start_at, time.time()
+    if start_at is not None and start_at < now:
+        raise RunError(
+            f"--start-at {start_at:.0f} is in the past, {now:.0f} is now: give a later one, the same on all "
+            "machines"
+        )
     times: list[tuple[str, float]] = [(one.kind, one.at_s) for one in scenario.disruptions]
     times += [(one.name, one.at_s) for one in options.actions]
     for what, at_s in times:

@@ -126,6 +126,7 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         ),
         (["calibrate", "--hold-s", "-1", "--json", "/dev/null"], "'-1' is no number from 0.1 to"),
         (["compare", "/dev/null", "/dev/null", "--threshold", "nan"], "'nan' is no number from 0 to"),
+        (["run", "smoke", "--start-at", "1", "--server-command", "no/such"], "--start-at 1 is in the past"),
         (["run", "smoke", "--start-at", "inf"], "'inf' is no number from 0 to"),
         (["run", "smoke", "--server-command", "'"], "is no command line: No closing quotation"),
         (["run", "smoke", "--server-command", " "], "this is empty: leave it out to test the gateway"),

@@ -348,8 +348,27 @@ async def test_the_sample_before_the_schedule_is_of_before_it() -> None:
     assert at_s[0] == min(at_s) < 0
 
 
-async def test_a_machine_that_is_too_late_for_the_others_does_not_begin() -> None:
-    late = Options(scenario(), server_command=command(), start_at=time.time())
+async def test_who_begins_later_is_told_how_long_that_takes() -> None:
+    """It was running, at its first second, for as long as it waited."""
+    wanted, phases = Options(scenario(), server_command=command(), start_at=time.time() + 3600), set[str]()
+
+    def seen(progress: Progress) -> None:
+        phases.add(progress.phase)
+        wanted.control.stopped = progress.at_s < 0
+
+    wanted.on_progress = seen
+    with pytest.raises(RunError, match="before anything was measured"):
+        await run(wanted)
+    assert phases - {"making documents"} <= {f"begins in {s:,} s" for s in range(3601)} != set()
+    assert len(phases) > 1
+
+
+async def test_a_machine_that_is_too_late_for_the_others_does_not_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts_at = time.time() + 3600
+    late = Options(scenario(), server_command=command(), start_at=starts_at)
+    late.on_progress = lambda progress: monkeypatch.setattr(time, "time", lambda: starts_at)
     with pytest.raises(RunError, match="too late to begin at --start-at"):
         await run(late)
 
