@@ -33,7 +33,7 @@ from loadtest.cli.options import (
     server_options,
     together,
 )
-from loadtest.cli.outputs import keep, writable, write
+from loadtest.cli.outputs import keep, mention, writable, write
 from loadtest.cli.watch import Watch, watched
 from loadtest.coordinator import run
 from loadtest.options import Options
@@ -117,7 +117,7 @@ def sweep_command(
             return await run(wanted)
 
         def say(text: str) -> None:
-            console.print(text)
+            mention(text)
             watch.state.step(text)
 
         stopped = lambda: watch.control.stopped  # noqa: E731
@@ -125,12 +125,12 @@ def sweep_command(
 
     with no_run(), watched(web, console) as watch:
         calibration = trio.run(all_steps, watch)
+    if json_file:
+        keep(calibration, json_file)
     knee = calibration["knee"]
     if knee:
         reached = "none" if knee["value"] is None else number(knee["value"])
         console.print(f"knee: {reached} {options['vary']}; beyond it: {knee['why']}", style="bold")
-    if json_file:
-        keep(calibration, json_file)
     raise SystemExit(0 if knee else 2)
 
 

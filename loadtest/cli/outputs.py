@@ -161,7 +161,7 @@ def _replace(path: Path, text: str) -> None:
 def keep(calibration: Mapping[str, Any], path: Path) -> None:
     """Write a calibration."""
     write(path, json.dumps(calibration))
-    console.print(f"calibration: {path}", style="dim")
+    mention(f"calibration: {path}", "dim")
 
 
 def with_targets(scenario: Scenario, wanted: Sequence[str]) -> Scenario:

@@ -17,7 +17,7 @@ from loadtest.capacity.plan import PlanError, check_viewers
 from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.cli.errors import no_run
 from loadtest.cli.options import FILE, READABLE, console, factor_option, model_of, number_option
-from loadtest.cli.outputs import keep, writable, write
+from loadtest.cli.outputs import keep, mention, writable, write
 from loadtest.coordinator import run
 from loadtest.options import Options
 from loadtest.scenario import Scenario
@@ -55,7 +55,7 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
         return await run(Options(scenario))
 
     async def all_runs() -> dict[str, Any]:
-        return await calibrate(scale, hold_s, one, console.print, compressed_share)
+        return await calibrate(scale, hold_s, one, mention, compressed_share)
 
     with no_run():
         found = trio.run(all_runs)

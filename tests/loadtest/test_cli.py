@@ -601,6 +601,18 @@ def test_a_sweep_may_be_of_a_server_that_runs_already(tmp_path: Path) -> None:
     assert point["cpu_cores"] is None, "a server of somebody else's doesn't show its CPU"
 
 
+def test_a_sweep_whose_output_takes_nothing_leaves_its_calibration(tmp_path: Path) -> None:
+    """The first line that couldn't be printed ended it, and nothing was kept."""
+    scenario, points = tmp_path / "short.toml", tmp_path / "points.json"
+    scenario.write_text(SCENARIO.replace("LAG", "60000"))
+    steps = ["--start", "40", "--steps", "1", "--repeats", "1", "--hold-s", "1", "--json", str(points)]
+    with serving(tmp_path) as reach, open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "loadtest", "sweep", str(scenario), *reach, *steps]
+        said = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (said.returncode, said.stderr) == (2, "loadtest: No space left on device\n")
+    assert json.loads(points.read_text())["points"]
+
+
 def test_a_prediction_fits_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     run_report = saved(tmp_path / "run.json", report())
