@@ -50,7 +50,7 @@ from loadtest.coordinator import run
 from loadtest.merge import MergeError, merge
 from loadtest.options import Options
 from loadtest.protocols import OURS, SHIPPED
-from loadtest.report.figures import number
+from loadtest.report.figures import number, size
 from loadtest.report.terminal import LiveView
 from loadtest.server import GATEWAY
 from loadtest.signals import ignored
@@ -369,7 +369,7 @@ def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path
         console.print(f"note: {line}", style="yellow")
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("", "before", "after", "change", ""):
-        table.add_column(name, justify="left" if not name else "right")
+        table.add_column(name, justify="left" if not name else "right", overflow="fold")
     changes = compare(old, new, threshold)
     for change in changes:
         table.add_row(*_comparison(change))
@@ -391,8 +391,11 @@ def _comparison(change: Change) -> tuple[str, str, str, str, str]:
         word = "[dim]noise[/]"
     else:
         word = "[green]better[/]" if change.relative * change.figure.better > 0 else "changed"
-    unit = f" {change.figure.unit}" if change.figure.unit else ""
-    before, after = f"{number(change.before)}{unit}", f"{number(change.after)}{unit}"
+    unit = change.figure.unit
+    before, after = (
+        size(value) if unit == "bytes" else f"{number(value)} {unit}".rstrip()
+        for value in (change.before, change.after)
+    )
     return change.figure.name, before, after, f"{change.relative:+.1%}", word
 
 

@@ -23,6 +23,7 @@ import trio
 from click.testing import CliRunner, Result
 
 from loadtest.cli import main
+from loadtest.compare import compare
 from loadtest.scenario import members
 from tests.loadtest.calibrations import calibration, point
 from tests.loadtest.drill import REFERENCE
@@ -246,6 +247,19 @@ def test_compare_exits_with_1_on_a_regression(tmp_path: Path) -> None:
     assert "worse" in result.output
     assert call("compare", slow, good).exit_code == 0
     assert call("compare", good, slow, "--threshold", 5).exit_code == 0
+
+
+def test_a_comparison_is_whole_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes had so many digits that the names of rates were cut off."""
+    monkeypatch.setenv("COLUMNS", "80")
+    made = report()
+    made["server"] = {**made["server"], "rss_bytes": 127_787_008}
+    result = call("compare", *[saved(tmp_path / "r.json", made)] * 2)
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    wanted = [*compare(made, made, 0.1)]
+    assert all(any(one.figure.name in line for line in lines) for one in wanted)
+    assert "122 MiB" in result.output
 
 
 def test_merge_and_html_make_reports_of_reports(tmp_path: Path) -> None:
