@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from gateway.errors import ClientError, GatewayError, StoreAway, Unreachable, first_of
-from gateway.runtime.loading import loading
+from gateway.runtime.loading import end_by_ctrl_c, loading
 from gateway.runtime.speedups import SpeedupsError
 
 # Each is `NAME_command` in the module of its name, imported when it is asked for: `token` needs no server.
@@ -64,6 +65,7 @@ Exit status:
   1  refused by the gateway; `doctor`: something must be changed
   2  wrong usage, settings or surroundings (a port in use, a locked data directory)
   3  the gateway can't be reached, or can't answer now; `serve`: Redis or PostgreSQL can't
+  130  ended by Ctrl-C; `serve`, `watch` and `trace` end so with 0
 """
 
 
@@ -80,6 +82,12 @@ class Commands(click.Group):
             module = import_module(f"gateway.cli.{MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # for which click has the status 1, of what is refused
+            end_by_ctrl_c()
 
 
 @click.group(
@@ -109,8 +117,7 @@ def main() -> None:
     except BaseExceptionGroup as group:  # of nurseries that Ctrl-C went through
         if not isinstance(first_of(group), KeyboardInterrupt):
             raise
-        click.echo("\nAborted!", err=True)
-        sys.exit(1)
+        end_by_ctrl_c()
 
 
 def words_of(error: OSError) -> str:

@@ -1,10 +1,11 @@
-"""Ctrl-C while a command's modules load: it ends the process in silence, as it ends most programs."""
+"""Ctrl-C, also while a command's modules load: it ends the process in silence, as it ends most programs."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 
 @contextmanager
@@ -18,3 +19,12 @@ def loading() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def end_by_ctrl_c() -> NoReturn:
+    """End as by a Ctrl-C that nobody heeds, once what was to be done about it is."""
+    with suppress(OSError):
+        print(end="", flush=True)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
+    raise SystemExit(130)  # where somebody has blocked it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import chain
@@ -15,8 +16,8 @@ import trio
 from gateway.admission import create_secret
 from gateway.cli.operate import AdminPort, operating
 from tests.answering import answering
-from tests.cli.commands import Finished, gateway, served
-from tests.waiting import unawaited
+from tests.cli.commands import Finished, gateway, running, served
+from tests.waiting import PATIENCE_S, unawaited
 
 
 async def test_a_token_may_end_in_a_newline_and_one_that_cannot_be_sent_is_not_shown(tmp_path):
@@ -277,3 +278,15 @@ async def asked_of_another(data: Path, status: int, said: str, *command: str) ->
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
     async with answering((head + said).encode()) as place:
         return await gateway(*command, "--admin", f"http://{place}", "--data", str(data))
+
+
+async def test_ctrl_c_while_a_gateway_is_waited_for_ends_as_it_ends_most_programs(interrupts: None) -> None:
+    """It ended with 1, as what is refused does; while modules load it ended so."""
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    admin = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with listener, running("rooms", "--admin", admin, "--token", "a.b.c") as command:
+        with trio.fail_after(PATIENCE_S):
+            stream = await listener.accept()
+        async with stream:
+            command.process.send_signal(signal.SIGINT)
+            assert (await command.ended(), await command.errors()) == (-signal.SIGINT, "")
