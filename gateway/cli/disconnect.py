@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from gateway.cli.operate import AdminPort, operating
+from gateway.cli.options import name_of
 
 
 @click.command("disconnect", short_help="Close a user's connections, on all nodes.")
-@click.argument("users", nargs=-1, required=True, metavar="USER...")
+@click.argument("users", nargs=-1, required=True, type=name_of, metavar="USER...")
 @operating
 def disconnect_command(users: tuple[str, ...], port: AdminPort) -> None:
     """Close all connections of these users with 4410, on every node within a second.

@@ -129,6 +129,13 @@ def reaching(command: Command) -> Command:
     return with_reach
 
 
+def name_of(text: str) -> str:
+    """What names somebody or something on the command line; a variable that isn't set doesn't."""
+    if not text:
+        raise click.BadParameter("this is empty, and names nothing")
+    return text
+
+
 def token_of(text: str) -> str:
     """A token as a file or a variable has it, without the newline at its end; it is never shown."""
     token = text.strip()

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import click
 
 from gateway.cli.operate import AdminPort, looking_or_operating, understanding
+from gateway.cli.options import name_of, token_of
 from gateway.cli.token import duration_s
 
 PATH = "/v1/revocations"
@@ -20,7 +21,7 @@ PATH = "/v1/revocations"
 def as_listed(text: str) -> str:
     """An id as the list has it: JSON, where it begins with a quote."""
     if not text.startswith('"'):
-        return text
+        return name_of(text)
     try:
         return str(json.loads(text))
     except ValueError as error:
@@ -28,9 +29,14 @@ def as_listed(text: str) -> str:
 
 
 @click.command("revoke", short_help="Take back tokens, on all nodes.")
-@click.argument("users", nargs=-1, metavar="[USER]...")
+@click.argument("users", nargs=-1, type=name_of, metavar="[USER]...")
 @click.option(
-    "--jwt", "tokens", multiple=True, metavar="JWT", help="This token; - reads it from standard input."
+    "--jwt",
+    "tokens",
+    multiple=True,
+    type=token_of,
+    metavar="JWT",
+    help="This token; - reads it from standard input.",
 )
 @click.option(
     "--id", "token_ids", multiple=True, metavar="JTI", type=as_listed, help="The token of this jti."
@@ -101,7 +107,7 @@ def _granted(grant: str | None) -> dict[str, Any]:
 
 
 def _read(token: str) -> str:
-    return sys.stdin.read().strip() if token == "-" else token
+    return token_of(sys.stdin.read()) if token == "-" else token
 
 
 def _lines(found: Mapping[str, Any]) -> list[str]:

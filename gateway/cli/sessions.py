@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import click
 
 from gateway.cli.operate import AdminPort, looking, looking_or_operating, operating, understanding
+from gateway.cli.options import name_of
 from gateway.cli.token import duration_s
 
 LOOK_INTERVAL_S = 0.5
@@ -21,7 +22,7 @@ RANKED = {"busiest": "changes_per_s", "watched": "subscribers"}
 
 
 @click.command("sessions", short_help="Who is connected to a node.")
-@click.argument("of", required=False, metavar="[USER|TYPE:ID]")
+@click.argument("of", required=False, type=name_of, metavar="[USER|TYPE:ID]")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Of each worker.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @looking
@@ -97,7 +98,7 @@ def _joined(rooms: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 @click.command("trace", short_help="Follow a user or a resource live.")
-@click.argument("what", metavar="USER|TYPE:ID")
+@click.argument("what", type=name_of, metavar="USER|TYPE:ID")
 @click.option(
     "--for", "for_s", type=duration_s, default="60s", show_default=True, metavar="TIME", help="How long."
 )

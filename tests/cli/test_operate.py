@@ -280,6 +280,31 @@ async def asked_of_another(data: Path, status: int, said: str, *command: str) ->
         return await gateway(*command, "--admin", f"http://{place}", "--data", str(data))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("disconnect", "ann", ""),
+        ("revoke", ""),
+        ("revoke", "--id", ""),
+        ("revoke", "--undo", ""),
+        ("trace", ""),
+        ("sessions", ""),
+    ],
+)
+async def test_what_is_empty_is_refused_before_anybody_is_asked(words: tuple[str, ...]) -> None:
+    """It was told in HTTP's words, once those before it were disconnected; `sessions` told all."""
+    done = await gateway(*words, "--admin", "http://127.0.0.1:9")
+    assert done.status == 2
+    assert "this is empty, and names nothing" in done.err
+
+
+@pytest.mark.parametrize(("words", "stdin"), [(("--jwt", ""), ""), (("--jwt", "-"), "\n")])
+async def test_no_token_is_refused_before_anybody_is_asked(words: tuple[str, ...], stdin: str) -> None:
+    done = await gateway("revoke", *words, "--admin", "http://127.0.0.1:9", stdin=stdin)
+    assert done.status == 2
+    assert "this is no token" in done.err
+
+
 async def test_ctrl_c_while_a_gateway_is_waited_for_ends_as_it_ends_most_programs(interrupts: None) -> None:
     """It ended with 1, as what is refused does; while modules load it ended so."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
