@@ -6,6 +6,7 @@ Errors of the operator are one line with the way out, never a traceback.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -135,5 +136,6 @@ def not_in(error: UnicodeEncodeError) -> str:
 
 
 def _leave(said: object, status: int) -> None:
-    click.echo(f"gateway: {said}", err=True)
+    with suppress(OSError):  # of a full disk: the status says it too
+        click.echo(f"gateway: {said}", err=True)
     sys.exit(status)

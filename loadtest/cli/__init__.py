@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import click
 
@@ -21,5 +22,6 @@ def run_main() -> None:
         if not isinstance(error, OSError):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"loadtest: {where}{error.strerror or repr(error)}", err=True)
+        with suppress(OSError):  # of a full disk that standard error is on too
+            click.echo(f"loadtest: {where}{error.strerror or repr(error)}", err=True)
         sys.exit(2)

@@ -118,6 +118,18 @@ async def test_an_output_that_takes_nothing_is_told_in_a_line() -> None:
     assert (found.status, found.err) == (2, "gateway: No space left on device\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "status"), [(("rooms", "--admin", "http://127.0.0.1:9"), 3), (("config", "--set", "x"), 2)]
+)
+async def test_a_status_needs_no_room_for_words(words: tuple[str, ...], status: int) -> None:
+    """It was 1, as where something is refused: what couldn't be told either was a fault."""
+    with trio.fail_after(COMMAND_TIMEOUT_S), open("/dev/full", "wb") as full:  # noqa: ASYNC230
+        command = arguments(*words)
+        variables = environment(GATEWAY_TOKEN="a.b.c")
+        done = await trio.run_process(command, stdout=full, stderr=full, check=False, env=variables)
+    assert done.returncode == status
+
+
 @pytest.mark.parametrize("command", [("search",), ("edit", "event:1")])
 async def test_what_is_typed_in_another_encoding_than_utf_8_is_told_in_a_line(
     command: tuple[str, ...],

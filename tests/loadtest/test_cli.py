@@ -346,7 +346,7 @@ def test_a_report_that_is_refused_is_not_written_either(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_told_each_report_is_written(tmp_path: Path) -> None:
-    """After the first the disk was found full again, and the second wasn't there."""
+    """After the first the second wasn't: the disk was found full again. And the status was a fault's."""
     made, files = saved(tmp_path / "r.json", report()), [tmp_path / "a.json", tmp_path / "b.html"]
     command = [
         sys.executable,
@@ -360,7 +360,8 @@ def test_where_nothing_can_be_told_each_report_is_written(tmp_path: Path) -> Non
         str(files[1]),
     ]
     with open("/dev/full", "w") as full:
-        subprocess.run(command, stdout=full, stderr=full)
+        said = subprocess.run(command, stdout=full, stderr=full)
+    assert said.returncode == 2
     assert [path.is_file() for path in files] == [True, True]
 
 
