@@ -42,8 +42,12 @@ export function useEvents(userId: string, changedIn: Kept): Events {
     },
     [open, change],
   );
-  const items = useMemo(() => merged(told, own), [told, own]);
-  // After a reload what was changed here is read again one event after the other: until then it is as it was shown.
+  const shown = useRef(kept);
+  // After a reload what was changed here is read one event after the other.
+  const items = useMemo(() => merged(told, asShown(ids, own, shown.current)), [told, ids, own]);
+  useEffect(() => {
+    shown.current = items;
+  }, [items]);
   const lasting = changedIn === ofThisBrowser ? items : told;
   useKept(keptKey(userId), status === "loading" && !own.size ? null : lasting);
   return { status, isLive, items, changed };
@@ -109,6 +113,12 @@ function isAlike(one: Summary, other: Summary): boolean {
   const shown = ({ title, start_time, end_time }: Summary) =>
     JSON.stringify([title, start_time, end_time].map(told)); // a list over HTTP has more of a title
   return shown(one) === shown(other);
+}
+
+/** Events that were changed here, as they are here (`own`), or else as they were `shown`. */
+export function asShown(ids: Ids, own: Own, shown: readonly Summary[]): Own {
+  const before = new Map(shown.map((item) => [item.id, item]));
+  return new Map([...ids.map((id) => [id, before.get(id) ?? null] as const), ...own]);
 }
 
 /** What was told; but of the events that were changed here what they are here (`own`). */
