@@ -11,7 +11,7 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
-import { CALENDAR } from "./event.js";
+import { CALENDAR, titleOf } from "./event.js";
 import { type Kept, ofThisBrowser } from "./kept.js";
 import { type Own, OwnEvents, told } from "./own-events.js";
 
@@ -123,15 +123,20 @@ export function asShown(ids: Ids, own: Own, shown: readonly Summary[]): Own {
 
 /** What was told; but of the events that were changed here what they are here (`own`). */
 export function merged(told: readonly Summary[], own: Own): readonly Summary[] {
-  if (!own.size) return told;
   const others = told.filter(({ id }) => !own.has(id));
   const here = [...own.values()].filter((event) => event !== null);
   return [...others, ...here].sort(inOrder);
 }
 
-/** As the client has them: by start, those without one last, then by id. */
+const TITLES = new Intl.Collator(undefined, { numeric: true });
+
+/** By start, those without one last, then by title as it is shown, then by id. */
 function inOrder(one: Summary, other: Summary): number {
-  return startOf(one) - startOf(other) || (one.id < other.id ? -1 : 1);
+  return (
+    startOf(one) - startOf(other) ||
+    TITLES.compare(titleOf(one), titleOf(other)) ||
+    (one.id < other.id ? -1 : 1)
+  );
 }
 
 /** Two without a start differ by NaN. */

@@ -31,7 +31,15 @@ test("what was changed here stands where it is by now, and what was deleted nowh
   const told = [lunch, talk, event("c", null)];
   const moved = event("a", "2026-01-05T11:00:00Z", "Brunch");
   expect(merged(told, here(moved).set("c", null))).toEqual([talk, moved]);
-  expect(merged(told, here())).toBe(told); // what they are here isn't known yet
+  expect(merged(told, here())).toEqual(told); // what they are here isn't known yet
+});
+
+test("what begins at once stands by title, as people order them, then by id", () => {
+  const start = "2026-01-05T09:00:00Z";
+  const titles = ["Talk 10", "apple", "Talk 2", "Brunch", "", "Talk 2"];
+  const told = titles.map((title, id) => event(String(id), start, title));
+  const ordered = merged([...told, event("first", "2026-01-05T10:00:00+02:00", "Last")], here());
+  expect(ordered.map(({ id }) => id)).toEqual(["first", "1", "3", "2", "5", "0", "4"]);
 });
 
 describe("of the events that were changed here", () => {
