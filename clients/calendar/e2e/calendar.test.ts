@@ -397,13 +397,16 @@ test("the way back to the month shows it at once, without a connection too, and 
   await note.waitFor({ state: "detached" });
 });
 
-test("a month has the name of the days that it shows, also where people count other months", async () => {
-  const persian = { locale: "fa-IR" };
+test("months and days are those of the page's language, also where people count others, in the history too", async () => {
+  const persian = { locale: "fa-IR", timezoneId: "UTC" };
   const ann = await stage.arrive("Ann", `${stage.address}/#/month/2026-11`, undefined, persian);
-  await ann.page.getByRole("heading", { name: "نوامبر ۲۰۲۶" }).waitFor();
-  await ann.page
-    .getByRole("gridcell", { name: "شنبه ۷" })
-    .getByRole("button", { name: "۷ نوامبر" })
+  await ann.page.getByRole("heading", { name: "November 2026" }).waitFor();
+  const day = ann.page.getByRole("gridcell", { name: "Saturday 7" });
+  await day.getByRole("button", { name: "November 7" }).click();
+  const changes = ann.page.getByRole("region", { name: "History" });
+  await changes
+    .getByRole("time")
+    .filter({ hasText: /^[A-Z][a-z]{2}, [A-Z][a-z]{2} \d+, \d\d:\d\d$/ })
     .waitFor();
 });
 

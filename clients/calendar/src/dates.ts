@@ -115,17 +115,24 @@ export function momentsAt(local: string): Date[] {
   return [date, twinOf(date)].filter((moment) => moment !== null);
 }
 
+/** The page's language as it is written in a reader's region, by the months that a month's page and inputs have. */
+export function englishFor({ locale, hourCycle }: Intl.ResolvedDateTimeFormatOptions): string {
+  return `en-${new Intl.Locale(locale).maximize().region}-u-ca-gregory-hc-${hourCycle}`;
+}
+
+const ENGLISH = englishFor(new Intl.DateTimeFormat(undefined, { hour: "numeric" }).resolvedOptions());
+
 /** `10:00`, as it is written here; with the zone where two hours look alike. */
 export function hourOf(date: Date): string {
   const format: Intl.DateTimeFormatOptions = twinOf(date)
     ? { hour: "numeric", minute: "2-digit", timeZoneName: "short" }
     : { timeStyle: "short" };
-  return date.toLocaleTimeString(undefined, format);
+  return date.toLocaleTimeString(ENGLISH, format);
 }
 
-/** A day as it is written here, by the months that a month's page and inputs have: a locale may count others. */
+/** A day as it is written here. */
 export const dayText = (date: Date, format: Intl.DateTimeFormatOptions): string =>
-  date.toLocaleDateString(undefined, { ...format, calendar: "gregory" });
+  date.toLocaleDateString(ENGLISH, format);
 
 /** `Mon 5 Jan`, as it is written here; with the year where it isn't this one. */
 export function shortDay(date: Date): string {

@@ -29,7 +29,7 @@ export function Day({ day, isToday, isOutside, isTabStop, events, visit, add }: 
     <td className={kind} tabIndex={tabIndex} onFocus={visit}>
       <time dateTime={dayOf(day)} aria-current={isToday ? "date" : undefined}>
         <span className="weekday">{dayText(day, { weekday: "long" })} </span>
-        {day.getDate().toLocaleString()}
+        {day.getDate()}
       </time>
       <Entries events={events} shown={shown} tabIndex={tabIndex} />
       {shown < events.length && (

@@ -3,7 +3,7 @@
 import type { HistoryEntry, SharedDocument } from "@collab/client";
 import { HistoryPanel } from "@collab/react";
 import { type ReactNode, useCallback, useEffect, useState } from "react";
-import { isMeant, LATEST } from "./dates.js";
+import { isMeant, LATEST, momentOf } from "./dates.js";
 import type { EventDocument } from "./event.js";
 import { eventAt } from "./past.js";
 import { comparedWith, describe } from "./words.js";
@@ -52,6 +52,7 @@ export function History({ document, canEdit }: HistoryProps): ReactNode {
         document={document}
         canEdit={canEdit}
         query={query}
+        timeOf={momentOf}
         describe={(entry) => document && <Change document={document} entry={entry} meet={meet} />}
       />
     </>

@@ -147,6 +147,16 @@ test("a part of the history is shown: of one person, and since a time", async ()
   await shows(3);
 });
 
+test("a time is shown, and read out, as the application has it", async () => {
+  const { document } = await changed(2);
+  render(<Panel document={document} timeOf={(time) => time.toJSON()} />);
+  await shows(2, 1);
+  const made = (await document.history()).entries[1];
+  const when = new Date(made?.timestamp ?? 0).toJSON();
+  expect(screen.getAllByRole("time")[1]?.textContent).toBe(when);
+  screen.getByRole("button", { name: `Restore version 1, ${when}, ann` });
+});
+
 test("one can go back to a change, but not to nothing", async () => {
   const { document } = await people.event("ann", { title: "Sync" }, environment());
   await document.delete();

@@ -52,24 +52,24 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
 /** The text, cut where somebody's caret or selection begins or ends. */
 function pieces(text: string, presences: readonly Presence[]): ReactNode {
   const spans = presences.map(
-    ({ session_id: key, user, cursor: { position: caret = text.length, anchor = caret } }) => ({
-      key,
+    ({ session_id, user, cursor: { position = text.length, anchor = position } }) => ({
+      session_id,
       user,
-      caret,
+      position,
       anchor,
     }),
   );
-  const cuts = [...new Set([0, ...spans.flatMap(({ caret, anchor }) => [caret, anchor])])].sort(
+  const cuts = [...new Set([0, ...spans.flatMap(({ position, anchor }) => [position, anchor])])].sort(
     (a, b) => a - b,
   );
   return cuts.map((cut, index) => {
     const piece = text.slice(cut, cuts[index + 1]);
-    const selected = spans.find(({ caret, anchor }) => caret <= cut !== anchor <= cut);
+    const selected = spans.find(({ position, anchor }) => position <= cut !== anchor <= cut);
     return [
       spans.map(
-        ({ key, user, caret }) =>
-          caret === cut && (
-            <span key={key} className="collab-caret" style={{ borderColor: user.color }}>
+        ({ session_id, user, position }) =>
+          position === cut && (
+            <span key={session_id} className="collab-caret" style={{ borderColor: user.color }}>
               <b style={{ backgroundColor: user.color }}>{user.name}</b>
             </span>
           ),

@@ -12,6 +12,8 @@ export interface HistoryPanelProps<T> {
   /** May the user restore? */
   canEdit?: boolean;
   nameOf?: (userId: string) => string;
+  /** A time for people. Default: as the locale has it. */
+  timeOf?: (time: Date) => string;
   /** A change in words. Default: the server's, which are asked for only then. */
   describe?: (entry: HistoryEntry) => ReactNode;
   /** Changes a page. */
@@ -35,7 +37,7 @@ export function HistoryPanel<T>(props: HistoryPanelProps<T>): ReactNode {
 
 type ChangesProps<T> = HistoryPanelProps<T> & { document: SharedDocument<T> };
 
-interface Shown extends HistoryPage {
+interface Shown extends Partial<HistoryPage> {
   readonly problem?: string;
   /** What was asked for, and by which read. */
   readonly asked?: string;
@@ -48,13 +50,14 @@ function Changes<T>({
   document,
   canEdit = true,
   nameOf = (userId) => userId,
+  timeOf = (time) => time.toLocaleString(),
   describe,
   limit = 20,
   query,
 }: ChangesProps<T>): ReactNode {
   const { version, isLive } = useReadable(document);
   const [count, setCount] = useState(limit);
-  const [{ entries, next, problem, asked }, setShown] = useState<Shown>({ entries: [], next: null, turn: 0 });
+  const [{ entries = [], next, problem, asked }, setShown] = useState<Shown>({ turn: 0 });
   const toAsk = `${version} ${count}`;
   const show = (turn: number, news: Partial<Shown>) =>
     setShown((known) => (turn < known.turn ? known : { ...known, ...news, turn }));
@@ -77,7 +80,7 @@ function Changes<T>({
       <ol>
         {entries.map((entry) => {
           const time = new Date(entry.timestamp);
-          const when = time.toLocaleString();
+          const when = timeOf(time);
           return (
             <li key={entry.version}>
               <b>{nameOf(entry.userId)}</b> {describe ? describe(entry) : entry.summary}{" "}

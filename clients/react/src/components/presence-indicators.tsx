@@ -41,7 +41,8 @@ export function PresenceIndicators({
                 <img src={one.user.avatar_url} alt="" />
               ) : (
                 <span className="collab-initials" aria-hidden style={{ backgroundColor: one.user.color }}>
-                  {initials(one.user.name)}
+                  {/* The first letters of the first word and of the last. */}
+                  {one.user.name.trim().replace(/(\S)\S*(.*\s)?/gu, "$1")}
                 </span>
               )}
               <span>
@@ -56,6 +57,3 @@ export function PresenceIndicators({
     </ul>
   );
 }
-
-/** The first letters of the first word and of the last. */
-const initials = (name: string) => name.trim().replace(/(\S)\S*(.*\s)?/gu, "$1");
