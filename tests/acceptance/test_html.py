@@ -120,7 +120,10 @@ async def test_others_are_served_while_html_is_cleaned(serving: Gateway) -> None
         page = await created(opened, "page:slow", {"body": ""})
         event = await created(opened)
         common = {"client_id": opened.client_id, "version": 1}
-        await opened.send("OP", {**named(page), **common, "operation": replace("/body", NESTED)}, id="page")
-        await opened.send("OP", {**named(event), **common, "operation": replace("/title", "x")}, id="event")
+        slow = {**named(page), **common, "operation": replace("/body", NESTED)}
+        quick = {**named(event), **common, "operation": replace("/title", "x")}
+        with serving.paused():
+            await opened.send("OP", slow, id="page")
+            await opened.send("OP", quick, id="event")
         answers = [(await opened.take("OP_ACK"))["id"] for _ in range(2)]
         assert answers == ["event", "page"]

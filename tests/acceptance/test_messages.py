@@ -390,9 +390,10 @@ async def test_invisible_mode_hides_and_shows(node: Gateway) -> None:
 
 async def test_updates_of_one_client_are_conflated_and_the_latest_wins(node: Gateway) -> None:
     async with sharing(node) as (ann, bob, resource):
-        for position in range(100):
-            cursor = {"field": "title", "position": position}
-            await ann.send("PRESENCE_UPDATE", {**named(resource), "cursor": cursor})
+        with node.paused():
+            for position in range(100):
+                cursor = {"field": "title", "position": position}
+                await ann.send("PRESENCE_UPDATE", {**named(resource), "cursor": cursor})
         first = await bob.take("PRESENCE_UPDATE", user_id="ann")
         assert first["cursor"]["position"] == 0
         last = await bob.take_where(

@@ -94,6 +94,15 @@ class Gateway:
         body = {"sub": user, "exp": time.time() + ttl_s, "grants": granted, "name": user.title(), **claims}
         return jwt.encode(body, self.secret, algorithm="HS256")
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It stands still meanwhile: what is sent then comes to it at once, however slow the sender is."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """kill -9."""
         self._process.send_signal(signal.SIGKILL)
