@@ -65,6 +65,17 @@ async def write_all(node: Gateway, writers: Sequence[Writer], then: Any) -> None
         await then(node, writers)
 
 
+async def acknowledged(writers: Sequence[Writer], edits: int) -> None:
+    """Until so many edits more are acknowledged, some of each writer: so all are connected."""
+    before = [len(writer.acknowledged) for writer in writers]
+
+    def enough() -> bool:
+        more = [len(writer.acknowledged) - count for writer, count in zip(writers, before, strict=True)]
+        return sum(more) > edits and all(more)
+
+    await until(enough, f"{edits} edits more")
+
+
 async def history(opened: Wire, resource: str) -> list[Payload]:
     """Every change of a resource (at most 1,000, the cap of a resume)."""
     await subscribe(opened, resource)
@@ -108,7 +119,7 @@ async def test_after_kill_9_everything_acknowledged_is_there_once(tmp_path: Path
     writers = [Writer(number) for number in range(CLIENTS)]
 
     async def kill_soon(node: Gateway, writers: Sequence[Writer]) -> None:
-        await until(lambda: sum(len(writer.acknowledged) for writer in writers) > 500, "500 edits")
+        await acknowledged(writers, 500)
         node.kill()
 
     with gateway(tmp_path, server__transport=transport) as node:
@@ -122,27 +133,26 @@ async def test_after_kill_9_everything_acknowledged_is_there_once(tmp_path: Path
         assert await check(node, writers) == sum(len(writer.sent) for writer in writers)
 
 
-async def attack(node: Gateway, number: int) -> None:
+async def attack(node: Gateway, number: int, *, task_status: trio.TaskStatus[None]) -> None:
     """The dearest edits, one after the other, until the connection breaks."""
     patch = [{"op": "text", "path": "/description", "value": [100 * n, "y"]} for n in range(1000)]
     async with signed_in(node, f"attacker{number}") as opened:
         with suppress(Closed):
             resource = await created(opened, value={"title": "T", "description": "x" * 150_000})
+            task_status.started()
             while True:
                 with suppress(Refused):
-                    await opened.ask("OP", op(opened, resource, 1, *patch), 60)
+                    await opened.ask("OP", op(opened, resource, 1, *patch))
 
 
 async def test_kill_9_again_and_again_under_attack_loses_nothing_acknowledged(tmp_path: Path) -> None:
     writers = [Writer(number) for number in range(10)]
 
     async def kill_soon(node: Gateway, writers: Sequence[Writer]) -> None:
-        before = sum(len(writer.acknowledged) for writer in writers)
         async with trio.open_nursery() as nursery:
             for number in range(3):
-                nursery.start_soon(attack, node, number)
-            more = "40 edits more"
-            await until(lambda: sum(len(writer.acknowledged) for writer in writers) > before + 40, more)
+                await nursery.start(attack, node, number)
+            await acknowledged(writers, 40)
             node.kill()
 
     for round_ in range(3):
@@ -160,7 +170,7 @@ async def test_sigterm_says_goodbye_and_loses_nothing_acknowledged(tmp_path: Pat
     idle: list[Wire] = []
 
     async def stop_soon(node: Gateway, writers: Sequence[Writer]) -> None:
-        await until(lambda: sum(len(writer.acknowledged) for writer in writers) > 200, "200 edits")
+        await acknowledged(writers, 200)
         async with AsyncExitStack() as stack:
             idle.extend([await stack.enter_async_context(signed_in(node, f"idle{n}")) for n in range(5)])
             node.terminate()
