@@ -13,7 +13,6 @@ import trio
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import Refused, wire
 from tests.servers import redis_server
-from tests.waiting import until
 
 LIVE = '[features]\nkill_switch = {killed}\n[server]\norigins = [{origins}]\nnode = "{node}"\n'
 
@@ -98,12 +97,12 @@ async def test_what_a_roll_cannot_take_is_said_and_no_worker_counts_as_lost(tmp_
             workers = psutil.Process(server.command.process.pid).children()
             file.write_text('[server]\nhost = "127.0.0.2"\n')
             server.command.process.send_signal(signal.SIGHUP)
-            await until(lambda: not any(worker.is_running() for worker in workers), "a roll")
+            await server.command.log.told("all workers are new")
+            assert not any(worker.is_running() for worker in workers)
             await trio.sleep(1)
             assert await server.stop() == 0
             log = await server.command.errors()
     assert "server.host has changed: it takes effect after a restart" in log
-    assert "all workers are new" in log
     assert not re.search(r"node \S+ is lost", log)
 
 
