@@ -42,8 +42,7 @@ class Webhook:
     def start(self) -> None:
         """Listen, where it did before."""
         handler = type("Handler", (_Handler,), {"hook": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(self, ("127.0.0.1", self._port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -79,16 +78,28 @@ class Webhook:
         return self.visible.get(f"{asked['user_id']} {asked['resource_type']}")
 
     def wait(self) -> None:
-        self._changed.wait(PATIENCE_S)
+        """While it is slow."""
+        changed = self._changed  # before the look: else it might be that of the next change
+        if self.mood == "slow":
+            changed.wait(PATIENCE_S)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, hook: Webhook, *options: Any) -> None:
+        super().__init__(*options)
+        self._hook = hook
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Who stops the server ends each connection that it accepted, also one that has no thread yet."""
+        self._hook.connections.add(request)
+        super().process_request(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
     hook: Webhook
     protocol_version = "HTTP/1.1"
-
-    def setup(self) -> None:
-        super().setup()
-        self.hook.connections.add(self.connection)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
