@@ -159,13 +159,19 @@ async def test_bodies_that_began_before_a_roll_count_after_it(tmp_path):
         await log.told("worker 0 is ready", times=2)
         last.suspend()  # the roll isn't over before it ends
         await log.told("worker 1 is ready", times=2)
-        async with await trio.open_tcp_stream(str(address.hostname), address.port or 80) as begun:
+        document = {"title": "Launch", "description": half}
+        async with (
+            await trio.open_tcp_stream(str(address.hostname), address.port or 80) as begun,
+            httpx.AsyncClient(
+                base_url=server.admin, headers={"Authorization": bearer}, timeout=PATIENCE_S
+            ) as client,
+        ):
             await begun.send_all(f"{head}{half}".encode())
+            with trio.fail_after(PATIENCE_S):
+                while (await client.put(EVENT, json=document)).is_success:
+                    pass  # until the half is there
             assert not any("all workers are new" in line for line in log.lines)
             last.resume()
             await log.told("all workers are new")
-            async with httpx.AsyncClient(
-                base_url=server.admin, headers={"Authorization": bearer}, timeout=PATIENCE_S
-            ) as client:
-                refused = await client.put(EVENT, json={"title": "Launch", "description": half})
+            refused = await client.put(EVENT, json=document)
         assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
