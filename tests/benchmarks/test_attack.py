@@ -12,11 +12,13 @@ from benchmarks import attack
 from benchmarks.attack import Honest
 from benchmarks.gateways import Gateway, flooded
 from tests import scraped
+from tests.waiting import PATIENCE_S
 
 
 def received(node: Gateway) -> float:
     """The messages that its clients sent."""
-    return scraped.read(httpx.get(f"{node.admin}/metrics").text).value("websocket_messages_received_total")
+    answer = httpx.get(f"{node.admin}/metrics", timeout=PATIENCE_S)
+    return scraped.read(answer.text).value("websocket_messages_received_total")
 
 
 def test_all_of_them_ping_until_the_attackers_begin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +39,6 @@ def test_all_of_them_ping_until_the_attackers_begin(monkeypatch: pytest.MonkeyPa
             return answer
 
         monkeypatch.setattr(attack.Client, "ask", asked)
-        monkeypatch.setattr(attack, "BEGIN_TIMEOUT_S", 10)
+        monkeypatch.setattr(attack, "BEGIN_TIMEOUT_S", PATIENCE_S)
         attack._await_begun("late", attacker, honest)
         assert received(node) >= before + attack.HONEST

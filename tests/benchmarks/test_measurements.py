@@ -32,6 +32,7 @@ from benchmarks import (
     steady,
     transports,
 )
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("name", [transports.FLOOR, transports.FAST, transports.TRIO_WEBSOCKET])
@@ -48,8 +49,9 @@ def test_accept_and_memory_measure_a_whole_node() -> None:
 
 
 @pytest.mark.parametrize("name", ["undo", "cursors", "many", "renewals", *attack.HTTP])
-def test_an_honest_client_is_measured_beside_attackers(name: str) -> None:
-    found = attack.measured(name, "fast", 1, 0.3)
+def test_an_honest_client_is_measured_beside_attackers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attack, "BEGIN_TIMEOUT_S", PATIENCE_S)
+    found = attack.measured(name, "fast", 1, 0.3, nice=0)  # a nice one hardly starts on a busy machine
     for when in ("rest", "attack"):
         assert 0 < found[when]["ping_ms"]["p50"] <= found[when]["ping_ms"]["max"]
         assert found[when]["edit_ms"]["p95"] > 0 and found[when]["rss_mb"] > 10
