@@ -10,10 +10,11 @@ import pytest
 
 from tests import servers
 from tests.servers import redis_server, shared_postgres
+from tests.waiting import PATIENCE_S
 
 
 def ask(port: int, command: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), 2) as connection:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
         connection.sendall(command)
         return connection.recv(100)
 
@@ -54,5 +55,14 @@ def test_each_database_of_the_shared_postgres_is_empty() -> None:
 def test_a_postgres_may_leave_the_cores_to_others() -> None:
     with servers.postgres_server("fsync=off", niceness=7) as server:
         processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]
-        assert len(processes) > 1
-        assert {one.nice() for one in processes} == {min(19, psutil.Process().nice() + 7)}
+        found = [nice for one in processes if (nice := nice_of(one)) is not None]
+        assert len(found) > 1
+        assert set(found) == {min(19, psutil.Process().nice() + 7)}
+
+
+def nice_of(process: psutil.Process) -> int | None:
+    """None where it has ended, as who answered the one who asked whether the server is there."""
+    try:
+        return process.nice()
+    except psutil.NoSuchProcess:
+        return None

@@ -100,9 +100,7 @@ async def test_the_integration_test_of_8_2(tmp_path: Path) -> None:
                     "client_id": "one-1",
                 },
             )
-            update = (await client2.take_where(lambda message: message["type"] == "OP_BROADCAST", 5))[
-                "payload"
-            ]
+            update = await client2.take("OP_BROADCAST")
             assert update["operation"]["path"] == "/title"
             assert update["operation"]["value"] == "New Title"
             assert update["version"] == 2

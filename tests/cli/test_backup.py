@@ -80,9 +80,7 @@ async def writing(server: Server, bearer: str) -> AsyncIterator[Writers]:
 
 async def more(writers: Writers, edits: int) -> None:
     wanted = writers.total + edits
-    await until(
-        lambda: writers.total >= wanted and all(writers.acknowledged.values()), f"{edits} more", within_s=60
-    )
+    await until(lambda: writers.total >= wanted and all(writers.acknowledged.values()), f"{edits} more")
 
 
 async def subscribed(server: Server, bearer: str, name: str, **seen: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import jwt
 import pytest
 import trio
@@ -309,7 +310,7 @@ async def drawn(terminal: int, *words: str) -> None:
 async def test_an_edit_that_another_was_faster_than_is_merged_or_refused_as_is_wished(tmp_path, refusing):
     async with served(tmp_path) as server, tcp_proxy(urlsplit(server.url).port or 0) as proxy:
         await server.said("edit", "--create", "event:42", CREATE)
-        faster = AnotherIsFaster(server)
+        faster = AnotherIsFaster(server, await server.bearer())
         proxy.meanwhile = faster.before
         slow = f"ws://127.0.0.1:{proxy.port}/realtime"
         words = ("edit", "event:42", replace("Dinner"), "--url", slow, *(["--refuse"] if refusing else []))
@@ -328,14 +329,17 @@ async def test_an_edit_that_another_was_faster_than_is_merged_or_refused_as_is_w
 class AnotherIsFaster:
     """Edits, once, when somebody has been told a version and hasn't edited it yet."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, headers: dict[str, str]) -> None:
+        self._place = f"{server.http}/v1/resources/event/42/operations"
+        self._headers = headers
         self._edited = False
 
     async def before(self, chunk: bytes) -> None:
         if b"SUBSCRIBE_ACK" in chunk and not self._edited:
             self._edited = True
-            await self._server.said("edit", "event:42", replace("Supper"))
+            edit = {"operation": json.loads(replace("Supper")), "version": 1, "client_id": "another"}
+            async with httpx.AsyncClient(headers=self._headers, timeout=PATIENCE_S) as client:
+                assert (await client.post(self._place, json=edit)).is_success
 
 
 async def test_an_edit_whose_answer_was_lost_is_committed_once(tmp_path):

@@ -135,9 +135,8 @@ async def test_the_page_on_tls_as_it_is_typed(tmp_path: Path) -> None:
         block.text for block in blocks(PAGE, "At a load balancer") if block.language == "sh"
     )
     ports = {"8443": free_port(), "8787": free_port(), "8788": free_port()}
-    until_ready = (
-        "for n in $(seq 100); do curl http://127.0.0.1:8788/readyz && break; sleep 0.1; done; sleep 3\n"
-    )
+    answers = "curl --cacert certificate.pem https://localhost:8443/openapi.json | grep -q openapi"
+    until_ready = f"for n in $(seq 1000); do {answers} && break; sleep 0.1; done\n"
     start = start.replace("&\n", '& pids="$pids $!"\n')
     script = f"set -e\n{certificate}trap 'kill $pids; wait' EXIT\n{start}{until_ready}{tried}"
     for usual, free in ports.items():

@@ -31,7 +31,7 @@ for word in words:
         verify = ssl.create_default_context(cafile=next(words))
     elif word != "-s":
         url = word
-print(httpx.request(method, url, headers=headers, verify=verify).text)
+print(httpx.request(method, url, headers=headers, verify=verify, timeout=None).text)
 """
 
 
