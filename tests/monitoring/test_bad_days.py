@@ -128,7 +128,10 @@ async def the_clients_day(running: Cluster) -> None:
     editor = await running.token("ann")
     viewer = await running.token("vic", "event:*=viewer")
     await traffic.an_ordinary_day(running, 50)
-    async with unawaited() as nursery:
+    # Looked at from the beginning: what comes in between may take longer than an alert is remembered.
+    fired = "ConnectionDropRate", "OTConflictRate", "ConnectionsRefused", "RolloutConnections", "ReadersSlow"
+    async with unawaited() as nursery, trio.open_nursery() as watching:
+        watching.start_soon(prometheus.until_fired, *fired)
         nursery.start_soon(traffic.slow_readers, node, editor, 14, 30)
         await traffic.refusals(node, editor, viewer, 3)
         await traffic.conflicts(node, editor, 12)
@@ -137,9 +140,6 @@ async def the_clients_day(running: Cluster) -> None:
         await traffic.contended(running, editor, 4)
         await traffic.large_messages(node, editor)
         await traffic.greedy(node, await running.token("gus"))
-        await prometheus.until_fired(
-            "ConnectionDropRate", "OTConflictRate", "ConnectionsRefused", "RolloutConnections", "ReadersSlow"
-        )
         for outcome in ("gateway_resyncs_total", "websocket_slow_closes_total"):
             await prometheus.until_above(f"sum({outcome})", 0)
 
