@@ -21,7 +21,7 @@ async def test_a_certificate_that_ends_soon_and_a_node_that_keeps_starting_are_t
     port = free_port()
     soon, key = self_signed(tmp_path, hours=72)
     words = ("--admin-port", str(port), "--tls-cert", str(soon), "--tls-key", str(key))
-    async with prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text(), "2m")) as watching:
+    async with prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text(), "1h")) as watching:
         started_s = 0.0
         for number in range(4):
             async with served(tmp_path / "data", *words) as node:

@@ -56,7 +56,7 @@ async def an_ordinary_day(cluster: Cluster, edits: int, lasts_s: float = 0.0) ->
             await over_http(cluster, node, bearer)
             await taken_back(node, bearer)
             await tabs(node, bearer, 3)
-        await people.progress(edits, wait_s=120)
+        await people.progress(edits, wait_s=PATIENCE_S)
         await trio.sleep_until(ends_s)
 
 
