@@ -71,9 +71,7 @@ async def test_edits_are_acknowledged_whatever_the_search_server_does_and_found_
 
 async def told(*nodes: Served) -> None:
     """Until one says that searches don't find all."""
-    await until(
-        lambda: any("what is new" in text for node in nodes for text in node.node.problems), within_s=60
-    )
+    await until(lambda: any("what is new" in text for node in nodes for text in node.node.problems))
 
 
 def failures(*nodes: Served) -> int:
