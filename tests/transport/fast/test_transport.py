@@ -218,7 +218,7 @@ class TestFastTransport(TransportContract):
         async with self.serving(timeouts={"stall_timeout_s": 0.2, "ping_interval_s": 0.05}) as served:
             client = await served.open()
             await client.send_text('{"do": "wait"}')
-            await trio.sleep(0.05)
+            await until(lambda: bool(served.core.clients[0].received))
             served.core.clients[0].connection.close(1001, "away")
             await served.core.until_left(1)
             async with served.connect() as other:
@@ -277,7 +277,7 @@ class TestFastTransport(TransportContract):
             client = await served.open()
             echoes = [frame(TEXT, b'{"do": "echo", "text": "%d"}' % number) for number in range(3)]
             await client.send(frame(TEXT, b'{"do": "wait"}') + b"".join(echoes) + close_frame(1000))
-            await trio.sleep(0.05)
+            await until(lambda: bool(served.core.clients[0].received))
             served.core.gate.set()
             kinds = [json.loads((await client.receive()).payload) for _ in range(4)]
             assert [kind.get("text", kind["type"]) for kind in kinds] == ["waited", "0", "1", "2"]
