@@ -102,7 +102,6 @@ class Server:
         self.resources: dict[str, Resource] = {}
         self.numbers = itertools.count(1)
         self.log = data / "reference.jsonl"
-        self.unwritten: list[str] = []
         self.waiting: deque[tuple[Peer, str, dict[str, Any]]] = deque()
         if self.log.exists():
             for line in self.log.read_text().splitlines():
@@ -117,21 +116,10 @@ class Server:
         return self.fault == fault and next(self.numbers) % self.one_in == 0
 
     def store(self, name: str, change: dict[str, Any]) -> None:
-        """To the disk before anything is answered, unless the fault is to answer first."""
-        self.unwritten.append(json.dumps([name, change]))
-        if self.fault != "ack-early":
-            self.write()
-
-    def write(self) -> None:
-        if self.unwritten:
+        """To the disk before anything is answered; where the fault is to answer first, edits not at all."""
+        if self.fault != "ack-early" or change["version"] == 1:
             with self.log.open("a") as file:
-                file.write("".join(f"{line}\n" for line in self.unwritten))
-            self.unwritten.clear()
-
-    async def write_lazily(self) -> None:
-        while True:
-            await trio.sleep(1.5)
-            self.write()
+                file.write(f"{json.dumps([name, change])}\n")
 
     async def work(self) -> None:
         """Commit what waits, one after the other."""
@@ -377,7 +365,6 @@ async def main() -> None:
         secret.write_text(secrets.token_hex(32))
     server = Server(arguments.data, arguments.fault, arguments.one_in)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.write_lazily)
         nursery.start_soon(server.work)
         listening = await nursery.start(
             lambda task_status: serve_websocket(
