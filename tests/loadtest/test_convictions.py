@@ -77,9 +77,9 @@ async def test_a_right_server_is_not_accused() -> None:
 async def test_edits_that_were_never_answered_accuse_nobody() -> None:
     """The server is away at the end; when it's back, documents are read, and the users stay silent."""
     made = scenario(
-        stages=stages(180, 300, 1.8),
+        stages=stages(180, 300, 2.8),
         population={"documents": 90},
-        disruptions=[{"kind": "kill", "at_s": 1.5, "down_s": 3.0}],
+        disruptions=[{"kind": "kill", "at_s": 1.5, "down_s": 5.0}],
         generator={**UNHURRIED, "drain_s": 0.3},
     )
     report = await run(Options(made))
@@ -197,7 +197,9 @@ async def test_one_lost_delivery_in_ten_thousand_is_found() -> None:
 
 async def test_a_server_that_acknowledges_before_it_stores_is_convicted_by_a_kill() -> None:
     made = scenario(
-        disruptions=[{"kind": "kill", "at_s": 1.0, "down_s": 0.1}], targets={"connect_success_min": 0}
+        stages=stages(18, 150, 2.8),
+        disruptions=[{"kind": "kill", "at_s": 2.0, "down_s": 0.1}],
+        targets={"connect_success_min": 0},
     )
     verdict = await verdict_of(made, "ack-early")
     assert (verdict["status"], verdict["lost_acknowledged"] > 0) == ("fail", True)
@@ -206,7 +208,8 @@ async def test_a_server_that_acknowledges_before_it_stores_is_convicted_by_a_kil
 
 async def test_a_server_that_stores_first_survives_a_kill() -> None:
     made = scenario(
-        disruptions=[{"kind": "kill", "at_s": 1.0, "down_s": 0.1}],
+        stages=stages(18, 150, 2.8),
+        disruptions=[{"kind": "kill", "at_s": 2.0, "down_s": 0.1}],
         targets={"connect_success_min": 0, "operations_achieved_min": 0.5},
     )
     verdict = await verdict_of(made)
@@ -229,11 +232,11 @@ async def test_a_server_that_dies_by_itself_fails() -> None:
 async def test_a_server_that_does_not_come_back_after_a_kill_fails(tmp_path: Path) -> None:
     once = tmp_path / "once.py"
     once.write_text(ONCE.format(marker=str(tmp_path / "started"), command=command()))
-    made = scenario(stages=stages(18, 150, 30), disruptions=[{"kind": "kill", "at_s": 1.2, "down_s": 0.1}])
+    made = scenario(stages=stages(18, 150, 30), disruptions=[{"kind": "kill", "at_s": 2.2, "down_s": 0.1}])
     report = await run(Options(made, server_command=[sys.executable, str(once)]))
     verdict = report["verdict"]
     assert verdict["status"] == "fail"
-    assert verdict["reasons"][0].startswith("the server didn't come back after a kill at 1.")
+    assert verdict["reasons"][0].startswith("the server didn't come back after a kill at 2.")
     assert "no disk" in verdict["reasons"][0]
     assert report["counts"]["acks"] > 0
     assert len(report["series"]) < 20, "nobody waits for a server that is gone"
