@@ -17,6 +17,7 @@ from loadtest.observe import scrape
 from loadtest.server import EmbeddedServer, embedded
 from loadtest.users import token
 from tests.missing import Missing, skip_or_fail
+from tests.waiting import until_equal
 
 SCRIPT = Path(__file__).parents[2] / "loadtest" / "k6" / "rfc002.js"
 K6 = shutil.which("k6", path=str(Path(sys.executable).parent)) or shutil.which("k6")
@@ -62,11 +63,17 @@ async def histories(server: EmbeddedServer, documents: int) -> list[dict[str, An
     return changes
 
 
+async def connections(server: EmbeddedServer) -> float:
+    """How many the server has, which hears of the last ones' end a moment after k6 is over."""
+    counters = await trio.to_thread.run_sync(scrape, server.admin_url or "")
+    return counters["websocket_connections_total"]
+
+
 async def test_what_k6_counts_is_what_the_server_has(tmp_path: Path) -> None:
     async with embedded({"limits.operations_per_minute": 0}) as server:
         metrics, said = await k6(server, tmp_path)
         changes = await histories(server, DOCUMENTS)
-        counters = await trio.to_thread.run_sync(scrape, server.admin_url or "")
+        await until_equal(lambda: connections(server), 0)
     edits = [change for change in changes if "k6-setup" not in change["client_id"]]
     assert len(changes) == len(edits) + DOCUMENTS
     assert metrics["edits_acknowledged"]["count"] == metrics["edits_sent"]["count"] == len(edits) > 50, said
@@ -74,8 +81,9 @@ async def test_what_k6_counts_is_what_the_server_has(tmp_path: Path) -> None:
     assert "edits_refused" not in metrics or metrics["edits_refused"]["count"] == 0
     assert metrics["connected"]["value"] == 1
     assert metrics["ws_sessions"]["count"] == metrics["connected"]["passes"] + 1
-    assert counters["websocket_connections_total"] == 0
-    assert metrics["edit_delivery_ms"]["p(95)"] >= metrics["edit_delivery_ms"]["med"] > 0
+    delivery_ms = metrics["edit_delivery_ms"]
+    assert 0 <= delivery_ms["med"] <= delivery_ms["p(95)"] <= delivery_ms["max"]  # in whole ms
+    assert delivery_ms["max"] > 0
 
 
 async def test_edits_beyond_the_rate_limit_are_counted_as_refused(tmp_path: Path) -> None:
