@@ -120,13 +120,13 @@ test("on a page that is read from right to left nothing stands on a day's number
     const [a, b] = [await one.boundingBox(), await other.boundingBox()];
     return !a || !b || (a.x < b.x + b.width && b.x < a.x + a.width);
   };
-  await ann.page.goto(`${stage.address}/#/month/2027-02`);
+  await ann.page.goto(`${stage.address}/#/month/2021-02`);
   await ann.page.evaluate(() => {
     document.documentElement.dir = "rtl";
   });
   const add = ann.button("New event on February 17");
   await add.focus();
-  expect(await isOn(add, ann.page.locator("time[datetime='2027-02-17']"))).toBe(false);
+  expect(await isOn(add, ann.page.locator("time[datetime='2021-02-17']"))).toBe(false);
 });
 
 test("a name that turns what follows it turns itself alone", async () => {
