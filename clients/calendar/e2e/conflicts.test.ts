@@ -53,7 +53,8 @@ for (const answer of ["Keep mine", "Keep theirs", "Merge"]) {
     const [ann, bob] = await stage.together("Lunch");
     const [one, other] = await typeAtOnce(ann, bob);
     const both = async () => Promise.all([one, other].map(choices));
-    await one.sees("Title", await other.textbox("Title").inputValue());
+    const titles = () => Promise.all([one, other].map((person) => person.textbox("Title").inputValue()));
+    await expect.poll(titles, { timeout: 100_000 }).toSatisfy(([hers, his]) => hers === his);
     // What either wrote last is theirs to the other one.
     if (await isAsked(other))
       await expect.poll(both, { timeout: 100_000 }).toSatisfy(([[a, b], [c, d]]) => a === d && b === c);

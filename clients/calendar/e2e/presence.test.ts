@@ -37,6 +37,7 @@ test("where a long name stands beside a short one, the short one is shown whole"
   await ann.page.setViewportSize({ width: 390, height: 844 });
   const long = await stage.arrive("Somebody with a name of very many characters", event);
   for (const person of [bob, long]) await person.textbox("Start").focus();
+  await names(ann).nth(1).waitFor();
   const cut = (name: string) =>
     names(ann)
       .filter({ hasText: name })

@@ -29,7 +29,7 @@ test("a conflict of an event that isn't on the screen is told, and led to", asyn
   await told.getByRole("link").click();
   await ann.conflict.waitFor();
   expect(ann.page.url()).toBe(event);
-  expect(await told.count()).toBe(0);
+  await told.waitFor({ state: "detached" });
   await ann.conflict.getByRole("button", { name: "Keep theirs" }).click();
   await bob.sees("Title", "Bob's title");
   await toMonth(ann);
