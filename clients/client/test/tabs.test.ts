@@ -33,6 +33,7 @@ import {
   pair,
   retold,
   watchedSockets,
+  watchful,
 } from "./support/tabs.js";
 import { goOffline, until } from "./support/until.js";
 
@@ -68,8 +69,9 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     ben.set("/location", "Room 1");
     const all = { title: "From the second tab", description: "first", location: "Room 1" };
     await until(second, (now) => JSON.stringify(now.view) === JSON.stringify(all) && now.pending === 0);
-    expect(ben.presence.snapshot.others).toHaveLength(1);
     await until(second.presence, (now) => now.others[0]?.user_id === "ben");
+    const { others } = await until(ben.presence, (now) => now.others.length > 0);
+    expect(others).toHaveLength(1);
   });
 
   test("what another tab edits is told as remote, in the leading one as well", async () => {
@@ -333,7 +335,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const one = origin.tab({ environment: { foreground, webSocket } });
     await until(one.connection, (now) => now.state === "online");
     foreground.turn(false);
-    const two = origin.tab({ environment: hasty(0.05) });
+    const two = origin.tab({ environment: watchful });
     const second = await opened(two, ben.id);
     await vi.waitFor(() => expect(said).toContain("PING"), 100_000);
     endIdle();
@@ -352,7 +354,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     const one = origin.tab({ environment: { foreground, webSocket } });
     await until(one.connection, (now) => now.state === "online");
     foreground.turn(false);
-    await opened(origin.tab({ environment: hasty(0.02) }), ben.id);
+    await opened(origin.tab({ environment: watchful }), ben.id);
     said.length = 0;
     let written = "";
     while (!said.includes("PING")) {
