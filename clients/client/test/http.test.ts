@@ -3,7 +3,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createClient, type HistoryQuery } from "@collab/client";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { People } from "./support/people.js";
 import { problemsOf } from "./support/problems.js";
 import { until } from "./support/until.js";
@@ -11,17 +11,17 @@ import { until } from "./support/until.js";
 const people = new People();
 
 test("while real time is switched off edits come and go over HTTP, and then by socket again", async () => {
-  const soon = 0.02; // in place of 30 s and 1 s: the pauses of polling
+  const isPause = (ms: number) => ms === 1_000 || ms >= 30_000; // of polling; how long one waits for answers stays
   const environment = {
-    setTimeout: (callback: () => void, ms: number) => setTimeout(callback, ms * soon),
+    setTimeout: (callback: () => void, ms: number) => setTimeout(callback, isPause(ms) ? ms / 50 : ms),
     clearTimeout: (timer: unknown) => clearTimeout(timer as NodeJS.Timeout),
   };
   const { client, document: ann } = await people.event("ann", { title: "Sync" }, { environment });
   const { client: other, document: ben } = await people.join("ben", ann.id, { environment });
   // Not by the kill switch, which refuses writes over HTTP too.
   people.gateway.configure("[features]\nrollout_percentage = 0\n");
-  await until(client.connection, (now) => now.state === "polling");
-  await until(other.connection, (now) => now.state === "polling" && now.reason !== "lost");
+  for (const { connection } of [client, other])
+    await until(connection, (now) => now.state === "polling" && now.reason !== "lost");
   ann.set("/title", "By HTTP");
   expect(client.sync.snapshot.state).toBe("saving");
   await ann.saved();
@@ -134,12 +134,13 @@ test("of a long history no more is read than what is not too old", async () => {
     return fetch(...request);
   };
   const { document } = await people.event("ann", { title: "0" }, { environment: { fetch: get } });
+  const newest = async () => (await document.history({ limit: 1 })).entries[0]?.timestamp ?? 0;
   for (let edit = 1; edit <= 505; edit++) {
+    if (edit === 505) await vi.waitUntil(async () => Date.now() > (await newest())); // it is of a millisecond of its own
     document.set("/tags", [String(edit)]);
     await document.saved();
   }
-  const [newest] = (await document.history({ limit: 1 })).entries;
-  const since = new Date(newest?.timestamp ?? 0);
+  const since = new Date(await newest());
   for (const [query, versions] of [
     [{ since }, [506]],
     [{ since, userId: "ann" }, [506]],
@@ -274,12 +275,20 @@ test("an answer that ends within its body is none", async () => {
   });
   await new Promise<void>((done) => stalling.listen(0, "127.0.0.1", done));
   const { port } = stalling.address() as AddressInfo;
-  const setTimeoutSoon = (callback: () => void, ms: number) => setTimeout(callback, ms * 0.01);
+  let giveUp = () => {};
+  const begun: typeof fetch = async (...request) => {
+    const answer = await fetch(...request);
+    setTimeout(giveUp); // in the middle of its body
+    return answer;
+  };
+  const held = (callback: () => void) => {
+    giveUp = callback;
+  };
   const client = createClient({
     url: `ws://127.0.0.1:${port}/realtime`,
     getToken: () => "token",
     connect: false,
-    environment: { setTimeout: setTimeoutSoon },
+    environment: { fetch: begun, setTimeout: held, clearTimeout: () => {} },
   });
   await expect(client.list("event")).rejects.toThrow("It wasn't the gateway that answered");
   await client.close();
