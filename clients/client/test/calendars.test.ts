@@ -52,7 +52,9 @@ test("a search goes on where the page before ended", async () => {
 test("while real time is switched off a calendar of more than a page is shown whole", async () => {
   const id = await calendarOf(people.client("ann"), 205);
   people.gateway.configure("[features]\nrollout_percentage = 0\n");
-  const calendar = people.client("ben").calendar(id);
+  const client = people.client("ben");
+  await until(client.connection, (now) => now.state === "polling"); // the gateway has heard of it
+  const calendar = client.calendar(id);
   await until(calendar, (now) => now.items.length === 205);
   expect(calendar.snapshot.isLive).toBe(false);
 });
