@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from os.path import abspath
 
 
 def words(error: Exception, unsaid: str = "") -> str:
@@ -12,5 +13,6 @@ def words(error: Exception, unsaid: str = "") -> str:
 
 def line_of(path: str, error: BaseException) -> str:
     """A file of somebody's, with the line of it that an error comes from."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if abspath(frame.filename) == abspath(path)]
     return f"{path}, line {lines[-1]}" if lines else path

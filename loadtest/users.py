@@ -51,7 +51,7 @@ def author_of(path: str) -> Author:
         called = f"edit({kind!r}, {index}, {'None' if document is None else 'a document'})"
         try:
             made = found(kind, index, document)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsersError(f"--users {line_of(path, error)}: {called} raised {error!r}") from None
         return _as_json(made, f"--users {path}: {called}")
 

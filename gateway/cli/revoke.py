@@ -23,7 +23,7 @@ def as_listed(text: str) -> str:
     if not text.startswith('"'):
         return name_of(text)
     try:
-        return str(json.loads(text))
+        return name_of(str(json.loads(text)))
     except ValueError as error:
         raise click.BadParameter(f"what begins with a quote is read as JSON: {error}") from None
 

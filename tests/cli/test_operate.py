@@ -286,6 +286,7 @@ async def asked_of_another(data: Path, status: int, said: str, *command: str) ->
         ("disconnect", "ann", ""),
         ("revoke", ""),
         ("revoke", "--id", ""),
+        ("revoke", "--id", '""'),
         ("revoke", "--undo", ""),
         ("trace", ""),
         ("sessions", ""),

@@ -30,9 +30,12 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, text: str | None, said: str
         find(str(file))
 
 
-def test_a_file_that_goes_wrong_is_told_by_its_line(tmp_path: Path) -> None:
+def test_a_file_that_goes_wrong_is_told_by_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was a traceback, with the status of a server's fault."""
     file = tmp_path / "mine.py"
     file.write_text("\nimport no_such")
     with pytest.raises(UnknownProtocol, match=rf"^{re.escape(str(file))}, line 2: ModuleNotFoundError\("):
         find(str(file))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownProtocol, match=r"^mine\.py, line 2: "):
+        find("mine.py")

@@ -87,6 +87,7 @@ def edit(kind, index, document):
     ("processes", "wrong", "said"),
     [
         (1, "return 1 / 0", r"mine\.py, line 8: edit\('[a-z]+', \d+, .*\) raised ZeroDivisionError\("),
+        (1, "raise SystemExit(3)", r"mine\.py, line 8: edit\(.*\) raised SystemExit\(3\)"),
         (2, "return {'op': edit}", r"mine\.py: edit\(.*\) gave {'op': <function .*, which is no operation"),
     ],
 )
