@@ -15,6 +15,7 @@ import { type ChangeEvent, type ReactNode, useLayoutEffect, useMemo } from "reac
 import { Attendance } from "./attendance.js";
 import { fitLine, fitText, keepFit } from "./characters.js";
 import { Conflicts } from "./conflicts.js";
+import { momentOf } from "./dates.js";
 import { type EventDocument, fieldOf, LINE_MAX, labelOf, textOf, titleOf } from "./event.js";
 import { type Events, useNoted } from "./events.js";
 import { Heading } from "./heading.js";
@@ -43,7 +44,7 @@ export function EventPage({ id, events }: { id: string; events: Events }): React
   return (
     <>
       {view === null ? <Gone {...event} /> : <Event {...event} view={view} />}
-      <ConflictDialog document={conflicts} labelOf={labelOf} shown={textOf} suggest={suggest} />
+      <ConflictDialog document={conflicts} labelOf={labelOf} shown={textOf} timeOf={momentOf} suggest={suggest} />
       <Untouched document={document} events={events} />
     </>
   );

@@ -87,7 +87,9 @@ test("no button has the focus, so that a key that was meant for a text gives no 
 test("values are shown as the application shows them, and where it suggests none there is no merge", async () => {
   const { ann, ben } = await clash("/start_time", start("09"), start("10"), start("11"));
   const shown = (path: string, value: unknown) => `${path} at ${String(value).slice(11, 13)}`;
-  const texts = shows(ben, { shown, suggest: () => undefined });
+  const timeOf = (time: Date) => `${time.getFullYear() > 2000 ? "noon" : "never"}`;
+  const texts = shows(ben, { shown, timeOf, suggest: () => undefined });
+  expect(dialog()?.textContent).toMatch(/ too at noon\./);
   expect(texts).toEqual({
     Mine: "/start_time at 10",
     Theirs: "/start_time at 11",

@@ -8,6 +8,8 @@ export interface ConflictDialogProps<T> {
   document: Disputed<T> | null;
   /** A person's name for a user id. Default: the id. */
   nameOf?: (userId: string) => string;
+  /** A time for people. Default: as the locale has it. */
+  timeOf?: (time: Date) => string;
   /** A member's name for people. Default: its JSON pointer without the slash. */
   labelOf?: (path: string) => string;
   /** A member's value for people. Default: texts as they are, else JSON. */
@@ -33,6 +35,7 @@ function Question<T>({
   document,
   conflict,
   nameOf = (userId) => userId,
+  timeOf = (time) => time.toLocaleString(),
   labelOf = (path) => path.slice(1),
   shown = (_, value) => textOf(value) as string,
   suggest = (one) => one.mine ?? one.theirs,
@@ -86,7 +89,7 @@ function Question<T>({
         <b>{userId ? nameOf(userId) : "Somebody"}</b> {theirs === null ? "deleted " : "changed "}
         <b>{labelOf(path)}</b>
         {theirs !== null && " too"}
-        {timestamp && ` at ${new Date(timestamp).toLocaleTimeString()}`}.
+        {timestamp && ` at ${timeOf(new Date(timestamp))}`}.
       </p>
       <dl>
         {side("Mine", "mine")}
