@@ -66,10 +66,11 @@ def read(head: bytes) -> ReadHead | Rejection:
     if collector.repeated is not None:
         return bad_request(f"the header {collector.repeated} is there more than once")
     target, host = origin_form(collector.target)
-    if host:
-        headers["host"] = host.decode("latin-1")
-    if not _HOST.fullmatch(headers.get("host", "")):
+    hosts = headers.get("host", ""), host.decode("latin-1")
+    if not all(_HOST.fullmatch(one) for one in hosts):
         return bad_request("the header Host names no host: send a name or an address, and a port or none")
+    if host:
+        headers["host"] = hosts[1]
     return ReadHead(method.decode("latin-1"), target.decode("latin-1"), version, headers)
 
 

@@ -611,6 +611,7 @@ async def test_a_body_that_ends_at_two_places_ends_the_connection(tmp_path, tran
         (b"GET a HTTP/1.1\r\nHost: x\r\n\r\n", b"url"),
         (b"GET / HTTP/1.1\r\nHost: x y\r\n\r\n", b"names no host"),
         (b"GET http://x@y/ HTTP/1.1\r\nHost: y\r\n\r\n", b"names no host"),
+        (b"GET http://x/ HTTP/1.1\r\nHost: x y\r\n\r\n", b"names no host"),
     ],
     ids=[
         "folded",
@@ -622,6 +623,7 @@ async def test_a_body_that_ends_at_two_places_ends_the_connection(tmp_path, tran
         "path",
         "host",
         "host of the target",
+        "host beside the target's",
     ],
 )
 async def test_each_request_of_a_connection_is_read_as_strictly_as_the_first(tmp_path, transport, sent, said):
