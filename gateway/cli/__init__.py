@@ -66,7 +66,7 @@ Exit status:
   1  refused by the gateway; `doctor`: something must be changed
   2  wrong usage, settings or surroundings (a port in use, a locked data directory)
   3  the gateway can't be reached, or can't answer now; `serve`: Redis or PostgreSQL can't
-  130  ended by Ctrl-C; `serve`, `watch` and `trace` end so with 0
+  130  ended by Ctrl-C; `serve`, `watch` and `trace`, once they run, end so with 0
 """
 
 

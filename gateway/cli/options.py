@@ -25,7 +25,7 @@ from gateway.wire.messages import RESOURCE_ID
 Command = Callable[..., None]
 
 SELF_SIGNED_TTL_S = 12 * 3600
-TOKEN = re.compile(r"[A-Za-z0-9_.-]+")
+TOKEN = re.compile(r"[A-Za-z0-9_.-]+=*")
 
 
 class Settings(NamedTuple):
