@@ -78,10 +78,10 @@ class Prometheus:
         """The alerts that fire now."""
         return {sample["metric"]["alertname"] for sample in await self.query('ALERTS{alertstate="firing"}')}
 
-    async def until_fired(self, *names: str) -> None:
+    async def until_fired(self, *names: str, within_s: float = PATIENCE_S) -> None:
         """Wait until each of these alerts has fired at some time of the last minute."""
         wanted = set(names)
-        with trio.move_on_after(PATIENCE_S):
+        with trio.move_on_after(within_s):
             while wanted:
                 recent = await self.query('count_over_time(ALERTS{alertstate="firing"}[1m]) > 0')
                 wanted -= {sample["metric"]["alertname"] for sample in recent}

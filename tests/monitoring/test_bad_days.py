@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ from tests.monitoring.prometheus import Prometheus
 from tests.servers import RedisServer
 from tests.supervisor.node import kill, workers
 from tests.transport.wire import RawClient
-from tests.waiting import unawaited
+from tests.waiting import PATIENCE_S, unawaited
 
 Troubled = TypeVar("Troubled")
 # Connections, so that one descriptor that is free is little.
@@ -131,7 +132,7 @@ async def the_clients_day(running: Cluster) -> None:
     # Looked at from the beginning: what comes in between may take longer than an alert is remembered.
     fired = "ConnectionDropRate", "OTConflictRate", "ConnectionsRefused", "RolloutConnections", "ReadersSlow"
     async with unawaited() as nursery, trio.open_nursery() as watching:
-        watching.start_soon(prometheus.until_fired, *fired)
+        watching.start_soon(partial(prometheus.until_fired, *fired, within_s=2 * PATIENCE_S))
         nursery.start_soon(traffic.slow_readers, node, editor, 14, 30)
         await traffic.refusals(node, editor, viewer, 3)
         await traffic.conflicts(node, editor, 12)

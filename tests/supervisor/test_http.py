@@ -123,7 +123,7 @@ async def test_a_user_has_one_rate_at_all_workers_over_http(tmp_path):
 
 async def test_bodies_of_all_requests_to_the_admin_port_together_are_bounded(tmp_path):
     bounds = ("--set", "limits.unfinished_bytes_max=50000", "--set", "limits.document_bytes_max=50000")
-    async with node(tmp_path, *bounds) as server:
+    async with node(tmp_path, *bounds, "--set", "timeouts.drain_grace_s=300") as server:
         bearer, half = f"Bearer {await server.token()}", "x" * 30_000
         head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 45002\r\n\r\n"
         address = urlsplit(server.admin)
@@ -168,8 +168,9 @@ async def test_bodies_that_began_before_a_roll_count_after_it(tmp_path):
         ):
             await begun.send_all(f"{head}{half}".encode())
             with trio.fail_after(PATIENCE_S):
-                while (await client.put(EVENT, json=document)).is_success:
+                while (refused := await client.put(EVENT, json=document)).is_success:
                     pass  # until the half is there
+            assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
             assert not any("all workers are new" in line for line in log.lines)
             last.resume()
             await log.told("all workers are new")

@@ -16,7 +16,7 @@ from tests.servers import redis_server
 from tests.supervisor.node import WORKERS
 from tests.waiting import PATIENCE_S, until, until_equal
 
-QUICK = ("--set", "redis.command_timeout_s=0.5", "--set", "redis.connect_timeout_s=0.5")
+QUICK = ("--set", "redis.command_timeout_s=3", "--set", "redis.connect_timeout_s=3")
 
 
 def at(server: int) -> str:
@@ -55,8 +55,7 @@ async def test_which_redis_server_is_away_is_told_and_the_others_serve(tmp_path:
             await until_equal(readiness, (200, "degraded", [told]))
             await until_scraped(node.admin, "gateway_redis_unreachable", lambda count: count == 1)
             await node.command.log.told("WARNING", f"Redis {name} is out of reach: ")
-            # Half a second is soon over on a busy machine.
-            await until(lambda: taken(client, node, headers, at(0)), "the other server's are edited")
+            assert await taken(client, node, headers, at(0))
             assert not await taken(client, node, headers, at(1))
             (two.start if away == "stop" else two.resume)()
             await until_equal(readiness, (200, "ready", []))
