@@ -44,7 +44,13 @@ export function EventPage({ id, events }: { id: string; events: Events }): React
   return (
     <>
       {view === null ? <Gone {...event} /> : <Event {...event} view={view} />}
-      <ConflictDialog document={conflicts} labelOf={labelOf} shown={textOf} timeOf={momentOf} suggest={suggest} />
+      <ConflictDialog
+        document={conflicts}
+        labelOf={labelOf}
+        shown={textOf}
+        timeOf={momentOf}
+        suggest={suggest}
+      />
       <Untouched document={document} events={events} />
     </>
   );
