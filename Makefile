@@ -16,6 +16,8 @@ PYTHONS = $(foreach version,$(SUPPORTED),$(shell python$(version) -c 'import sys
 SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
+# Tests start thousands of processes: each would compile every module again where nothing may keep what is compiled.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest
 COMPILE = $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(CORES)
 SUMMARY = $(BIN)/python -c 'from gateway.runtime import speedups; print("venv: ready;", speedups.summary())'
