@@ -120,7 +120,7 @@ async def asked_s(clock: MockClock, config: RedisSettings, held_s: Sequence[floa
         [listener] = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
         link = Link(parse(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}"), config)
         await nursery.start(link.run)
-        await until(lambda: len(asked) > len(held_s))
+        await until(lambda: len(asked) > len(held_s), every_s=0.2)  # a look takes 0.05 s
     assert link.generation >= len(held_s)
     return asked
 
