@@ -33,7 +33,8 @@ LOG = Gathering(2, APPENDS_S[20], INTERVALS_S[0])  # 1.6 ms
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION = 0.02, 2e-6, 300e-6, 40e-6
 A_WELCOME, A_TURN, AN_APPEND, A_BATCH, A_WRITE, AN_INDEXED = 500e-6, 300e-6, 600e-6, 90e-6, 4e-6, 200e-6
 TURN_S = 0.004
-SECONDS = 20.0  # of a lane
+# Of a lane: so many edits say as much as any number of them.
+SECONDS_MAX, EDITS = 20.0, 24_000
 
 
 def load(users: float, documents: float, edits: float, connects: float = 0.0) -> dict[str, float]:
@@ -52,6 +53,7 @@ def test_the_pace_is_the_gateways() -> None:
 async def appended(documents: int, edits: float, append_s: float, pacing: Pacing) -> tuple[float, float]:
     """(appends, batches) a second of one of the gateway's lanes, with edits that come by chance."""
     rng, held, appends, batches = random.Random(5), Lane(pacing), 0, 0
+    seconds = min(SECONDS_MAX, EDITS / edits)
     rooms: list[Any] = [object() for _ in range(documents)]
 
     async def edit() -> None:
@@ -61,7 +63,7 @@ async def appended(documents: int, edits: float, append_s: float, pacing: Pacing
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(edit)
-        while trio.current_time() < SECONDS:
+        while trio.current_time() < seconds:
             await held.wait()
             popped = 0
             while held.pop() is not None:
@@ -71,7 +73,7 @@ async def appended(documents: int, edits: float, append_s: float, pacing: Pacing
             appends, batches = appends + 1, batches + popped
             await trio.sleep(append_s)
         nursery.cancel_scope.cancel()
-    return appends / SECONDS, batches / SECONDS
+    return appends / seconds, batches / seconds
 
 
 REDIS, EMBEDDED = (Pacing(interval_s, full=FULL[interval_s]) for interval_s in INTERVALS_S)
