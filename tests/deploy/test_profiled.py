@@ -25,9 +25,14 @@ GCC = COMPILER and b"Free Software Foundation" in subprocess.check_output([COMPI
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The kernels' alone: without its C types the core isn't compiled, which would take a minute."""
+    """That of a kernel which the load reaches, and of one which it doesn't: all would take a minute.
+
+    Without its C types the core isn't compiled.
+    """
     made = wheels.source(tmp_path_factory.mktemp("profiled"))
-    for path in (made / "gateway").rglob("*.pxd"):
+    types = (made / "gateway").rglob("*.pxd")
+    others = (path for path in (made / "_speedups").glob("*.pyx") if path.stem != "collector")
+    for path in (*types, *others):
         path.unlink()
     return made
 
