@@ -104,15 +104,16 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
         await _ask_for_named(session, [payload])
         await _subscribe(session, payload, raw)
         return
+    shared: Mapping[str, Any] = {key: payload[key] for key in ("max_changes", "visible") if key in payload}
+    _check_shared(payload)
     await _ask_for_named(session, resources)
     granted = [name for item in resources if (name := _granted(session, item)) is not None]
     if granted and await session.hand_over(granted[0], raw):
         return
     _charge_read(session, len(resources) - 1)
     closed = await _prepare_side_by_side(session, granted)
-    shared: Mapping[str, Any] = {key: payload[key] for key in ("max_changes", "visible") if key in payload}
     slices = Slices(session.shared.now_s, turns())
-    for item in resources:
+    for index, item in enumerate(resources):
         await slices.pause()
         if session.has_ended:
             return
@@ -122,9 +123,22 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
                 raise refusal
             await _subscribe(session, {**shared, **item}, raw)
         except (Refusal, LogUnavailable) as error:
-            refusal = session.refusal_of(error)
+            refusal = _of_item(session.refusal_of(error), index)
             session.name_resource(refusal, item)
             session.refuse(refusal, message.id)
+
+
+def _check_shared(payload: Mapping[str, Any]) -> None:
+    """Raise Refusal where what is said for all `resources` is malformed: once, not for each of them."""
+    messages.optional_integer_of(payload, "max_changes")
+    messages.flag_of(payload, "visible", True)
+
+
+def _of_item(refusal: Refusal, index: int) -> Refusal:
+    """The same, saying which of `resources` is malformed: it may name no resource by which to tell."""
+    if refusal.code != "INVALID_MESSAGE":
+        return refusal
+    return messages.invalid(f"payload.resources[{index}]: {refusal.message.removeprefix('payload.')}")
 
 
 def _named_fully(session: ClientSession, item: Mapping[str, Any]) -> Resource | None:

@@ -228,6 +228,34 @@ async def test_a_list_of_resources_is_one_of_bounded_length(autojump_clock, reso
         assert one(await client.say("SUBSCRIBE", resources=resources), "ERROR")["code"] == code
 
 
+async def test_of_many_resources_a_malformed_one_is_told_by_its_place(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann")
+        wrong = [
+            {"resource": "event", "resource_id": "1", "version": "7"},
+            {"resource": "planet", "resource_id": "3"},
+            {"resource": "event"},
+            {"resource_id": "4"},
+        ]
+        said = await client.say("SUBSCRIBE", resources=[{"resource": "event", "resource_id": "2"}, *wrong])
+        told = [payload["message"].split(" ", 2)[:2] for kind, payload in said if kind == "ERROR"]
+        assert told == [
+            ["payload.resources[1]:", "version"],
+            ["payload.resources[2]:", "Unknown"],
+            ["payload.resources[3]:", "resource_id"],
+            ["payload.resources[4]:", "resource"],
+        ]
+
+
+@pytest.mark.parametrize("shared", [{"max_changes": -1}, {"visible": "yes"}])
+async def test_what_is_malformed_for_many_resources_is_told_once(autojump_clock, shared):
+    async with desk() as found:
+        client = await found.client("ann")
+        resources = [{"resource": "event", "resource_id": str(number)} for number in range(4)]
+        [(kind, payload)] = await client.say("SUBSCRIBE", resources=resources, **shared)
+        assert (kind, payload["message"].split(" ")[0]) == ("ERROR", f"payload.{next(iter(shared))}")
+
+
 async def test_many_resources_are_bounded_as_single_ones_are(autojump_clock):
     async with desk_with("ann", config=CONFIG.with_(limits={"subscriptions_max": 4})) as (_, client):
         resources = [{"resource": "event", "resource_id": f"n{number}"} for number in range(4)]
