@@ -93,7 +93,7 @@ class Session(Protocol):
         ...
 
     def receive_control(self) -> Awaitable[None] | None:
-        """A ping came, or a pong that nobody asked for, as far as the transport hears of them.
+        """A ping came, or a pong that nobody asked for.
 
         An awaitable must be awaited before the next message is read.
         """

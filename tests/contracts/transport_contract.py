@@ -38,6 +38,7 @@ from tests.transport.wire import (
     PING,
     PONG,
     TEXT,
+    Frame,
     Gone,
     RawClient,
     close_frame,
@@ -241,6 +242,14 @@ async def raw_answer(client: RawClient) -> Any:
 async def raw_ask(client: RawClient, **command: Any) -> Any:
     await client.send_text(json.dumps(command))
     return await raw_answer(client)
+
+
+async def closing_of(client: RawClient) -> Frame:
+    """The close frame that comes, whatever comes before it."""
+    with trio.fail_after(PATIENCE_S):
+        while (got := await client.receive()).opcode != CLOSE:
+            pass
+    return got
 
 
 async def code_of(client: RawClient) -> int | None:
@@ -741,16 +750,27 @@ class HostilePeers(TransportHarness):
                 1009,
                 id="too large in fragments",
             ),
+            pytest.param(
+                b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4), 1009, id="announced too large"
+            ),
+            pytest.param(
+                frame(TEXT, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 400,
+                1008,
+                id="endless fragments",
+            ),
         ],
     )
-    async def test_a_violation_is_closed_with_its_code(self, sent: bytes, code: int) -> None:
+    async def test_a_violation_is_closed_with_its_code_and_a_reason(self, sent: bytes, code: int) -> None:
         async with self.serving() as served, served.connect() as other:
             await ask(other, do="join")
             client = await served.open()
             await raw_ask(client, do="join")
             await client.send(sent)
-            assert await code_of(client) == code
+            closing = await closing_of(client)
+            assert closing.code == code
+            assert closing.payload[2:].decode()
             await served.core.until_left(1)
+            assert served.counters.connections_closed == {str(code): 1}
             assert (await ask(other, do="echo", text="unharmed"))["text"] == "unharmed"
 
     async def test_a_message_of_exactly_the_limit_is_taken(self) -> None:
@@ -759,17 +779,22 @@ class HostilePeers(TransportHarness):
             text = "x" * (MESSAGE_BYTES_MAX - empty)
             assert (await ask(client, do="echo", text=text))["text"] == text
 
-    async def test_an_announced_size_takes_no_memory_and_ends_with_1009_or_the_bytes(self) -> None:
+    @pytest.mark.parametrize("kind", [PING, PONG])
+    async def test_a_ping_or_pong_of_who_has_to_wait_holds_up_what_comes_after_it(self, kind: int) -> None:
         async with self.serving() as served:
-            client = await served.open()
-            await client.send(b"\x81\xff" + (1 << 62).to_bytes(8, "big") + b"\0\0\0\0")
-            try:
-                for _ in range(64):
-                    await client.send(b"x" * MESSAGE_BYTES_MAX)
-            except Gone:
-                pass
-            assert await code_of(client) in (1009, None)
-            await served.core.until_left(1)
+            served.core.pings_wait = True
+            client, other = await served.open(), await served.open()
+            echo = frame(TEXT, b'{"do": "echo", "text": "x"}')
+            await client.send(frame(kind, b"1") + frame(PING, b"2") + echo)
+            await until(lambda: served.core.clients[0].controls == 1)
+            await raw_ask(other, do="echo", text="y")
+            assert served.core.clients[0].controls == 1 and not served.core.clients[0].received
+            served.core.gate.set()
+            told = [await client.receive() for _ in range(4 if kind == PING else 3)]
+            pongs = [got.payload for got in told if got.opcode == PONG]
+            assert pongs == ([b"1", b"2"] if kind == PING else [b"2"])
+            assert json.loads(told[-1].payload)["text"] == "x"
+            assert served.core.clients[0].controls == 2
 
     async def test_fragments_without_content_do_not_go_on_forever(self) -> None:
         async with self.serving() as served:

@@ -103,6 +103,8 @@ class Strangers(TransportHarness):
                 await client.send(frame(0, b'"}'))
                 assert (await raw_answer(client))["text"] == text.decode()
             assert len(served.core.clients[1].received) == 1
+            await served.core.until_left(1)
+            assert served.counters.connections_closed == {"4429": 1}
 
     async def test_who_sends_compressed_pays_for_inflating(self) -> None:
         text = "y" * (200 * KIB)
@@ -125,6 +127,30 @@ class Strangers(TransportHarness):
             await until(lambda: served.core.clients[1].received[1:] == [message])
             assert deflates is self.deflates, "portable clients can't make the node inflate anything"
             assert [client.inflated_s > 0 for client in served.core.clients] == [False, deflates]
+
+    async def test_a_pong_that_answers_a_ping_of_ours_counts_for_nothing(self) -> None:
+        times = {"ping_interval_s": 0.02}
+        async with self.serving(limits={**LIMITS, "unknown_messages_max": 2}, timeouts=times) as served:
+            client = await served.open()
+            for _ in range(4):
+                ping = await client.receive()
+                assert ping.opcode == PING
+                await client.send(frame(PONG, ping.payload))
+            await client.send(frame(TEXT, ECHO))
+            while (got := await client.receive()).opcode != TEXT:
+                assert got.opcode == PING
+            assert served.core.clients[0].controls == 0
+
+    @pytest.mark.parametrize("kind", [PING, PONG])
+    async def test_a_stranger_sends_as_few_pings_and_pongs_as_messages(self, kind: int) -> None:
+        async with self.serving(limits={**LIMITS, "unknown_messages_max": 3}) as served:
+            few, many = await served.open(), await served.open()
+            await few.send(frame(kind, b"") * 2 + frame(TEXT, ECHO))
+            for _ in range(2 if kind == PING else 0):
+                assert (await few.receive()).opcode == PONG
+            assert (await raw_answer(few))["text"] == "x"
+            await many.send(frame(kind, b"") * 4)
+            assert await code_of(many) == 1008
 
     async def test_handshakes_under_way_are_bounded_by_address(self) -> None:
         async with self.serving(limits={"handshakes_per_address_max": 2}) as served:
@@ -172,29 +198,6 @@ class TestFastStrangers(Strangers):
 
     def make(self, config: Config, counters: Counters) -> FastTransport:
         return FastTransport(config, counters)
-
-    async def test_a_pong_that_answers_a_ping_of_ours_counts_for_nothing(self) -> None:
-        times = {"ping_interval_s": 0.02}
-        async with self.serving(limits={**LIMITS, "unknown_messages_max": 2}, timeouts=times) as served:
-            client = await served.open()
-            for _ in range(4):
-                assert (await client.receive()).opcode == PING
-                await client.send(frame(PONG, b""))
-            await client.send(frame(TEXT, ECHO))
-            while (got := await client.receive()).opcode != TEXT:
-                assert got.opcode == PING
-            assert served.core.clients[0].controls == 0
-
-    @pytest.mark.parametrize("kind", [PING, PONG])
-    async def test_a_stranger_sends_as_few_pings_and_pongs_as_messages(self, kind: int) -> None:
-        async with self.serving(limits={**LIMITS, "unknown_messages_max": 3}) as served:
-            few, many = await served.open(), await served.open()
-            await few.send(frame(kind, b"") * 2 + frame(TEXT, ECHO))
-            for _ in range(2 if kind == PING else 0):
-                assert (await few.receive()).opcode == PONG
-            assert (await raw_answer(few))["text"] == "x"
-            await many.send(frame(kind, b"") * 4)
-            assert await code_of(many) == 1008
 
 
 class TestPortableStrangers(Strangers):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 import trio_websocket
@@ -21,6 +22,7 @@ from gateway.runtime import close_codes
 from gateway.runtime.labels import close_label
 from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
+from gateway.transport.portable.heads import PONG, FrameHeads
 from gateway.transport.portable.streams import GuardedStream, MeteredStream
 from gateway.transport.strangers import admits
 from gateway.transport.unfinished import Unfinished
@@ -54,7 +56,9 @@ class PortableConnection:
         self._unclogged = trio.lowlevel.ParkingLot()  # the reader, while the outbox is congested
         self._closing: tuple[int, str] | None = None
         self._reading = True  # else silence proves nothing
+        self._handled = trio.lowlevel.ParkingLot()  # the reader, with a ping, while a message is handled
         self._pinged_at: float | None = None
+        self._pings = 0  # ours that no pong has answered
         socket.on_stall = self._stalled
 
     # ------------------------------------------------------------------------ what a session uses
@@ -104,21 +108,22 @@ class PortableConnection:
             stream,
             _plain_request(accepted),
             rest,
+            FrameHeads(self._message_bytes_max),
             UNCLAIMED_MESSAGES_MAX * self._limits.unknown_bytes_max + RECEIVE_BYTES,
             self._unfinished,
         )
         with self._scope:
-            code = await self._serve(guard, accepted)
+            closing = await self._serve(guard, accepted)
         guard.claim()
         if self._scope.cancelled_caught or self._socket.cut:
             return
         with trio.move_on_after(self._timeouts.close_timeout_s):
-            if guard.fault is not None or not (guard.close_sent or code == close_codes.ABNORMAL):
-                await guard.say_close(guard.fault or code)
+            if not guard.close_sent and closing[0] != close_codes.ABNORMAL:
+                await guard.say_close(*closing)
             await self._socket.linger()
 
-    async def _serve(self, guard: GuardedStream, accepted: Accepted) -> int:
-        """Returns the close code; after this neither session nor groups know the connection."""
+    async def _serve(self, guard: GuardedStream, accepted: Accepted) -> tuple[int, str]:
+        """Returns the close code and reason; after this neither session nor groups know the connection."""
         session: Session | None = None
         ws: WebSocketConnection | None = None
         try:
@@ -128,7 +133,7 @@ class PortableConnection:
                 )
                 ws = await request.accept(subprotocol=accepted.admission.subprotocol)
                 session = accepted.admission.open(self)
-                guard.opened.set()
+                guard.open(partial(self._control, session))
                 nursery.start_soon(self._read, ws, session, guard)
                 nursery.start_soon(self._ping, ws)
                 await self._write(ws, session)
@@ -138,10 +143,9 @@ class PortableConnection:
             logger.debug("%s: %s", self.remote, group.exceptions)
         finally:
             if self._closing is None:
-                closed = None if ws is None else ws.closed
-                self._closing = (close_codes.ABNORMAL if closed is None else closed.code, "")
+                self._closing = guard.fault or _ended(ws)
             self._leave(session)
-        return self._closing[0]
+        return self._closing
 
     def _leave(self, session: Session | None) -> None:
         assert self._closing is not None
@@ -164,14 +168,35 @@ class PortableConnection:
             guard.claim()
             if session.known:
                 guard.unclaimed_bytes_max = UNCLAIMED_MESSAGES_MAX * self._message_bytes_max + RECEIVE_BYTES
-            else:
-                self._unknown_messages += 1
-                if not admits(self, self._limits, self._unknown_messages, len(message)):
-                    return
+            elif not self._admits_of_stranger(len(message)):
+                return
             self._reading = False
             await self._take(message, session)
-            self._socket.received_at = trio.current_time()
-            self._reading = True
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self._socket.received_at = trio.current_time()
+        self._reading = True
+        self._handled.unpark_all()
+
+    def _admits_of_stranger(self, size: int) -> bool:
+        self._unknown_messages += 1
+        return admits(self, self._limits, self._unknown_messages, size)
+
+    async def _control(self, session: Session, opcode: int) -> None:
+        """A ping or a pong costs its user something, but for a pong that answers one of ours."""
+        if opcode == PONG and self._pings:
+            self._pings -= 1
+            return
+        while not self._reading:
+            await self._handled.park()
+        if self._closing is not None or not (session.known or self._admits_of_stranger(0)):
+            return
+        under_way = session.receive_control()
+        if under_way is not None:
+            self._reading = False
+            await under_way
+            self._read_on()
 
     async def _take(self, message: str | bytes, session: Session) -> None:
         if self._closing is not None:
@@ -179,9 +204,7 @@ class PortableConnection:
         payload = message if isinstance(message, bytes | bytearray) else message.encode()
         self._counters.messages_received += 1
         self._counters.bytes_received += len(payload)
-        if len(payload) > self._message_bytes_max:
-            self.close(close_codes.TOO_LARGE, f"a message is longer than {self._message_bytes_max} bytes")
-        elif payload is message:
+        if payload is message:
             session.receive_binary()
         else:
             under_way = session.receive(payload)
@@ -221,6 +244,7 @@ class PortableConnection:
                     self._scope.cancel()
 
     async def _await_pong(self, ws: WebSocketConnection) -> None:
+        self._pings += 1
         await ws.ping()
         self._pinged_at = None
 
@@ -228,6 +252,12 @@ class PortableConnection:
         if not self._reading or self._closing is not None:
             return 0.0
         return trio.current_time() - max(since, self._socket.received_at)
+
+
+def _ended(ws: WebSocketConnection | None) -> tuple[int, str]:
+    """The code and reason that trio-websocket found, or got."""
+    closed = None if ws is None else ws.closed
+    return (close_codes.ABNORMAL, "") if closed is None else (closed.code, closed.reason or "")
 
 
 def _plain_request(accepted: Accepted) -> bytes:

@@ -6,14 +6,16 @@ trio.SocketStream <- MeteredStream [<- trio.SSLStream] <- GuardedStream <- trio-
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from gateway.runtime import close_codes
+from gateway.transport.portable.heads import FrameHeads
 from gateway.transport.unfinished import Unfinished
 
 CLOSE_FRAME = 0x88  # first byte: the only fragment, opcode close
+REASON_BYTES_MAX = 123
 
 
 def _nothing() -> None:
@@ -89,10 +91,10 @@ class MeteredStream(trio.abc.Stream):
 class GuardedStream(trio.abc.Stream):
     """What trio-websocket reads and writes; the socket below stays open when it closes this.
 
-    It reads `request`, then nothing until `opened`, then `rest`, then what comes: trio-websocket would lose
-    what it reads before it has answered the request. More than `unclaimed_bytes_max` without a `claim`, which
-    the reader makes for each message, end the stream: fragments and pings are bounded too. `fault` is the
-    code to close with then; `close_sent` says that a close frame went out.
+    It reads `request`, then nothing until `open`, then `rest`, then what comes: trio-websocket would lose
+    what it reads before it has answered the request. A message that is too much, as `heads` find, ends the
+    stream, and so do more than `unclaimed_bytes_max` without a `claim`, which the reader makes for each
+    message. `fault` is the code and reason to close with then; `close_sent` says that a close frame went out.
     """
 
     def __init__(
@@ -100,20 +102,28 @@ class GuardedStream(trio.abc.Stream):
         stream: trio.abc.Stream,
         request: bytes,
         rest: bytes,
+        heads: FrameHeads,
         unclaimed_bytes_max: int,
         unfinished: Unfinished,
     ) -> None:
         self._stream = stream
         self._request = request
         self._rest = rest
-        self.opened = trio.Event()
+        self._heads = heads
+        self._opened = trio.Event()
+        self._on_control: Callable[[int], Awaitable[None]] | None = None
         self.unclaimed_bytes_max = unclaimed_bytes_max
         self._unfinished = unfinished
         self._unclaimed_bytes = 0
         self._reading = trio.CancelScope()
         self._closed = False
-        self.fault: int | None = None
+        self.fault: tuple[int, str] | None = None
         self.close_sent = False
+
+    def open(self, on_control: Callable[[int], Awaitable[None]]) -> None:
+        """The request is answered. `on_control` is awaited for each ping and pong, before it is read."""
+        self._on_control = on_control
+        self._opened.set()
 
     def claim(self) -> None:
         """What was read until now is a message, or lost."""
@@ -122,10 +132,10 @@ class GuardedStream(trio.abc.Stream):
 
     def let_go(self) -> None:
         """See `unfinished.Holder`."""
-        self._end(close_codes.TOO_MUCH)
+        self._end(close_codes.TOO_MUCH, "too many messages have begun and not ended; send it again later")
 
-    def _end(self, code: int) -> None:
-        self.fault = code
+    def _end(self, code: int, reason: str) -> None:
+        self.fault = code, reason
         self._reading.cancel()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -144,7 +154,17 @@ class GuardedStream(trio.abc.Stream):
         if self._request:
             data, self._request = self._request, b""
             return data
-        await self.opened.wait()
+        await self._opened.wait()
+        assert self._on_control is not None
+        received = b"" if self._heads.excess else await self._received(max_bytes)
+        controls, received = self._heads.feed(received)
+        for opcode in controls:
+            await self._on_control(opcode)
+        if not received:
+            self.fault = self.fault or self._heads.excess
+        return b"" if self.fault is not None else received
+
+    async def _received(self, max_bytes: int | None) -> bytes | bytearray:
         if self._rest:
             data, self._rest = self._rest, b""
             return data
@@ -153,18 +173,19 @@ class GuardedStream(trio.abc.Stream):
             with trio.CancelScope() as self._reading:
                 received = await self._stream.receive_some(max_bytes)
                 self._hold(len(received))
-        return b"" if self.fault is not None else received
+        return received
 
     def _hold(self, size: int) -> None:
         self._unclaimed_bytes += size
         self._unfinished.hold(self, self._unclaimed_bytes)
         if self._unclaimed_bytes > self.unclaimed_bytes_max:
-            self._end(close_codes.VIOLATION)
+            self._end(close_codes.VIOLATION, "too much without a whole message")
 
-    async def say_close(self, code: int) -> None:
+    async def say_close(self, code: int, reason: str) -> None:
         """Send the close frame that trio-websocket didn't."""
+        text = reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore").encode()
         try:
-            await self._stream.send_all(bytes((CLOSE_FRAME, 2)) + code.to_bytes(2, "big"))
+            await self._stream.send_all(bytes((CLOSE_FRAME, 2 + len(text))) + code.to_bytes(2, "big") + text)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 

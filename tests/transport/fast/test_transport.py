@@ -32,7 +32,7 @@ from tests.contracts.transport_contract import (
     raw_ask,
     slow_sockets,
 )
-from tests.transport.wire import CLOSE, PING, PONG, TEXT, Gone, RawClient, close_frame, frame, request
+from tests.transport.wire import CLOSE, PONG, TEXT, Gone, RawClient, close_frame, frame, request
 from tests.waiting import until, until_equal
 
 TEXT_OF_SIZE = "all work and no play makes a dull gateway; "
@@ -291,23 +291,6 @@ class TestFastTransport(TransportContract):
             got = await client.receive()
             assert (got.opcode, got.payload) == (PONG, b"now")
             assert (await raw_answer(client))["text"] == "pieces"
-
-    @pytest.mark.parametrize("kind", [PING, PONG])
-    async def test_a_ping_or_pong_of_who_has_to_wait_holds_up_what_comes_after_it(self, kind: int) -> None:
-        async with self.serving() as served:
-            served.core.pings_wait = True
-            client, other = await served.open(), await served.open()
-            echo = frame(TEXT, b'{"do": "echo", "text": "x"}')
-            await client.send(frame(kind, b"1") + frame(PING, b"2") + echo)
-            if kind == PING:
-                assert (await client.receive()).payload == b"1"
-            await until(lambda: served.core.clients[0].controls == 1)
-            await raw_ask(other, do="echo", text="y")
-            assert served.core.clients[0].controls == 1 and not served.core.clients[0].received
-            served.core.gate.set()
-            assert (await raw_answer(client))["type"] == "waited"
-            assert (await client.receive()).payload == b"2"
-            assert (await raw_answer(client))["text"] == "x"
 
     # -------------------------------------------------------------------------------------- groups
 
