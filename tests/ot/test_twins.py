@@ -8,7 +8,9 @@ import os
 import pickle
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from types import ModuleType
 
 import pytest
@@ -66,7 +68,10 @@ def test_errors_travel(kernel: ModuleType) -> None:
 
 
 def test_nothing_leaks(kernel: ModuleType) -> None:
-    """Refused and accepted cases over and over: the count of allocated blocks stays where it is."""
+    """Refused and accepted cases over and over: the count of allocated blocks stays where it is.
+
+    A round may meet what the test run is told meanwhile, as which tests come next; most of the rounds don't.
+    """
 
     def blocks_after(seeds: range) -> int:
         for seed in seeds:
@@ -75,5 +80,5 @@ def test_nothing_leaks(kernel: ModuleType) -> None:
         return sys.getallocatedblocks()
 
     blocks_after(range(200))
-    before = blocks_after(range(200))
-    assert blocks_after(range(200)) - before < 100
+    counts = [blocks_after(range(200)) for _ in range(4)]
+    assert median(after - before for before, after in pairwise(counts)) < 100
