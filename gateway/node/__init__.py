@@ -158,7 +158,7 @@ class Node:
         self._secrets = self._made_secrets()
         self._summariser = self._made_summariser()
         self._resources = self._made_resources()
-        self._live = LiveTracer(self.hub, self.endpoint.handlers)
+        self._live = LiveTracer(self.hub, self.endpoint.context.handlers)
         self._insight = Insight(self.name, self, self.hub, self.endpoint.registry, self._live)
         self.http: server.HttpServer | None = None
         self._drain_asked = trio.Event()
@@ -311,8 +311,9 @@ class Node:
         await nursery.start(self._serve_http, websocket[0][1])
         nursery.start_soon(self.endpoint.sweep)
         if self._backend.rates is not None:
-            sharing = RateSharing(self.endpoint.rates, self._backend.rates, self.hub.now_s)
-            self.endpoint.context.rates_told = sharing.told
+            context = self.endpoint.context
+            sharing = RateSharing(context.rate_limit, self._backend.rates, self.hub.now_s)
+            context.rates_told = sharing.told
             nursery.start_soon(sharing.run)
         nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
         nursery.start_soon(self._gauges.run)

@@ -93,7 +93,7 @@ def cpu_of(limits: LimitsSettings) -> tuple[float, float, float]:
 
 
 class Endpoint:
-    """The `Endpoint` of a worker's transport. `rates` are its users'."""
+    """The `Endpoint` of a worker's transport. `registry` has its sessions, `context` what they share."""
 
     def __init__(
         self,
@@ -122,36 +122,24 @@ class Endpoint:
         self._hub = hub
         limits = config.limits
         self.visitors = Visitors(limits, hub.now_s)
-        self._registry = Registry(self.visitors)
-        self.handlers = dict(handlers.HANDLERS)
-        self.rates = RateLimiter(limits.operations_per_minute, limits.operations_burst)
-        self._shared = SessionContext(
+        self.registry = Registry(self.visitors)
+        self.context = SessionContext(
             node,
             config,
             hub,
             counters,
             authenticator,
-            self.rates,
+            RateLimiter(limits.operations_per_minute, limits.operations_burst),
             Shares(limits.reads_per_minute / 60, limits.reads_burst),
             Shares(*cpu_of(limits)),
             features,
-            self.handlers,
+            dict(handlers.HANDLERS),
             editing.turn_away,
-            self._registry,
+            self.registry,
             hand_over,
             Permissions(authoriser, config.authoriser, counters, hub.now_s),
         )
         self._count_variants()
-
-    @property
-    def context(self) -> SessionContext:
-        """What its sessions share."""
-        return self._shared
-
-    @property
-    def registry(self) -> Registry:
-        """Who is connected."""
-        return self._registry
 
     @property
     def full(self) -> bool:
@@ -211,7 +199,7 @@ class Endpoint:
         return None
 
     def _open(self, request: UpgradeRequest, extended: bool, connection: Connection) -> ClientSession:
-        session = ClientSession(self._shared, connection, extended)
+        session = ClientSession(self.context, connection, extended)
         self._counters.connections_accepted += 1
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not self._closes(session) and scheme.lower() == "bearer":
@@ -227,12 +215,12 @@ class Endpoint:
     def reload(self) -> None:
         """The settings have changed: take anew what was made of them."""
         limits = self._config.limits
-        self._shared.tell(self._config)
+        self.context.tell(self._config)
         self.visitors.reload()
         self._accepting.cpu_share = limits.accept_cpu_share
-        self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
-        self._shared.reads.set(limits.reads_per_minute / 60, limits.reads_burst)
-        self._shared.cpu.set(*cpu_of(limits))
+        self.context.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
+        self.context.reads.set(limits.reads_per_minute / 60, limits.reads_burst)
+        self.context.cpu.set(*cpu_of(limits))
 
     def take_flags(self, flags: FeaturesSettings) -> None:
         """Other flags; the connections of who isn't admitted any more are closed."""
@@ -269,7 +257,7 @@ class Endpoint:
 
     def _connected(self) -> list[ClientSession]:
         """The sessions of connections. Flags and disconnecting aren't about edits over HTTP."""
-        return [session for session in self._registry.sessions if not single.is_edit(session)]
+        return [session for session in self.registry.sessions if not single.is_edit(session)]
 
     # -------------------------------------------------------------------------------- other workers
 
@@ -283,7 +271,7 @@ class Endpoint:
 
     def adopt(self, state: SessionState, connection: Connection) -> ClientSession:
         """The session of a client that another worker handed over."""
-        session = ClientSession(self._shared, connection, state.extended)
+        session = ClientSession(self.context, connection, state.extended)
         session.unpack(state)
         self._closes(session)
         self._disconnect(session)
@@ -295,17 +283,17 @@ class Endpoint:
     async def sweep(self) -> None:
         """Check the sessions whose time has come, and hear of other workers' clients; until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hub.follow, claims.TOPIC, self._shared.claims.heard)
+            nursery.start_soon(self._hub.follow, claims.TOPIC, self.context.claims.heard)
             nursery.start_soon(self._sweep)
-            nursery.start_soon(self._shared.departures.run)
-            nursery.start_soon(self._shared.permissions.run)
-            nursery.start_soon(Renewal(self._shared).run)
+            nursery.start_soon(self.context.departures.run)
+            nursery.start_soon(self.context.permissions.run)
+            nursery.start_soon(Renewal(self.context).run)
 
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_INTERVAL_S)
             slices = Slices(self._hub.now_s)
-            for _ in self._registry.sweep(self._hub.now_s()):
+            for _ in self.registry.sweep(self._hub.now_s()):
                 if slices.over:
                     await slices.pause()
             self._accepting.measure()
@@ -317,7 +305,7 @@ class Endpoint:
     async def _review_all(self) -> None:
         """Close the sessions whose token isn't accepted any more; take back what isn't granted any more."""
         slices = Slices(self._hub.now_s)
-        for session in list(self._registry.sessions):
+        for session in list(self.registry.sessions):
             self._review(session)
             if slices.over:
                 await slices.pause()
@@ -347,16 +335,16 @@ class Endpoint:
         grace_s = self._config.timeouts.drain_grace_s
         with trio.move_on_after(grace_s):
             slices = Slices(self._hub.now_s)
-            for number, session in enumerate(list(self._registry.sessions)):
+            for number, session in enumerate(list(self.registry.sessions)):
                 session.send("GOAWAY", {"reconnect_after_ms": self._accepting.delay_ms(number)})
                 if slices.over:
                     await slices.pause()
             with trio.move_on_after(grace_s / 2):
                 await self._hub.idle()
-            for session in list(self._registry.sessions):
+            for session in list(self.registry.sessions):
                 session.close(close_codes.GOING_AWAY, "this node is shutting down")
                 if slices.over:
                     await slices.pause()
-            await self._registry.emptied()
-            await self._shared.departures.over()
+            await self.registry.emptied()
+            await self.context.departures.over()
             await self._hub.idle()

@@ -11,7 +11,7 @@ from tests.sessions.parts import desk, desks
 async def test_a_newer_connection_of_the_same_client_replaces_the_older(autojump_clock):
     async with desk() as found:
         older, newer = await found.client("ann"), await found.client("ann")
-        registry = found.endpoint._registry
+        registry = found.endpoint.registry
         assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
         assert registry.speaker("ann", "ann-client") is newer.session
         older.leave()
@@ -39,7 +39,7 @@ async def test_the_same_client_id_of_another_user_is_another_client(autojump_clo
 async def test_one_can_wait_until_nobody_is_connected(autojump_clock):
     async with desk() as found, trio.open_nursery() as nursery:
         ann, bob = await found.client("ann"), await found.client("bob")
-        nursery.start_soon(found.endpoint._registry.emptied)
+        nursery.start_soon(found.endpoint.registry.emptied)
         for client in (ann, bob):
             await trio.testing.wait_all_tasks_blocked()
             assert nursery.child_tasks
@@ -50,7 +50,7 @@ async def test_sessions_are_checked_when_they_are_due_and_not_before(autojump_cl
     async with desk() as found:
         client = await found.client("ann")
         checks = []
-        registry = found.endpoint._registry
+        registry = found.endpoint.registry
         due = client.session.due
         list(registry.sweep(due - 1))
         assert client.session.due == due
@@ -64,7 +64,7 @@ async def test_sessions_are_checked_when_they_are_due_and_not_before(autojump_cl
 async def test_who_leaves_while_others_are_checked_is_checked_no_more(autojump_clock):
     async with desk() as found:
         clients = [await found.client(name) for name in ("ann", "bob", "cy")]
-        registry = found.endpoint._registry
+        registry = found.endpoint.registry
         sweep = registry.sweep(max(client.session.due for client in clients))
         next(sweep)
         for client in clients:

@@ -81,7 +81,7 @@ async def test_only_auth_and_ping_come_before_auth(autojump_clock):
 async def test_a_bug_is_logged_with_the_reference_that_the_client_gets(autojump_clock, monkeypatch, caplog):
     async with desk() as found:
         client = await found.client()
-        handlers = dict(found.endpoint._shared.handlers)
+        handlers = dict(found.endpoint.context.handlers)
 
         def broken(session: ClientSession, message: object, raw: bytes) -> None:
             raise KeyError("oops")
@@ -168,7 +168,7 @@ async def test_a_session_that_ends_leaves_everything(autojump_clock):
         assert bob.reader.kinds() == ["PRESENCE_LEAVE"]
         assert found.room().subscriber_count == 1
         assert (found.counters.subscriptions, found.counters.presences) == (1, 1)
-        assert list(found.endpoint._registry.sessions) == [bob.session]
+        assert list(found.endpoint.registry.sessions) == [bob.session]
 
 
 async def test_a_slow_readers_queue_can_be_replaced_by_the_state_of_what_it_looks_at(autojump_clock):
