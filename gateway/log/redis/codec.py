@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gateway.log.batches import SUBMISSIONS_KEPT
 from gateway.ports import Batch, ClientKey, Record, Submitted
 from gateway.ports.retention import PastSubmission
 from gateway.redislink.keys import Keys, idle, keys_of, outbox, tag
@@ -129,24 +130,24 @@ async def records_after(resource: str, payloads: Sequence[bytes], after: int, sl
     return records
 
 
-def submissions_since(lines: bytes, since: int, kept: int) -> list[Submitted]:
+def submissions_since(lines: bytes, since: int) -> list[Submitted]:
     """The newest submissions of a client, newest first, of the lines that the `seen` hash keeps."""
     found = []
     for line in reversed(lines.decode().split("\n")[1:]):
         seq, version, timestamp, digest = line.split(" ", 3)
         if int(timestamp) >= since:
             found.append(Submitted(int(seq), int(version), digest))
-    return found[:kept]
+    return found[:SUBMISSIONS_KEPT]
 
 
-def seen_lines(records: Iterable[Record | PastSubmission], kept: int) -> dict[str, str]:
+def seen_lines(records: Iterable[Record | PastSubmission]) -> dict[str, str]:
     """What the `seen` hash keeps of these, which are in order."""
     lines: dict[str, list[str]] = {}
     for record in records:
         if record.seq is not None:
             line = f"\n{record.seq} {record.version} {record.timestamp} {record.digest}"
             lines.setdefault(client_field(record.user_id, record.client_id), []).append(line)
-    return {client: "".join(found[-kept:]) for client, found in lines.items()}
+    return {client: "".join(found[-SUBMISSIONS_KEPT:]) for client, found in lines.items()}
 
 
 def by_resource(clients: Sequence[ClientKey]) -> dict[str, list[int]]:

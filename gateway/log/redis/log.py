@@ -16,7 +16,7 @@ import trio
 
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
-from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
+from gateway.log.batches import next_epoch, objection
 from gateway.log.redis import codec
 from gateway.ports import (
     NOTHING,
@@ -187,7 +187,7 @@ class RedisLog:
         """Bring a resource that Redis doesn't hold into it, as a backup has it."""
         since = self._seen_since()
         made: list[Record | PastSubmission] = [*past, *opening.records]
-        lines = codec.seen_lines((item for item in made if item.timestamp >= since), SUBMISSIONS_KEPT)
+        lines = codec.seen_lines(item for item in made if item.timestamp >= since)
         await self._create(resource, incarnation, opening, opening.epoch, lines)
 
     async def _create(
@@ -229,7 +229,7 @@ class RedisLog:
             return {}
         window = self._redis.history_versions
         found = await self._archive.submissions(resource, version - window, self._seen_since(), window)
-        return codec.seen_lines(found, SUBMISSIONS_KEPT)
+        return codec.seen_lines(found)
 
     def _seen_since(self) -> int:
         return self._config.log.submitted_since_ms(self._wall_ms())
@@ -442,7 +442,7 @@ class RedisLog:
                 names = [codec.client_field(clients[at].user_id, clients[at].client_id) for at in part]
                 _, lines = await self._query("recent", resource, *names)
                 for at, line in zip(part, lines, strict=True):
-                    found[at] = codec.submissions_since(line, since, SUBMISSIONS_KEPT)
+                    found[at] = codec.submissions_since(line, since)
         return found
 
     async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
