@@ -245,14 +245,10 @@ class Node:
         )
 
     def _made_searcher(self) -> Searcher | None:
-        index = self._backend.search
-        return (
-            None
-            if index is None
-            else Searcher(
-                index, self.metrics, self.config.search.answer_step_ms, erases=bool(self.config.search.url)
-            )
-        )
+        index, settings = self._backend.search, self.config.search
+        if index is None:
+            return None
+        return Searcher(index, self.metrics, settings.answer_step_ms, erases=bool(settings.url))
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `drain`, or cancelled; started when clients can connect."""
