@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.http import lists, search
 from gateway.http.history import HISTORY_DEFAULT, HISTORY_MAX
@@ -117,7 +118,10 @@ def resource_paths(resource_types: Sequence[str], document_bytes_max: int, purge
         f"{resource}/history": {"parameters": parameters, "get": _history()},
         f"{resource}/blame": {"parameters": parameters, "get": _blame()},
         f"{resource}/restore": {"parameters": parameters, "post": _restore()},
-        f"{resource}/versions": {"parameters": parameters, "get": _versions()},
+        f"{resource}/versions": {
+            "parameters": parameters,
+            "get": _secured("The versions that have names", "viewer", "NamedVersions"),
+        },
         f"{resource}/versions/{{name}}": {
             "parameters": [*parameters, parameter("path", "name", VERSION_NAME, "A name", required=True)],
             "put": _name(),
@@ -144,8 +148,8 @@ def json_body(schema: str, text: str) -> JsonObject:
     return {"required": True, "description": text, "content": {"application/json": described}}
 
 
-def _secured(summary: str, role: str, schema: str, *further: int) -> JsonObject:
-    """An operation on a resource: needs a token that grants `role`."""
+def _secured(summary: str, role: str, schema: str, *further: int, **parts: Any) -> JsonObject:
+    """An operation on a resource: needs a token that grants `role`. `further` statuses, and other `parts`."""
     return {
         "summary": summary,
         "description": f"Needs a token that grants `{role}`.",
@@ -154,6 +158,7 @@ def _secured(summary: str, role: str, schema: str, *further: int) -> JsonObject:
             "200": {**content("application/json", schema, summary), "headers": ETAG},
             **problems(400, 401, 403, 404, 410, 429, 503, *further),
         },
+        **parts,
     }
 
 
@@ -192,8 +197,7 @@ def _read() -> JsonObject:
 
 
 def _list() -> JsonObject:
-    operation = _secured("Summaries of what the token grants, by calendar and time", "viewer", "List")
-    operation["parameters"] = [
+    parameters = [
         parameter("query", "calendar_id", RESOURCE_ID, "Of this calendar"),
         parameter("query", "from", STRING, "Not over by this instant: RFC 3339 or Unix ms"),
         parameter("query", "to", STRING, "Begun before this instant"),
@@ -205,15 +209,15 @@ def _list() -> JsonObject:
             "Summaries in a page; it may hold fewer: follow `next`",
         ),
     ]
-    return operation
+    return _secured(
+        "Summaries of what the token grants, by calendar and time", "viewer", "List", parameters=parameters
+    )
 
 
 def _operations() -> JsonObject:
-    operation = _secured(
-        "An edit, answered when it is committed", "editor", "Acknowledged", 409, 412, 422, *OF_BODY
-    )
-    operation["requestBody"] = json_body("Edit", "The payload of an OP; the resource may be left out")
-    return operation
+    body = json_body("Edit", "The payload of an OP; the resource may be left out")
+    text, statuses = "An edit, answered when it is committed", (409, 412, 422, *OF_BODY)
+    return _secured(text, "editor", "Acknowledged", *statuses, requestBody=body)
 
 
 def _preconditions() -> list[JsonObject]:
@@ -237,17 +241,15 @@ def _put(document_bytes_max: int) -> JsonObject:
 
 
 def _delete(purges: bool) -> JsonObject:
-    operation = _secured("Delete the document; history stays", "admin", "Written", 412, 422)
     text = "Erase history too; a new epoch begins. Not with If-Match"
     purge = parameter("query", "purge", {"type": "boolean"}, text)
-    operation["parameters"] = [*_preconditions(), *([purge] if purges else [])]
-    return operation
+    parameters = [*_preconditions(), *([purge] if purges else [])]
+    return _secured("Delete the document; history stays", "admin", "Written", 412, 422, parameters=parameters)
 
 
 def _history() -> JsonObject:
-    operation = _secured("Who changed what when, oldest first", "viewer", "History", 409)
     whole = {"type": "integer", "minimum": 1}
-    operation["parameters"] = [
+    parameters = [
         parameter("query", "from", {**whole, "default": 1}, "First version"),
         parameter("query", "before", whole, "Only versions below this one"),
         parameter("query", "user_id", USER_ID, "Of this user"),
@@ -262,16 +264,17 @@ def _history() -> JsonObject:
             "Changes in a page; it may hold fewer: follow `next`",
         ),
     ]
-    return operation
+    return _secured("Who changed what when, oldest first", "viewer", "History", 409, parameters=parameters)
 
 
 def _blame() -> JsonObject:
-    operation = _secured("Who wrote each member, since which version", "viewer", "Blame", 409, 413)
-    operation["parameters"] = [
+    parameters = [
         parameter("query", "path", STRING, "Only of what is there: a JSON Pointer"),
         parameter("query", "version", {"type": "integer", "minimum": 1}, "As of this version; head without"),
     ]
-    return operation
+    return _secured(
+        "Who wrote each member, since which version", "viewer", "Blame", 409, 413, parameters=parameters
+    )
 
 
 def _search(resource_types: Sequence[str]) -> JsonObject:
@@ -299,22 +302,12 @@ def _search(resource_types: Sequence[str]) -> JsonObject:
     }
 
 
-def _versions() -> JsonObject:
-    return _secured("The versions that have names", "viewer", "NamedVersions")
-
-
 def _name() -> JsonObject:
-    operation = _secured("Give a version a name", "editor", "NamedVersion", 409, 422, *OF_BODY)
-    operation["requestBody"] = json_body("NameWanted", "The version")
-    return operation
+    body = json_body("NameWanted", "The version")
+    return _secured("Give a version a name", "editor", "NamedVersion", 409, 422, *OF_BODY, requestBody=body)
 
 
 def _restore() -> JsonObject:
-    operation = _secured(
-        "Bring an older version back, or one member of it, by an ordinary change",
-        "editor",
-        "Acknowledged",
-        *(409, 412, 422, *OF_BODY),
-    )
-    operation["requestBody"] = json_body("Restore", "Which version, and which member of it")
-    return operation
+    body = json_body("Restore", "Which version, and which member of it")
+    text = "Bring an older version back, or one member of it, by an ordinary change"
+    return _secured(text, "editor", "Acknowledged", 409, 412, 422, *OF_BODY, requestBody=body)
