@@ -105,7 +105,7 @@ class RedisPresence:
         """
         found: dict[str, Sequence[Member]] = {}
         doubtful: dict[Address, list[str]] = defaultdict(list)
-        replies = await self._shards.calls([self._entries_call(name) for name in resources])
+        replies = await self._shards.calls([self._asked(name, ("HGETALL",)) for name in resources])
         slices = Slices(trio.current_time)
         for name, reply in zip(resources, replies, strict=True):
             if not failed(reply):
@@ -120,9 +120,14 @@ class RedisPresence:
                     nursery.start_soon(self._leave_out_lost, address, doubtful[address], found)
         return found
 
-    def _entries_call(self, resource: str) -> Call:
-        key = presence_key(resource, self._config.partitions)
-        return Call(partition_of(resource, self._config.partitions), pack(("HGETALL", key)))
+    def _asked(self, resource: str, command: Sequence[object], *args: object) -> Call:
+        """A command, with the key of a resource's entries as the first argument."""
+        partitions = self._config.partitions
+        words = (*command, presence_key(resource, partitions), *args)
+        return Call(partition_of(resource, partitions), pack(words))
+
+    def _function(self, name: str) -> Sequence[object]:
+        return ("FCALL", self._shards.library.function(name), 1)
 
     def _owner(self, resource: str) -> Address:
         return self._shards.table.owners[partition_of(resource, self._config.partitions)]
@@ -152,10 +157,8 @@ class RedisPresence:
         await self._shards.calls(drops)  # entries that stay are left out again
 
     def _drop_call(self, resource: str, lost: Sequence[Member]) -> Call:
-        key, name = presence_key(resource, self._config.partitions), self._shards.library.function("drop")
         read = [part for member in lost for part in (member.session, _value(member.node, member.entry))]
-        partition = partition_of(resource, self._config.partitions)
-        return Call(partition, pack(("FCALL", name, 1, key, *read)))
+        return self._asked(resource, self._function("drop"), *read)
 
     def _counts(self, address: Address, node: str) -> bool:
         alive = self._alive.get(address)
@@ -199,11 +202,8 @@ class RedisPresence:
     async def _on_each_server(self, function: str, *args: Any) -> dict[Address, Reply]:
         """Call a function for the leases on each server; those that don't answer soon are left out."""
         first = self._shards.first_partitions()
-        name = self._shards.library.function(function)
-        calls = [
-            Call(partition, pack(("FCALL", name, 1, leases(partition), *args)))
-            for partition in first.values()
-        ]
+        words = self._function(function)
+        calls = [Call(partition, pack((*words, leases(partition), *args))) for partition in first.values()]
         replies = await self._shards.calls(calls, timeout_s=self._config.node_check_s)
         pairs = zip(first, replies, strict=True)
         return {address: reply for address, reply in pairs if not failed(reply)}
@@ -319,14 +319,11 @@ class RedisPresence:
             await trio.sleep(RETRY_PAUSE_S)
 
     def _call(self, resource: str, session: str) -> Call:
-        partition = partition_of(resource, self._config.partitions)
-        key = presence_key(resource, self._config.partitions)
         entry = self._entries.get((resource, session))
         if entry is None:
-            return Call(partition, pack(("HDEL", key, session)))
-        name = self._shards.library.function("enter")
+            return self._asked(resource, ("HDEL",), session)
         value = _value(self.node, entry)
-        return Call(partition, pack(("FCALL", name, 1, key, session, value, ENTRIES_TTL_S)))
+        return self._asked(resource, self._function("enter"), session, value, ENTRIES_TTL_S)
 
     async def _renew(self) -> None:
         """Keep the keys of resources that this node is present in from expiring."""
@@ -335,9 +332,4 @@ class RedisPresence:
             resources = list({resource for resource, _ in self._entries})
             for start in range(0, len(resources), WRITES_A_ROUND):
                 names = resources[start : start + WRITES_A_ROUND]
-                await self._shards.calls([self._expiry(name) for name in names])
-
-    def _expiry(self, resource: str) -> Call:
-        key = presence_key(resource, self._config.partitions)
-        partition = partition_of(resource, self._config.partitions)
-        return Call(partition, pack(("EXPIRE", key, ENTRIES_TTL_S)))
+                await self._shards.calls([self._asked(name, ("EXPIRE",), ENTRIES_TTL_S) for name in names])
