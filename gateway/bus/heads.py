@@ -56,14 +56,11 @@ class Heads:
         """What is under way looks different too, for a moment."""
         await trio.sleep(SECOND_LOOK_S)
         for resource, lacking in (await self._differing(list(first))).items():
-            if lacking == math.inf or self._version(resource) < first[resource]:
+            if lacking == math.inf or self._seen(resource)[1] < first[resource]:
                 self._gap(resource)
 
-    def _version(self, resource: str) -> int:
-        """What this node has seen of a resource by now."""
-        return self._seen(resource)[1]
-
     def _seen(self, resource: str) -> Head:
+        """What this node has seen of a resource by now."""
         return self._chains.head(resource) or NOTHING_SEEN
 
     async def _differing(self, resources: list[str]) -> dict[str, float]:

@@ -29,13 +29,8 @@ class RedisRates:
         self._shards = shards
         self._worker = os.urandom(8).hex()
         self._exchanges = count(1)
-        self._trouble = ""
+        self.trouble = ""
         self._function = shards.library.function("spend")
-
-    @property
-    def trouble(self) -> str:
-        """See the port."""
-        return self._trouble
 
     def part(self, user_id: str) -> int:
         """See the port."""
@@ -53,11 +48,11 @@ class RedisRates:
         answers = {user: reply[1] for user, reply in zip(spent, replies, strict=True) if not failed(reply)}
         failures = [(call, reply) for call, reply in zip(calls, replies, strict=True) if failed(reply)]
         if failures:
-            self._trouble = self._told(*failures[0])
+            self.trouble = self._told(*failures[0])
         is_refused = isinstance(replies[0], ReplyError) and len(self._shards.table.addresses) == 1
         if not answers and (self._shards.all_away or is_refused):
             sent = any(isinstance(reply, LinkError) and reply.sent for reply in replies)
-            raise LogUnavailable(self._trouble, "unknown" if sent else "none")
+            raise LogUnavailable(self.trouble, "unknown" if sent else "none")
         return {
             user_id: RateLeft(float(left) / 1000, int(others), float(granted) / 1000)
             for user_id, (left, others, granted) in answers.items()
