@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import hiredis
@@ -105,6 +106,7 @@ class RedisLog:
         self._config = config
         self._redis = config.redis
         self._archive = archive
+        self._archiving = int(archive is not None)
         self._wall_ms = wall_ms
         self._node = shards.origin.hex()
         self.pacing = PACING
@@ -212,9 +214,7 @@ class RedisLog:
             news = codec.history_news(resource, epoch, version)
             logger.warning("%s: Redis lost its data; reopened at version %d", resource, version)
         names = self._codec.keys(resource)
-        seen: list[str] = []
-        for pair in lines.items():
-            seen += pair
+        seen = chain.from_iterable(lines.items())
         snapshot = archived.snapshot
         head = (epoch, snapshot.version, sealed(snapshot.document), version, nonce)
         began = (restarted, archived.purged, archived.follows)
@@ -356,10 +356,9 @@ class RedisLog:
             fresh = next_epoch(max(epoch, seen), self._wall_ms())
             news = codec.history_news(resource, fresh, version)
             channel = self._codec.keys(resource).channel
-            archiving = int(self._archive is not None)
             known = self._shards.chains.continues(resource, epoch, version, nonce)
             restarted = version if known or version == prefix else ""
-            began = (fresh, news, channel, archiving, restarted)
+            began = (fresh, news, channel, self._archiving, restarted)
             reply = await self._write("fork", resource, epoch, version, nonce, *began)
             if reply[0] == b"OK":
                 logger.warning("%s: forked at version %d, epoch %d goes on", resource, version, int(reply[1]))
@@ -418,8 +417,7 @@ class RedisLog:
 
     async def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
         news = announcement.encode(Announcement(resource, epoch, snapshot.version, "", ()))
-        archiving = int(self._archive is not None)
-        limits = (self._redis.history_versions, archiving, self._seen_since())
+        limits = (self._redis.history_versions, self._archiving, self._seen_since())
         document = sealed(snapshot.document)
         await self._write("save_snapshot", resource, epoch, snapshot.version, document, *limits, news)
 
@@ -471,8 +469,7 @@ class RedisLog:
             epoch = next_epoch(epoch, self._wall_ms())
             news = codec.history_news(resource, epoch, 0)
             channel = self._codec.keys(resource).channel
-            archiving = int(self._archive is not None)
-            reply = await self._write("purge", resource, epoch, news, channel, archiving, token)
+            reply = await self._write("purge", resource, epoch, news, channel, self._archiving, token)
             if reply[0] == b"OK":
                 self._shards.chains.forget(resource)
                 return epoch
