@@ -6,7 +6,7 @@ Pure but for reading key and schema files: time is passed in.
 from __future__ import annotations
 
 from gateway.admission.features import KILLED, NOT_ENABLED, Features, with_flags
-from gateway.admission.grants import Grants, at_least, parse_grant_arguments, parse_grants
+from gateway.admission.grants import at_least, parse_grant_arguments, parse_grants
 from gateway.admission.keys import create_secret, read_secret, secret_path
 from gateway.admission.origins import origin_allowed
 from gateway.admission.rates import AbuseTracker, RateLimiter, Shares, cost_of
@@ -19,7 +19,6 @@ __all__ = [
     "NOT_ENABLED",
     "AbuseTracker",
     "Features",
-    "Grants",
     "RateLimiter",
     "Revocation",
     "Revocations",
