@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -133,11 +133,6 @@ def parse(head: bytes, remote: str) -> Handshake | Rejection:
         return found
     request = UpgradeRequest(found.target, found.headers, remote, method=found.method)
     return Handshake(request, found.headers.get("sec-websocket-key", ""), _problem(found))
-
-
-def tokens(headers: Mapping[str, str], name: str) -> list[str]:
-    """A comma-separated header's items, as they were written."""
-    return [token for token in (item.strip() for item in headers.get(name, "").split(",")) if token]
 
 
 def _problem(head: heads.ReadHead) -> Rejection | None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.transport.upgrade import tokens
-
 WINDOW_BITS_DEFAULT = 15
 WINDOW_BITS_MIN = 9  # RFC 7692 also has 8, but zlib makes no raw stream with so small a window
 
@@ -20,9 +18,7 @@ def agree(headers: Mapping[str, str]) -> tuple[int, str]:
 
     `headers` are a handshake's, by lower-cased name.
     """
-    if "sec-websocket-extensions" not in headers:
-        return 0, ""
-    for offer in tokens(headers, "sec-websocket-extensions"):
+    for offer in headers.get("sec-websocket-extensions", "").split(","):
         name, *parameters = (part.strip() for part in offer.split(";"))
         window_bits = _window_bits(parameters) if name.lower() == "permessage-deflate" else 0
         if window_bits:
