@@ -196,20 +196,8 @@ class BackupWriter:
     def add(self, number: int, records: Sequence[Record]) -> None:
         """Add changes, in order."""
         for record in records:
-            version, body, user_id, client_id, seq, digest, timestamp, undoes = record.fields()
-            row = (
-                number,
-                version,
-                user_id,
-                client_id,
-                seq,
-                digest,
-                timestamp,
-                undoes,
-                None,
-                body,
-                crc32(body),
-            )
+            version, body, *rest = record.fields()
+            row = (number, version, *rest, None, body, crc32(body))
             self._connection.execute(_ADD_CHANGE, row)
         place(self._connection)
         self.contents = self.contents._replace(changes=self.contents.changes + len(records))
