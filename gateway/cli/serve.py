@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -106,14 +107,13 @@ def serve_command(
     further = {f"server.{name}": value for name, value in options.items()}
     further |= {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
     _hold_standard_streams()
-    config = settings.load(further)
+    reload = partial(settings.load, further)
+    config = reload()
     logs.configure(log_level.upper(), config.server.log_format)
     _refuse_vanished(config, new)
     _prepare(config)
-    if config.server.workers == 1:
-        _run(Node(config), lambda: settings.load(further))
-    else:
-        _run(Supervisor(config, log_level.upper(), lambda: settings.load(further)))
+    alone = config.server.workers == 1
+    _run(Node(config) if alone else Supervisor(config, log_level.upper(), reload), reload)
 
 
 def _refuse_vanished(config: Config, new: bool) -> None:
@@ -165,7 +165,7 @@ def _prepare_secret(config: Config) -> None:
         logger.info("made the signing secret %s (readable by you only); whoever has it can sign tokens", path)
 
 
-def _run(node: Node | Supervisor, reload: Callable[[], Config] | None = None) -> None:
+def _run(node: Node | Supervisor, reload: Callable[[], Config]) -> None:
     """Serve until drained. A lone error of the operator leaves the nurseries as itself."""
     try:
         trio.run(_serve, node, reload, clock=SteadyClock())
@@ -176,7 +176,7 @@ def _run(node: Node | Supervisor, reload: Callable[[], Config] | None = None) ->
         raise first_of(errors) from None
 
 
-async def _serve(node: Node | Supervisor, reload: Callable[[], Config] | None) -> None:
+async def _serve(node: Node | Supervisor, reload: Callable[[], Config]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             started = trio.Event()
@@ -196,7 +196,7 @@ async def _serve_until_drained(node: Node | Supervisor, started: trio.Event, sco
 async def _obey(
     node: Node | Supervisor,
     signals: AsyncIterator[int],
-    reload: Callable[[], Config] | None,
+    reload: Callable[[], Config],
     started: trio.Event,
     scope: trio.CancelScope,
 ) -> None:
@@ -221,11 +221,11 @@ async def _obey(
         node.drain()
 
 
-def _reload(node: Node | Supervisor, reload: Callable[[], Config] | None) -> None:
+def _reload(node: Node | Supervisor, reload: Callable[[], Config]) -> None:
     if isinstance(node, Supervisor):
         logger.info("SIGHUP: replacing the workers one by one")
         node.roll()
-    elif reload is not None:
+    else:
         try:
             node.reload(reload())
         except ConfigError as error:

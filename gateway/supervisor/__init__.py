@@ -48,9 +48,7 @@ DRAIN_MARGIN_S = 5.0
 class Supervisor:
     """`server.workers` workers. `reload` gives the configuration for the workers of a roll."""
 
-    def __init__(
-        self, config: Config, log_level: str = "INFO", reload: Callable[[], Config] | None = None
-    ) -> None:
+    def __init__(self, config: Config, log_level: str, reload: Callable[[], Config]) -> None:
         check_settings(config)
         self.config = config
         self._front = front.application(self)
@@ -197,8 +195,6 @@ class Supervisor:
 
     def _settings(self) -> Config:
         """The configuration, read again; what the supervisor itself holds (ports, workers) stays."""
-        if self._reload is None:
-            return self.config
         fresh, held = self._reload(), self.config.server
         for name in HELD:
             if getattr(fresh.server, name) != getattr(held, name):

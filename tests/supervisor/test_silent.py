@@ -35,7 +35,7 @@ def made(data: Path) -> Iterator[Supervisor]:
     create_secret(data / "jwt-secret")
     with redis_server() as redis:
         server = {"workers": 2, "port": 0, "admin_port": 0, "data_dir": str(data), "node": "n1"}
-        yield Supervisor(Config().with_(redis={"urls": [redis.url]}, server=server))
+        yield Supervisor(Config().with_(redis={"urls": [redis.url]}, server=server), "INFO", Config)
 
 
 @asynccontextmanager

@@ -296,7 +296,7 @@ async def test_a_worker_drains_by_its_own_settings_whatever_new_ones_say(
     autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
 ):
     config = Config().with_(redis={"urls": ["redis://127.0.0.1:1"]}, server={"workers": 2})
-    supervisor = Supervisor(config.with_(timeouts={"drain_grace_s": 1.0}))
+    supervisor = Supervisor(config.with_(timeouts={"drain_grace_s": 1.0}), "INFO", Config)
     old = Child(Place(0, 2, ""), config.with_(timeouts={"drain_grace_s": 60.0}), "INFO")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervisor._until_ended, [old])
