@@ -125,9 +125,7 @@ class Judge:
             self._fault(DUPLICATE, slot, user, version)
 
     def _fault(self, kind: int, slot: int, user: Client, version: int) -> None:
-        self.fault_counts[kind] = self.fault_counts.get(kind, 0) + 1
-        if len(self.faults) < FAULTS_MAX:
-            self.faults.append((kind, slot, user.version + 1, version))
+        self.blame(kind, slot, user.version + 1, version)
 
     def _arrive(self, document: Document, version: int, now: int) -> None:
         entry = document.entries.get(version)
@@ -153,10 +151,8 @@ class Judge:
 
     def deliver(self, slot: int, version: int, arrived_ns: int) -> None:
         """Somebody else's change arrived as this version: judge its order, and time it."""
-        user = self._users[slot]
-        self.deliveries += 1
-        self._advance(slot, user, version)
-        self._arrive(user.document, version, arrived_ns)
+        self.step(slot, version)
+        self.arrived(slot, version, arrived_ns)
 
     def arrived(self, slot: int, version: int, arrived_ns: int) -> None:
         """The same without the rule of order, which somebody else looks after (see `blame`)."""
