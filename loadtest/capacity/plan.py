@@ -150,7 +150,7 @@ def _cpu_limit(model: CostModel, wanted: Wanted) -> tuple[float, bool]:
         )
     limit, exceeded = model.cpu_limit(wanted.p95_ms)
     if limit <= model.cpu_base().value:
-        least = min((latency for _, latency in model.latency), default=math.nan)
+        least = min(latency for _, latency in model.latency)
         raise PlanError(
             f"a delivery p95 of {wanted.p95_ms:g} ms is unreachable with any number of nodes: the least that "
             f"was measured, under the smallest load, is {least:.1f} ms. Allow more, or calibrate on a faster "
@@ -383,28 +383,21 @@ def check(model: CostModel, points: list[dict[str, Any]]) -> list[dict[str, Any]
     for point in points:
         if not point["settled"] or point["cpu_cores"] is None:
             continue
-        cpu = model.cpu_used(point)
+        memory = model.memory_bytes(point["connections"], point["operations_per_s"], point.get("workers", 1))
         rows.append(
             {
                 "stage": point["stage"],
                 "operations_per_s": point["operations_per_s"],
                 "deliveries_per_s": point["deliveries_per_s"],
                 "connections": point["connections"],
-                "cpu_cores": {"predicted": cpu.value, "low": cpu.low, "high": cpu.high}
-                | {"measured": point["cpu_cores"]},
-                "pss_bytes": {
-                    "predicted": model.memory_bytes(
-                        point["connections"], point["operations_per_s"], point.get("workers", 1)
-                    ).value,
-                    "measured": point["pss_bytes"],
-                },
-                "p95_ms": _p95(model, point),
+                "cpu_cores": _compared(model.cpu_used(point), point["cpu_cores"]),
+                "pss_bytes": {"predicted": memory.value, "measured": point["pss_bytes"]},
+                "p95_ms": _compared(model.p95_ms(point), point["p95_ms"]),
             }
         )
     return rows
 
 
-def _p95(model: CostModel, point: Mapping[str, Any]) -> dict[str, float | None]:
-    predicted = model.p95_ms(point)
+def _compared(predicted: Estimate | None, measured: float | None) -> dict[str, float | None]:
     known = {"predicted": None} if predicted is None else dict(zip(FIGURES, predicted, strict=True))
-    return {**known, "measured": point["p95_ms"]}
+    return {**known, "measured": measured}
