@@ -120,8 +120,7 @@ def sweep_command(
             mention(text)
             watch.state.step(text)
 
-        stopped = lambda: watch.control.stopped  # noqa: E731
-        return await sweep(base, run=one, say=say, stopped=stopped, **options)
+        return await sweep(base, run=one, say=say, stopped=lambda: watch.control.stopped, **options)
 
     with no_run(), watched(web, console) as watch:
         calibration = trio.run(all_steps, watch)
