@@ -114,13 +114,12 @@ class Generator(ABC):
             with trio.move_on_at(self.heard_at + silence_s):
                 await self.ended.wait()
 
-    def silent(self, silence_s: float) -> str:
-        """What is wrong with the process where it said nothing for so long and hasn't ended, which is a
-        failure; else empty."""
-        if self.ended.is_set() or trio.current_time() < self.heard_at + silence_s:
-            return ""
-        self.failure = self.failure or f"a generator process said nothing for {silence_s:.0f} s"
-        return self.failure
+    def silent(self, silence_s: float) -> bool:
+        """Whether the process said nothing for so long and hasn't ended, which is a failure."""
+        is_silent = not self.ended.is_set() and trio.current_time() >= self.heard_at + silence_s
+        if is_silent and not self.failure:
+            self.failure = f"a generator process said nothing for {silence_s:.0f} s"
+        return is_silent
 
     async def start(self, start_ns: int) -> None:
         """Have the schedule begin at this moment of this machine's monotonic clock."""
