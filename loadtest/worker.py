@@ -287,13 +287,10 @@ async def steer(worker: Worker, lines: Lines) -> None:
 
 async def main() -> None:
     """Play a part, and say what keeps it from being played."""
-    failures: list[str] = []
     try:
         await _play(Lines())
     except* (SetUpError, UnknownProtocol, UsersError) as group:
-        failures.append(str(first_of(group)))
-    for failure in failures:
-        say("failed", message=failure)
+        say("failed", message=str(first_of(group)))
 
 
 async def _play(lines: Lines) -> None:
