@@ -27,7 +27,7 @@ class State:
         self._series: list[dict[str, Any]] = []
         self._total = Sum()
         self._measured = Sum()
-        self._said: dict[str, Any] = {"phase": "starting", "series": [], "stages": [], "steps": []}
+        self._said: dict[str, Any] = {"phase": "starting", "series": [], "stages": []}
         self._steps: list[dict[str, Any]] = []
 
     def show(self, progress: Progress) -> None:
