@@ -40,7 +40,6 @@ class Costs:
     delivery: float
     floor_ms: float
     worker_base: float = 0.0  # cores of a worker that has nothing to do
-    announcement: float = 0.0  # of each worker that an edit is told to; 0: within a delivery
     connection_bytes: float = 0.0
     worker_bytes: float = 0.0
     supervisor_bytes: float = 0.0  # where there are several workers
@@ -109,12 +108,8 @@ class Outcome:
     overloaded: bool
 
 
-def departures(arrivals: Array, services: Array, away: tuple[float, float] | None = None) -> Array:
-    """When a first-come queue is done with each job; `away` is a stretch without service."""
-    if away is not None:
-        start, end = away
-        held = (arrivals >= start) & (arrivals < end)
-        arrivals = np.where(held, end, arrivals)
+def departures(arrivals: Array, services: Array) -> Array:
+    """When a first-come queue is done with each job."""
     done = np.cumsum(services)
     found: Array = done + np.maximum.accumulate(arrivals - (done - services))
     return found
@@ -152,7 +147,7 @@ class _Loads:
 
     def utilisation(self, costs: Costs) -> float:
         """The share of the core that is needed."""
-        told = costs.announcement + costs.delivery * self.local_viewers
+        told = costs.delivery * self.local_viewers
         return self.idle + self.operations * costs.operation + self.announcements * told
 
 
@@ -200,10 +195,10 @@ def _worker(
     parts: list[tuple[Array, float, int]] = []
     for start, end, load in spans:
         speed = max(1 - load.idle, 0.01)
-        told = costs.announcement + costs.delivery * load.local_viewers
+        told = costs.delivery * load.local_viewers
         parts.append((_poisson(rng, load.operations, start, end), costs.operation / speed, 0))
         parts.append((_poisson(rng, load.announcements, start, end), told / speed, 1))
-        if cluster.hot_readers and (event.kind == "hot" and start > 0):
+        if cluster.hot_readers and event.kind == "hot" and start > 0:
             hot = costs.delivery * cluster.hot_readers / load.workers
             parts.append((_poisson(rng, cluster.hot_operations_per_s, start, end), hot / speed, 1))
     parts.append((event.connects(rng, cluster), costs.connect / max(1 - loads[1].idle, 0.01), 2))

@@ -55,11 +55,6 @@ def test_a_queue_serves_one_after_the_other():
     assert done.tolist() == pytest.approx([0.5, 2.0, 3.0, 5.5])
 
 
-def test_a_queue_that_is_away_serves_those_who_waited_when_it_is_back():
-    done = departures(np.array([0.0, 1.0, 2.0]), np.array([0.1, 0.1, 0.1]), away=(0.5, 3.0))
-    assert done.tolist() == pytest.approx([0.1, 3.1, 3.2])
-
-
 @pytest.mark.parametrize("busy", [0.3, 0.6, 0.9])
 def test_the_mean_wait_is_that_of_pollaczek_and_khinchine(busy: float):
     rng = np.random.default_rng(3)
