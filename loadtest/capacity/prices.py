@@ -103,36 +103,18 @@ def load_prices(name: str) -> Prices:
         raise PriceError(f"{path} is no price list: {why}; {SHIPPED / 'rfc002.toml'} is one") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """Dollars a month, by what they are for."""
-
-    nodes: float
-    redis: float
-    database: float
-    storage: float
-    transfer: float
-
-    @property
-    def total(self) -> float:
-        return self.nodes + self.redis + self.database + self.storage + self.transfer
-
-    def document(self) -> dict[str, float]:
-        """As plain JSON data, the total included."""
-        parts = ("nodes", "redis", "database", "storage", "transfer", "total")
-        return {name: float(getattr(self, name)) for name in parts}
-
-
 def bill(
     prices: Prices, node: Machine, nodes: int, redis: int, storage_gb: float, bytes_per_s: float
-) -> Bill:
-    """A month of a cluster; `redis` counts masters and replicas, `bytes_per_s` is what leaves it on
-    average."""
-    transfer_gb = bytes_per_s * SECONDS_A_MONTH / 1e9
-    return Bill(
-        nodes * node.month,
-        redis * prices.redis[0].month,
-        prices.database,
-        storage_gb * prices.storage_gb,
-        transfer_gb * prices.transfer_gb,
-    )
+) -> dict[str, float]:
+    """A month of a cluster, in dollars by what they are for, and in all.
+
+    `redis` counts masters and replicas, `bytes_per_s` is what leaves it on average.
+    """
+    parts = {
+        "nodes": nodes * node.month,
+        "redis": redis * prices.redis[0].month,
+        "database": prices.database,
+        "storage": storage_gb * prices.storage_gb,
+        "transfer": bytes_per_s * SECONDS_A_MONTH / 1e9 * prices.transfer_gb,
+    }
+    return {**{name: float(value) for name, value in parts.items()}, "total": float(sum(parts.values()))}

@@ -70,5 +70,5 @@ def month(
 ) -> Mapping[str, float]:
     """Dollars a month, by part, in all, and for each 1,000 connections at the peak; masters have replicas."""
     sent = peak_bytes_per_s * AVERAGE
-    made = bill(prices, node, nodes, 2 * masters, disk_bytes / 1e9, sent).document()
+    made = bill(prices, node, nodes, 2 * masters, disk_bytes / 1e9, sent)
     return {**made, "of_1000_connections": 1000 * made["total"] / connections}

@@ -277,7 +277,7 @@ def test_edits_take_memory_of_a_node():
 def test_the_rfc_s_bill_is_its_own():
     ten_tb, months = 10_000e9, 30 * 86_400
     made = bill(PRICES, NODE, 5, 10, 500, ten_tb / months)
-    assert made.document() == pytest.approx(
+    assert made == pytest.approx(
         {"nodes": 450, "redis": 1800, "database": 0, "storage": 100, "transfer": 900, "total": 3250}
     )
 
