@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from benchmarks.faults.bystanders import Bystanders, told
 from benchmarks.faults.cluster import Cluster, Shape, running
 from benchmarks.faults.drills import DRILLS, Drill
 from benchmarks.faults.table import summary, table
+from gateway.errors import first_of
 from loadtest.cli.options import scenario_of
 from loadtest.coordinator import run
 from loadtest.observe import scrape
@@ -230,21 +231,12 @@ def main(
 
 def _run(drill: Drill, wanted: Wanted) -> dict[str, Any]:
     """The report; raises ClickException where the run couldn't take place."""
-    failed: list[RunError] = []
+    why = ""
     try:
         return trio.run(drilled, drill, wanted)
     except* RunError as group:
-        failed = list(leaves(group))
-    raise click.ClickException(str(failed[0]))
-
-
-def leaves(group: BaseExceptionGroup[RunError]) -> Iterator[RunError]:
-    """The errors of a group, of the groups in it too."""
-    for one in group.exceptions:
-        if isinstance(one, BaseExceptionGroup):
-            yield from leaves(one)
-        else:
-            yield one
+        why = str(first_of(group))
+    raise click.ClickException(why)
 
 
 def _save(

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from benchmarks.faults import restore
-from benchmarks.faults.__main__ import Wanted, drilled, leaves, main
+from benchmarks.faults.__main__ import Wanted, drilled, main
 from benchmarks.faults.bystanders import PAIRS, SILENCE_S, Bystanders, Pair, told
 from benchmarks.faults.drills import DRILLS, elsewhere
 from benchmarks.faults.table import summary, table
@@ -200,9 +200,3 @@ def test_the_drills_are_listed_and_unknown_ones_refused(tmp_path: Path) -> None:
     assert wrong.exit_code == 2
     unknown = CliRunner().invoke(main, ["--drill", "none", "--scenario", str(tmp_path / "none.toml")])
     assert unknown.exit_code == 2
-
-
-def test_why_a_run_could_not_take_place_is_found_in_groups_of_groups() -> None:
-    inner = ExceptionGroup("of the generators", [RunError("the documents can't be made")])
-    found = leaves(ExceptionGroup("of the run", [inner, RunError("another")]))
-    assert [str(one) for one in found] == ["the documents can't be made", "another"]
