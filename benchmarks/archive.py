@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-import psutil
 import trio
 
 from benchmarks import measure
@@ -24,6 +23,7 @@ from gateway.log.redis.outboxes import RedisOutbox
 from gateway.ports import Batch, Committed, Record
 from gateway.redislink.shards import Shards
 from gateway.wire.announcement import Announcement
+from loadtest.processes import family
 from tests.servers import postgres_server, redis_server
 
 BACKLOG = 1_000_000
@@ -56,11 +56,7 @@ class Meter:
 
 def cpu_of_s(pid: int) -> float:
     """CPU time of a process and its children."""
-    total = 0.0
-    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-        times = process.cpu_times()
-        total += times.user + times.system
-    return total
+    return sum(sum(process.cpu_times()[:2]) for process in family(pid))
 
 
 async def store() -> None:
