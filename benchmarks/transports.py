@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.echo_server import EchoSession, configuration, transport_of
+from benchmarks.echo_server import EchoEndpoint, EchoSession, configuration, transport_of
 from benchmarks.measure import CONNECTIONS_MAX, Server
 from gateway.ports import Admission, Connection, Group, Own, Rejection, UpgradeRequest
 from gateway.runtime.interpreter import raise_descriptors, runtime
@@ -58,12 +58,9 @@ class PublishSession(EchoSession):
         self._connection.send(b"ok")
 
 
-class PublishEndpoint:
+class PublishEndpoint(EchoEndpoint):
     def __init__(self, group: Group) -> None:
         self._group = group
-
-    def edits_wait_s(self) -> float:
-        return 0.0
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         return Admission(None, lambda connection: PublishSession(self._group, connection))

@@ -11,9 +11,9 @@ import kosoku
 import pytest
 import trio
 
+from benchmarks.echo_server import EchoEndpoint
 from gateway.config import Config
 from gateway.node import make_transport
-from gateway.ports import Ack, Admission, Connection, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
 from tests.clients.transports import TRANSPORTS
 from tests.waiting import PATIENCE_S, unawaited
@@ -26,49 +26,6 @@ ENDS = {"OK", "INFORMATIONAL"}
 # So long the suite waits for a server that has to close: on a busy machine it says nothing that one is late.
 HASTY_MS = 500
 TRIES = 10
-
-
-class Echo:
-    """Sends every text message back."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @property
-    def known(self) -> bool:
-        return True
-
-    def receive(self, payload: bytes) -> None:
-        self._connection.send(payload)
-
-    def inflated(self, seconds: float) -> None:
-        pass
-
-    def turn_away(self, payloads: list[bytes]) -> int:
-        return 0
-
-    def receive_control(self) -> None:
-        pass
-
-    def receive_binary(self) -> None:
-        raise AssertionError("no case sends one")
-
-    def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
-        return None
-
-    def presence_state(self, topic: str) -> bytes | None:
-        return None
-
-    def closed(self) -> None:
-        pass
-
-
-class Everybody:
-    def edits_wait_s(self) -> float:
-        return 0.0
-
-    def admit(self, request: UpgradeRequest) -> Admission | Rejection:
-        return Admission(None, Echo)
 
 
 def judged(url: str, cases: Sequence[str], at_once: int) -> Sequence[kosoku.CaseResult]:
@@ -104,7 +61,7 @@ async def test_the_autobahn_cases_for_text_pass(name: str) -> None:
         assert not failed(results, url)
 
     async with unawaited() as nursery:
-        [(host, port)] = await nursery.start(transport.serve, Everybody())
+        [(host, port)] = await nursery.start(transport.serve, EchoEndpoint())
         await trio.to_thread.run_sync(run, f"{host}:{port}")
     assert counters.internal_errors == 0
 
