@@ -32,7 +32,7 @@ import numpy as np
 import trio
 
 from benchmarks import measure
-from benchmarks.faults.cluster import Cluster, Shape, running
+from benchmarks.faults.cluster import Shape, running
 from benchmarks.faults.drills import kill_worker, roll_workers
 from benchmarks.tempo import control
 from gateway.sessions.accepting import UNMEASURED_PER_S
@@ -297,12 +297,8 @@ async def served(case: Case, scenario: Scenario) -> AsyncIterator[Options]:
         options = Options(scenario, cluster.url, cluster.secret, cluster.admin_url, pids=cluster.pids)
         options.run_name = case.name  # part of a document's name, which says where it is at home
         if case.event:
-            options.actions = [Action(case.event, EVENT_AT_S, partial(_happen, case.event, cluster))]
+            options.actions = [Action(case.event, EVENT_AT_S, partial(EVENTS[case.event], cluster))]
         yield options
-
-
-async def _happen(event: str, cluster: Cluster) -> None:
-    await EVENTS[event](cluster)
 
 
 async def watched(case: Case, scenario: Scenario) -> tuple[Mapping[str, Any], list[float]]:
@@ -325,11 +321,10 @@ class Tempo(NamedTuple):
 
     def paced(self, points: Sequence[Point], controls: Sequence[float]) -> list[Point]:
         """The points as they would be where the control takes as much as usual."""
+        factors = [(self.control_cores / control) ** self.share for control in controls]
         return [
-            {**point, "cpu_cores": cores and cores * (self.control_cores / control) ** self.share}
-            for point, cores, control in zip(
-                points, [point["cpu_cores"] for point in points], controls, strict=True
-            )
+            {**point, "cpu_cores": point["cpu_cores"] and point["cpu_cores"] * factor}
+            for point, factor in zip(points, factors, strict=True)
         ]
 
 
