@@ -134,10 +134,10 @@ def render(into: Path | None) -> None:
     files[0].write_text(markdown(results))
     picture(results, files[1])
     print("\n" + files[0].read_text())
-    for file in files if into is not None else ():
-        assert into is not None
+    if into is not None:
         into.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, into)
+        for file in files:
+            shutil.copy(file, into)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,7 +20,6 @@ from typing import Any
 import trio
 
 from benchmarks import measure
-from benchmarks.measure import save
 from loadtest.coordinator import run
 from loadtest.options import Options
 from loadtest.scenario import Scenario, load
@@ -74,7 +73,7 @@ def main() -> int:
         print(said(results[-1]))
     middle = statistics.median(one["cpu_us"] for one in results)
     print(f"median: {middle:.1f} us of CPU an edit")
-    save("generator", {"cpu_us": middle, "results": results}, vars(options))
+    measure.save("generator", {"cpu_us": middle, "results": results}, vars(options))
     return int(options.most_us is not None and middle > options.most_us)
 
 

@@ -36,7 +36,7 @@ async def typed(link: GatewayLink, version: int, keys: int, due_s: list[float]) 
     name = {"resource_type": "event", "resource_id": "typed", "client_id": "typist"}
     for number in range(keys):
         due_s.append(began_s + number / KEYS_A_SECOND)
-        await trio.sleep(due_s[-1] - time.perf_counter() if due_s[-1] > time.perf_counter() else 0)
+        await trio.sleep(max(due_s[-1] - time.perf_counter(), 0))
         key = {
             "op": "text",
             "path": "/description",

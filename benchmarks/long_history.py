@@ -18,7 +18,6 @@ import trio
 
 from benchmarks import measure
 from benchmarks.gateways import UNLIMITED, answer, served, summary
-from benchmarks.measure import save
 from gateway.cli.client import GatewayAccess, GatewayLink, View, connected
 from gateway.ports.resources import Resource
 
@@ -137,7 +136,7 @@ def main() -> None:
     results = run(options.changes)
     for name, figures in results.items():
         print(f"{name:18}", "  ".join(f"{key} {value:8.2f}" for key, value in figures.items()))
-    print(save("long_history", {"results": results}, vars(options)))
+    print(measure.save("long_history", {"results": results}, vars(options)))
 
 
 if __name__ == "__main__":

@@ -88,12 +88,7 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
         f"\nIdle CPU of the node with {options.connections:,} connections: {quiet['idle_cpu_share']:.2%} of "
         f"a core without pings, {pinging['idle_cpu_share']:.2%} with a ping each {PING_INTERVAL_S:.0f} s"
     )
-    result = {
-        "title": title,
-        "unit": "bytes a connection",
-        "results": found,
-        "pinging": pinging,
-    }
+    result = {"title": title, "unit": "bytes a connection", "results": found, "pinging": pinging}
     measure.save("memory", result, vars(options))
     return result
 
