@@ -26,7 +26,7 @@ from loadtest.coordinator import run
 from loadtest.evidence import COUNTED
 from loadtest.observe import scrape
 from loadtest.options import Action, Options
-from tests.cli.commands import Server, gateway, served
+from tests.cli.commands import Server, done, served
 from tests.servers import free_port, postgres_server, redis_server
 from tests.supervisor.crowd import Author, Crowd
 
@@ -59,13 +59,6 @@ class Found:
     def ok(self) -> bool:
         """Whether it went as it must."""
         return self.backed_up >= self.committed and not (self.missing or self.diverged or self.reasons)
-
-
-async def done(*words: str) -> str:
-    """A command that has to succeed: what it printed."""
-    found = await gateway(*words)
-    assert found.status == 0, found.err
-    return found.out
 
 
 class Drill:

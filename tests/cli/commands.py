@@ -62,11 +62,16 @@ async def gateway(*words: str, stdin: str = "", cwd: Path | None = None, **varia
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+async def done(*words: str) -> str:
+    """A command that has to succeed: what it printed."""
+    found = await gateway(*words)
+    assert found.status == 0, found.err
+    return found.out
+
+
 async def token(data: Path, user: str = "ann", grant: str = "event:*=editor") -> str:
     """A token of the gateway whose secret is in this directory."""
-    made = await gateway("token", "--user", user, "--grant", grant, "--data", str(data))
-    assert made.status == 0, made.err
-    return made.out.strip()
+    return (await done("token", "--user", user, "--grant", grant, "--data", str(data))).strip()
 
 
 class Log:

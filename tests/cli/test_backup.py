@@ -25,7 +25,7 @@ from gateway.log.sqlite.check import check
 from gateway.log.sqlite.log import DATABASE, LOCK, WATERMARK, SqliteLog
 from gateway.redislink.keys import BACKUP_KEY
 from gateway.runtime.clock import unix_ms
-from tests.cli.commands import Server, gateway, running, served
+from tests.cli.commands import Server, done, gateway, running, served
 from tests.clients.wire import wire
 from tests.contracts.log_contract import record
 from tests.log.damaged import LETTER, become_format_1, changed, filled_log
@@ -103,12 +103,6 @@ async def backed_up(tmp_path: Path) -> tuple[Path, Path]:
     await filled_log(data)
     backup.backup(data, file)
     return data, file
-
-
-async def done(*words: str) -> str:
-    found = await gateway(*words)
-    assert found.status == 0, found.err
-    return found.out
 
 
 async def checked_after_restore(

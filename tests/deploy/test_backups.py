@@ -6,7 +6,7 @@ import configparser
 import os
 from pathlib import Path
 
-from tests.cli.commands import gateway, served
+from tests.cli.commands import done, gateway, served
 from tests.deploy.manifests import VARIANTS, check, of_kind, rendered, settings_of
 from tests.deploy.units import DEPLOY, SETTINGS, UNIT, complaints, systemd_analyze
 from tests.servers import redis_server
@@ -32,9 +32,8 @@ def moved(words: list[str], places: dict[str, Path]) -> list[str]:
 async def restored(folder: Path, data: Path) -> None:
     """The only backup of a folder is restored, and has the edit."""
     [name] = os.listdir(folder)
-    done = await gateway("restore", str(folder / name), "--data", str(data))
-    assert done.status == 0, done.err
-    assert "1 change of 1 resource restored" in done.out
+    said = await done("restore", str(folder / name), "--data", str(data))
+    assert "1 change of 1 resource restored" in said
 
 
 async def test_the_service_makes_a_backup_that_can_be_restored(tmp_path: Path) -> None:
@@ -49,10 +48,8 @@ async def test_the_service_makes_a_backup_that_can_be_restored(tmp_path: Path) -
     }
     assert places.keys() <= set(words)
     async with served(data) as node:
-        edited = await gateway("edit", "event:1", "--create", EDIT, *node.reach())
-        assert edited.status == 0, edited.err
-        done = await gateway(*moved(words, places))
-        assert done.status == 0, done.err
+        await done("edit", "event:1", "--create", EDIT, *node.reach())
+        await done(*moved(words, places))
     await restored(backups, tmp_path / "restored")
 
 
@@ -105,10 +102,8 @@ async def test_the_cron_job_makes_a_backup_that_can_be_restored(tmp_path: Path) 
         file.write_text("\n".join([*lone, f'redis.urls = ["{server.url}"]\n']))
         words = moved(container["args"], {"/backups": backups, "/etc/gateway/gateway.toml": file})
         async with served(tmp_path / "data", "--redis", server.url) as node:
-            edited = await gateway("edit", "event:1", "--create", EDIT, *node.reach())
-            assert edited.status == 0, edited.err
-            done = await gateway(*words)
-            assert done.status == 0, done.err
+            await done("edit", "event:1", "--create", EDIT, *node.reach())
+            await done(*words)
     await restored(backups, tmp_path / "restored")
 
 

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from gateway.admission import create_secret
 from gateway.http.server import bind, serve
-from tests.cli.commands import environment, gateway, served
+from tests.cli.commands import done, environment, served
 from tests.clients.wire import wire
 from tests.operations import replace
 from tests.servers import redis_server
@@ -139,8 +139,7 @@ async def test_what_is_not_sampled_is_not_sent_and_a_collector_that_is_away_hind
 
 async def written(node: Any) -> None:
     patch = '{"op": "add", "path": "/title", "value": "a"}'
-    done = await gateway("edit", "event:1", patch, "--create", *node.reach())
-    assert done.status == 0, done.err
+    await done("edit", "event:1", patch, "--create", *node.reach())
 
 
 @pytest.mark.parametrize("missing", [False, True])
