@@ -35,6 +35,7 @@ from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from tests.doubles.log import MemoryLog
+from tests.rooms.parts import Readers
 
 T = TypeVar("T")
 ROOMS = 100
@@ -69,20 +70,8 @@ class Nowhere:
         raise RuntimeError(f"closed with {code}: {reason}")
 
 
-class Listeners:
-    """A group that counts its members and sends nothing."""
-
-    def __init__(self) -> None:
-        self._members: set[Connection] = set()
-
-    def add(self, connection: Connection) -> None:
-        self._members.add(connection)
-
-    def discard(self, connection: Connection) -> None:
-        self._members.discard(connection)
-
-    def __len__(self) -> int:
-        return len(self._members)
+class Listeners(Readers):
+    """Sends nothing."""
 
     def publish(
         self,

@@ -22,7 +22,7 @@ from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.session import ClientSession
 from tests.doubles.log import MemoryLog
-from tests.rooms.parts import Author
+from tests.rooms.parts import Author, Readers
 from tests.sessions.parts import Office
 from tests.worst.meter import Idle, Lines, Step, Steps, Units, WorkClock, thread_ns
 from tests.worst.recipe import DOCUMENT_BYTES_MAX, Message, Recipe, messages_of, value_of
@@ -76,21 +76,12 @@ class Tally:
         self.largest = max(self.largest, size)
 
 
-class Crowd:
+class Crowd(Readers):
     """A group that counts what it is sent."""
 
     def __init__(self, tally: Tally) -> None:
+        super().__init__()
         self._tally = tally
-        self._members: set[Connection] = set()
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def add(self, connection: Connection) -> None:
-        self._members.add(connection)
-
-    def discard(self, connection: Connection) -> None:
-        self._members.discard(connection)
 
     def publish(
         self,
