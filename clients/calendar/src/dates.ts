@@ -115,9 +115,22 @@ export function momentsAt(local: string): Date[] {
   return [date, twinOf(date)].filter((moment) => moment !== null);
 }
 
+/** Does a locale's own language write the day before the month? */
+function isDayFirst(locale: string): boolean {
+  const parts = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" }).formatToParts();
+  return parts.find(({ type }) => type === "day" || type === "month")?.type === "day";
+}
+
+/** The English of a locale's region; where there is none, one that has the order of the locale's own language. */
+function englishIn(locale: string): string {
+  const english = `en-${new Intl.Locale(locale).maximize().region}`;
+  const known = new Intl.DateTimeFormat(english).resolvedOptions().locale;
+  return known === "en" && isDayFirst(locale) ? "en-001" : english;
+}
+
 /** The page's language as it is written in a reader's region, by the months that a month's page and inputs have. */
 export function englishFor({ locale, hourCycle }: Intl.ResolvedDateTimeFormatOptions): string {
-  return `en-${new Intl.Locale(locale).maximize().region}-u-ca-gregory-hc-${hourCycle}`;
+  return `${englishIn(locale)}-u-ca-gregory-hc-${hourCycle}`;
 }
 
 const ENGLISH = englishFor(new Intl.DateTimeFormat(undefined, { hour: "numeric" }).resolvedOptions());

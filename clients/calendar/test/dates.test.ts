@@ -5,6 +5,7 @@ import {
   dayIn,
   dayOf,
   endFrom,
+  englishFor,
   firstWeekday,
   hourOf,
   isMeant,
@@ -26,6 +27,17 @@ const shown = (month: string, first = MONDAY) => {
 test("weeks begin as a locale has it", () => {
   const first = ["en-GB", "de-DE", "en-US", "ja", "ar-EG"].map((locale) => firstWeekday(locale));
   expect(first).toEqual([MONDAY, MONDAY, SUNDAY, SUNDAY, SATURDAY]);
+});
+
+test("a date in English has the order of the reader's region, also of one without an English of its own", () => {
+  const shown = (locale: string) => {
+    const english = englishFor(new Intl.DateTimeFormat(locale, { hour: "numeric" }).resolvedOptions());
+    return new Date(2026, 0, 5).toLocaleDateString(english, { day: "numeric", month: "long" });
+  };
+  const dayFirst = ["en-GB", "de-DE", "pt-BR", "es-MX", "fa-IR", "ar-EG"];
+  expect(dayFirst.map(shown)).toEqual(dayFirst.map(() => "5 January"));
+  const monthFirst = ["en", "en-US", "fil-PH", "ko-KR", "zh-CN"];
+  expect(monthFirst.map(shown)).toEqual(monthFirst.map(() => "January 5"));
 });
 
 test("a month is shown in whole weeks", () => {
