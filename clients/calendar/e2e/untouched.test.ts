@@ -16,6 +16,17 @@ async function makeOne(person: Person): Promise<string> {
   return person.page.url();
 }
 
+/** All that the other tab has told by what it keeps has come. */
+async function hears(one: Person, other: Person): Promise<void> {
+  const come = await one.page.evaluateHandle(() => ({
+    last: new Promise((resolve) => {
+      addEventListener("storage", ({ key }) => key === "last" && resolve(key));
+    }),
+  }));
+  await other.page.evaluate(() => localStorage.setItem("last", ""));
+  await come.evaluate(({ last }) => last);
+}
+
 async function goBack(person: Person): Promise<void> {
   await person.page.goBack();
   await person.button("New event").waitFor();
@@ -120,6 +131,19 @@ test("one at which somebody else is stays", async () => {
   await goBack(ann);
   await untitled(ann).waitFor();
   await bob.textbox("Title").fill("Lunch");
+  await ann.page.getByRole("link", { name: /Lunch/ }).waitFor();
+});
+
+test("one that another tab shows stays", async () => {
+  const ann = await stage.arrive("Ann");
+  const event = await makeOne(ann);
+  await ann.people.filter({ hasText: "Ann (you)" }).waitFor();
+  await ann.says("online, saved");
+  const again = await ann.anotherTab(event);
+  await again.people.filter({ hasText: "Ann (you)" }).waitFor();
+  await hears(ann, again);
+  await goBack(ann);
+  await again.textbox("Title").fill("Lunch");
   await ann.page.getByRole("link", { name: /Lunch/ }).waitFor();
 });
 

@@ -1,9 +1,10 @@
 /** Who makes an event, and goes away from it without a word in it, didn't want one: it is taken away again. */
 
 import type { Json, SharedDocument } from "@collab/client";
-import { type ReactNode, useLayoutEffect } from "react";
+import { type ReactNode, type RefObject, useEffect, useLayoutEffect, useRef } from "react";
 import { type EventDocument, isAsMade } from "./event.js";
 import type { Events } from "./events.js";
+import { ofThisBrowser } from "./kept.js";
 import { eventAddress } from "./route.js";
 
 type Document = SharedDocument<EventDocument>;
@@ -11,15 +12,40 @@ type Document = SharedDocument<EventDocument>;
 /** Comes after the fields: those that are left while a word is being composed write it as they go. */
 export function Untouched({ document, events }: { document: Document | null; events: Events }): ReactNode {
   const { changed } = events;
+  const isElsewhere = useElsewhere(document?.id);
   useLayoutEffect(
     () => () => {
       if (!document || !isLeft(document) || !isUntouched(document) || !isAlone(document)) return;
+      if (isElsewhere.current) return;
       changed(document.id); // it is open until that is sent
       takeAway(document);
     },
-    [document, changed],
+    [document, changed, isElsewhere],
   );
   return null;
+}
+
+const SHOWN = "collab-demo-shown";
+
+/** Has another tab of this browser shown the event meanwhile? The gateway takes all tabs of a user for one. */
+function useElsewhere(id: string | undefined): RefObject<boolean> {
+  const isElsewhere = useRef(false);
+  useEffect(() => {
+    if (!id) return;
+    const tell = () => {
+      ofThisBrowser.set(SHOWN, id); // which the others hear
+      ofThisBrowser.set(SHOWN, null);
+    };
+    const hear = ({ key, newValue }: StorageEvent) => {
+      if (key !== SHOWN || newValue !== id || isElsewhere.current) return;
+      isElsewhere.current = true;
+      tell(); // to the one that has just come
+    };
+    addEventListener("storage", hear);
+    tell();
+    return () => removeEventListener("storage", hear);
+  }, [id]);
+  return isElsewhere;
 }
 
 /** Whoever signs out stays where they are. */
