@@ -60,7 +60,7 @@ export function describe(change: Change, before: EventDocument | null): string {
   const others = differences ? operations.filter(isOther) : operations;
   const all = [...(differences ?? []), ...others.map(words)];
   const said = [...new Set(all.length ? all : operations.map(words))].join(", ");
-  return `${undoes === null ? "" : "took back: "}${said || "nothing was left of it"}`;
+  return `${undoes === null ? "" : "took back: "}${said || "made a change of which nothing was left"}`;
 }
 
 /** Null where the change doesn't fit what was there, or left nothing of it. */

@@ -33,6 +33,10 @@ test("what is made empty is said to be", () => {
   );
 });
 
+test("a change that others left nothing of is told as what somebody did", () => {
+  expect(say([])).toBe("made a change of which nothing was left");
+});
+
 test("a long text is cut between two characters", () => {
   expect(say([set("/title", `${"a".repeat(57)}🎃!`)])).toContain("a🎃!");
   expect(say([set("/title", `${"a".repeat(58)}🎃 and more`)])).toBe(`set the title to “${"a".repeat(58)}…”`);
