@@ -93,8 +93,9 @@ test("by the tab key one comes to a day's events, and makes one there", async ()
   await ann.page.keyboard.press("Enter");
   await ann.sees("Title", "Lunch");
   await ann.page.goBack();
+  await ann.page.locator("td:focus").filter({ hasText: "Wednesday 17" }).waitFor(); // where one came from
   await ann.button("New event").focus();
-  await way(ann, ["Tab", "02-17"]); // where one came from
+  await way(ann, ["Tab", "02-17"]);
   await ann.page.getByRole("gridcell", { name: /Wednesday 17/ }).focus();
   for (const key of ["Tab", "Tab", "Enter"]) await ann.page.keyboard.press(key);
   await ann.sees("Title", "");

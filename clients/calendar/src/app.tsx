@@ -9,7 +9,7 @@ import { useEvents } from "./events.js";
 import { HEADING } from "./heading.js";
 import { isStoreShared, type Kept, ofThisBrowser, ofThisPage, ofThisTab } from "./kept.js";
 import { useLeaving } from "./leaving.js";
-import { MonthPage, type Visited } from "./month-page.js";
+import { MonthPage, TAB_STOP, type Visited } from "./month-page.js";
 import { Nothing } from "./nothing.js";
 import { Problems } from "./problems.js";
 import { monthBefore, THIS_MONTH, useRoute } from "./route.js";
@@ -138,11 +138,13 @@ function SignIn({
 function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
   useInvisible(user.id);
-  useTurned(route.page === "event" ? null : route.page); // an event's page says itself what it shows
   // On each page, so that the way back to a month shows it at once.
   const events = useEvents(user.id, IS_STORE_SHARED ? ofThisBrowser : ofThisPage);
   const mayLeave = useLeaving(IS_STORE_SHARED);
   const [visited, visit] = useState<Visited | null>(null);
+  const isBack = route.page === "month" && route.month === visited?.month;
+  // An event's page says itself what it shows.
+  useTurned(route.page === "event" ? null : route.page, isBack ? TAB_STOP : undefined);
   return (
     <>
       <header className="bar">

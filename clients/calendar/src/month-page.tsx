@@ -19,6 +19,9 @@ const WEEKDAYS = Array.from({ length: 7 }, (_, day) =>
   dayText(dayIn("2023-01", 1 + FIRST_WEEKDAY + day), { weekday: "short" }),
 );
 
+/** Of the day that the tab key leads to. */
+export const TAB_STOP = "td[tabindex='0']";
+
 /** A day, and the month that showed it: that may be the one before or after its own. */
 export interface Visited {
   readonly month: string;
@@ -118,7 +121,7 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
 function useInView(table: RefObject<HTMLTableElement | null>, isEmpty: boolean): void {
   // biome-ignore lint/correctness/useExhaustiveDependencies: the events push the days below them down
   useEffect(() => {
-    const day = table.current?.querySelector("td[tabindex='0']");
+    const day = table.current?.querySelector(TAB_STOP);
     const { top, bottom } = day?.getBoundingClientRect() ?? { top: 0, bottom: 0 };
     if (top < 0 || bottom > innerHeight) day?.scrollIntoView({ block: "center" });
   }, [table, isEmpty]);
