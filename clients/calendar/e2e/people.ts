@@ -127,14 +127,18 @@ export class Person {
     await this.sync.filter({ hasText: new RegExp(`(^|, )${state}`) }).waitFor({ timeout });
   }
 
-  /** Waits until a textbox has a value. */
+  /** Waits until a textbox has a value, also one that takes the place of another meanwhile. */
   async sees(name: string, value: string, timeout = PATIENCE_MS): Promise<void> {
     const handle = await this.textbox(name).elementHandle();
-    await this.page.waitForFunction(
-      ([box, text]) => (box as HTMLInputElement).value === text,
+    const end = await this.page.waitForFunction(
+      ([box, text]) => {
+        const { isConnected, value } = box as HTMLInputElement;
+        return isConnected ? value === text && "seen" : "replaced";
+      },
       [handle, value] as const,
       { timeout },
     );
+    if ((await end.jsonValue()) === "replaced") await this.sees(name, value, timeout);
   }
 
   /** Waits until the browser's store has so many edits of one document that are still to be sent. */
