@@ -4,15 +4,12 @@
 // The license goes along: npm packs the one that lies beside package.json.
 
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { basename, dirname, join } from "node:path";
-import { comments, entries, resolve } from "./entries.mjs";
+import { cpSync, existsSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { comments, entries, manifestOf, resolve, tsc } from "./entries.mjs";
 import { build, checks } from "./rolldown.mjs";
 
-const manifestOf = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 const manifest = manifestOf(".");
-const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
 
 // The types stand on those of our packages beside it. A build makes them last.
 const ours = Object.keys(manifest.peerDependencies ?? {}).filter((name) => name.startsWith("@collab/"));
@@ -38,7 +35,7 @@ for (const format of ["esm", "cjs"]) {
     },
   });
 }
-execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { stdio: "inherit" });
+tsc("-p", "tsconfig.build.json");
 cpSync("dist/esm", "dist/cjs", {
   recursive: true,
   filter: (source) => !source.endsWith(".js") && !source.includes("chunks"),

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { comments } from "./entries.mjs";
+import { alias, comments, resolve } from "./entries.mjs";
 import { checks, rolldown } from "./rolldown.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -14,18 +14,12 @@ const SERVED = join(root, "../gateway/demo/static");
 const isCheck = process.argv.includes("--check");
 const target = isCheck ? mkdtempSync(join(tmpdir(), "calendar-")) : SERVED;
 
-const alias = {
-  "@collab/client/kernel": join(root, "client/src/kernel/index.ts"),
-  "@collab/client": join(root, "client/src/index.ts"),
-  "@collab/react": join(root, "react/src/index.ts"),
-};
-
 async function bundled(source) {
   const bundle = await rolldown({
     input: join(root, "calendar", source),
     platform: "browser",
     checks,
-    resolve: { alias, extensionAlias: { ".js": [".ts", ".tsx", ".js"] } },
+    resolve: { ...resolve, alias },
     transform: { jsx: "react-jsx", define: { "process.env.NODE_ENV": '"production"' } },
   });
   const { output } = await bundle.generate({ format: "esm", minify: true, comments, codeSplitting: false });

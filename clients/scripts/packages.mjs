@@ -5,13 +5,12 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
+import { manifestOf, tsc } from "./entries.mjs";
 
 const require = createRequire(import.meta.url);
-const tsc = join(dirname(require.resolve("typescript/package.json")), "bin/tsc");
-const only = process.argv[2]; // "publint" or "attw"
 const PACKAGES = ["client", "react", "react-native"];
 
 async function lint(folder, archive) {
@@ -41,10 +40,6 @@ function directive(folder, archive) {
   }
 }
 
-const manifestOf = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-
-const typed = (...options) => execFileSync(process.execPath, [tsc, ...options], { stdio: "inherit" });
-
 /** Strict TypeScript takes each entry in an ES module and in CommonJS, a style sheet as well. */
 function compile(folder) {
   const { name, exports } = manifestOf(folder);
@@ -55,7 +50,7 @@ function compile(folder) {
   const options = ["--noEmit", "--strict", "--noUncheckedSideEffectImports", "--skipLibCheck"];
   try {
     for (const file of files) writeFileSync(file, source);
-    typed(...options, "--module", "node16", ...files);
+    tsc(...options, "--module", "node16", ...files);
   } finally {
     rmSync(place, { recursive: true, force: true });
   }
@@ -91,14 +86,12 @@ for (const folder of PACKAGES) {
     const archive = join(packed, readdirSync(packed)[0]);
     license(folder, archive);
     if (folder === "react") directive(folder, archive);
-    if (only !== "attw") await lint(folder, archive);
-    if (!only) compile(folder);
-    if (!only && folder === "react") typed("-p", "react/test/react-18");
-    if (!only && folder !== "react-native") await load(folder);
-    if (only !== "publint") {
-      const options = ["--profile", "node16", "--format", "ascii", ...withoutStyles(folder)];
-      execFileSync("attw", [archive, ...options], { stdio: "inherit" });
-    }
+    await lint(folder, archive);
+    compile(folder);
+    if (folder === "react") tsc("-p", "react/test/react-18");
+    if (folder !== "react-native") await load(folder);
+    const options = ["--profile", "node16", "--format", "ascii", ...withoutStyles(folder)];
+    execFileSync("attw", [archive, ...options], { stdio: "inherit" });
   } finally {
     rmSync(packed, { recursive: true, force: true });
   }

@@ -3,17 +3,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { resolve } from "./entries.mjs";
+import { alias, resolve } from "./entries.mjs";
 import { build } from "./rolldown.mjs";
 
 const clients = fileURLToPath(new URL("..", import.meta.url));
 const [program] = process.argv.splice(2, 1);
 process.env.GATEWAY_ROOT ??= join(clients, "..");
 const folder = mkdtempSync(join(clients, "node_modules/.run-")); // from there what is installed is found
-const alias = {
-  "@collab/client/kernel": join(clients, "client/src/kernel/index.ts"), // before its beginning
-  "@collab/client": join(clients, "client/src/index.ts"),
-};
 try {
   await build({
     input: join(clients, program),
