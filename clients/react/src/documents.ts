@@ -41,7 +41,7 @@ export function useRealtimeDocument<T = Json>(
 ): LiveDocument<T> {
   const open = (client: Client) => client.open<T>(type, id, options);
   const document = useOpened(`${type}:${id}`, open, options?.onConflict);
-  return { ...useReadable<DocumentSnapshot<T>>(document, LOADING), document };
+  return { ...useReadable(document, LOADING), document };
 }
 
 /** The event `id`, live (RFC-002's hook). */
@@ -54,7 +54,7 @@ export const isEditable = <T>({ canEdit, isDeleted }: DocumentSnapshot<T>): bool
 
 /** `isEditable`, of a document that a component shows. */
 export function useEditable<T>(document: SharedDocument<T> | null): boolean {
-  return useReadable<DocumentSnapshot<T>, boolean>(document, LOADING, isEditable);
+  return useReadable(document, LOADING, isEditable);
 }
 
 /** Of a document what its conflicts need: an application may tell them in its own way. */
@@ -65,11 +65,7 @@ export function useConflicts<T>(document: Disputed<T> | null): {
   readonly conflicts: readonly Conflict[];
   resolve(id: string, resolution: Resolution): void;
 } {
-  const conflicts = useReadable<DocumentSnapshot<T>, readonly Conflict[]>(
-    document,
-    LOADING,
-    (s) => s.conflicts,
-  );
+  const conflicts = useReadable(document, LOADING, (snapshot) => snapshot.conflicts);
   const resolve = useCallback(
     (id: string, resolution: Resolution) => document?.resolve(id, resolution),
     [document],
@@ -85,9 +81,7 @@ export function textAt(view: Json, path: string): string {
 
 /** `textAt`, of a document that a component shows. */
 export function useText<T>(document: SharedDocument<T> | null, path: string): string {
-  return useReadable<DocumentSnapshot<T>, string>(document, LOADING, (snapshot) =>
-    textAt(snapshot.view as Json, path),
-  );
+  return useReadable(document, LOADING, (snapshot) => textAt(snapshot.view as Json, path));
 }
 
 /** One member of a document: its value, and what sets it. Renders again only when the value changes. */
@@ -95,11 +89,7 @@ export function useField<V extends Json = Json, T = unknown>(
   document: SharedDocument<T> | null,
   path: string,
 ): [V | undefined, (value: V) => void] {
-  const value = useReadable<DocumentSnapshot<T>, V | undefined>(
-    document,
-    LOADING,
-    (snapshot) => valueAt(snapshot.view as Json, path) as V | undefined,
-  );
+  const value = useReadable(document, LOADING, (snapshot) => valueAt(snapshot.view as Json, path) as V);
   const set = useCallback((next: V) => document?.set(path, next), [document, path]);
   return [value, set];
 }
