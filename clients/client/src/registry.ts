@@ -85,11 +85,9 @@ export class Registry {
   }
 
   calendar(id: string): Calendar {
-    let calendar = this.#calendars.get(id);
-    if (!calendar) {
-      const made = new LiveCalendar(id, () => this.#releaseCalendar(made));
-      this.#calendars.set(id, (calendar = made));
-    }
+    const calendar: LiveCalendar =
+      this.#calendars.get(id) ?? new LiveCalendar(id, () => this.#releaseCalendar(calendar));
+    this.#calendars.set(id, calendar);
     calendar.holders++;
     const message = "A part of the client can't be loaded.";
     this.#list().catch((cause) =>

@@ -92,7 +92,7 @@ describe("a client of an app", () => {
     platform.socket.admit();
     await settled();
     platform.socket.tell("SUBSCRIBE_ACK", {
-      resource: "event",
+      resource_type: "event",
       resource_id: "1",
       ...seen,
       role,

@@ -16,7 +16,7 @@ const LATEST = 1.25;
 
 export class Outbox {
   #timer: Timer;
-  #dueAt = Number.POSITIVE_INFINITY;
+  #dueAt = Infinity;
   #sentAt: number[] = []; // the latest, oldest first
   #blockedUntil = 0;
   #isUrgent = false; // among what waits there is something else than typing
@@ -50,15 +50,15 @@ export class Outbox {
 
   #typingDueAt(now: number): number {
     const intervalMs = this.#intervalMs;
-    const last = this.#sentAt.at(-1) ?? Number.NEGATIVE_INFINITY;
-    const first = this.#sentAt.at(-PATCHES_MAX) ?? Number.NEGATIVE_INFINITY;
+    const last = this.#sentAt.at(-1) ?? -Infinity;
+    const first = this.#sentAt.at(-PATCHES_MAX) ?? -Infinity;
     const isClose = now < last + CLOSEST * intervalMs;
     return Math.max(isClose ? last + LATEST * intervalMs : now, first + PATCHES_MAX * intervalMs);
   }
 
   /** Is a later time set at which it goes by itself? */
   get isWaiting(): boolean {
-    return this.#dueAt < Number.POSITIVE_INFINITY;
+    return this.#dueAt < Infinity;
   }
 
   /** It was all that waited, or a part of it. */
@@ -77,6 +77,6 @@ export class Outbox {
   /** Nothing goes by itself any more. */
   close(): void {
     this.#timer.end();
-    this.#dueAt = Number.POSITIVE_INFINITY;
+    this.#dueAt = Infinity;
   }
 }

@@ -43,16 +43,15 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
       replicator.epoch = NO_EPOCH;
       return "reload";
     case "CONFLICT":
-      if (error.conflicts?.length) return asked(error.conflicts, error.version, replicator);
-      return crowded(error, replicator);
+      return error.conflicts ? asked(error, error.conflicts, replicator) : crowded(error, replicator);
     default:
       return withdrawn(replicator);
   }
 }
 
-function asked(found: WireConflict[], head: number | undefined, replicator: Replicator): Verdict {
+function asked({ version: head }: ServerError, found: WireConflict[], replicator: Replicator): Verdict {
   const replica = replicator.replica as Replica;
-  const { document, version, buffer } = replica.toJSON();
+  const { document, buffer } = replica.toJSON();
   const { edits, submission } = refusedOf(replicator);
   const { flight } = replicator;
   const newest = Math.max(...found.map((one) => one.version ?? 0));
@@ -67,12 +66,12 @@ function asked(found: WireConflict[], head: number | undefined, replicator: Repl
     ...submission,
     reported: found,
     document,
-    version: head ?? version,
+    version: head as number,
     operations: edits.flat(),
     buffer,
   };
   replicator.events.onConflicts(
-    found.map((one) => ({ ...fromWire(one, version, about, replica.view), kind: "refused" })),
+    found.map((one) => ({ ...fromWire(one, replica.version, about, replica.view), kind: "refused" })),
   );
   return "asked";
 }

@@ -144,7 +144,7 @@ export class Replica {
    * Put what waits in flight, as one patch, when the wire is free: what is to be sent now, if anything. An edit
    * goes whole.
    */
-  next(editsMax = Number.POSITIVE_INFINITY): Outgoing | null {
+  next(editsMax = Infinity): Outgoing | null {
     if (this.#inFlight) return null;
     let { document } = this;
     let count = 0;

@@ -50,14 +50,10 @@ export class TabHost {
   }
 
   #calendar(id: string): TabCalendar {
-    let calendar = this.#calendars.get(id);
-    if (!calendar) {
-      const name = { resource: "calendar", resource_id: id };
-      calendar = new TabCalendar(this.registry.calendar(id), (tab, type, payload) => {
-        this.#tell(tab, type, { ...name, ...payload } as Payload);
-      });
-      this.#calendars.set(id, calendar);
-    }
+    const tell = (tab: string, type: string, payload: object) =>
+      this.#tell(tab, type, { resource: "calendar", resource_id: id, ...payload } as Payload);
+    const calendar = this.#calendars.get(id) ?? new TabCalendar(this.registry.calendar(id), tell);
+    this.#calendars.set(id, calendar);
     return calendar;
   }
 

@@ -54,7 +54,7 @@ export interface TabClient extends Pick<Client, "onProblem"> {
 export class Tabs {
   #channel: Channel | null = null;
   #host: TabHost | null = null;
-  #leader: string | null = null;
+  #leader: { name: string; sender: Sender } | null = null; // the tab that this one follows
   #tab: string;
   #locks: Locks;
   #giveUp = new AbortController(); // of the lead, and of what is waited for in it
@@ -266,7 +266,7 @@ export class Tabs {
   #onLeader(note: Note): void {
     if (SIGNS_OF_LIFE.includes(note.kind)) this.#askLater();
     if (note.kind === "leading") this.#follow(note);
-    else if (!("leader" in note) || note.leader !== this.#leader) return;
+    else if (!("leader" in note) || note.leader !== this.#leader?.name) return;
     else if (note.kind === "standing") onStanding(this.registry, note.key, note.standing);
     else if (note.tab !== this.#tab) return;
     else if (note.kind === "tell") onTold(this.registry, note.message);
@@ -275,7 +275,7 @@ export class Tabs {
 
   #follow(note: Note & { kind: "leading" }): void {
     const { leader, meta, connection, sync, wanted, isFailing } = note;
-    const isNew = leader !== this.#leader;
+    const isNew = leader !== this.#leader?.name;
     this.client.onLeader(meta, connection, this.#insisting(wanted), sync);
     if (this.#isClosed) return; // it is another user's
     this.keeper.follow(isFailing);
@@ -283,9 +283,10 @@ export class Tabs {
     if (note.isSavingPower && this.#isSeen) this.#post({ kind: "yield", leader, tab: this.#tab });
     if (!isNew) return;
     this.registry.onOffline();
-    this.#leader = leader;
+    const sender = this.#senderTo(leader);
+    this.#leader = { name: leader, sender };
     this.#decided();
-    this.registry.onOnline(this.#sender(leader));
+    this.registry.onOnline(sender);
   }
 
   /** What the leading tab wants, unless this one wished otherwise since: nobody may have led to hear it. */
@@ -298,24 +299,16 @@ export class Tabs {
 
   /** Where this client's messages go: the server, or the leading tab. */
   get link(): Sender | null {
-    if (this.isLeading) return this.client.server.link;
-    return this.#leader === null ? null : this.#sender(this.#leader);
+    return this.isLeading ? this.client.server.link : (this.#leader?.sender ?? null);
   }
 
-  #senders = new Map<string, Sender>();
-
-  #sender(leader: string): Sender {
-    let sender = this.#senders.get(leader);
-    if (!sender) {
-      const send = (type: string, payload: Payload, id = `tab-${++this.#said}`) => {
-        this.#post({ kind: "say", leader, tab: this.#tab, type, id, payload });
-        if (type === "OP") this.#silence.set(SILENCE_MS, () => this.#ask());
-        return id;
-      };
-      sender = { send, features: ["children"], limits: {} };
-      this.#senders.set(leader, sender);
-    }
-    return sender;
+  #senderTo(leader: string): Sender {
+    const send = (type: string, payload: Payload, id = `tab-${++this.#said}`) => {
+      this.#post({ kind: "say", leader, tab: this.#tab, type, id, payload });
+      if (type === "OP") this.#silence.set(SILENCE_MS, () => this.#ask());
+      return id;
+    };
+    return { send, features: ["children"], limits: {} };
   }
 
   /** The application wants something of the client that only the leading one can do. */

@@ -122,7 +122,7 @@ describe("a lost connection", () => {
   test("isn't lost by somebody who reads what others write all the time: the server hears of them", async () => {
     await online();
     for (let told = 0; told < 6; told++) {
-      platform.socket.tell("PRESENCE_LEAVE", { resource: "event", resource_id: "1", session_id: "s" });
+      platform.socket.tell("PRESENCE_LEAVE", { resource_type: "event", resource_id: "1", session_id: "s" });
       await vi.advanceTimersByTimeAsync(5_000);
     }
     expect(platform.socket.last("PING")).toBeDefined();
