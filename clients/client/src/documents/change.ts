@@ -12,6 +12,16 @@ import {
 } from "../kernel/index.js";
 import { valueAt } from "./conflicts.js";
 
+/** A change of a document, or of what is seen of it. */
+export interface Step {
+  before: Json;
+  /** They lead from it to `after`; empty where they aren't known. */
+  operations: Operations;
+  after: Json;
+  /** The client id of who made it; null: several, or nobody knows. */
+  author: string | null;
+}
+
 /** Of the texts at pointers, by the documents before and after. Both are immutable, and many cursors go from one to the other. */
 const deltas = new WeakMap<object, WeakMap<object, Map<string, Delta>>>();
 
@@ -42,12 +52,7 @@ export function deltaOf(operations: Operations, path: string, before: Json, afte
   return delta;
 }
 
-export function viewChange(
-  before: Json,
-  operations: Operations,
-  after: Json,
-  origin: "local" | "remote",
-): ViewChange {
+export function viewChange({ before, operations, after }: Step, origin: ViewChange["origin"]): ViewChange {
   return {
     before,
     after,

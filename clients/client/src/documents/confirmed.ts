@@ -1,13 +1,7 @@
 /** The latest confirmed states of a document, to carry what was told of an older one to the present. */
 
 import type { Json } from "../api.js";
-
-export interface Step {
-  before: Json;
-  after: Json;
-  /** The client id of who made the change; null: several, or nobody knows. */
-  author: string | null;
-}
+import type { Step } from "./change.js";
 
 const REMEMBERED = 32;
 
@@ -20,7 +14,7 @@ export class Confirmed {
     // Going back, or on by more than one, is another history as far as steps are concerned.
     if (last && version < last.version) this.#states = [];
     const by = last?.version === version - 1 ? author : null;
-    this.#states.push({ version, before: last?.after ?? null, after, author: by });
+    this.#states.push({ version, before: last?.after ?? null, operations: [], after, author: by });
     if (this.#states.length > REMEMBERED) this.#states.shift();
   }
 

@@ -57,7 +57,13 @@ function pathOf(document: Json, pointer: string): Path {
 export const valueAt = (document: Json, pointer: string): Json | undefined =>
   find(document, pathOf(document, pointer));
 
-const isIndex = (token: string | number | undefined): boolean => typeof token === "number";
+export const isIndex = (token: string | number | undefined): boolean => typeof token === "number";
+
+/** Where a place is after these changes; null where they left nothing of it. */
+export function placeAfter(path: Path, isGap: boolean, changes: Operations[]): Path | null {
+  const [stand] = rebase([[isGap ? "ins" : "tst", path, null]], changes);
+  return stand?.[1] ?? null;
+}
 
 /** Where a path goes: `lost` where what was there is gone, and more than names led to it. */
 function carried(
@@ -65,10 +71,9 @@ function carried(
   place: Unresolved["place"],
   changes: Operations[],
 ): Pick<Unresolved, "path" | "place"> {
-  const stand: Operation = [place === "gap" ? "ins" : "tst", path, null];
-  const [moved] = rebase([stand], changes);
-  const isLost = !moved?.[1] && path.some(isIndex);
-  return { path: formatPointer(moved?.[1] ?? path), place: isLost ? "lost" : place };
+  const moved = placeAfter(path, place === "gap", changes);
+  const isLost = !moved && path.some(isIndex);
+  return { path: formatPointer(moved ?? path), place: isLost ? "lost" : place };
 }
 
 /** A conflict after a change of the view. */
@@ -163,14 +168,14 @@ function wanted({ base }: WireConflict, operation: PatchOperation | undefined): 
   return base === undefined ? undefined : apply(base, lower(base, [{ ...operation, path: "" }]));
 }
 
-/** `by`: the change that it was merged with, where it is known. */
+/** `by`: the change that it was merged with, where it is known, of which `version` is otherwise. */
 export const fromMerge = (found: MergeConflict, version: number, by?: Partial<Change>): Unresolved => ({
   ...found,
   id: nextId(),
   kind: "merged",
   omitted: [],
   userId: by?.user_id ?? null,
-  version,
+  version: by?.version ?? version,
   timestamp: by?.timestamp ?? null,
   place: "node",
 });
@@ -219,7 +224,7 @@ export function fromRebase(
     const written = isMine && !isGap ? valueAt(view, now.path) : one.mine;
     const by = since.get(memberOf(one)) ?? since.get(undefined);
     return {
-      ...fromMerge(one, by?.version ?? version, by),
+      ...fromMerge(one, version, by),
       ...now,
       kind: isMine ? "overwrote" : "dropped",
       mine: written,

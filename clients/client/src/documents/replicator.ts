@@ -24,6 +24,7 @@ import {
   settle,
 } from "../kernel/index.js";
 import type { Answer, Change, Missing } from "../wire.js";
+import type { Step } from "./change.js";
 import { fromMerge, fromRebase, fromWire, type Rebased, type Unresolved } from "./conflicts.js";
 import { Flight, type SavedFlight } from "./flight.js";
 import { memberOf, write } from "./pieces.js";
@@ -58,8 +59,8 @@ export interface Refusal {
 }
 
 export interface ReplicatorEvents {
-  /** The view changed; `operations` lead from `before` to `after`, `author` is a client id or null (several). */
-  onView(before: Json, operations: Operations, after: Json, author: string | null): void;
+  /** The view changed. */
+  onView(step: Step): void;
   /** `isUnsent`: of what waits to go again. */
   onConflicts(found: readonly Unresolved[], isUnsent?: boolean): void;
   /** This edit left the view. */
@@ -79,7 +80,7 @@ export class Replicator {
   taken: Change | undefined;
   /** Of the change that is being taken in, if one is: nothing goes in flight then. */
   #author: string | null | undefined;
-  #editsMax = Number.POSITIVE_INFINITY; // in a patch: fewer while one to blame is looked for,
+  #editsMax = Infinity; // in a patch: fewer while one to blame is looked for,
   #growth = 1; // and when it is found more and more again, for it may not be the only one
   /** Document and view before a state took the place of changes, for a merge if the base turns out too old. */
   #before: { document: Json; view: Json; after: Json } | null = null;
@@ -152,7 +153,7 @@ export class Replicator {
     this.#before = this.#behind = null;
     this.see();
     replica.onView = (before, operations, after) => {
-      this.events.onView(before, operations, after, this.#author ?? null);
+      this.events.onView({ before, operations, after, author: this.#author ?? null });
     };
     return replica;
   }
@@ -267,7 +268,7 @@ export class Replicator {
     this.#before = null;
     const isAll = !!this.replica?.isSettled;
     this.flight.land(isAll);
-    this.#editsMax = isAll ? Number.POSITIVE_INFINITY : this.#editsMax * this.#growth;
+    this.#editsMax = isAll ? Infinity : this.#editsMax * this.#growth;
   }
 
   /** The edits in flight leave the view; those after them come to go together again. */
@@ -404,7 +405,7 @@ export class Replicator {
 
   /** The state stands for many changes of the same history. */
   #reload(replica: Replica, { state = null, version, acks = [], seq_last: seqLast = 0 }: Missing): void {
-    const seq = replica.inFlight?.seq ?? Number.POSITIVE_INFINITY;
+    const seq = replica.inFlight?.seq ?? Infinity;
     const isIncluded = !this.flight.isFresh && (seq <= seqLast || acks.some((ack) => ack.seq === seq));
     if (isIncluded) {
       replica.included();
@@ -461,7 +462,8 @@ export class Replicator {
   /** A view that came otherwise than by edits. */
   show(before: Json, after: Json): void {
     const operations = difference(before, after);
-    if (operations.length) this.#by(null, () => this.events.onView(before, operations, after, null));
+    if (operations.length)
+      this.#by(null, () => this.events.onView({ before, operations, after, author: null }));
   }
 }
 

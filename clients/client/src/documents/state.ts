@@ -13,11 +13,11 @@ import type {
 } from "../api.js";
 import { Cell, Listeners } from "../cell.js";
 import { EditError, RequestError } from "../errors.js";
-import { equal, type Operations } from "../kernel/index.js";
+import { equal } from "../kernel/index.js";
 import { Room, type RoomDocument } from "../presence/room.js";
 import { keyOf, type Payload } from "../wire.js";
-import { viewChange } from "./change.js";
-import { Confirmed, type Step } from "./confirmed.js";
+import { type Step, viewChange } from "./change.js";
+import { Confirmed } from "./confirmed.js";
 import { carriedConflict, type Resolved, refused, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { memberOf } from "./pieces.js";
@@ -51,7 +51,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly replicator: Replicator;
   readonly presence: Room;
   readonly changes = new Listeners<[ViewChange]>();
-  readonly operations = new Listeners<[before: Json, operations: Operations, author: string | null]>();
+  readonly steps = new Listeners<[Step]>();
   /** Where another tab has the queue. */
   leading: Leading | null = null;
   /** Something to send, as the store was told; null: it has to be. */
@@ -104,16 +104,15 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   }
 
   #snapshot(): DocumentSnapshot<Json> {
-    const { replica } = this.replicator;
-    const { pending } = this.replicator.flight;
+    const { replica, flight } = this.replicator;
     const own: DocumentSnapshot<Json> = {
       status: this.status,
       view: this.view,
-      version: replica?.version ?? 0,
+      version: this.confirmed.version,
       role: this.role,
       canEdit: this.status === "ready" && this.role !== "viewer",
       isDeleted: this.status === "ready" && this.view === null,
-      pending,
+      pending: flight.pending,
       isStored: this.isStored,
       isLive: this.isLive,
       canUndo: !!replica?.undoStacks.undo.length,
@@ -158,13 +157,13 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   }
 
   /** The change is told before the cursors: a tab that follows counts theirs in what it has heard of. */
-  onView(before: Json, operations: Operations, after: Json, author: string | null): void {
-    this.operations.tell(before, operations, author);
-    this.presence.onView(before, operations, after, author);
-    const carried = (one: Unresolved) => carriedConflict(one, before, operations);
+  onView(step: Step): void {
+    this.steps.tell(step);
+    this.presence.onView(step);
+    const carried = (one: Unresolved) => carriedConflict(one, step.before, step.operations);
     this.conflicts = this.conflicts.map(carried);
     this.resolved = this.resolved.map((one) => ({ ...one, conflict: carried(one.conflict) }));
-    this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
+    this.changes.tell(viewChange(step, this.#isEditing ? "local" : "remote"));
   }
 
   /** Asked, what isn't sent waits for the user's word. */

@@ -1,11 +1,14 @@
 /** Cursors between texts: the sender's, the confirmed one, the view, and the one counted in UTF-16. */
 
 import type { Cursor, Json } from "../api.js";
-import { deltaOf } from "../documents/change.js";
+import { deltaOf, type Step } from "../documents/change.js";
 import { valueAt } from "../documents/conflicts.js";
 import { carriedOffset, type Operations, toCodePoints, toUnits } from "../kernel/index.js";
 
 export const NOWHERE: Cursor = Object.freeze({ field: "" });
+
+/** As it is told: in the text at a version. */
+export type ToldCursor = Cursor & { version?: number };
 
 /** A field is a member's name (`title`), or a JSON pointer. Anybody may send what is neither: that has no text. */
 function textAt(document: Json, field: string): Json | undefined {
@@ -57,3 +60,7 @@ export function between(
   const delta = deltaOf(operations, pathOf(field), from, to);
   return mapped(cursor, (offset) => carriedOffset(delta, offset, stays));
 }
+
+/** A cursor of the client `owner` past a change; its own leaves it behind what that inserts at it. */
+export const carried = (cursor: Cursor, { before, after, author, operations }: Step, owner: string): Cursor =>
+  between(cursor, before, after, author !== owner, operations);

@@ -2,11 +2,11 @@
 
 import type { Cursor, Environment, Json, Presence, PresenceRoom, PresenceSnapshot } from "../api.js";
 import { Cell } from "../cell.js";
-import type { Step } from "../documents/confirmed.js";
-import { equal, type Operations } from "../kernel/index.js";
+import type { Step } from "../documents/change.js";
+import { equal } from "../kernel/index.js";
 import { Timer } from "../timer.js";
 import type { Payload } from "../wire.js";
-import { between, fromUnits, NOWHERE, toUnitsOf } from "./cursors.js";
+import { between, carried, fromUnits, NOWHERE, type ToldCursor, toUnitsOf } from "./cursors.js";
 
 /** What a room needs of its document. */
 export interface RoomDocument {
@@ -37,7 +37,7 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
   #count = 0;
   #own = NOWHERE;
   #isTyping = false;
-  #toldAt = Number.NEGATIVE_INFINITY;
+  #toldAt = -Infinity;
   #tellTimer: Timer;
   #typingTimer: Timer;
 
@@ -103,7 +103,7 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
     if (type === "PRESENCE_STATE") {
       this.#entries.clear();
       for (const presence of payload.presences as unknown as Presence[]) this.#put(presence);
-      this.#count = Number(payload.count ?? this.#entries.size);
+      this.#count = Number(payload.count);
     } else if (type === "PRESENCE_LEAVE") {
       if (this.#entries.delete(String(payload.session_id))) this.#count--;
     } else {
@@ -116,13 +116,13 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
 
   /** Into the view: from the text at the version that the sender saw, past what came since and what is pending. */
   #put(presence: Presence): void {
-    const { version, ...told } = presence.cursor as Cursor & { version?: number };
+    const { version, ...told } = presence.cursor as ToldCursor;
     const confirmed = this.document.confirmed;
     const steps = this.document.since(version ?? confirmed.version);
     // Of a version that isn't remembered only the field is known.
     const isLost = Number(version) < confirmed.version && !steps.length;
-    const cursor = steps.reduce<Cursor>(
-      (at, { before, after, author }) => between(at, before, after, author !== presence.client_id),
+    const cursor = steps.reduce(
+      (at, step) => carried(at, step, presence.client_id),
       isLost ? { field: told.field } : told,
     );
     const inView = between(cursor, confirmed.document, this.document.view, true);
@@ -130,12 +130,11 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
   }
 
   /** The view changed: cursors go along. Its author's own cursor stands after what was inserted at it. */
-  onView(before: Json, operations: Operations, after: Json, author: string | null): void {
-    const clientId = this.document.context.clientId();
-    this.#own = between(this.#own, before, after, author !== clientId, operations);
+  onView(step: Step): void {
+    this.#own = carried(this.#own, step, this.document.context.clientId());
     for (const entry of this.#entries.values()) {
       const { cursor, presence } = entry;
-      const moved = between(cursor, before, after, author !== presence.client_id, operations);
+      const moved = carried(cursor, step, presence.client_id);
       if (moved === cursor) continue;
       entry.cursor = moved;
       entry.shown = null;

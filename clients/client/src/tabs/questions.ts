@@ -1,6 +1,7 @@
 /** What the leading tab asks about the edits of following ones: the server tells nothing of it, for it never saw their base. */
 
-import { fromMerge, type Unresolved } from "../documents/conflicts.js";
+import type { Step } from "../documents/change.js";
+import { fromMerge, isIndex, placeAfter, type Unresolved } from "../documents/conflicts.js";
 import type { DocumentState } from "../documents/state.js";
 import {
   apply,
@@ -17,12 +18,7 @@ import {
 import type { Change } from "../wire.js";
 
 /** A change of the leading tab's view. */
-export interface ViewStep {
-  before: Json;
-  operations: Operations;
-  after: Json;
-  /** A client id; null: several, or nobody knows. */
-  author: string | null;
+export interface ViewStep extends Step {
   /** What others did, as the server told it. */
   by?: Change | undefined;
 }
@@ -76,7 +72,7 @@ export function unseen(
     const met = first && meeting(first, since);
     if (!met || !isOthers(met.step)) continue;
     const isGap = leavesGap(operation);
-    const last = standing(operation[1], isGap, edit.slice(index + 1));
+    const last = placeAfter(operation[1], isGap, [edit.slice(index + 1)]);
     if (!last) continue;
     const sides = { base: find(base, first[1]), mine: isGap ? undefined : find(mine, last) };
     const question = asked(met, sides, isGap, committed);
@@ -91,8 +87,6 @@ const isSettled = ({ place, base, mine, theirs }: Unresolved): boolean =>
 
 const isWriting = (operation: Operation | undefined): operation is Writing =>
   ["set", "txt", "inc", "rem"].includes(operation?.[0] ?? "");
-
-const isIndex = (token: string | number | undefined): boolean => typeof token === "number";
 
 const leavesGap = ([kind, path]: Writing): boolean => kind === "rem" && isIndex(path.at(-1));
 
@@ -110,12 +104,6 @@ function writtenIn(operations: Operations): (path: Path) => boolean {
 function asFirst(operation: Writing, undone: Operations): Writing | null {
   const [first] = operation[1].some(isIndex) ? rebase([operation], [undone]) : [operation];
   return isWriting(first) ? first : null;
-}
-
-/** Where a place is after these operations; null where they left nothing of it. */
-function standing(path: Path, isGap: boolean, operations: Operations): Path | null {
-  const [stand] = rebase([[isGap ? "ins" : "tst", path, null]], [operations]);
-  return stand?.[1] ?? null;
 }
 
 /** The last step that wrote there, or that left nothing of the operation: of a removal that needs no answer. */
@@ -162,7 +150,7 @@ function leftBy(move: Move, since: readonly ViewStep[]): ViewStep | null {
   for (const step of since) {
     const carried = rebase([here], [step.operations]);
     const next = carried.find(isMove);
-    if (!next) return carried.length || !standing(here[1], false, step.operations) ? step : null;
+    if (!next) return carried.length || !placeAfter(here[1], false, [step.operations]) ? step : null;
     here = next;
   }
   return null;
@@ -172,7 +160,7 @@ function leftBy(move: Move, since: readonly ViewStep[]): ViewStep | null {
 const notMoved = ({ from, step }: Left, base: Json): Unresolved => ({
   ...fromMerge(
     { path: formatPointer(from), base: find(base, from), mine: undefined, theirs: undefined },
-    step.by?.version ?? 0,
+    0,
     step.by,
   ),
   kind: "dropped",
@@ -186,11 +174,11 @@ function asked(
   committed: Operations,
 ): Unresolved {
   // An item that is made again stands where it did, unless other changes were made with it.
-  const place = isAgain && committed.length === 1 ? path : standing(path, isGap, committed);
+  const place = isAgain && committed.length === 1 ? path : placeAfter(path, isGap, [committed]);
   const isLost = path.some(isIndex) && (kind === "dropped" || !place || (isAgain && committed.length > 1));
   const found = { path: formatPointer(place ?? path), ...sides, theirs };
   return {
-    ...fromMerge(found, step.by?.version ?? 0, step.by),
+    ...fromMerge(found, 0, step.by),
     kind,
     place: isLost ? "lost" : isGap ? "gap" : "node",
   };

@@ -7,11 +7,12 @@
  */
 
 import type { Cursor, DocumentStatus, Json, Patch, Problem, Resolution } from "../api.js";
+import type { Step } from "../documents/change.js";
 import { refused, type Unresolved } from "../documents/conflicts.js";
 import type { Document } from "../documents/document.js";
 import { isTyping } from "../documents/typing.js";
-import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
-import { between, fromUnits, toUnitsOf } from "../presence/cursors.js";
+import { apply, emit, lower, rebase } from "../kernel/index.js";
+import { carried, fromUnits, type ToldCursor, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
 import { Losses } from "./losses.js";
 import type { Standing } from "./notes.js";
@@ -44,7 +45,7 @@ export class TabRoom {
     this.#status = document.snapshot.status;
     this.#losses = new Losses(document.state);
     this.#ends = [
-      document.state.operations.add((before, operations, author) => this.#onView(before, operations, author)),
+      document.state.steps.add((step) => this.#onView(step)),
       document.subscribe(() => this.#onSnapshot()),
       document.presence.subscribe(() => this.#tellPresence([...this.#tabs.keys()])),
     ];
@@ -175,7 +176,7 @@ export class TabRoom {
       } else if (view === null) this.#losses.onLate(tab, base, apply(base, lowered));
       this.document.wire.outbox.request(false); // the tab has waited for more typing already
       // A change that others left nothing of takes its version all the same, as the server has it.
-      if (this.#acting) this.#onView(view, [], null);
+      if (this.#acting) this.#onView({ before: view, operations: [], after: view, author: null });
       if (questions.length) ask(state, isHeld ? questions.map((one) => refused(one, version)) : questions);
     } finally {
       this.#acting = null;
@@ -201,12 +202,13 @@ export class TabRoom {
   }
 
   /** A change of the leading tab's view: the tab that made it gets the answer, the others the change. */
-  #onView(before: Json, operations: Operations, author: string | null): void {
-    const { view: after, context, replicator } = this.document.state;
+  #onView(step: Step): void {
+    const { before, operations, after, author } = step;
+    const { context, replicator } = this.document.state;
     const by = author !== null && author !== context.clientId() ? replicator.taken : undefined;
     if (after === null && before !== null) this.#losses.onDeleted(by);
     this.#version++;
-    this.#changes.push({ before, operations, after, author, by });
+    this.#changes.push({ ...step, by });
     if (this.#changes.length > REMEMBERED) this.#changes.shift();
     const acting = this.#acting;
     this.#acting = null;
@@ -233,21 +235,17 @@ export class TabRoom {
   /** The user is where the last tab that said so has them. */
   #place(tab: string, payload: Payload): void {
     const { presence, state } = this.document;
-    const cursor = payload.cursor as unknown as (Cursor & { version?: number }) | undefined;
+    const cursor = payload.cursor as unknown as ToldCursor | undefined;
     if (cursor) this.#placed = cursor.field ? tab : null;
     if (cursor) presence.setCursor(toUnitsOf(this.#inView(cursor), state.view));
     if (typeof payload.is_typing === "boolean") presence.setTyping(payload.is_typing);
   }
 
   /** From the text at the version that the tab saw, past what came since: that can be what it typed itself. */
-  #inView({ version = this.#version, ...told }: Cursor & { version?: number }): Cursor {
+  #inView({ version = this.#version, ...told }: ToldCursor): Cursor {
     const since = this.#since(version);
     if (!since) return { field: told.field };
     const clientId = this.document.state.context.clientId();
-    return since.reduce<Cursor>(
-      (at, { before, after, operations, author }) =>
-        between(at, before, after, author !== clientId, operations),
-      told,
-    );
+    return since.reduce<Cursor>((at, step) => carried(at, step, clientId), told);
   }
 }

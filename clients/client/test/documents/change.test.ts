@@ -27,6 +27,9 @@ test("where an edit tells it, it isn't compared", () => {
 });
 
 test("in a document that is a text itself it is told as well", () => {
-  const { carry } = viewChange("one two", [], "one, two", "remote");
+  const { carry } = viewChange(
+    { before: "one two", operations: [], after: "one, two", author: null },
+    "remote",
+  );
   expect(carry("", 7)).toBe(8);
 });
