@@ -15,6 +15,9 @@ import {
   put,
 } from "./values.js";
 
+/** A node goes to a gap or to an absent member. */
+export type Move = readonly ["mov", Path, Path];
+
 /** All coordinates are from before the operation, those of a move's place included. */
 export type Operation =
   /** An element before the gap at the end of the place. */
@@ -22,8 +25,7 @@ export type Operation =
   | readonly ["rem", Path]
   /** A member or an element or the root gets a value. */
   | readonly ["set", Path, Json]
-  /** A node goes to a gap or to an absent member. */
-  | readonly ["mov", Path, Path]
+  | Move
   | readonly ["txt", Path, Delta]
   | readonly ["inc", Path, number]
   /** `apply` compares; the path is null when a concurrent edit took the target. */

@@ -1,6 +1,6 @@
 /** From kernel operations back to a JSON Patch, and the form in which operations are committed. */
 
-import { applyOne, find, get, type Operation, type Operations, type Own } from "./documents.js";
+import { applyOne, find, get, type Move, type Operation, type Operations, type Own } from "./documents.js";
 import { afterRemove, formatPointer, isInside, type Path } from "./paths.js";
 import { type TextComponent, writeDelta } from "./text.js";
 import type { Json } from "./values.js";
@@ -57,8 +57,6 @@ function emitOne(
       }));
   }
 }
-
-type Move = Extract<Operation, readonly ["mov", ...unknown[]]>;
 
 /** Would `from` be a prefix of `path`? */
 const needsHops = ([, source, target]: Move): boolean => isInside(afterRemove(target, source), source);

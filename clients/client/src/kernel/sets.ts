@@ -8,7 +8,7 @@ import { equal, has, isArray, isObject, type Json, type JsonArray } from "./valu
 const SET_OPERATIONS_MAX = 1000;
 
 /** The id of a set's item: the item itself, or its member `key`; null where it has none. */
-export const itemId = (item: Json, key: string): Json => (key ? (child(item, key) ?? null) : item);
+const itemId = (item: Json, key: string): Json => (key ? (child(item, key) ?? null) : item);
 
 /** Where in a set an item with the same id stands, or -1. */
 export function indexOf(items: JsonArray, value: Json, key: string): number {

@@ -39,7 +39,7 @@ function unitAfter(text: string, unit: number, count: number): number {
 }
 
 /** How many code points there are: by an expression, which is done with a text of Latin letters at once. */
-export const length = (text: string): number => text.replace(/[\udc00-\udfff]/g, "").length;
+const length = (text: string): number => text.replace(/[\udc00-\udfff]/g, "").length;
 
 /** A place counted in code points, for a place counted in UTF-16 units (a textarea's `selectionStart`). */
 export const toCodePoints = (text: string, units: number): number => length(text.slice(0, units));

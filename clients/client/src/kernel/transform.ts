@@ -6,7 +6,7 @@
  * the document that a then T(b, a) gives. One server orders all changes, so TP1 is enough.
  */
 
-import type { Operation, Operations } from "./documents.js";
+import type { Move, Operation, Operations } from "./documents.js";
 import {
   afterInsert,
   afterMove,
@@ -21,7 +21,6 @@ import {
 import { transformDelta } from "./text.js";
 import { CONFLICT, equal, PatchError } from "./values.js";
 
-type Move = readonly ["mov", Path, Path];
 type Other = Exclude<Operation, Move>;
 
 // The work that lists of n and m may cost, in calls of T: far above what was ever measured (3nm).
@@ -31,7 +30,7 @@ const CALLS_SPARE = 1000;
 /** What a list lost on its way past another, as bits. A move of the earlier list became a removal. */
 export const EARLIER_MOVE_CUT = 1;
 /** An operation of the later list became nothing. */
-export const LATER_GONE = 2;
+const LATER_GONE = 2;
 /** ... and it was no removal; or a move of it became a removal. */
 export const LATER_WRITE_LOST = 4;
 
