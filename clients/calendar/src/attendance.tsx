@@ -1,15 +1,20 @@
 /** Who was asked to an event, and who comes. */
 
-import type { Json, SharedDocument } from "@collab/client";
+import type { Json } from "@collab/client";
 import { useClient, useField } from "@collab/react";
 import { type KeyboardEvent, type ReactNode, type RefObject, useId, useRef, useState } from "react";
 import { fitLine } from "./characters.js";
-import { ANSWERS, type Answer, type Attendee, answerOf, type EventDocument } from "./event.js";
+import {
+  ANSWERS,
+  type Answer,
+  type Attendee,
+  answerOf,
+  type EventDocument,
+  type SharedEvent,
+} from "./event.js";
 import { Here, useFieldPresence } from "./presence.js";
 
-type Document = SharedDocument<EventDocument> | null;
-
-export function Attendance({ document }: { document: Document }): ReactNode {
+export function Attendance({ document }: { document: SharedEvent | null }): ReactNode {
   const [value] = useField<Json, EventDocument>(document, "/attendees");
   const attendees = (Array.isArray(value) ? value : []) as unknown as Attendee[];
   const { here, handlers } = useFieldPresence(document, "attendees");
@@ -54,7 +59,7 @@ export function Attendance({ document }: { document: Document }): ReactNode {
 }
 
 interface OwnProps {
-  document: Document;
+  document: SharedEvent | null;
   attendees: readonly Attendee[];
   add(attendee: Attendee): void;
 }

@@ -5,13 +5,12 @@ import {
   type DocumentSnapshot,
   type Json,
   type Resolution,
-  type SharedDocument,
   type Strategies,
   valueAt,
 } from "@collab/client";
 import { apply, difference, emit, equal, lower, merge } from "@collab/client/kernel";
 import { fitLine, fitText } from "./characters.js";
-import { type EventDocument, LINE_MAX, labelOf, WHEN, writing } from "./event.js";
+import { type EventDocument, isOfTime, LINE_MAX, labelOf, type SharedEvent, WHEN, writing } from "./event.js";
 import { isOfLine, keepOnly, Lines, standing } from "./lines.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
@@ -24,7 +23,7 @@ type Side = "mine" | "theirs";
 const STRATEGIES: Strategies = { "/description": "text", "/attendees": { set: "user_id" } };
 
 /** Of a document what asks about its conflicts. */
-export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot" | "subscribe" | "resolve"> {
+export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "resolve"> {
   #from: Snapshot | null = null;
   #snapshot!: Snapshot;
   #listeners = new Set<() => void>();
@@ -38,7 +37,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
   #seen: Snapshot | null = null;
   readonly #lines: Lines;
 
-  constructor(private readonly document: SharedDocument<EventDocument>) {
+  constructor(private readonly document: SharedEvent) {
     this.#lines = new Lines(document);
   }
 
@@ -83,7 +82,7 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
 
   #resolveTimes(times: Times, side: Side): void {
     for (const one of this.document.snapshot.conflicts)
-      if (isOfTime(one) && !times.includes(one)) this.document.resolve(one.id, standing(one));
+      if (isOfTime(one.path) && !times.includes(one)) this.document.resolve(one.id, standing(one));
     this.document.resolve(
       times.map((one) => one.id),
       side,
@@ -193,15 +192,12 @@ export class Conflicts implements Pick<SharedDocument<EventDocument>, "snapshot"
 type Times = readonly [start: Conflict, end: Conflict];
 type Sides = { readonly [side in Side | "base"]: Json | undefined };
 
-const isOfTime = ({ path }: Pick<Conflict, "path">): boolean =>
-  path === "/start_time" || path === "/end_time";
-
 const newestAt = (conflicts: readonly Conflict[], path: string): Conflict | undefined =>
   conflicts.filter((one) => one.path === path).at(-1);
 
 /** Of a time what counts is what was asked last. */
 const lastAsked = (conflicts: readonly Conflict[], one: Conflict): Conflict =>
-  (isOfTime(one) && newestAt(conflicts, one.path)) || one;
+  (isOfTime(one.path) && newestAt(conflicts, one.path)) || one;
 
 /** Where both want the same nobody is asked, but for what is refused. */
 const agreed = (conflicts: readonly Conflict[]): readonly Conflict[] =>
@@ -234,7 +230,7 @@ function joined(conflicts: readonly Conflict[]): readonly Conflict[] {
   if (!times) return conflicts;
   const [start, end] = times;
   const question = { ...end, ...start, path: WHEN, ...sides(start, end) }; // with the problem of either
-  return conflicts.flatMap((one) => (one === start ? [question] : isOfTime(one) ? [] : [one]));
+  return conflicts.flatMap((one) => (one === start ? [question] : isOfTime(one.path) ? [] : [one]));
 }
 
 function sides(start: Sides, end: Sides): Sides {
@@ -257,7 +253,7 @@ function broughtIn(base: Json, mine: Json, now: Json): Json {
   const { patch, conflicts } = merge(base, now, mine, STRATEGIES);
   const merged = apply(mine, lower(mine, patch, STRATEGIES)) as EventDocument;
   const { start_time, end_time } = mine as EventDocument;
-  const isMine = conflicts.some(isOfTime) || isBefore(merged.end_time, merged.start_time);
+  const isMine = conflicts.some(({ path }) => isOfTime(path)) || isBefore(merged.end_time, merged.start_time);
   return { ...merged, ...(isMine && { start_time, end_time }) } as unknown as Json;
 }
 

@@ -11,6 +11,10 @@ export function dayIn(month: string, day: number, later = 0): Date {
   return date;
 }
 
+/** The beginning of a date's day, or of the day so many later. */
+export const midnightOf = (date: Date, later = 0): Date =>
+  new Date(date.getFullYear(), date.getMonth(), date.getDate() + later);
+
 /** What a browser may say of weeks; older ones have it as a property. */
 interface WeekLocale extends Intl.Locale {
   getWeekInfo?(): { readonly firstDay: number };
@@ -157,8 +161,7 @@ export function shortDay(date: Date): string {
 export const momentOf = (date: Date): string => `${shortDay(date)}, ${hourOf(date)}`;
 
 /** Does a day begin with it? */
-const isMidnight = (date: Date): boolean =>
-  date.getTime() === new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+const isMidnight = (date: Date): boolean => date.getTime() === midnightOf(date).getTime();
 
 /** Does it take whole days? */
 export const isOfDays = (from: Date, to: Date): boolean => from < to && isMidnight(from) && isMidnight(to);

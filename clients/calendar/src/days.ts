@@ -1,7 +1,7 @@
 /** Which days an event is on. */
 
 import type { Summary } from "@collab/client";
-import { hourOf } from "./dates.js";
+import { hourOf, midnightOf } from "./dates.js";
 
 interface Span {
   readonly from: Date;
@@ -15,11 +15,9 @@ function spanOf({ start_time, end_time }: Summary): Span | null {
   return { from: new Date(from), to: new Date(Math.max(from, Date.parse(end_time ?? "") || from)) };
 }
 
-const dayAfter = (day: Date): Date => new Date(day.getFullYear(), day.getMonth(), day.getDate() + 1);
-
 /** `day` is its midnight. What ends at midnight isn't on the day that begins then. */
 function isOn({ from, to }: Span, day: Date): boolean {
-  return from < dayAfter(day) && (to > day || from >= day);
+  return from < midnightOf(day, 1) && (to > day || from >= day);
 }
 
 /** What is shown of an event on a day. */
@@ -43,7 +41,7 @@ export function appearances(
 }
 
 function timesOn({ from, to }: Span, day: Date): Omit<Appearance, "event"> {
-  if (from <= day && to >= dayAfter(day)) return { time: "all day" };
+  if (from <= day && to >= midnightOf(day, 1)) return { time: "all day" };
   if (from >= day) return { time: hourOf(from) };
   return { time: `–${hourOf(to)}`, said: `until ${hourOf(to)}` };
 }

@@ -1,6 +1,6 @@
 /** One event, edited together. */
 
-import type { Conflict, Json, Presence, SharedDocument } from "@collab/client";
+import type { Conflict, Json, Presence } from "@collab/client";
 import {
   ConflictDialog,
   CursorOverlay,
@@ -16,11 +16,20 @@ import { Attendance } from "./attendance.js";
 import { fitLine, fitText, keepFit } from "./characters.js";
 import { Conflicts } from "./conflicts.js";
 import { momentOf } from "./dates.js";
-import { type EventDocument, fieldOf, LINE_MAX, labelOf, textOf, titleOf } from "./event.js";
+import {
+  type EventDocument,
+  fieldOf,
+  LINE_MAX,
+  labelOf,
+  type SharedEvent,
+  textOf,
+  titleOf,
+} from "./event.js";
 import { type Events, useNoted } from "./events.js";
 import { Heading } from "./heading.js";
 import { History } from "./history.js";
 import { useLineFeeds } from "./line-feeds.js";
+import { isOfLine } from "./lines.js";
 import { Nothing, ToMonth } from "./nothing.js";
 import { Offline } from "./offline.js";
 import { eventAddress } from "./route.js";
@@ -28,8 +37,6 @@ import { Times } from "./times.js";
 import { useTurned } from "./turned.js";
 import { Forgotten, Undo, useUndoKeys } from "./undo.js";
 import { Untouched } from "./untouched.js";
-
-type Document = SharedDocument<EventDocument> | null;
 
 export function EventPage({ id, events }: { id: string; events: Events }): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
@@ -103,7 +110,7 @@ function Opening(): ReactNode {
 }
 
 interface FormProps {
-  document: Document;
+  document: SharedEvent | null;
   canEdit: boolean;
   isUntitled: boolean;
 }
@@ -123,14 +130,14 @@ function Form({ document, canEdit, isUntitled }: FormProps): ReactNode {
 }
 
 interface FieldProps {
-  document: Document;
+  document: SharedEvent | null;
   path: string;
   label: string;
 }
 
 /** A text field that takes what `fit` leaves of what is typed or pasted. */
 function useFitField<E extends HTMLInputElement | HTMLTextAreaElement>(
-  document: Document,
+  document: SharedEvent | null,
   path: string,
   fit: (text: string) => string,
   options?: { whole: boolean },
@@ -181,7 +188,7 @@ function Text({ document, path, label }: FieldProps): ReactNode {
 /** So many are listed in full height. */
 const SEEN_MAX = 12;
 
-function People({ document }: { document: Document }): ReactNode {
+function People({ document }: { document: SharedEvent | null }): ReactNode {
   const { others, self, count } = usePresence(document);
   const describeOne = (one: Presence) =>
     one !== self && one.cursor.field && `, editing ${fieldOf(one.cursor.field)}`;
@@ -197,7 +204,7 @@ function People({ document }: { document: Document }): ReactNode {
   );
 }
 
-function Delete({ document }: { document: Document }): ReactNode {
+function Delete({ document }: { document: SharedEvent | null }): ReactNode {
   const remove = () => document?.delete().catch(() => {}); // a refusal is told by the client, and the event is back
   return (
     <button type="button" onClick={() => confirm("Delete this event for everybody?") && remove()}>
@@ -208,7 +215,8 @@ function Delete({ document }: { document: Document }): ReactNode {
 
 /** What the merge editor begins with: both texts. What isn't a text for people is one or the other. */
 function suggest({ path, mine, theirs }: Conflict): Json | undefined {
-  if (!["/title", "/location", "/description"].includes(path)) return undefined;
+  const isLong = path === "/description";
+  if (!isLong && !isOfLine({ path })) return undefined;
   if (typeof mine !== "string" || typeof theirs !== "string" || mine === theirs) return mine;
-  return [theirs, mine].filter(Boolean).join(path === "/description" ? "\n" : " / ");
+  return [theirs, mine].filter(Boolean).join(isLong ? "\n" : " / ");
 }

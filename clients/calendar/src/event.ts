@@ -1,6 +1,6 @@
 /** An event as this calendar shows it. */
 
-import type { Client, Json, PatchOperation } from "@collab/client";
+import type { Client, Json, PatchOperation, SharedDocument } from "@collab/client";
 import { instant, momentOf, spanText } from "./dates.js";
 import { ofThisTab } from "./kept.js";
 
@@ -37,6 +37,8 @@ export interface EventDocument {
   readonly attendees?: readonly Attendee[];
   readonly calendar_id?: string;
 }
+
+export type SharedEvent = SharedDocument<EventDocument>;
 
 /** When an event of a day begins until somebody moves it: at the next full hour of today, which has none after 23. */
 export function firstStart(day: Date, now: Date): Date {
@@ -83,8 +85,8 @@ export function createEvent(client: Client, day: Date): string {
 }
 
 /** What an event is called; spaces alone are no title. */
-export const titleOf = ({ title }: { readonly title?: string | null }): string =>
-  title?.trim() ? title : "Untitled";
+export const titleOf = ({ title }: { readonly title?: string | null }, otherwise = "Untitled"): string =>
+  title?.trim() ? title : otherwise;
 
 /** What makes a member be `value`; `before`: what it is. */
 export const writing = (path: string, before: string | undefined, value: Json): PatchOperation => ({
@@ -118,12 +120,14 @@ export function labelOf(path: string): string {
   return NAMES[member]?.[1] ?? member;
 }
 
+export const isOfTime = (path: string): boolean => path === "/start_time" || path === "/end_time";
+
 /** A member's value for people. */
 export function textOf(path: string, value: unknown): string {
   if (path === "") return value ? wholeOf(value as EventDocument) : "deleted";
   if (path.endsWith("/response_status")) return answerOf(value);
   if (path === WHEN) return whenOf(value as EventDocument);
-  if (path === "/start_time" || path === "/end_time") return momentOf(new Date(String(value)));
+  if (isOfTime(path)) return momentOf(new Date(String(value)));
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 

@@ -116,7 +116,7 @@ function isAlike(one: Summary, other: Summary): boolean {
 }
 
 /** Events that were changed here, as they are here (`own`), or else as they were `shown`. */
-export function asShown(ids: Ids, own: Own, shown: readonly Summary[]): Own {
+function asShown(ids: Ids, own: Own, shown: readonly Summary[]): Own {
   const before = new Map(shown.map((item) => [item.id, item]));
   return new Map([...ids.map((id) => [id, before.get(id) ?? null] as const), ...own]);
 }

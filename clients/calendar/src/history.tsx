@@ -1,17 +1,15 @@
 /** Who changed what in an event, from what to what; all of it, or of one person, or of some days. */
 
-import type { HistoryEntry, SharedDocument } from "@collab/client";
+import type { HistoryEntry } from "@collab/client";
 import { HistoryPanel } from "@collab/react";
 import { type ReactNode, useCallback, useEffect, useState } from "react";
 import { isMeant, LATEST, momentOf } from "./dates.js";
-import type { EventDocument } from "./event.js";
+import type { EventDocument, SharedEvent } from "./event.js";
 import { eventAt } from "./past.js";
 import { comparedWith, describe } from "./words.js";
 
-type Document = SharedDocument<EventDocument>;
-
 interface HistoryProps {
-  document: Document | null;
+  document: SharedEvent | null;
   canEdit: boolean;
 }
 
@@ -69,7 +67,7 @@ function Day({ label, value, set }: { label: string; value: string; set(day: str
 }
 
 interface ChangeProps {
-  document: Document;
+  document: SharedEvent;
   entry: HistoryEntry;
   /** Whose it is. */
   meet(author: string): void;
@@ -86,7 +84,7 @@ function Change({ document, entry, meet }: ChangeProps): ReactNode {
 const AGAIN_MS = 5_000;
 
 /** Null until it is known: what can't be asked for now is asked for again, less and less often. */
-export function useEventAt(document: Document, version: number | null): EventDocument | null {
+export function useEventAt(document: SharedEvent, version: number | null): EventDocument | null {
   const [event, setEvent] = useState<EventDocument | null>(null);
   useEffect(() => {
     if (version === null) return;

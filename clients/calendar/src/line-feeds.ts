@@ -1,14 +1,14 @@
 /** A text gets LF for CR LF as soon as somebody is at it, and while one is. */
 
-import type { Json, SharedDocument } from "@collab/client";
+import type { Json } from "@collab/client";
 import { textAt } from "@collab/react";
 import { type RefObject, useEffect } from "react";
 import { withoutReturns } from "./characters.js";
-import type { EventDocument } from "./event.js";
+import type { SharedEvent } from "./event.js";
 
 /** A field counts CR LF as one character: carets would stand elsewhere in the text than in the field. */
 export function useLineFeeds(
-  document: SharedDocument<EventDocument> | null,
+  document: SharedEvent | null,
   path: string,
   ref: RefObject<HTMLTextAreaElement | null>,
 ): void {

@@ -1,7 +1,7 @@
 /** Who types in a line while others do has a conflict for each change of theirs: all of them are one question. */
 
-import { type Conflict, type Json, type Resolution, type SharedDocument, valueAt } from "@collab/client";
-import type { EventDocument } from "./event.js";
+import { type Conflict, type Json, type Resolution, valueAt } from "@collab/client";
+import type { SharedEvent } from "./event.js";
 
 type Chain = readonly [oldest: Conflict, ...Conflict[]];
 
@@ -41,7 +41,7 @@ export class Lines {
   /** By a line's newest conflict. */
   #since = new Map<string, Since>();
 
-  constructor(private readonly document: SharedDocument<EventDocument>) {}
+  constructor(private readonly document: SharedEvent) {}
 
   /** Who writes in a line that is asked about is known only as it happens. */
   watch(): () => void {

@@ -1,7 +1,7 @@
 /** Events that were changed here, as they are here: each is open as long as it is wanted. */
 
-import type { Client, Readable, SharedDocument, Summary } from "@collab/client";
-import { CALENDAR, type EventDocument } from "./event.js";
+import type { Client, Readable, Summary } from "@collab/client";
+import { CALENDAR, type EventDocument, type SharedEvent } from "./event.js";
 
 /** By id. Null is one that isn't in the calendar (any more); what isn't known yet is left out. */
 export type Own = ReadonlyMap<string, Summary | null>;
@@ -58,7 +58,7 @@ export class OwnEvents implements Readable<Own> {
 /** Live, the gateway tells so many characters of a text, and nothing of what isn't one. */
 const TOLD_MAX = 300;
 
-function summed({ type, id, snapshot }: SharedDocument<EventDocument>): Summary | null | undefined {
+function summed({ type, id, snapshot }: SharedEvent): Summary | null | undefined {
   const { status, view, version } = snapshot;
   if (status === "loading") return undefined;
   if (view?.calendar_id !== CALENDAR) return null;

@@ -3,11 +3,10 @@
  * together are found by one way through these, as far as they aren't far apart.
  */
 
-import type { HistoryEntry, Json, Patch, SharedDocument } from "@collab/client";
+import type { HistoryEntry, Json, Patch } from "@collab/client";
 import { apply, lower } from "@collab/client/kernel";
-import type { EventDocument } from "./event.js";
+import type { EventDocument, SharedEvent } from "./event.js";
 
-type Document = SharedDocument<EventDocument>;
 type Event = EventDocument | null;
 
 /** So many versions of an event are remembered. */
@@ -15,10 +14,10 @@ const VERSIONS_MAX = 100;
 /** From where one is, so many changes are read rather than another version is gone to. */
 const WAY_MAX = 500;
 
-const remembered = new WeakMap<Document, Past>();
+const remembered = new WeakMap<SharedEvent, Past>();
 
 /** Null where there was none, or it isn't kept. Rejects where it can't be known now; then it is asked for again. */
-export function eventAt(document: Document, version: number): Promise<Event> {
+export function eventAt(document: SharedEvent, version: number): Promise<Event> {
   const past = remembered.get(document) ?? new Past(document);
   remembered.set(document, past);
   return past.at(version);
@@ -60,7 +59,7 @@ class Past {
   #finding: Promise<ReadonlyMap<number, Event>> | null = null;
   #newest = NOTHING; // of those that were found
 
-  constructor(private readonly document: Document) {}
+  constructor(private readonly document: SharedEvent) {}
 
   at(version: number): Promise<Event> {
     const past = this.#versions.get(version) ?? this.#ask(version);

@@ -1,9 +1,9 @@
 /** Who is at a field that has no caret: a time, an answer. */
 
-import type { Presence, SharedDocument } from "@collab/client";
+import type { Presence } from "@collab/client";
 import { usePresence } from "@collab/react";
 import type { FocusEvent, ReactNode } from "react";
-import type { EventDocument } from "./event.js";
+import type { EventDocument, SharedEvent } from "./event.js";
 
 export interface FieldPresence {
   /** The others who are at it. */
@@ -16,10 +16,7 @@ export interface FieldPresence {
 }
 
 /** A member of the document as a field. */
-export function useFieldPresence(
-  document: SharedDocument<EventDocument> | null,
-  field: keyof EventDocument,
-): FieldPresence {
+export function useFieldPresence(document: SharedEvent | null, field: keyof EventDocument): FieldPresence {
   const { others } = usePresence(document);
   return {
     here: others.filter(({ cursor }) => cursor.field === field),

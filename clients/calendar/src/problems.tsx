@@ -3,6 +3,7 @@
 import type { Problem } from "@collab/client";
 import { useClient } from "@collab/react";
 import { type ReactNode, useEffect, useState } from "react";
+import { titleOf } from "./event.js";
 import type { Events } from "./events.js";
 import { eventAddress } from "./route.js";
 import { turnToMain } from "./turned.js";
@@ -74,11 +75,11 @@ function isGuarded({ operations = [] }: Problem): boolean {
 }
 
 function Undecided({ id = "", events }: { id?: string; events: Events }): ReactNode {
-  const title = events.items.find((event) => event.id === id)?.title;
+  const event = events.items.find((one) => one.id === id);
   return (
     <>
       <a href={eventAddress(id)}>
-        <bdi>{title?.trim() ? title : "An event"}</bdi>
+        <bdi>{titleOf(event ?? {}, "An event")}</bdi>
       </a>{" "}
       was changed by somebody else too: open it to decide.
     </>

@@ -1,6 +1,6 @@
 /** When an event begins and ends: its start moves it as a whole, its end makes it longer or shorter. */
 
-import type { PatchOperation, SharedDocument } from "@collab/client";
+import type { PatchOperation } from "@collab/client";
 import { useField } from "@collab/react";
 import { type FocusEvent, type ReactNode, useId, useState } from "react";
 import {
@@ -15,11 +15,11 @@ import {
   momentsAt,
   twinOf,
 } from "./dates.js";
-import { type EventDocument, writing } from "./event.js";
+import { type EventDocument, type SharedEvent, writing } from "./event.js";
 import { type FieldPresence, Here, useFieldPresence } from "./presence.js";
 import { SKIPPED, TOO_LATE, TURNED } from "./words.js";
 
-export function Times({ document }: { document: SharedDocument<EventDocument> | null }): ReactNode {
+export function Times({ document }: { document: SharedEvent | null }): ReactNode {
   const [start] = useField<string, EventDocument>(document, "/start_time");
   const [end, setEnd] = useField<string, EventDocument>(document, "/end_time");
   const [atStart, atEnd] = [useFieldPresence(document, "start_time"), useFieldPresence(document, "end_time")];

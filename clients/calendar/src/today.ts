@@ -1,7 +1,7 @@
 /** Which day it is. */
 
 import { useSyncExternalStore } from "react";
-import { dayOf } from "./dates.js";
+import { dayOf, midnightOf } from "./dates.js";
 
 /** `2026-11-26`, in local time; from midnight on the next one. */
 export function useToday(): string {
@@ -13,8 +13,7 @@ function onMidnight(listener: () => void): () => void {
   let timer: ReturnType<typeof setTimeout>;
   const wait = () => {
     const now = new Date();
-    const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1);
-    timer = setTimeout(look, midnight.getTime() - now.getTime());
+    timer = setTimeout(look, midnightOf(now, 1).getTime() - now.getTime());
   };
   const look = () => {
     clearTimeout(timer);

@@ -1,9 +1,8 @@
 /** Taking back what one did oneself. */
 
-import type { SharedDocument } from "@collab/client";
 import { type LiveDocument, useClient } from "@collab/react";
 import { type ReactNode, type RefObject, useEffect, useState } from "react";
-import type { EventDocument } from "./event.js";
+import type { EventDocument, SharedEvent } from "./event.js";
 import { ofThisTab } from "./kept.js";
 
 type Undoable = Pick<LiveDocument<EventDocument>, "document" | "canUndo" | "canRedo">;
@@ -47,7 +46,7 @@ function wayOf(event: KeyboardEvent | InputEvent): "undo" | "redo" | undefined {
 
 /** A browser knows no way back past what others wrote in a field: in this one it is the event's, as by the buttons. */
 export function useUndoKeys(
-  document: SharedDocument<EventDocument> | null,
+  document: SharedEvent | null,
   ref: RefObject<HTMLInputElement | HTMLTextAreaElement | null>,
 ): void {
   useEffect(() => {
@@ -69,7 +68,7 @@ export function useUndoKeys(
 }
 
 interface ForgottenProps {
-  document: SharedDocument<EventDocument>;
+  document: SharedEvent;
   /** Can something be taken back, or done again? */
   isAny: boolean;
 }

@@ -1,16 +1,14 @@
 /** Who makes an event, and goes away from it without a word in it, didn't want one: it is taken away again. */
 
-import type { Json, SharedDocument } from "@collab/client";
+import type { Json } from "@collab/client";
 import { type ReactNode, type RefObject, useEffect, useLayoutEffect, useRef } from "react";
-import { type EventDocument, isAsMade } from "./event.js";
+import { isAsMade, type SharedEvent } from "./event.js";
 import type { Events } from "./events.js";
 import { ofThisBrowser } from "./kept.js";
 import { eventAddress } from "./route.js";
 
-type Document = SharedDocument<EventDocument>;
-
 /** Comes after the fields: those that are left while a word is being composed write it as they go. */
-export function Untouched({ document, events }: { document: Document | null; events: Events }): ReactNode {
+export function Untouched({ document, events }: { document: SharedEvent | null; events: Events }): ReactNode {
   const { changed } = events;
   const isElsewhere = useElsewhere(document?.id);
   useLayoutEffect(
@@ -49,20 +47,20 @@ function useElsewhere(id: string | undefined): RefObject<boolean> {
 }
 
 /** Whoever signs out stays where they are. */
-const isLeft = ({ id }: Document): boolean => location.hash !== eventAddress(id);
+const isLeft = ({ id }: SharedEvent): boolean => location.hash !== eventAddress(id);
 
 /** Was it made here, and nothing done in it since? What one wrote at once may be of its first version. */
-const isUntouched = ({ id, snapshot: { view, version, pending, canEdit } }: Document): boolean =>
+const isUntouched = ({ id, snapshot: { view, version, pending, canEdit } }: SharedEvent): boolean =>
   isAsMade(id, view as Json) && version + pending === 1 && canEdit;
 
 /** Is it known that nobody else is there? Of what was never sent it is. */
-function isAlone({ snapshot, presence }: Document): boolean {
+function isAlone({ snapshot, presence }: SharedEvent): boolean {
   const { self, count } = presence.snapshot;
   return snapshot.version === 0 || (snapshot.isLive && self !== null && count === 1);
 }
 
 /** As it is here, or not at all: where somebody else wrote in it meanwhile, the gateway refuses it. */
-function takeAway(document: Document): void {
+function takeAway(document: SharedEvent): void {
   const value = document.snapshot.view as never;
   document.edit([
     { op: "test", path: "", value },
