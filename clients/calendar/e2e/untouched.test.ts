@@ -134,13 +134,19 @@ test("one at which somebody else is stays", async () => {
   await ann.page.getByRole("link", { name: /Lunch/ }).waitFor();
 });
 
-test("one that another tab shows stays", async () => {
+test("one that another tab shows stays, after a reload too", async () => {
   const ann = await stage.arrive("Ann");
   const event = await makeOne(ann);
-  await ann.people.filter({ hasText: "Ann (you)" }).waitFor();
+  const isThere = (tab: Person) => tab.people.filter({ hasText: "Ann (you)" }).waitFor();
+  await isThere(ann);
   await ann.says("online, saved");
   const again = await ann.anotherTab(event);
-  await again.people.filter({ hasText: "Ann (you)" }).waitFor();
+  await isThere(again);
+  await hears(ann, again);
+  await ann.page.reload();
+  await isThere(ann);
+  await ann.says("online, saved");
+  await hears(again, ann); // and has answered
   await hears(ann, again);
   await goBack(ann);
   await again.textbox("Title").fill("Lunch");

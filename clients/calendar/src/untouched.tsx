@@ -30,17 +30,18 @@ function useElsewhere(id: string | undefined): RefObject<boolean> {
   const isElsewhere = useRef(false);
   useEffect(() => {
     if (!id) return;
-    const tell = () => {
-      ofThisBrowser.set(SHOWN, id); // which the others hear
+    const [asked, answered] = [`?${id}`, `!${id}`];
+    const tell = (word: string) => {
+      ofThisBrowser.set(SHOWN, word); // which the others hear
       ofThisBrowser.set(SHOWN, null);
     };
     const hear = ({ key, newValue }: StorageEvent) => {
-      if (key !== SHOWN || newValue !== id || isElsewhere.current) return;
+      if (key !== SHOWN || (newValue !== asked && newValue !== answered)) return;
       isElsewhere.current = true;
-      tell(); // to the one that has just come
+      if (newValue === asked) tell(answered);
     };
     addEventListener("storage", hear);
-    tell();
+    tell(asked);
     return () => removeEventListener("storage", hear);
   }, [id]);
   return isElsewhere;

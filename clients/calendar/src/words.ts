@@ -51,6 +51,8 @@ export function comparedWith({
 
 type Change = Pick<HistoryEntry, "userId" | "operations" | "undoes">;
 
+const NOTHING_LEFT = "a change of which nothing was left";
+
 /** "moved from 10:00 to 11:00 (Mon 5 Jan)". `before`: the event before it, where it is known. */
 export function describe(change: Change, before: EventDocument | null): string {
   const { operations, undoes } = change;
@@ -60,7 +62,7 @@ export function describe(change: Change, before: EventDocument | null): string {
   const others = differences ? operations.filter(isOther) : operations;
   const all = [...(differences ?? []), ...others.map(words)];
   const said = [...new Set(all.length ? all : operations.map(words))].join(", ");
-  return `${undoes === null ? "" : "took back: "}${said || "made a change of which nothing was left"}`;
+  return undoes === null ? said || `made ${NOTHING_LEFT}` : `took back: ${said || NOTHING_LEFT}`;
 }
 
 /** Null where the change doesn't fit what was there, or left nothing of it. */

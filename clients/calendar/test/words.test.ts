@@ -35,6 +35,7 @@ test("what is made empty is said to be", () => {
 
 test("a change that others left nothing of is told as what somebody did", () => {
   expect(say([])).toBe("made a change of which nothing was left");
+  expect(say([], 3)).toBe("took back: a change of which nothing was left");
 });
 
 test("a long text is cut between two characters", () => {
