@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gateway.runtime import close_codes
 
 CLOSE, PING, PONG = 8, 9, 10
+FIN, OPCODE = 0x80, 0x0F  # of a head's first byte
 
 # A message may come in many fragments, but not in as many as it has bytes.
 FRAGMENTS_MIN = 64
@@ -31,36 +32,37 @@ class FrameHeads:
     def feed(self, data: bytes | bytearray) -> tuple[list[int], bytes | bytearray]:
         """The opcodes of the pings and pongs that begin in what came, and that up to an excess."""
         controls = []
-        for opcode, size, at in self._frames(data):
+        for first, size, at in self._frames(data):
+            opcode = first & OPCODE
             if opcode in (PING, PONG):
                 controls.append(opcode)
-            elif opcode < CLOSE and not self._admits(opcode, size):
+            elif opcode < CLOSE and not self._admits(size, bool(first & FIN)):
                 return controls, data[: max(0, at)]
         return controls, data
 
     def _frames(self, data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
-        """(opcode, bytes of the payload, place in what came) of each frame whose head is whole now."""
+        """(first byte, bytes of the payload, place in what came) of each frame whose head is whole now."""
         before = len(self._head) - self._left
         held = self._head + data[self._left :]
         self._left = max(0, self._left - len(data))
         at = 0
         while (head := _head_size(held, at)) <= len(held) - at:
             size = _payload_size(held, at)
-            yield held[at] & 0x0F, size, at - before
+            yield held[at], size, at - before
             at += head + size
         self._head = held[at:]
         self._left += max(0, at - len(held))
 
-    def _admits(self, opcode: int, size: int) -> bool:
-        """Whether this much more of a message is taken."""
-        if opcode:  # its first frame
-            self._bytes = self._fragments = 0
+    def _admits(self, size: int, is_last: bool) -> bool:
+        """Whether this much more of a message is taken; `is_last`: it ends with that."""
         self._bytes += size
         self._fragments += 1
         if self._fragments > self._fragments_max:
             self.excess = close_codes.VIOLATION, "too many fragments"
         elif self._bytes > self._bytes_max:
             self.excess = close_codes.TOO_LARGE, f"message over {self._bytes_max} bytes"
+        if is_last:
+            self._bytes = self._fragments = 0
         return self.excess is None
 
 

@@ -121,7 +121,7 @@ class GuardedStream(trio.abc.Stream):
         self.close_sent = False
 
     def open(self, on_control: Callable[[int], Awaitable[None]]) -> None:
-        """The request is answered. `on_control` is awaited for each ping and pong, before it is read."""
+        """The request is answered. `on_control` is awaited for each ping and pong, before it is passed on."""
         self._on_control = on_control
         self._opened.set()
 

@@ -61,3 +61,10 @@ def test_what_came_before_too_much_is_passed_on(size: int, more: bytes, code: in
 
 def test_a_close_is_no_ping() -> None:
     assert FrameHeads(BYTES_MAX).feed(close_frame(1000)[:8])[0] == []
+
+
+def test_a_continuation_of_nothing_is_no_part_of_the_message_before_it() -> None:
+    heads = FrameHeads(BYTES_MAX)
+    sent = frame(TEXT, b"z" * BYTES_MAX) + frame(CONTINUATION, b"y")
+    assert fed(heads, [sent]) == ([], sent)
+    assert heads.excess is None
