@@ -23,7 +23,7 @@ async function hears(one: Person, other: Person): Promise<void> {
       addEventListener("storage", ({ key }) => key === "last" && resolve(key));
     }),
   }));
-  await other.page.evaluate(() => localStorage.setItem("last", ""));
+  await other.page.evaluate(() => localStorage.setItem("last", crypto.randomUUID())); // the same again wouldn't be heard
   await come.evaluate(({ last }) => last);
 }
 
