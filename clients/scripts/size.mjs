@@ -7,7 +7,7 @@ import { comments, resolve } from "./entries.mjs";
 import { checks, rolldown } from "./rolldown.mjs";
 
 const BUDGETS = [
-  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 27_070 },
+  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 27_075 },
   { name: "@collab/client/kernel", input: "client/src/kernel/index.ts", bytesMax: 10_550 },
   { name: "@collab/react", input: "react/src/index.ts", bytesMax: 4_096 },
 ];

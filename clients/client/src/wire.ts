@@ -70,7 +70,7 @@ export const keyOf = (type: string, id: string): string => `${type}:${id}`;
 
 /** The resource that a message is about, or null. */
 export function resourceOf(payload: Payload): string | null {
-  const { resource_type: type, resource_id: id } = payload;
+  const { resource_type: type = payload.resource, resource_id: id } = payload;
   return typeof type === "string" && typeof id === "string" ? keyOf(type, id) : null;
 }
 

@@ -60,14 +60,7 @@ test.each<[string, (() => never) | null, Given]>([
     platform.socket.admit();
     await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined(), WAIT_MS);
     const state = { title: "Sync" };
-    const acknowledged = {
-      resource_type: "event",
-      resource_id: "1",
-      version: 1,
-      epoch: 1,
-      role: "editor",
-      state,
-    };
+    const acknowledged = { resource: "event", resource_id: "1", version: 1, epoch: 1, role: "editor", state };
     platform.socket.tell("SUBSCRIBE_ACK", acknowledged);
     await document.ready();
     document.set("/title", "Mine");

@@ -43,7 +43,7 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
       replicator.epoch = NO_EPOCH;
       return "reload";
     case "CONFLICT":
-      return error.conflicts ? asked(error, error.conflicts, replicator) : crowded(error, replicator);
+      return error.conflicts?.length ? asked(error, error.conflicts, replicator) : crowded(error, replicator);
     default:
       return withdrawn(replicator);
   }

@@ -705,7 +705,7 @@ describe("a refusal", () => {
     await settle();
     const operations = [{ op: "text", path: "/description", value: ["0"] }];
     tell("OP_BROADCAST", { client_id: "b", version: 6, operations });
-    tell("ERROR", { code: "CONFLICT", message: "too many others", ref: "op-1", version: 6 });
+    tell("ERROR", { code: "CONFLICT", message: "too many others", ref: "op-1", version: 6, conflicts: [] });
     await settle();
     expect(op()?.payload).toMatchObject({ version: 6 });
     expect(op()?.payload.operations).toEqual([{ op: "text", path: "/description", value: [2, "b"] }]);
