@@ -574,6 +574,7 @@ test("that a name is missing is told until one is typed", async () => {
 
 test("who signs in while the one before is being signed in again stays that", async () => {
   const person = await stage.arrive("Ann");
+  await person.says("online, saved"); // each token that comes says who Ann is
   let answer = () => {};
   const held = new Promise<void>((resolve) => {
     answer = resolve;
