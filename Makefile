@@ -75,10 +75,9 @@ oldest:
 	cd out/oldest && PIP_CONSTRAINT=$(CURDIR)/out/oldest/oldest.txt $(MAKE) venv PYTHON=python3.11
 	cd out/oldest && .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-# The tests of the core once more, with the core as it is written, as it runs where there is no compiler. Those of
-# both ways choose for their processes, so they would do the same again.
+# The tests of the core once more, with the core as it is written, as it runs where there is no compiler.
 core: venv
-	GATEWAY_SPEEDUPS=kernels $(PYTEST) -q -n $(WORKERS) --dist loadfile --ignore tests/runtime/test_speedups.py $(CORE_TESTS)
+	GATEWAY_SPEEDUPS=kernels $(PYTEST) -q -n $(WORKERS) --dist loadfile $(CORE_TESTS)
 
 # Every test, and how much of gateway/ they run, their processes included; below the floor (pyproject.toml) it fails.
 # What is compiled can't be traced: that is what `core` is for.
