@@ -25,14 +25,9 @@ GCC = COMPILER and b"Free Software Foundation" in subprocess.check_output([COMPI
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That of a kernel which the load reaches, and of one which it doesn't: all would take a minute.
-
-    Without its C types the core isn't compiled.
-    """
+    """The kernels' alone: without its C types the core isn't compiled, which would take a minute."""
     made = wheels.source(tmp_path_factory.mktemp("profiled"))
-    types = (made / "gateway").rglob("*.pxd")
-    others = (path for path in (made / "_speedups").glob("*.pyx") if path.stem != "collector")
-    for path in (*types, *others):
+    for path in (made / "gateway").rglob("*.pxd"):
         path.unlink()
     return made
 
