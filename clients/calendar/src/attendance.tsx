@@ -42,7 +42,7 @@ export function Attendance({ document }: { document: SharedEvent | null }): Reac
         {attendees.map(({ user_id, response_status }, index) => (
           <li key={user_id}>
             <span>
-              <bdi>{user_id}</bdi>: {answerOf(response_status)}
+              <bdi>{user_id}</bdi>: <span>{answerOf(response_status)}</span>
             </span>
             <button type="button" aria-label={`Remove ${user_id}`} onClick={() => remove(index)}>
               Remove

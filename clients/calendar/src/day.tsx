@@ -94,7 +94,7 @@ function More({ count, name, day, events, tabIndex }: MoreProps): ReactNode {
         aria-label={`+${count} more on ${name}`}
         onClick={() => setOpen(true)}
       >
-        +{count} more
+        {`+${count} more`}
       </button>
       {isOpen && <All day={day} events={events} close={() => setOpen(false)} />}
     </>

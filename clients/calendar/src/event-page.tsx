@@ -162,7 +162,7 @@ function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: b
   return (
     <label>
       {label}
-      <span className="collab-field">
+      <span className="collab-field" translate="no">
         <input {...field} maxLength={LINE_MAX} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
@@ -177,7 +177,7 @@ function Text({ document, path, label }: FieldProps): ReactNode {
   return (
     <label>
       {label}
-      <span className="collab-field">
+      <span className="collab-field" translate="no">
         <textarea {...field} rows={8} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
@@ -191,7 +191,7 @@ const SEEN_MAX = 12;
 function People({ document }: { document: SharedEvent | null }): ReactNode {
   const { others, self, count } = usePresence(document);
   const describeOne = (one: Presence) =>
-    one !== self && one.cursor.field && `, editing ${fieldOf(one.cursor.field)}`;
+    one !== self && one.cursor.field && <span>{`, editing ${fieldOf(one.cursor.field)}`}</span>;
   const listed = others.length + (self ? 1 : 0);
   return (
     // What scrolls is scrolled by keyboard too.

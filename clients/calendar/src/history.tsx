@@ -78,7 +78,7 @@ function Change({ document, entry, meet }: ChangeProps): ReactNode {
   const { userId } = entry;
   const before = useEventAt(document, comparedWith(entry));
   useEffect(() => meet(userId), [meet, userId]);
-  return describe(entry, before);
+  return <span>{describe(entry, before)}</span>;
 }
 
 const AGAIN_MS = 5_000;
