@@ -54,6 +54,18 @@ test("a deletion is taken back by who deleted, and nobody else is offered that",
   await Promise.all([ann.sees("Title", "Lunch"), bob.sees("Title", "Lunch")]);
 });
 
+test("who was at a field of an event that somebody deletes is at none once it is back", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await bob.textbox("Description").focus();
+  const him = ann.people.filter({ hasText: "Bob" });
+  await him.filter({ hasText: "editing Description" }).waitFor();
+  await remove(ann);
+  await isGone(bob);
+  await ann.button("Undo").click();
+  await bob.sees("Title", "Lunch");
+  await him.filter({ hasNotText: "editing" }).waitFor();
+});
+
 test("who looks at an event that somebody deletes reads who that was, and can restore it", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await remove(bob);

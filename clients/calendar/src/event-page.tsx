@@ -11,7 +11,7 @@ import {
   useRealtimeEvent,
   useTextField,
 } from "@collab/react";
-import { type ChangeEvent, type ReactNode, useLayoutEffect, useMemo } from "react";
+import { type ChangeEvent, type ReactNode, useEffect, useLayoutEffect, useMemo } from "react";
 import { Attendance } from "./attendance.js";
 import { fitLine, fitText, keepFit } from "./characters.js";
 import { Conflicts } from "./conflicts.js";
@@ -87,6 +87,7 @@ function Event({ view, ...event }: Live & { view: EventDocument }): ReactNode {
 
 /** Who deleted it, or took back that it was made, finds the way back; its history tells the others who that was. */
 function Gone({ document, version, canEdit, ...event }: Omit<Live, "view">): ReactNode {
+  useEffect(() => document?.presence.setCursor(null), [document]); // fields that go tell nobody that they are left
   return (
     <>
       <Nothing text="There is no such event (any more)." />
