@@ -39,6 +39,24 @@ test("a conflict of an event that isn't on the screen is told, and led to", asyn
   expect(await ann.button("Dismiss").count()).toBe(0);
 });
 
+test("of an event that somebody deleted meanwhile one is told so, by its title", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.textbox("Location").fill("Room 7");
+  await toMonth(ann);
+  await ann.page.getByRole("link", { name: /Lunch/ }).waitFor();
+  bob.answers("accept");
+  await bob.button("Delete").click();
+  await bob.page.getByRole("heading", { name: "There is no such event (any more)." }).waitFor();
+  await ann.workOffline(false);
+  const told = alerts(ann).filter({ hasText: "Lunch was deleted by somebody else: open it to decide." });
+  await told.getByRole("link").click();
+  await ann.conflict.getByRole("button", { name: "Keep mine" }).click();
+  await bob.sees("Location", "Room 7");
+  await told.waitFor({ state: "detached" });
+});
+
 test("a sign-in that the gateway doesn't take is told once", async () => {
   const ann = await stage.arrive("Ann");
   await ann.page.route("**/demo/sign-in", (route) =>

@@ -18,6 +18,7 @@ interface ProblemsProps {
 export function Problems({ openId, events }: ProblemsProps): ReactNode {
   const client = useClient();
   const [problems, setProblems] = useState<readonly Problem[]>([]);
+  const titles = useTitles(events);
   useEffect(() => {
     const isNews = (problem: Problem) => !isOnPage(problem, openId) && !isGuarded(problem);
     setProblems((known) => known.filter(isNews));
@@ -36,7 +37,11 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
       <div className="problems">
         {problems.map((problem) => (
           <div role="alert" className="problem" key={problem.message}>
-            {problem.code === "CONFLICT" ? <Undecided {...problem} events={events} /> : problem.message}{" "}
+            {problem.code === "CONFLICT" ? (
+              <Undecided {...problem} events={events} titles={titles} />
+            ) : (
+              problem.message
+            )}{" "}
             <button type="button" onClick={() => dismiss(problem)}>
               Dismiss
             </button>
@@ -74,14 +79,34 @@ function isGuarded({ operations = [] }: Problem): boolean {
   return isDeletion && operations.some(({ op }) => op === "test");
 }
 
-function Undecided({ id = "", events }: { id?: string; events: Events }): ReactNode {
-  const event = events.items.find((one) => one.id === id);
+const AN_EVENT = "An event";
+
+type Titles = ReadonlyMap<string, string>;
+
+/** What events are called, by id; those that are no more as they were called last. */
+function useTitles({ items }: Events): Titles {
+  const [titles] = useState(() => new Map<string, string>());
+  useEffect(() => {
+    for (const item of items) titles.set(item.id, titleOf(item, AN_EVENT));
+  }, [titles, items]);
+  return titles;
+}
+
+interface UndecidedProps {
+  id?: string;
+  events: Events;
+  titles: Titles;
+}
+
+function Undecided({ id = "", events: { isLive, items }, titles }: UndecidedProps): ReactNode {
+  const event = items.find((one) => one.id === id);
+  const isDeleted = isLive && !event && titles.has(id);
   return (
     <>
       <a href={eventAddress(id)}>
-        <bdi>{titleOf(event ?? {}, "An event")}</bdi>
+        <bdi>{titleOf(event ?? { title: titles.get(id) ?? null }, AN_EVENT)}</bdi>
       </a>{" "}
-      was changed by somebody else too: open it to decide.
+      <span>{`was ${isDeleted ? "deleted by somebody else" : "changed by somebody else too"}: open it to decide.`}</span>
     </>
   );
 }
