@@ -68,6 +68,7 @@ class RedisPresence:
         self._touched = trio.Event()
         self._reroutes = 0
         self._alive: dict[Address, set[str]] = {}
+        self._believed: dict[Address, set[str]] = defaultdict(set)  # counted while nothing proved them lost
         self._beaten_s: dict[Address, float] = {}
         self._trusting_until = 0.0
         self._looking: dict[Address, trio.Lock] = defaultdict(trio.Lock)
@@ -162,7 +163,12 @@ class RedisPresence:
 
     def _counts(self, address: Address, node: str) -> bool:
         alive = self._alive.get(address)
-        return node == self.node or self._trusting() or alive is None or node in alive
+        if node == self.node or (alive is not None and node in alive):
+            return True
+        if alive is not None and not self._trusting():
+            return False
+        self._believed[address].add(node)
+        return True
 
     def _trusting(self) -> bool:
         """For the length of a lease after others may have to take theirs anew, absent ones prove nothing."""
@@ -266,15 +272,19 @@ class RedisPresence:
             partition = self._shards.first_partitions().get(address)
             if partition is None:
                 return  # it serves nothing any more
+            believed = set(self._believed[address])  # whoever comes later may have its lease after the answer
             call = Call(partition, pack(("FCALL_RO", name, 1, leases(partition))))
             reply = await self._shards.call(call, timeout_s=self._config.node_check_s)
-            self._compare(address, {lease.decode() for lease in reply[1]})
+            self._compare(address, {lease.decode() for lease in reply[1]}, believed)
 
-    def _compare(self, address: Address, found: set[str]) -> None:
+    def _compare(self, address: Address, found: set[str], believed: set[str]) -> None:
         left = {name.removeprefix(LEFT) for name in found if name.startswith(LEFT)}
         alive = {name for name in found if not name.startswith(LEFT)}
         before = self._alive.get(address, set())
-        if not self._proves(address, alive):
+        if self._proves(address, alive):
+            before = before | believed
+            self._believed[address] -= believed
+        else:
             alive |= before  # keep whom we knew
         self._alive[address] = alive
         assert self._listener is not None

@@ -155,6 +155,19 @@ async def test_an_entry_that_is_written_again_while_its_node_is_looked_for_stays
             assert client.hgetall(place) == {b"s1": b"gone#2\nnew"}
 
 
+async def test_who_counted_on_trust_alone_is_told_as_lost_once_absence_proves_it(
+    autojump_clock: MockClock,
+) -> None:
+    autojump_clock.autojump_threshold = math.inf  # it stands still: the node goes on trusting
+    with redis_server() as server, redis.Redis("127.0.0.1", server.port) as client:
+        client.hset(keys.presence(ROOM, 256), "s1", b"gone#1\nold")
+        async with node(settings(server.url, **FAST), "b") as (b, leases):
+            assert await present(b) == {"s1": b"old"}
+            run_fast(autojump_clock)
+            await until(lambda: leases.lost == ["gone#1"], within_s=600)
+            assert await present(b) == {}
+
+
 async def test_of_several_resources_those_are_told_whose_server_answers() -> None:
     with redis_server() as one, redis_server() as two:
         config = settings(one.url, two.url, **LONG, command_timeout_s=2.0)
