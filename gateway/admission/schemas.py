@@ -66,7 +66,7 @@ class Schemas:
             return
         schema = self._types[resource_type]
         if not isinstance(document, dict):
-            raise schema.refused("", "the document must be an object")
+            raise schema.refused((), "the document must be an object")
         if touched is None:
             schema.check_members(document, schema.required.union(document))
         else:
@@ -159,7 +159,7 @@ class _ResourceSchema:
         for name in names:
             if name not in document:
                 if name in self.required:
-                    raise self.refused(name, "the member is required and can't be removed")
+                    raise self.refused((name,), "the member is required and can't be removed")
                 continue
             value = document[name]
             validator = self._members.get(name)
@@ -171,9 +171,9 @@ class _ResourceSchema:
                     raise self._invalid(name, validator, value)
                 if type(value) is not str or not value.isprintable():
                     known = self.annotations
-                    self._check_characters(name, value, name in known.multiline, name in known.bidi)
+                    self._check_characters((name,), value, name in known.multiline, name in known.bidi)
             except (UnicodeEncodeError, orjson.JSONEncodeError):
-                raise self.refused(name, "the value can't be written as UTF-8 JSON") from None
+                raise self.refused((name,), "the value can't be written as UTF-8 JSON") from None
 
     def check_operation(self, operation: tuple[Any, ...], judged: set[str]) -> None:
         """Control and bidirectional characters, and names, in what a kernel operation writes.
@@ -187,18 +187,18 @@ class _ResourceSchema:
                 continue
             unfit = characters.name_problem(token)
             if unfit is not None:
-                raise self.refused("", unfit)
+                raise self.refused((), unfit)
             judged.add(token)
         known = self.annotations
         multiline = not path or name in known.multiline or name not in self._members
         try:
             if kind in (SET, INS):
-                self._check_characters(name, operation[2], multiline, name in known.bidi)
+                self._check_characters(path, operation[2], multiline, name in known.bidi)
             elif kind == TXT:  # a part of a text may leave open what another part closes
-                texts = [component for component in operation[2] if type(component) is str]
-                self._check_characters(name, texts, multiline, bidi=True)
+                texts = "".join([component for component in operation[2] if type(component) is str])
+                self._check_characters(path, texts, multiline, bidi=True)
         except (UnicodeEncodeError, orjson.JSONEncodeError):
-            raise self.refused(name, "the value can't be written as UTF-8 JSON") from None
+            raise self.refused(path[:1], "the value can't be written as UTF-8 JSON") from None
 
     def check_order(self, document: dict[str, Any], touched: Iterable[str] | None) -> None:
         """Refuse an edit that leaves one point in time before another that it must not precede."""
@@ -208,11 +208,11 @@ class _ResourceSchema:
             end, start = instant(document.get(later)), instant(document.get(earlier))
             if end is not None and start is not None and end < start:
                 problem = f"must not be before {earlier} ({document[earlier]}); to move both, use one patch"
-                raise self.refused(later, f"{later} ({document[later]}) {problem}")
+                raise self.refused((later,), f"{later} ({document[later]}) {problem}")
 
-    def refused(self, name: str, problem: str, path: Iterable[str | int] = ()) -> Refusal:
+    def refused(self, path: tuple[str | int, ...], problem: str) -> Refusal:
         """The refusal of one edit: where, what is wrong, and the way out."""
-        pointer = ot.pointer((name, *path)) if name else ""
+        pointer = ot.pointer(path)
         where = f"{pointer[:_MESSAGE_LENGTH_MAX]}: " if pointer else ""
         return Refusal(
             "INVALID_OPERATION",
@@ -224,25 +224,26 @@ class _ResourceSchema:
         """A member that the schema doesn't name: its name is judged too."""
         if self._others is None:
             near = suggestion(name[:64], self._members)
-            raise self.refused(name, f"{self._name} has no such member{near}")
+            raise self.refused((name,), f"{self._name} has no such member{near}")
         try:
             unfit = characters.name_problem(name)
             if unfit is not None:
-                raise self.refused("", unfit)
+                raise self.refused((), unfit)
             if not self._others.is_valid(value):
                 raise self._invalid(name, self._others, value)
-            self._check_characters(name, value, multiline=True, bidi=False)
+            self._check_characters((name,), value, multiline=True, bidi=False)
         except (UnicodeEncodeError, orjson.JSONEncodeError):
-            raise self.refused("", "a member's name or value can't be written as UTF-8 JSON") from None
+            raise self.refused((), "a member's name or value can't be written as UTF-8 JSON") from None
 
-    def _check_characters(self, name: str, value: Any, multiline: bool, bidi: bool) -> None:
+    def _check_characters(self, path: tuple[str | int, ...], value: Any, multiline: bool, bidi: bool) -> None:
         found = characters.problem(value, multiline, bidi)
         if found is not None:
-            raise self.refused(name, *found)
+            problem, inside = found
+            raise self.refused((*path, *inside), problem)
 
     def _invalid(self, name: str, validator: jsonschema_rs.Validator, value: Any) -> Refusal:
         error = next(iter(validator.iter_errors(value)))
-        return self.refused(name, _explained(error), error.instance_path)
+        return self.refused((name, *error.instance_path), _explained(error))
 
 
 def _explained(error: jsonschema_rs.ValidationError) -> str:

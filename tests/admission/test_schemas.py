@@ -14,6 +14,7 @@ from gateway import ot
 from gateway.admission import Schemas, characters
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
+from gateway.ot.kernel.documents import INS, SET, TXT
 from gateway.ports import Unsanitised
 
 SHIPPED = Schemas(Config())
@@ -202,6 +203,24 @@ def test_unsafe_names_of_members_are_refused(document: dict[str, Any]) -> None:
     assert "name" in problem(document)
 
 
+@pytest.mark.parametrize(
+    ("operation", "place"),
+    [
+        ((SET, (), {"title": "fine", "tags": ["fine", "a\x00"]}), "/tags/1"),
+        ((SET, ("",), "a\x00"), "/"),
+        ((SET, ("organizer", "", "name"), "a\x00"), "/organizer//name"),
+        ((INS, ("reminders", 3), {"text": ["a\x00"]}), "/reminders/3/text/0"),
+        ((TXT, ("description",), ("fine", 2, "a\x00")), "/description"),
+        ((TXT, ("attendees", 0, "email"), ("a\x00",)), "/attendees/0/email"),
+    ],
+)
+def test_where_an_operation_writes_a_control_character_is_told(operation: Any, place: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        SHIPPED.check_operations("event", [operation])
+    assert refused.value.details["path"] == place
+    assert refused.value.message.startswith(f"{place}: control characters")
+
+
 def test_the_word_proto_in_a_text_is_fine() -> None:
     SHIPPED.check("event", {"title": "__proto__", "mine": ["__proto__", {"__proto": 1}]}, None)
 
@@ -259,6 +278,7 @@ def test_unknown_members_are_refused_when_strict() -> None:
     assert 'event has no such member; did you mean "title"' in problem(
         {"titel": "x"}, {"titel"}, schemas=STRICT
     )
+    assert problem({"": "x"}, {""}, schemas=STRICT).startswith("/: event has no such member")
     STRICT.check("event", {"titel": "x", "title": "y"}, {"title"})
     problem({"titel": "x", "title": "y"}, None, schemas=STRICT)
 
