@@ -140,7 +140,7 @@ export type ProblemCode =
   | "STORE_OTHER_USER" // the store holds another user's edits; they are left alone
   | "EDIT_REFUSED" // the server refused an edit, or a `test` in it failed before it was sent; its `code` is in `refusal`
   | "CONFLICT" // a document that no tab has open (any more) has conflicts: open it to resolve them
-  | "DENIED" // the connection is denied; `connection.snapshot.reason` says why
+  | "DENIED" // the connection is denied; `connection.snapshot.reason` says why, `refusal` what is wrong with the token
   // An error of the server that answers no edit; or a part of the client can't be loaded; or a message of the server
   // can't be read (`cause` says why): then the connection counts as lost, and what is missing comes with the next one; where
   // it names a document that can't take it in, that one alone is asked for again.

@@ -19,7 +19,7 @@ export function environmentOf(given: Partial<Environment> = {}): Environment {
     webSocket: (url, protocols) => new globals.WebSocket(url, protocols), // throws where there is none
     fetch: (url, init) => fetch(url, init),
     now: () => (globals.performance ?? Date).now(), // not set back with the device's clock
-    random: () => Math.random(),
+    random: Math.random,
     // A timer that is set for longer fires at once.
     setTimeout: (callback, delayMs) => setTimeout(callback, Math.min(delayMs, 2 ** 31 - 1)),
     clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),

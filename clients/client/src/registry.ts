@@ -158,10 +158,10 @@ export class Registry {
   #onError(message: Message): void {
     const { ref, code, message: text } = message.payload;
     const asked = [...this.#attached.values()].filter(({ wire }) => ref && wire.subscribeRef === ref);
-    const isOfOne = asked.length > 1 && FINAL.includes(String(code)); // which one, each finds out alone
+    const isOfOne = asked.length > 1 && FINAL.includes(code as string); // which one, each finds out alone
     for (const { wire } of asked) isOfOne ? wire.subscribe() : wire.onMessage(message);
     if (!asked.length)
-      this.context.onProblem({ code: "ERROR", message: String(text), refusal: message.payload });
+      this.context.onProblem({ code: "ERROR", message: text as string, refusal: message.payload });
   }
 
   /** Over HTTP, as long as it `isOn`: what waits to be sent, and where it `isWhole` all. Rejects where there is no answer. */

@@ -79,6 +79,7 @@ export class ServerConnection {
   #wholeAt = -Infinity; // when everything was polled last
   #goAwayUntil = 0;
   #triedAt = 0; // when a connection was begun last
+  #refusal: Payload | undefined; // what an AUTH was answered with last that wasn't admitted
   #unsubscribe: ((() => void) | undefined)[];
 
   constructor(
@@ -175,10 +176,11 @@ export class ServerConnection {
   }
 
   /** No connection is tried any more until the application wants one. */
-  #deny(reason: ConnectionReason): void {
+  #deny(reason: ConnectionReason, refusal?: Payload): void {
     this.#isPolling = false;
     this.#enter("denied", "denied", reason);
-    this.peer.tell({ code: "DENIED", message: `The connection was denied: ${reason}.` });
+    const message = `The connection was denied: ${refusal?.message ?? reason}`;
+    this.peer.tell({ code: "DENIED", message, refusal } as Problem);
   }
 
   // ----------------------------------------------------------------------------------------- the socket
@@ -207,8 +209,7 @@ export class ServerConnection {
     }
     if (turn !== this.#turn) return;
     this.#timer.end();
-    const { userId } = this.options;
-    const auth = { token, client_id: this.clientId(), protocol: 1, user_id: userId } as Payload;
+    const auth = { token, client_id: this.clientId(), protocol: 1, user_id: this.options.userId } as Payload;
     const link = new Link(this.#address(), auth, this.environment, {
       onAuthenticated: (payload) => this.#onAuthenticated(payload),
       onMessage: (message) => this.#onMessage(message),
@@ -241,8 +242,9 @@ export class ServerConnection {
   #onMessage(message: Message): void {
     if (message.type === "AUTH_EXPIRING") void this.#renew(this.#turn);
     else if (message.type === "GOAWAY") {
-      this.#goAwayUntil = this.environment.now() + Number(message.payload.reconnect_after_ms);
+      this.#goAwayUntil = this.environment.now() + (message.payload.reconnect_after_ms as number);
     } else if (this.#phase === "online") this.peer.onMessage(message);
+    else if (message.payload.ref) this.#refusal = message.payload;
   }
 
   async #renew(turn: number): Promise<void> {
@@ -280,7 +282,7 @@ export class ServerConnection {
   }
 
   #onTokenRefused(): void {
-    if (++this.#tokensRefused >= TOKENS_REFUSED_MAX) this.#deny("token");
+    if (++this.#tokensRefused >= TOKENS_REFUSED_MAX) this.#deny("token", this.#refusal);
     else if (this.#tokensRefused === 1) this.#attempt();
     else this.#backOff("token");
   }

@@ -30,7 +30,7 @@ export const isArray = Array.isArray as (value: unknown) => value is JsonArray;
 
 /** Is it an object of JSON: neither an array nor null, nor a Date, a Map or the like? */
 export const isObject = (value: unknown): value is JsonObject =>
-  Object.prototype.toString.call(value) === "[object Object]";
+  ({}).toString.call(value) === "[object Object]";
 
 export const has = (members: JsonObject, key: string): boolean => Object.hasOwn(members, key);
 

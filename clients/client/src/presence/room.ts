@@ -103,9 +103,9 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
     if (type === "PRESENCE_STATE") {
       this.#entries.clear();
       for (const presence of payload.presences as unknown as Presence[]) this.#put(presence);
-      this.#count = Number(payload.count);
+      this.#count = payload.count as number;
     } else if (type === "PRESENCE_LEAVE") {
-      if (this.#entries.delete(String(payload.session_id))) this.#count--;
+      if (this.#entries.delete(payload.session_id as string)) this.#count--;
     } else {
       const presence = payload as unknown as Presence;
       if (!this.#entries.has(presence.session_id)) this.#count++;
@@ -120,7 +120,7 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
     const confirmed = this.document.confirmed;
     const steps = this.document.since(version ?? confirmed.version);
     // Of a version that isn't remembered only the field is known.
-    const isLost = Number(version) < confirmed.version && !steps.length;
+    const isLost = (version as number) < confirmed.version && !steps.length;
     const cursor = steps.reduce(
       (at, step) => carried(at, step, presence.client_id),
       isLost ? { field: told.field } : told,

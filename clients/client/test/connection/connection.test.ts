@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ServerConnection } from "../../src/connection/connection.js";
 import { environmentOf } from "../../src/environment.js";
 import { FakePlatform } from "../support/fake.js";
+import { problemsOf } from "../support/problems.js";
 
 const MINUTE = 60_000;
 
@@ -228,6 +229,21 @@ describe("tokens", () => {
     await settle();
     platform.socket.admit();
     expect(state()).toBe("online");
+  });
+
+  test("what the server has against one is told when it is denied, not that it waited in vain", async () => {
+    await start();
+    const problems = problemsOf(client);
+    const refusal = { code: "INVALID_MESSAGE", message: "payload.token must be a string.", ref: "1" };
+    for (let refused = 0; refused < 3; refused++) {
+      platform.socket.accept();
+      platform.socket.tell("ERROR", refusal);
+      platform.socket.tell("ERROR", { code: "UNAUTHENTICATED", message: "No AUTH within 10 s.", ref: null });
+      platform.socket.end(4401, "UNAUTHENTICATED");
+      await vi.advanceTimersByTimeAsync(30_000);
+    }
+    const message = "The connection was denied: payload.token must be a string.";
+    expect(problems).toEqual([{ code: "DENIED", message, refusal }]);
   });
 
   test("one that is about to end is renewed on the same socket", async () => {

@@ -3,6 +3,7 @@
 import { type Client, createClient, memoryStore } from "@collab/client";
 import { expect, test } from "vitest";
 import { type Event, People } from "../support/people.js";
+import { problemsOf } from "../support/problems.js";
 import { goOffline, until } from "../support/until.js";
 
 const people = new People();
@@ -63,6 +64,16 @@ test("a token that ends is renewed, and editing goes on", async () => {
   }
   expect(document.snapshot.pending).toBe(0);
   await client.close();
+});
+
+test("why a token isn't taken is told, as the server says it", async () => {
+  const client = people.client("ann", { getToken: () => "a page of HTML" });
+  const problems = problemsOf(client);
+  await until(client.connection, (now) => now.state === "denied");
+  const message = expect.stringMatching(
+    /^The connection was denied: The token is not accepted: it is not a JWT/,
+  );
+  expect(problems).toMatchObject([{ code: "DENIED", message, refusal: { code: "UNAUTHENTICATED" } }]);
 });
 
 test("a role that a new token takes away is told", async () => {
