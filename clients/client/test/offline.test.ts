@@ -241,3 +241,10 @@ test("of what was pasted offline into one text only what is too long by itself i
   expect(ann.snapshot.view).toEqual(ben.snapshot.view);
   expect(problems).toEqual(["EDIT_REFUSED"]);
 });
+
+test("who waits for an edit that is too long hears that it is refused", async () => {
+  const { document } = await people.event("ann");
+  document.set("/description", "x".repeat(300_000));
+  await expect(document.saved()).rejects.toMatchObject({ name: "EditError", code: "TOO_LARGE" });
+  expect(document.snapshot.view).toEqual({ title: "Sync" });
+});

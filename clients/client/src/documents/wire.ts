@@ -210,17 +210,15 @@ export class DocumentWire {
       state.refresh(); // what waited may have come to nothing, and then it has arrived
       return;
     }
-    if (isTooLarge(next, link)) {
-      this.onRefused({ code: "TOO_LARGE", message: "It is too long." });
-      return;
-    }
     replicator.flight.isSent = true;
     this.outbox.sent(replicator.flight.isAll);
     // What goes out is stored before: a client that ends now sends the same again, under the same `seq`.
     await state.store();
     const isGivenUp = replicator.replica?.inFlight !== next;
     if (isGivenUp || link !== state.context.link() || !state.isLive) return;
-    link.send("OP", this.payloadOf(next), `op-${next.seq}`);
+    // Refused as if the server had: whoever edited has asked by now whether it is saved.
+    if (isTooLarge(next, link)) this.onRefused({ code: "TOO_LARGE", message: "It is too long." });
+    else link.send("OP", this.payloadOf(next), `op-${next.seq}`);
   }
 
   payloadOf(next: Outgoing): Payload {
@@ -243,5 +241,5 @@ export class DocumentWire {
 function isTooLarge({ patch }: Outgoing, link: Sender): boolean {
   // As UTF-8: a unit is at most three bytes.
   const { length } = JSON.stringify(patch).replace(/[^\0-\x7f]/g, "123");
-  return length + ENVELOPE_BYTES > Number(link.limits.message_bytes_max ?? Infinity);
+  return length + ENVELOPE_BYTES > (link.limits.message_bytes_max as number); // false, where none is told
 }
