@@ -443,6 +443,7 @@ export interface SearchQuery {
 export interface Store {
   /** Tabs whose stores have the same name share one: one of them owns it, the others follow. None: not shared. */
   readonly name?: string;
+  /** Undefined, or null, where nothing was written. */
   read(key: string): Promise<Json | undefined>;
   /** Undefined deletes. */
   write(changes: ReadonlyMap<string, Json | undefined>): Promise<void>;

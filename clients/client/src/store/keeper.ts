@@ -121,7 +121,7 @@ export class Keeper {
   async #load(key: string, isBusy?: () => boolean): Promise<Json | undefined> {
     if (!this.isOwner) return undefined;
     try {
-      const read = await twice(() => this.#store.read(key));
+      const read = (await twice(() => this.#store.read(key))) ?? undefined;
       if (!isBusy?.()) return read;
       this.#busy.set(key, isBusy);
     } catch (error) {

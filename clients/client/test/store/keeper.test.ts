@@ -591,3 +591,14 @@ test("an edit made while the one before is stored doesn't make that one fail", a
   await stored;
   await client.close();
 });
+
+test("a store that has null for what it never was given is as good as one that has nothing", async () => {
+  const inner = memoryStore();
+  const read: Store["read"] = async (key) => (await inner.read(key)) ?? null;
+  const { client, document } = offline({ ...inner, read });
+  await settle();
+  document.create({ title: "Sync" });
+  await document.stored();
+  expect(document.snapshot.isStored).toBe(true);
+  await client.close();
+});
