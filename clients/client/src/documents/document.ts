@@ -71,7 +71,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     const { replicator, role, status, key } = this.state;
     if (status === "closed") throw this.#closed();
     if (status === "forbidden" || role === "viewer")
-      throw new EditError("FORBIDDEN", `${key} may be viewed, not edited.`);
+      throw new EditError("FORBIDDEN", `The token grants no edits of ${key}.`);
     if (!replicator.replica) throw new EditError("NOT_READY", `${key} isn't loaded: await ready() first.`);
   }
 
