@@ -486,13 +486,15 @@ export interface Signal {
   subscribe(listener: () => void): () => void;
 }
 
-/** The part of a WebSocket that is used. */
+/** What a socket calls: a platform's own says more of an event. */
+type Heard<E> = { call(event: E): void }["call"] | null;
+
+/** The part of a WebSocket that is used. A browser's, Node's and those of packages fit. */
 export interface Socket {
-  onopen: (() => void) | null;
-  onmessage: ((event: { data: unknown }) => void) | null;
-  onclose: ((event: { code: number; reason: string }) => void) | null;
-  onerror: ((event: unknown) => void) | null;
-  readonly bufferedAmount: number;
+  onopen: Heard<unknown>;
+  onmessage: Heard<{ data: unknown }>;
+  onclose: Heard<{ code: number; reason: string }>;
+  onerror: Heard<unknown>;
   send(text: string): void;
   close(code?: number, reason?: string): void;
 }

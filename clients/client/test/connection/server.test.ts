@@ -19,7 +19,7 @@ function traced() {
         sent.push(JSON.parse(String(text)).type);
         send(text);
       };
-      return socket as never;
+      return socket;
     },
   };
   return { sent, environment };

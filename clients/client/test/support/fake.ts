@@ -18,7 +18,6 @@ export class FakeSocket implements Socket {
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: ((event: { code: number; reason: string }) => void) | null = null;
   onerror: ((event: unknown) => void) | null = null;
-  readonly bufferedAmount = 0;
   readonly sent: Sent[] = [];
   isClosedByClient = false;
 

@@ -172,7 +172,7 @@ export function watchedSockets() {
       send(text);
     };
     newest = socket;
-    return socket as Socket;
+    return socket;
   };
   const endIdle = () => {
     const socket = newest as WebSocket;
@@ -196,7 +196,7 @@ export function holdingSockets() {
     const socket = new WebSocket(url, protocols);
     const send = socket.send.bind(socket);
     socket.send = (text) => (wire.isHeld ? void said.push(() => send(text)) : send(text));
-    return socket as Socket;
+    return socket;
   };
   return { wire, webSocket };
 }
