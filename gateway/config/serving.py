@@ -8,6 +8,7 @@ from ipaddress import ip_network
 
 from gateway.config.fields import tunable
 from gateway.config.section import KIB, MIB, Section
+from gateway.config.urls import is_host
 from gateway.errors import ConfigError
 
 # As browsers send it; "null" is that of sandboxed pages and local files, which are "file://" in Electron.
@@ -87,6 +88,11 @@ class ServerSettings(Section):
 
     def __post_init__(self) -> None:
         Section.__post_init__(self)
+        for name, text in (("host", self.host), ("admin_host", self.admin_host)):
+            if not is_host(text):
+                raise ConfigError(
+                    f"server.{name} = {text[:80]!r}: is no name and no address; write 10.0.0.7 or localhost"
+                )
         if not self.node.isprintable():  # bytes that aren't UTF-8 are none either
             raise ConfigError(f"server.node = {self.node[:80]!r}: must be printable, in UTF-8")
         for text in self.origins:

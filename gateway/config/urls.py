@@ -1,4 +1,4 @@
-"""URLs of servers: what can't be asked is refused at the start."""
+"""Hosts and URLs of servers: what can't be asked is refused at the start."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from urllib.parse import urlsplit
 from gateway.errors import ConfigError
 
 
+def is_host(text: str) -> bool:
+    """Whether this may be a name or an address: looking for anything else raises no OSError."""
+    try:
+        text.encode("idna")  # as whoever looks for it does
+    except UnicodeError:  # such as 10.0.0..5
+        return False
+    return text != ""
+
+
 def is_address(url: str, *schemes: str) -> bool:
     """Whether a URL has one of these schemes, a host, and no port that there isn't."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in schemes and is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
 

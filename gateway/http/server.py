@@ -232,16 +232,16 @@ def bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
     except OSError as error:
-        raise ConfigError(f"can't listen on {host}: {error.strerror}; set server.host") from error
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
         raise ConfigError(
-            f"can't listen on {host}:{port} for the admin HTTP: {error.strerror}; set --admin-port to a free "
-            "port, or to 0"
+            f"can't listen on {host}:{port} for the admin HTTP: {error.strerror}; "
+            "choose another --admin-host or --admin-port, or stop what uses it"
         ) from error
     return bound
 

@@ -14,6 +14,7 @@ from typing import Any
 import trio
 from redis.connection import parse_url
 
+from gateway.config.urls import is_host
 from gateway.errors import ConfigError
 from gateway.redislink.stream import BareStream
 
@@ -107,6 +108,8 @@ def parse(url: str, password: str = "") -> Address:
     """
     try:
         found: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+        if not is_host(found.get("host", "localhost")):
+            raise ValueError("its host is no name and no address")
     except ValueError as error:
         raise ConfigError(
             f"redis: {_unsecret(url)} is no Redis URL ({error}); use redis://host:port"

@@ -406,5 +406,17 @@ def test_a_password_that_stands_apart_is_for_an_address_without_one() -> None:
     assert conninfo_to_dict(dsn_of(postgres))["password"] == ODD
     given = Config().with_(postgres={"dsn": "postgresql://u:own@h/db", "password": ODD}).postgres
     assert dsn_of(given) == "postgresql://u:own@h/db"
+
+
+@pytest.mark.parametrize("password", ["", "x"])
+@pytest.mark.parametrize("dsn", ["no = such = thing", "mysql://h/db", "host=h,10.0.0..6 dbname=db"])
+def test_what_names_no_database_is_a_wrong_setting_and_not_waited_for(dsn: str, password: str) -> None:
     with pytest.raises(ConfigError, match="postgresql://USER@HOST/DATABASE"):
-        dsn_of(Config().with_(postgres={"dsn": "no = such = thing", "password": "x"}).postgres)
+        dsn_of(Config().with_(postgres={"dsn": dsn, "password": password}).postgres)
+
+
+@pytest.mark.parametrize(
+    "dsn", ["", "dbname=db", "postgresql:///db?host=/run/../run", "host=::1,h dbname=db"]
+)
+def test_a_database_may_be_anywhere(dsn: str) -> None:
+    assert dsn_of(Config().with_(postgres={"dsn": dsn}).postgres) == dsn

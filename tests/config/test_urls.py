@@ -19,6 +19,8 @@ WRONG = (
     "ftp://h/x",
     "//h/x",
     "http:///x",
+    "http://10.0.0..5/x",
+    f"http://{'h' * 64}/x",
 )
 PARTS = {
     "authoriser.url": lambda url: WebhookAuthoriser(AuthoriserSettings(url=url)),

@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.config import PostgresSettings
 from gateway.config.passwords import password_of
+from gateway.config.urls import is_host
 from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogDamaged, LogTrimmed, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
@@ -49,13 +50,20 @@ Rows = Sequence[Mapping[str, Any]]
 def dsn_of(settings: PostgresSettings) -> str:
     """Where the archive is and how to log in, "" where there is none. Raises ConfigError."""
     password = password_of(settings, "postgres")
-    if not settings.dsn or not password:
-        return settings.dsn
     try:
         given = conninfo_to_dict(settings.dsn)
-        return settings.dsn if given.get("password") else make_conninfo(settings.dsn, password=password)
     except psycopg.ProgrammingError:
-        raise ConfigError("postgres.dsn must be like postgresql://USER@HOST/DATABASE") from None
+        given = None
+    if given is None or not all(map(_may_be_there, str(given.get("host", "")).split(","))):
+        raise ConfigError("postgres.dsn must be like postgresql://USER@HOST/DATABASE")
+    if not settings.dsn or not password or given.get("password"):
+        return settings.dsn
+    return make_conninfo(settings.dsn, password=password)
+
+
+def _may_be_there(host: str) -> bool:
+    """Whether this is a host as libpq takes them: none, the folder of a socket, a name or an address."""
+    return host == "" or host.startswith(("/", "@")) or is_host(host)
 
 
 def connect(dsn: str) -> Connection[Any]:
