@@ -71,6 +71,15 @@ async def test_what_somebody_does_to_the_database_is_seen(tmp_path, statement, f
     await store.aclose()
 
 
+async def test_the_directory_is_made_where_nothing_else_is_kept_in_it(tmp_path):
+    directory = tmp_path / "var" / "gateway"
+    store = SqliteAudit(directory)
+    await store.append([entry(1)])
+    assert [record.number for record in await store.find(ALL)] == [1]
+    assert directory.stat().st_mode & 0o777 == 0o700
+    await store.aclose()
+
+
 class Untidied(PostgresAudit):
     """Takes nothing old away: what is committed are records alone."""
 
