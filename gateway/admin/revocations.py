@@ -41,9 +41,8 @@ SHOWN = ("kind", "subject", "pattern", "role", "issued_until", "expires_at", "re
 class RevocationControl(Protocol):
     """What is revoked on all nodes."""
 
-    @property
-    def in_force(self) -> Sequence[Revocation]:
-        """All of them, the newest first."""
+    async def listed(self) -> Sequence[Revocation]:
+        """All that are in force, the newest first."""
         ...
 
     async def add(self, revocation: Revocation) -> Revocation:
@@ -81,7 +80,7 @@ class RevocationRoutes:
             return await self._take_back(request)
         viewer_of(self._context, request)
         known_parameters(request, ())
-        found = [one for one in self._control.in_force if one.kind != "connections"]
+        found = [one for one in await self._control.listed() if one.kind != "connections"]
         return json_response({"revocations": [shown(one) for one in found]})
 
     async def _add(self, request: Request) -> Response:

@@ -45,11 +45,11 @@ class Follower:
 
         What was heard last stays in force while the store can't be reached.
         """
-        await self._look()
+        await self.look()
         task_status.started()
         while True:
             await trio.sleep(self._interval_s)
-            await self._look()
+            await self.look()
 
     async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredValues:
         """Set values for all nodes (None takes one out), in force here at once; raises LogUnavailable."""
@@ -60,7 +60,8 @@ class Follower:
             self._take(stored)
         return stored
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Take what is stored; where the store can't be reached, what was heard last stays."""
         known = self.stored
         try:
             stored = await self._store.read(known)
@@ -71,8 +72,8 @@ class Follower:
             self._outage.lasts(str(error))
             return
         self._outage.over()
-        if self.stored is not known:  # it was changed here meanwhile: this answer may be older
-            return
+        if self.stored is not known and stored.revision <= self.stored.revision:
+            return  # something newer was heard meanwhile
         if stored != known:
             logger.info("%s changed by %s are in force", self._what, stored.changed_by)
             self._take(stored)

@@ -61,6 +61,11 @@ class NodeRevocations:
         found = [one for one in self._known().values() if not self._is_over(one)]
         return sorted(found, key=lambda one: -one.issued_until)
 
+    async def listed(self) -> Sequence[Revocation]:
+        """As `in_force`, with what others have just revoked, where that can be asked for."""
+        await self._follower.look()
+        return self.in_force
+
     async def add(self, revocation: Revocation) -> Revocation:
         """Revoke on all nodes; raises Refusal TOO_LARGE where there are too many, LogUnavailable."""
         over = {name: None for name, one in self._known().items() if self._is_over(one)}
@@ -81,6 +86,7 @@ class NodeRevocations:
 
     async def take_back(self, ident: str, asked_by: str) -> bool:
         """Have it in force no more; False where there is none of this id. Raises LogUnavailable."""
+        await self._follower.look()  # another worker may just have stored it
         if ident not in self._follower.stored.values:
             return False
         await self._follower.change({ident: None}, asked_by)

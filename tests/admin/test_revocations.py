@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.admin.revocations import wanted
 from gateway.admission import TokenVerifier
-from gateway.errors import Refusal
+from gateway.errors import LogUnavailable, Refusal
 from gateway.http.problems import Problem
 from gateway.node.revocations import LOOK_INTERVAL_S, NodeRevocations
 from gateway.ports.shared import StoredValues
@@ -61,6 +62,50 @@ async def test_what_is_stored_is_read_once_at_a_start_and_then_now_and_again(aut
         await trio.sleep(2.5 * LOOK_INTERVAL_S)
         nursery.cancel_scope.cancel()
     assert read_s == pytest.approx([0, LOOK_INTERVAL_S, 2 * LOOK_INTERVAL_S])
+
+
+async def test_what_another_worker_has_just_revoked_is_listed_and_can_be_taken_back(tmp_path: Path) -> None:
+    """Requests to one port reach any worker of its node."""
+    store = MemoryValues()
+    one, two = (NodeRevocations(store, 10, lambda found: None, lambda: NOW_S) for _ in range(2))
+    await one.add(wanted({"user_id": "ann"}, NOW_S, "ops"))
+    assert [found.id for found in await two.listed()] == ["user ann"]
+    await two.add(wanted({"user_id": "bob"}, NOW_S, "ops"))
+    assert await one.take_back("user bob", "ops")
+    assert [found.id for found in await two.listed()] == ["user ann"]
+
+
+async def test_what_was_known_is_listed_while_it_cannot_be_asked_for() -> None:
+    class Away(MemoryValues):
+        async def read(self, known: StoredValues) -> StoredValues:
+            raise LogUnavailable("redis is away", "none")
+
+    revocations = NodeRevocations(Away(), 10, lambda found: None, lambda: NOW_S)
+    await revocations.add(wanted({"user_id": "ann"}, NOW_S, "ops"))
+    assert [found.id for found in await revocations.listed()] == ["user ann"]
+
+
+async def test_a_newer_answer_counts_though_an_older_one_came_meanwhile() -> None:
+    answers = [trio.Event(), trio.Event()]
+    waiting = iter(answers)
+
+    class Slow(MemoryValues):
+        async def read(self, known: StoredValues) -> StoredValues:
+            stored = await super().read(known)
+            await next(waiting).wait()
+            return stored
+
+    store = Slow()
+    one, two = (NodeRevocations(store, 10, lambda found: None, lambda: NOW_S) for _ in range(2))
+    async with trio.open_nursery() as nursery:
+        for user_id in ("ann", "bob"):
+            await one.add(wanted({"user_id": user_id}, NOW_S, "ops"))
+            nursery.start_soon(two.listed)
+            await trio.testing.wait_all_tasks_blocked()
+        for answered in answers:
+            answered.set()
+            await trio.testing.wait_all_tasks_blocked()
+    assert {found.id for found in two.in_force} == {"user ann", "user bob"}
 
 
 @pytest.mark.parametrize("value", ["", "x" * 257, 7, None])
