@@ -357,7 +357,7 @@ def load(name: str) -> Scenario:
     """A shipped scenario by its name, or one from a file; raises ScenarioError."""
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
         raise ScenarioError(f"no scenario {name!r}: give a file ending in .toml, or one of {names}") from None

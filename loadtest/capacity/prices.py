@@ -81,7 +81,7 @@ def load_prices(name: str) -> Prices:
     """A shipped list by its name, or one from a file; raises PriceError."""
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text("utf-8"))
         plain: dict[str, Any] = {
             key: data[key]
             for key in ("name", "storage_gb", "transfer_gb", "database", "stated", "stated_connections")

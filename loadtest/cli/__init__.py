@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from contextlib import suppress
 
@@ -14,7 +15,12 @@ __all__ = ["main", "run_main"]
 
 
 def run_main() -> None:
-    """Run a command; tell in a line what the system refuses that the command has no words for."""
+    """Run a command; tell in a line what the system refuses that the command has no words for.
+
+    What a terminal has no letters for is a question mark there, and changes nothing else.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         main(prog_name="python -m loadtest")
     except (OSError, BaseExceptionGroup) as raised:

@@ -254,7 +254,7 @@ def _end(report: Mapping[str, Any], untold: Sequence[str], otlp: str | None) -> 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        report: dict[str, Any] = json.loads(path.read_text())
+        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise click.UsageError(f"{path} is no report: {error}") from None
     if not isinstance(report, dict) or "verdict" not in report:

@@ -120,7 +120,7 @@ def points_in(files: Sequence[Path]) -> list[Point]:
 
 def _points_of(path: Path) -> list[Point]:
     try:
-        return stored_points(json.loads(path.read_text()))
+        return stored_points(json.loads(path.read_text("utf-8")))
     except ValueError as error:  # what is no JSON too
         raise click.UsageError(f"no model can be made of this: {path}: {error}") from None
 

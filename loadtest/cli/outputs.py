@@ -32,7 +32,6 @@ FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "markdown": ("a summary in Markdown, for a job's summary on GitHub", markdown),
 }
 NAME = re.compile(r"[\w.-]{1,80}")
-UNTOLD = (OSError, UnicodeError)  # a full disk, a terminal that is gone, or that has no such letters
 ASIDE_NAME_MAX = 60  # characters: of four bytes each, they leave room for more in a name's 255
 
 
@@ -86,7 +85,7 @@ def send(report: Mapping[str, Any], url: str | None) -> bool:
 
 def mention(text: str, style: str = "") -> None:
     """Print a line, where it can be printed: nothing that was measured is lost for it."""
-    with suppress(*UNTOLD):
+    with suppress(OSError):  # of a full disk, or a terminal that is gone
         console.print(text, style=style)
 
 
@@ -99,10 +98,10 @@ def tell(report: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
     try:
         with console:
             print_report(report, console)
-    except UNTOLD as error:
-        problems.append(f"standard output takes nothing: {getattr(error, 'strerror', error)}")
+    except OSError as error:
+        problems.append(f"standard output takes nothing: {error.strerror}")
         console.file = sys.stderr
-        with suppress(*UNTOLD):
+        with suppress(OSError):
             console.print()  # and what waits
     return problems + save(report, files)
 
@@ -127,7 +126,7 @@ def refuse(problems: Sequence[str]) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file; raises NoRun where the disk is full, or the folder gone, by now.
+    """Write a file, in UTF-8 in any locale; raises NoRun where the disk is full, or the folder gone, by now.
 
     Then a report that was there before is as it was.
     """
@@ -135,7 +134,7 @@ def write(path: Path, text: str) -> None:
         if _is_replaceable(path):
             _replace(path.resolve(), text)
         else:
-            path.write_text(text)
+            path.write_text(text, "utf-8")
     except OSError as error:
         raise NoRun(f"{path} can't be written: {error.strerror}") from None
 
@@ -150,7 +149,7 @@ def _replace(path: Path, text: str) -> None:
     """Write a file beside this one, and put it in its place once it is whole."""
     aside = path.with_name(f".{path.name[:ASIDE_NAME_MAX]}.{os.getpid()}")
     try:
-        aside.write_text(text)
+        aside.write_text(text, "utf-8")
         if path.exists():
             shutil.copymode(path, aside)
         aside.replace(path)

@@ -313,7 +313,7 @@ def render(report: Data) -> str:
         "environment": _environment_table(report),
         "scenario": escape(json.dumps(scenario, indent=2, ensure_ascii=False)),
     }
-    page = TEMPLATE.read_text()
+    page = TEMPLATE.read_text("utf-8")
     for name, value in fields.items():
         page = page.replace(f"{{{{{name}}}}}", value)
     return page

@@ -120,7 +120,7 @@ def render(study: Data) -> str:
         + table(("", "p95", "CPU of a worker", "recovered after"), event_rows(plan), WORDS)
         for plan in plans
     )
-    head = TEMPLATE.read_text().partition("<body>")[0].replace("{{title}}", escape(load))
+    head = TEMPLATE.read_text("utf-8").partition("<body>")[0].replace("{{title}}", escape(load))
     seeds = f"{study['objective']['seeds']} seeds; prices: {study['prices']}; intervals from 5 to 95 %"
     return (
         f"{head}<body><main><header><strong>Simulated plans</strong>"

@@ -22,6 +22,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
+from loadtest.capacity.prices import SHIPPED
 from loadtest.cli import main
 from loadtest.compare import compare
 from loadtest.scenario import members
@@ -198,6 +199,41 @@ def test_a_run_whose_output_takes_nothing_leaves_its_report(tmp_path: Path) -> N
     assert said.stderr.endswith("Error: standard output takes nothing: No space left on device\n")
     assert json.loads(files[0].read_text())["verdict"]["status"] == "pass"
     assert "</html>" in files[1].read_text()
+
+
+def elsewhere(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    """Call it where the locale's encoding is ASCII, and Python doesn't put UTF-8 in its place."""
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "loadtest", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, env={**os.environ, **ascii_alone})
+
+
+def test_a_run_is_judged_and_told_in_a_locale_of_another_encoding_than_utf_8(tmp_path: Path) -> None:
+    """Once it was over it ended in a traceback, with the status of a fault: its page has dashes. Without a
+    page it said nothing about the server, for the terminal had no letter for a dash."""
+    scenario, page = tmp_path / "short.toml", tmp_path / "r.html"
+    scenario.write_text(
+        SCENARIO.replace("LAG", "60000").replace("a second", "eine Sekunde für 東京"), "utf-8"
+    )
+    server = f"{sys.executable} {REFERENCE} --fault none"
+    said = elsewhere("run", scenario, "--server-command", server, "--html", page)
+    assert (said.returncode, b"PASS" in said.stdout) == (0, True), said.stderr
+    assert "eine Sekunde für 東京" in page.read_text("utf-8")
+
+
+def test_what_is_read_is_utf_8_in_any_locale(tmp_path: Path) -> None:
+    """Reports and calibrations as jq leaves them, and what people write into a list of prices."""
+    files = {"r.json": report(name="東京"), "cal.json": {"points": calibration(), "of": "東京"}}
+    made, costs, prices, page = (tmp_path / name for name in (*files, "own.toml", "page.html"))
+    for name, data in files.items():
+        (tmp_path / name).write_text(json.dumps(data, ensure_ascii=False), "utf-8")
+    prices.write_text(f"# 東京\n{(SHIPPED / 'rfc002.toml').read_text('utf-8')}", "utf-8")
+    said = elsewhere("html", made, page)
+    assert said.returncode == 0, said.stderr
+    assert "東京" in page.read_text("utf-8")
+    wish = ["--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4]
+    said = elsewhere("plan", costs, *wish, "--prices", prices)
+    assert said.returncode == 0, said.stderr
 
 
 def test_the_scenarios_are_listed_with_what_they_do() -> None:
