@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from gateway.errors import ConfigError
 from gateway.log import backup_file, backup_series
 from gateway.log.backup_file import write_backup
 from gateway.log.backup_series import BACKUP_MARK
+from gateway.log.database_files import PARTS
 from gateway.log.sqlite import backup
 from gateway.log.sqlite.check import check
 from gateway.log.sqlite.log import DATABASE, LOCK, WATERMARK, SqliteLog
@@ -334,6 +336,21 @@ async def test_a_damaged_log_is_put_aside_with_its_log_of_writes(tmp_path: Path)
     assert aside.read_bytes() == log_of_writes
     assert aside.with_name(aside.name.removesuffix("-wal")).read_bytes() == b"no database"
     assert check(data / DATABASE).changes == 3
+
+
+async def test_logs_that_are_put_aside_within_one_second_stay_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second was written over the first, which nobody had elsewhere. So it was for an hour in autumn."""
+    data, file = await backed_up(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda *_: "before-20301027T013000Z")
+    for content in (b"first", b"second", b"third"):
+        (data / DATABASE).write_bytes(content)
+        (data / f"{DATABASE}-wal").write_bytes(b"of the " + content)
+        backup.restore(file, data, replace=True)
+    aside = [path for path in data.glob(f"{DATABASE}.before-*") if not path.name.endswith(PARTS[1:])]
+    kept = {path.read_bytes(): path.with_name(f"{path.name}-wal").read_bytes() for path in aside}
+    assert kept == {b"first": b"of the first", b"second": b"of the second", b"third": b"of the third"}
 
 
 async def test_a_directory_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> None:

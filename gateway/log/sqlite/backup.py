@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing, suppress
+from itertools import chain, count
 from pathlib import Path
 
 from gateway.errors import ConfigError
@@ -68,7 +69,7 @@ def _restore(source: Path, data_dir: Path, replace: bool) -> None:
 def _put_aside(database: Path) -> None:
     """Give what is there another name. It is one file by then, unless it is damaged: whoever is ended in
     between tears nothing apart."""
-    aside = database.with_name(f"{DATABASE}.{time.strftime('before-%Y%m%dT%H%M%S')}")
+    aside = _unused(database)
     _fold(database)
     for part in reversed(PARTS):  # the database last: without it a start would remove its log of writes
         path = database.with_name(f"{DATABASE}{part}")
@@ -76,6 +77,13 @@ def _put_aside(database: Path) -> None:
             path.rename(f"{aside}{part}")
     for name in DERIVED:
         discard(database.with_name(name))
+
+
+def _unused(database: Path) -> Path:
+    """A name that says when, with a number from the second of one second on: what is aside stays."""
+    stamp = time.strftime("before-%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (f"{DATABASE}.{stamp}{suffix}" for suffix in chain([""], map("-{}".format, count(2))))
+    return next(database.with_name(name) for name in names if not any(database.parent.glob(f"{name}*")))
 
 
 def _fold(database: Path) -> None:
