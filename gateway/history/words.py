@@ -165,7 +165,7 @@ def shown(value: Any) -> str:
     """A value in a sentence; nothing for null and what is empty."""
     if isinstance(value, str):
         found = instant(value)
-        return (f"{found:%Y-%m-%d %H:%M}" if found else quoted(value)) if value else ""
+        return (minute(found) if found else quoted(value)) if value else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
@@ -187,8 +187,13 @@ def _pair(old: Any, new: Any) -> tuple[str, str]:
 
 def between(one: datetime, other: datetime) -> tuple[str, str]:
     """Two instants, with their days where these differ."""
-    form = "%H:%M" if one.date() == other.date() else "%Y-%m-%d %H:%M"
-    return one.strftime(form), other.strftime(form)
+    shared = len("YYYY-MM-DD ") if one.date() == other.date() else 0
+    return minute(one)[shared:], minute(other)[shared:]
+
+
+def minute(found: datetime) -> str:
+    """Day and time of an instant; its year has four digits, which strftime leaves to the system."""
+    return found.replace(tzinfo=None).isoformat(" ", "minutes")
 
 
 def instant(value: Any) -> datetime | None:

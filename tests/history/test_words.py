@@ -38,6 +38,14 @@ def told(*patch: dict[str, object], document: object = LUNCH, undoes: int | None
             "moved from 10:00-11:00 to 09:00-12:00",
         ),
         ([replace("/end_time", "2025-12-15T11:30:00Z")], "changed end time from 11:00 to 11:30"),
+        (
+            [replace("/end_time", "0987-01-02T11:30:59.5Z")],
+            "changed end time from 2025-12-15 11:00 to 0987-01-02 11:30",
+        ),
+        (
+            [replace("/start_time", ["0001-02-03T04:05:00+02:00"])],
+            "changed start time from 2025-12-15 10:00 to 0001-02-03 04:05",
+        ),
         ([replace("/title", "Dinner")], 'changed title from "Lunch" to "Dinner"'),
         ([{"op": "add", "path": "/location", "value": "Room 4"}], 'set location to "Room 4"'),
         ([{"op": "remove", "path": "/title"}], 'removed title ("Lunch")'),
