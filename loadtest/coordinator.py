@@ -27,7 +27,7 @@ from loadtest.observe import Observer, Pids
 from loadtest.options import Action, Options, Progress, RunError
 from loadtest.preflight import PreflightError
 from loadtest.protocols import UnknownProtocol, find
-from loadtest.recorder import INTERVAL_S, joined
+from loadtest.recorder import joined, spans_s
 from loadtest.scenario import Disruption, ScenarioError, parse
 from loadtest.schedule import Schedule
 from loadtest.server import EmbeddedServer
@@ -173,7 +173,7 @@ class Run:
 
     async def _follow(self) -> None:
         """Join the workers' intervals as they come, to the end of the schedule and of the drills."""
-        wanted = int(self.scenario.duration_s / INTERVAL_S + 0.999)
+        wanted = len(spans_s(self.scenario.duration_s))
         playing = True
         while playing or self._drills:
             live = any(not one.ended.is_set() for one in self.generators)

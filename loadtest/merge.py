@@ -45,7 +45,7 @@ def _check(reports: Sequence[Data]) -> None:
 def _sum_of(reports: Sequence[Data], histograms: str) -> Sum:
     """Everything added up, with these of the reports' histograms; of measured stages where they lack them."""
     total = Sum()
-    total.intervals = sum(point["measured"] for point in reports[0]["series"])
+    total.seconds = sum(point["span_s"] for point in reports[0]["series"] if point["measured"])
     for one in reports:
         total.counts.update(one["counts"])
         total.cpu_s += one["generator"]["cpu_s"]

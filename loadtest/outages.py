@@ -68,10 +68,11 @@ def find_outages(points: Sequence[Point], p95_max_ms: float | None) -> list[Outa
 def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outage:
     within = points[start:end]
     waits = [point["ack_ms"]["max"] for point in within if point["ack_ms"]["max"] is not None]
+    from_s = points[start]["at_s"] - points[start]["span_s"]
     return Outage(
-        from_s=points[start]["at_s"] - INTERVAL_S,
-        duration_s=(resumed - start) * INTERVAL_S,
-        silent_s=INTERVAL_S * sum(_silent(point) for point in points[start:resumed]),
+        from_s=from_s,
+        duration_s=points[resumed - 1]["at_s"] - from_s,
+        silent_s=sum(point["span_s"] for point in points[start:resumed] if _silent(point)),
         recovered_s=(end - start) * INTERVAL_S if end + CALM <= len(points) else None,
         wait_max_ms=max(waits, default=None),
     )
@@ -85,8 +86,8 @@ def _usual_fanout(points: Sequence[Point]) -> float:
 
 
 def _missing(point: Point, fanout: float) -> bool:
-    due = max(point["due_per_s"], 0.0) * INTERVAL_S
-    answered, delivered = point["answered_per_s"] * INTERVAL_S, point["deliveries_per_s"] * INTERVAL_S
+    due = max(point["due_per_s"], 0.0) * point["span_s"]
+    answered, delivered = (point[name] * point["span_s"] for name in ("answered_per_s", "deliveries_per_s"))
     chance = sqrt(due)  # a Poisson count's standard deviation
     return bool(answered < ANSWERED_MIN * due - chance or delivered < fanout * (DELIVERED_MIN * due - chance))
 

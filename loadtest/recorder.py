@@ -1,9 +1,10 @@
 """What a generator process measured, interval by interval, and the sum of all of them.
 
-A worker makes one *interval* every INTERVAL_S; the coordinator adds the same interval of every worker, and
-the intervals of a stage. An interval is plain JSON data:
+A worker makes one *interval* every INTERVAL_S, the last of which ends with the schedule; the coordinator adds
+the same interval of every worker, and the intervals of a stage. An interval is plain JSON data:
 
-    number, connections, cpu_s, counts {name: n}, histograms {metric: [position, count, position, count, ...]}
+    number, span_s, connections, cpu_s, counts {name: n},
+    histograms {metric: [position, count, position, count, ...]}
 
 and, joined, `cpu_here_s`: what of the CPU was this machine's.
 """
@@ -29,6 +30,12 @@ ENGINE_COUNTS = (
 )
 
 
+def spans_s(duration_s: float) -> list[float]:
+    """How long each interval of a schedule is; none is shorter than half of the others, but of a tiny one."""
+    whole = max(round(duration_s / INTERVAL_S), 1) - 1
+    return [*[INTERVAL_S] * whole, duration_s - whole * INTERVAL_S]
+
+
 class Recorder:
     """Takes an interval from a crowd and its engine: what was counted since the last one."""
 
@@ -37,7 +44,7 @@ class Recorder:
         self._before: Counter[str] = Counter()
         self.loop = Latencies()
 
-    def take(self, number: int, cpu_s: float) -> dict[str, Any]:
+    def take(self, number: int, cpu_s: float, span_s: float) -> dict[str, Any]:
         """The interval that ends now."""
         crowd = self._crowd
         histograms = {metric: Latencies(self._engine.take_counts(metric)) for metric in METRICS}
@@ -45,6 +52,7 @@ class Recorder:
         crowd.connect, crowd.sync, self.loop = Latencies(), Latencies(), Latencies()
         return {
             "number": number,
+            "span_s": span_s,
             "connections": crowd.connected,
             "cpu_s": cpu_s,
             "counts": self._counts(),
@@ -69,14 +77,14 @@ class Sum:
         self.histograms = {name: Latencies() for name in HISTOGRAMS}
         self.cpu_s = 0.0
         self.peak = 0
-        self.intervals = 0
+        self.seconds = 0.0
 
     def add(self, interval: dict[str, Any]) -> None:
         """Add one interval (of all workers together)."""
         self.counts.update(interval["counts"])
         self.cpu_s += interval["cpu_s"]
         self.peak = max(self.peak, interval["connections"])
-        self.intervals += 1
+        self.seconds += interval["span_s"]
         for name, pairs in interval["histograms"].items():
             self.histograms[name].add_pairs(pairs)
 
@@ -105,6 +113,7 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         total.add(part)
     return {
         "number": parts[0]["number"],
+        "span_s": parts[0]["span_s"],
         "connections": sum(part["connections"] for part in parts),
         "cpu_s": total.cpu_s,
         "cpu_here_s": sum(part.get("cpu_here_s", part["cpu_s"]) for part in parts),

@@ -46,7 +46,7 @@ class Course:
 
 
 def _rates(total: Sum) -> Data:
-    seconds = max(total.intervals * INTERVAL_S, INTERVAL_S)
+    seconds = total.seconds or INTERVAL_S
     counts = total.counts
     return {
         "operations_per_s": counts["acks"] / seconds,
@@ -60,7 +60,7 @@ def _rates(total: Sum) -> Data:
 
 
 def _generator(total: Sum) -> Data:
-    seconds = max(total.intervals * INTERVAL_S, INTERVAL_S)
+    seconds = total.seconds or INTERVAL_S
     return {
         "cpu_s": total.cpu_s,
         "cpu_cores": total.cpu_s / seconds,
@@ -200,7 +200,6 @@ def _whole(intervals: Iterable[Data], late: Iterable[Data]) -> Sum:
     total = summed(intervals)
     for one in late:
         total.add({**one, "cpu_s": 0.0})
-        total.intervals -= 1
     return total
 
 
@@ -250,23 +249,24 @@ def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     waiting = 0
     measured = {one["number"] for one in _measured(scenario, intervals)}
     for one in intervals:
-        total = summed([one])
+        total, span_s = summed([one]), one["span_s"]
         due = _due(total.counts)
         waiting += due - sum(total.counts[name] for name in SETTLED)
         points.append(
             {
                 "measured": one["number"] in measured,
-                "at_s": (one["number"] + 1) * INTERVAL_S,
+                "at_s": one["number"] * INTERVAL_S + span_s,
+                "span_s": span_s,
                 "connections": one["connections"],
                 "waiting": max(waiting, 0),
-                "scheduled_per_s": one["counts"].get("scheduled", 0) / INTERVAL_S,
-                "due_per_s": (due - total.counts["merged_offline"]) / INTERVAL_S,
-                "answered_per_s": sum(one["counts"].get(name, 0) for name in ANSWERS) / INTERVAL_S,
-                "operations_per_s": one["counts"].get("acks", 0) / INTERVAL_S,
-                "deliveries_per_s": one["counts"].get("deliveries", 0) / INTERVAL_S,
+                "scheduled_per_s": one["counts"].get("scheduled", 0) / span_s,
+                "due_per_s": (due - total.counts["merged_offline"]) / span_s,
+                "answered_per_s": sum(one["counts"].get(name, 0) for name in ANSWERS) / span_s,
+                "operations_per_s": one["counts"].get("acks", 0) / span_s,
+                "deliveries_per_s": one["counts"].get("deliveries", 0) / span_s,
                 "delivery_ms": total.histograms["delivery"].summary_ms(),
                 "ack_ms": total.histograms["ack"].summary_ms(),
-                "generator_cpu_cores": one["cpu_s"] / INTERVAL_S,
+                "generator_cpu_cores": one["cpu_s"] / span_s,
                 "lag_p99_ms": total.histograms["lag"].percentile_us(99) / 1000,
             }
         )

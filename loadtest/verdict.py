@@ -57,7 +57,7 @@ def conclude(
     missed = missed_targets(scenario, whole, measured, errors or {}) + missed_recoveries(scenario, outages)
     if missed and others_cores is not None and others_cores > OTHERS_CORES_MAX:
         limits.append(f"other processes used {others_cores:.2f} cores of this machine")
-    if not (measured.intervals or outages or ended_early):
+    if not (measured.seconds or outages or ended_early):
         limits.append("it measured nothing: no stage of half a second or more is `measured`")
     unknown = unknown_targets(scenario, measured)
     status: Status = "pass"

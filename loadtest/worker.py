@@ -29,7 +29,7 @@ from loadtest.judgement import Judgement
 from loadtest.patience import until_none
 from loadtest.protocols import UnknownProtocol, find
 from loadtest.pump import Pump
-from loadtest.recorder import INTERVAL_S, Recorder
+from loadtest.recorder import INTERVAL_S, Recorder, spans_s
 from loadtest.replica import Replica
 from loadtest.scenario import EDIT_KINDS, Scenario, parse
 from loadtest.schedule import Schedule
@@ -109,6 +109,7 @@ class Worker:
         self._following = trio.CancelScope()
         self._feeding = 0
         self._zero_ns = 0
+        self._spans_s = spans_s(self.scenario.duration_s)
         self._replicas = [user for user in self.users if user.replica is not None]
         limits = self.scenario.generator
         self.pump = Pump(
@@ -179,7 +180,6 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        end_ns = start_ns + int(self.scenario.duration_s * SECOND)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.pump.run, start_ns)
             nursery.start_soon(self._heartbeat)
@@ -187,7 +187,7 @@ class Worker:
             nursery.start_soon(_say_alive)
             if self.admin_url is None:
                 nursery.start_soon(self._follow)
-            await self._report(end_ns)
+            await self._report()
             await self._drain()
             self.crowd.settle()
             self._following.cancel()
@@ -234,16 +234,15 @@ class Worker:
                 if version > self.versions.get(user.document, -1):
                     self.versions[user.document] = version
 
-    async def _report(self, end_ns: int) -> None:
-        """Say an interval each half second, to the end of the schedule."""
-        number, cpu_s = 0, time.process_time()
-        while self._zero_ns + int(number * INTERVAL_S * SECOND) < end_ns:
-            due_ns = min(self._zero_ns + int((number + 1) * INTERVAL_S * SECOND), end_ns)
+    async def _report(self) -> None:
+        """Say an interval each half second, and at the end of the schedule."""
+        cpu_s = time.process_time()
+        for number, span_s in enumerate(self._spans_s):
+            due_ns = self._zero_ns + int((number * INTERVAL_S + span_s) * SECOND)
             await trio.sleep(max((due_ns - now_ns()) / SECOND, 0))
             spent_s = time.process_time()
-            say("interval", interval=self.recorder.take(number, spent_s - cpu_s))
-            number, cpu_s = number + 1, spent_s
-        self._number = number
+            say("interval", interval=self.recorder.take(number, spent_s - cpu_s, span_s))
+            cpu_s = spent_s
 
     async def _drain(self) -> None:
         """Wait for what is still unanswered, and for connections that are being made: a server that fell
@@ -260,7 +259,7 @@ class Worker:
 
     def _result(self, findings: Findings) -> dict[str, Any]:
         crowd = self.crowd
-        last = self.recorder.take(self._number, 0.0)
+        last = self.recorder.take(len(self._spans_s), 0.0, 0.0)
         last["counts"]["untimed"] = self.engine.untimed()
         last["counts"]["unanswered"] = crowd.in_flight()
         last["counts"]["local_errors"] = sum(crowd.local_errors.values())

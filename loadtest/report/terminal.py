@@ -16,7 +16,7 @@ from loadtest import observe
 from loadtest.evidence import COUNTED
 from loadtest.options import Progress
 from loadtest.protocols import OURS
-from loadtest.recorder import INTERVAL_S, summed
+from loadtest.recorder import summed
 from loadtest.report.figures import compression_text, cores, milliseconds, number, seconds, size
 from loadtest.scenario import Scenario
 
@@ -66,11 +66,11 @@ def view(progress: Progress) -> RenderableType:
 def _now_table(progress: Progress) -> Table:
     intervals = progress.intervals
     recent = summed(intervals[-RECENT:])
-    seconds = recent.intervals * INTERVAL_S
+    seconds = recent.seconds
     table = _grid()
 
     def rate(name: str, count: str) -> None:
-        history = [one["counts"].get(count, 0) / INTERVAL_S for one in intervals[-SPARKS_SHOWN:]]
+        history = [one["counts"].get(count, 0) / one["span_s"] for one in intervals[-SPARKS_SHOWN:]]
         table.add_row(name, f"{number(recent.counts[count] / seconds)}/s", Text(sparkline(history), "cyan"))
 
     table.add_row(
@@ -132,7 +132,7 @@ class LiveView:
         elif progress.at_s - self._said_s >= 5 and progress.intervals:
             self._said_s = progress.at_s
             recent = summed(progress.intervals[-RECENT:])
-            seconds = recent.intervals * INTERVAL_S
+            seconds = recent.seconds
             with suppress(OSError):  # of a full disk: what was measured so far isn't lost for it
                 self._console.print(
                     f"{progress.at_s:6.0f} s  {_stage_name(progress.scenario, progress.at_s):<16} "

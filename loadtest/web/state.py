@@ -62,28 +62,28 @@ class State:
     def _take(self, scenario: Scenario, interval: dict[str, Any]) -> None:
         one = summed([interval])
         self._total.add(interval)
-        at_s = (interval["number"] + 1) * INTERVAL_S
-        if scenario.stages[scenario.stage_at(at_s - INTERVAL_S / 2)].measured:
+        began_s, span_s = interval["number"] * INTERVAL_S, interval["span_s"]
+        if scenario.stages[scenario.stage_at(began_s + INTERVAL_S / 2)].measured:
             self._measured.add(interval)
         delivery = one.histograms["delivery"].summary_ms()
         self._series.append(
             {
-                "at_s": at_s,
+                "at_s": began_s + span_s,
                 "connections": interval["connections"],
-                "operations": one.counts["acks"] / INTERVAL_S,
-                "scheduled": one.counts["scheduled"] / INTERVAL_S,
-                "deliveries": one.counts["deliveries"] / INTERVAL_S,
+                "operations": one.counts["acks"] / span_s,
+                "scheduled": one.counts["scheduled"] / span_s,
+                "deliveries": one.counts["deliveries"] / span_s,
                 "p50": delivery["p50"],
                 "p95": delivery["p95"],
                 "p99": delivery["p99"],
-                "generator": interval["cpu_s"] / INTERVAL_S,
+                "generator": interval["cpu_s"] / span_s,
             }
         )
 
     def _document(self, progress: Progress) -> dict[str, Any]:
         scenario, counts = progress.scenario, self._total.counts
         faults = {name: counts[name] for name in COUNTED if counts[name]}
-        late = missed_targets(scenario, self._total, self._measured) if self._measured.intervals else []
+        late = missed_targets(scenario, self._total, self._measured) if self._measured.seconds else []
         problems = [f"{count:,} x {name}" for name, count in faults.items()]
         # While a run goes on, the last edits aren't answered yet: that is no target missed.
         problems += [one for one in late if "scheduled edits" not in one and "of connections" not in one]

@@ -7,6 +7,7 @@ from typing import Any
 
 from loadtest.evidence import Findings
 from loadtest.histogram import Latencies
+from loadtest.recorder import INTERVAL_S
 from loadtest.scenario import parse
 from loadtest.summary import Course, summarise
 
@@ -46,6 +47,7 @@ def interval(number: int, delivery_ms: float = 20.0, rate: int = RATE, jitter: i
     histograms |= {"connect": ack.pairs(), "sync": ack.pairs()} if number == 0 else {}
     return {
         "number": number,
+        "span_s": INTERVAL_S,
         "connections": 40 if number else 20,
         "cpu_s": 0.1,
         "cpu_here_s": 0.1,
@@ -100,7 +102,7 @@ def report(
 ) -> dict[str, Any]:
     """A report of ten seconds; by default a good one. `late` are the histograms of what came after them,
     `after` samples of then; `changes` are of the scenario."""
-    last = {"number": 20, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}}
+    last = {"number": 20, "span_s": 0.0, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}}
     last["histograms"] = late or {}
     results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
     samples = [

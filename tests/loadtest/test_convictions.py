@@ -76,6 +76,15 @@ async def test_a_right_server_is_not_accused() -> None:
     assert verdict["report"]["rates"]["operations_per_s"] > 40
 
 
+async def test_rates_are_of_the_time_that_was_played_though_it_ends_within_half_a_second() -> None:
+    hold = {**stages(18, 150, 2.3)[1], "duration_s": 2.3}
+    report = await run(Options(scenario(stages=[hold]), server_command=command()))
+    series = report["series"]
+    assert series[-1]["at_s"] == pytest.approx(2.3)
+    scheduled = sum(one["scheduled_per_s"] * one["span_s"] for one in series)
+    assert report["rates"]["scheduled_per_s"] == pytest.approx(scheduled / 2.3)
+
+
 async def test_edits_that_were_never_answered_accuse_nobody() -> None:
     """The server is away at the end; when it's back, documents are read, and the users stay silent."""
     made = scenario(

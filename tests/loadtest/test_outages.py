@@ -31,6 +31,7 @@ def points(*steps: tuple[float, float, float | None], rate: float = RATE) -> lis
         {
             "waiting": 0 if steps[number][0] >= 1 else shares[number] * rate * INTERVAL_S,
             "at_s": (number + 1) * INTERVAL_S,
+            "span_s": INTERVAL_S,
             "due_per_s": rate,
             "answered_per_s": answered * rate,
             "deliveries_per_s": delivered * rate * FANOUT,

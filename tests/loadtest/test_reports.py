@@ -21,7 +21,7 @@ from loadtest.evidence import Findings
 from loadtest.histogram import Latencies
 from loadtest.merge import MergeError, merge
 from loadtest.options import Progress
-from loadtest.recorder import joined, summed
+from loadtest.recorder import joined, spans_s, summed
 from loadtest.report import figures
 from loadtest.report.charts import Chart, Series, decade_ticks, nice_ticks, svg
 from loadtest.report.page import TEMPLATE, render
@@ -381,6 +381,21 @@ def test_the_servers_cpu_is_that_of_the_schedule() -> None:
 
 
 # -------------------------------------------------------------------------------------------- merge
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "spans"),
+    [(0.1, [0.1]), (1.0, [0.5, 0.5]), (1.1, [0.5, 0.6]), (1.4, [0.5, 0.5, 0.4])],
+)
+def test_the_last_interval_ends_with_the_schedule(duration_s: float, spans: list[float]) -> None:
+    assert spans_s(duration_s) == pytest.approx(spans)
+
+
+def test_a_short_interval_counts_for_as_long_as_it_was() -> None:
+    made = report(intervals=[*map(interval, range(19)), {**interval(19), "span_s": 0.25}])
+    assert made["rates"]["operations_per_s"] == pytest.approx(16 * RATE / 7.75)
+    assert made["stages"][1]["generator"]["cpu_cores"] == pytest.approx(16 * 0.1 / 7.75)
+    assert (made["series"][-1]["at_s"], made["series"][-1]["operations_per_s"]) == (9.75, 4 * RATE)
 
 
 def test_shares_of_machines_add_up() -> None:

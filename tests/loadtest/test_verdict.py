@@ -29,7 +29,7 @@ def good_run() -> Sum:
     total.counts.update({"attempted": 100, "succeeded": 100, "scheduled": 1000, "acks": 1000})
     total.histograms["delivery"].record(20_000, 1000)
     total.histograms["lag"].record(500, 1000)
-    total.intervals = 10
+    total.seconds = 5.0
     return total
 
 
@@ -58,7 +58,7 @@ def test_a_server_that_puts_everybody_off_lets_nobody_in() -> None:
 
 def test_a_run_in_which_nothing_was_measured_says_nothing() -> None:
     total = good_run()
-    total.intervals = 0
+    total.seconds = 0.0
     said = "generator: it measured nothing: no stage of half a second or more is `measured`"
     assert status(total) == ("invalid", [said])
     assert status(Sum(), delivery_p95_ms=None) == ("invalid", [said])
