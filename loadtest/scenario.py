@@ -113,7 +113,7 @@ class Generator:
 class Disruption:
     """What happens to the embedded server: kill (SIGKILL) or restart (SIGTERM), and a new one on its data."""
 
-    kind: Literal["kill", "restart"]  # SIGKILL or SIGTERM
+    kind: Literal["kill", "restart"]  # kill: SIGKILL; restart: SIGTERM
     at_s: float  # since the start of the run
     down_s: float = 0.5  # until a new one is started
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,11 @@ def test_scaling_keeps_the_shape() -> None:
     assert half.stages[-1].operations_per_s == pytest.approx(3000)
     assert half.stages[-1].duration_s == pytest.approx(3)
     assert load("rfc002").scaled(durations=0.1).activity.session_s == 60
+
+
+def test_what_a_key_takes_is_said_in_its_words() -> None:
+    [kind] = [one for one in members() if (one.table, one.name) == ("[[disruptions]]", "kind")]
+    assert re.findall(r"\w+(?=:)", kind.meaning) == ["kill", "restart"]
 
 
 def test_every_key_is_documented_by_name_default_and_meaning() -> None:
