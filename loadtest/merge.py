@@ -8,7 +8,7 @@ from typing import Any
 from loadtest.compression import compression_of
 from loadtest.evidence import Findings
 from loadtest.histogram import merged
-from loadtest.recorder import HISTOGRAMS, Sum
+from loadtest.recorder import FELT, HISTOGRAMS, Sum
 from loadtest.scenario import parse
 from loadtest.summary import distributions, outages_of, told
 from loadtest.verdict import conclude
@@ -63,14 +63,14 @@ def _added(parts: Sequence[Data]) -> Data:
 
 def _stage(parts: Sequence[Data]) -> Data:
     total = Sum()
-    for name in ("delivery", "ack"):
+    for name in FELT:
         total.histograms[name] = merged([part["histograms"] for part in parts], name)
     first = parts[0]
     return {
         **first,
         **{name: sum(part[name] for part in parts) for name in CONNECTIONS},
         "rates": _added([part["rates"] for part in parts]),
-        "latency_ms": {**first["latency_ms"], **total.latency_ms(("delivery", "ack"))},
+        "latency_ms": total.latency_ms(),
         "histograms": total.encoded(),
         "counts": dict(told(parts, "counts")),
         "generator": _worst([part["generator"] for part in parts]),
@@ -113,7 +113,7 @@ def merge(reports: Sequence[Data]) -> Data:
         findings.merge(Findings.of(one["findings"]))
     watched = next((one for one in ordered if one["server"]["cpu_s"] is not None), first)
     series = [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)]
-    outages = outages_of(scenario, series)
+    outages = outages_of(scenario, series, total.counts["unanswered"])
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
     errors = told(ordered, "errors")
     ended_early = next((one["ended_early"] for one in ordered if one["ended_early"]), "")

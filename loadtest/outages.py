@@ -4,7 +4,7 @@ In an *outage* a fifth or more of the edits that were due got no answer, or half
 deliveries didn't come, or the edits that wait for an answer became more than the target for latencies allows
 and grew (a part of the documents was away), each beyond what chance explains. It is over when all flows
 again, few wait, the p95 of deliveries is within its target, and this stays so for CALM intervals. Times are
-exact to an interval; `wait_max_ms` is exact, for it is the longest that a user waited for an acknowledgement.
+exact to an interval; `wait_max_ms` is exact: the longest that a user waited for an acknowledgement.
 Edits of users who are without a connection on purpose are due when they are back. Pure.
 """
 
@@ -34,7 +34,7 @@ class Outage:
     duration_s: float  # edits went unanswered or undelivered
     silent_s: float  # of it: no answer came, or no delivery, for anybody
     recovered_s: float | None  # from `from_s` until all was as before, latencies too
-    wait_max_ms: float | None  # the longest wait for an acknowledgement that ended meanwhile
+    wait_max_ms: float | None  # the longest wait of an edit that was due before it was over; see `_wait`
 
     def document(self) -> dict[str, Any]:
         """As plain JSON data, a member of a report's `outages`."""
@@ -45,8 +45,11 @@ class Outage:
         return self.from_s < at_s and (self.recovered_s is None or at_s <= self.from_s + self.recovered_s)
 
 
-def find_outages(points: Sequence[Point], p95_max_ms: float | None) -> list[Outage]:
-    """The outages in a report's `series`; without a target for deliveries, latencies don't count."""
+def find_outages(points: Sequence[Point], p95_max_ms: float | None, unanswered: int = 0) -> list[Outage]:
+    """The outages in a report's `series`; without a target for deliveries, latencies don't count.
+
+    `unanswered`: how many edits never got an answer.
+    """
     fanout = _usual_fanout(points)
     crowded = _crowded(points, USUAL_WAIT_MS if p95_max_ms is None else p95_max_ms)
     down = [
@@ -61,21 +64,30 @@ def find_outages(points: Sequence[Point], p95_max_ms: float | None) -> list[Outa
     for start, end in _stretches(disturbed):
         gaps = [number for number in range(start, end) if down[number]]
         if gaps:
-            found.append(_outage(points, gaps[0], gaps[-1] + 1, end))
+            found.append(_outage(points, gaps[0], gaps[-1] + 1, end, unanswered))
     return found
 
 
-def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outage:
-    within = points[start:end]
-    waits = [point["ack_ms"]["max"] for point in within if point["ack_ms"]["max"] is not None]
+def _outage(points: Sequence[Point], start: int, resumed: int, end: int, unanswered: int) -> Outage:
+    over = end + CALM <= len(points)
     from_s = points[start]["at_s"] - points[start]["span_s"]
     return Outage(
         from_s=from_s,
         duration_s=points[resumed - 1]["at_s"] - from_s,
         silent_s=sum(point["span_s"] for point in points[start:resumed] if _silent(point)),
-        recovered_s=(end - start) * INTERVAL_S if end + CALM <= len(points) else None,
-        wait_max_ms=max(waits, default=None),
+        recovered_s=(end - start) * INTERVAL_S if over else None,
+        wait_max_ms=_wait(points, start, end if over else len(points)) if over or not unanswered else None,
     )
+
+
+def _wait(points: Sequence[Point], start: int, end: int) -> float | None:
+    """The longest wait of the edits that were due before an outage was over, answered by then or later.
+
+    None: nobody got an answer. Of one that lasts to the end while edits are never answered it isn't known.
+    """
+    over_s = points[end - 1]["at_s"]
+    ended = [(point["at_s"], point["ack_ms"]["max"] or 0.0) for point in points[start:]]
+    return max((wait_ms for at_s, wait_ms in ended if at_s - wait_ms / 1000 <= over_s), default=0.0) or None
 
 
 def _usual_fanout(points: Sequence[Point]) -> float:

@@ -18,7 +18,7 @@ from loadtest.environment import environment
 from loadtest.evidence import Findings
 from loadtest.outages import Outage, find_outages
 from loadtest.protocols import OURS
-from loadtest.recorder import CONNECTING, INTERVAL_S, Sum, summed
+from loadtest.recorder import CONNECTING, FELT, INTERVAL_S, Sum, summed
 from loadtest.scenario import Scenario
 from loadtest.verdict import conclude
 
@@ -181,7 +181,7 @@ def _stages(
                 "server": _server(_between(samples, start_s, end_s)),
                 "generator": _generator(total),
                 "counts": dict(total.counts),
-                "histograms": total.encoded(("delivery", "ack")),
+                "histograms": total.encoded(FELT),
             }
         )
     return stages
@@ -222,9 +222,10 @@ def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     return [one for one in intervals if scenario.stages[_stage_of(scenario, one)].measured]
 
 
-def outages_of(scenario: Scenario, series: Sequence[Data]) -> list[Outage]:
-    """The outages within the measured stages."""
-    return find_outages([one for one in series if one["measured"]], scenario.targets.delivery_p95_ms)
+def outages_of(scenario: Scenario, series: Sequence[Data], unanswered: int) -> list[Outage]:
+    """The outages within the measured stages; `unanswered` edits never got an answer."""
+    measured = [one for one in series if one["measured"]]
+    return find_outages(measured, scenario.targets.delivery_p95_ms, unanswered)
 
 
 def _calm(scenario: Scenario, intervals: Sequence[Data], outages: Sequence[Outage]) -> list[Data]:
@@ -243,13 +244,13 @@ def _due(counts: Counter[str]) -> int:
     return counts["scheduled"] - counts["kept_offline"] + counts["resumed_offline"]
 
 
-def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
-    """For the pictures over time: one point an interval."""
+def _series(scenario: Scenario, intervals: Sequence[Data], late: Sequence[Data]) -> list[Data]:
+    """For the pictures over time: one point an interval; latencies of what came late are of the last one."""
     points = []
     waiting = 0
     measured = {one["number"] for one in _measured(scenario, intervals)}
     for one in intervals:
-        total, span_s = summed([one]), one["span_s"]
+        total, span_s = _felt([one], late if one is intervals[-1] else ()), one["span_s"]
         due = _due(total.counts)
         waiting += due - sum(total.counts[name] for name in SETTLED)
         points.append(
@@ -299,12 +300,11 @@ def summarise(
     course: Course,
 ) -> Data:
     """The report of a run. `intervals` are joined over the processes, `results` are the workers' own."""
-    series = _series(scenario, intervals)
-    outages = outages_of(scenario, series)
     late = [result["last"] for result in results]
+    series, whole = _series(scenario, intervals, late), _whole(intervals, late)
+    outages = outages_of(scenario, series, whole.counts["unanswered"])
     judged = _measured(scenario, intervals), _measured(scenario, late)
     measured, calm = _felt(*judged), _felt(*(_calm(scenario, each, outages) for each in judged))
-    whole = _whole(intervals, late)
     errors, closes = told(results, "errors"), told(results, "closes")
     others = _others_cores(scenario, intervals, samples)
     verdict = conclude(

@@ -55,6 +55,7 @@ def test_an_outage_lasts_until_edits_are_answered_and_is_over_when_they_are_quic
 def test_without_a_target_for_latencies_it_is_over_when_edits_are_answered() -> None:
     [found] = find_outages(points(GOOD, SILENT, SILENT, LATE, LATE, *[GOOD] * 3), None)
     assert (found.duration_s, found.recovered_s) == (1.0, 1.0)
+    assert found.wait_max_ms == 1350.0, "who waited meanwhile was answered right after it"
 
 
 def test_slowness_alone_is_no_outage() -> None:
@@ -89,6 +90,14 @@ def test_what_is_not_over_by_the_end_has_no_recovery() -> None:
     [found] = find_outages(points(GOOD, GOOD, GOOD, SILENT, GOOD), 200)
     assert found.recovered_s is None
     assert "not over at the end" in outage_text(found.document())
+    assert found.wait_max_ms == 30.0
+
+
+def test_how_long_users_waited_is_unknown_where_edits_are_never_answered() -> None:
+    made = points(GOOD, GOOD, GOOD, HALF, SILENT)
+    assert [one.wait_max_ms for one in find_outages(made, 200, unanswered=1)] == [None]
+    [over] = find_outages(points(GOOD, SILENT, LATE, *[GOOD] * 4), 200, unanswered=1)
+    assert over.wait_max_ms == 1350.0
 
 
 def test_few_edits_that_happen_to_be_late_are_no_outage() -> None:
@@ -152,6 +161,7 @@ def test_what_an_outage_at_the_end_holds_up_is_of_the_outage() -> None:
     targets = {"delivery_p95_ms": 25, "operations_achieved_min": 0}
     expected = report(intervals=made, late=late, targets={**targets, "recovery_max_s": 5})
     assert expected["verdict"]["status"] == "pass", expected["verdict"]
+    assert [one["wait_max_ms"] for one in expected["outages"]] == [pytest.approx(810, rel=0.01)]
     assert report(intervals=made, late=late, targets=targets)["verdict"]["status"] == "fail"
 
 

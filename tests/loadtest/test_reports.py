@@ -406,6 +406,8 @@ def test_shares_of_machines_add_up() -> None:
     assert whole["latency_ms"]["delivery"]["count"] == 2 * 16 * 400
     assert 20 < whole["latency_ms"]["delivery"]["p50"] < 41 <= whole["latency_ms"]["delivery"]["p99"]
     assert whole["stages"][1]["rates"]["deliveries_per_s"] == 1600
+    assert whole["stages"][0]["latency_ms"]["connect"]["count"] == 2 * RATE
+    assert 30 < whole["stages"][0]["latency_ms"]["sync"]["max"] < 40, "of the slower machine"
     assert "<svg" in render(whole)
 
 
