@@ -309,6 +309,10 @@ def parse(data: object) -> Scenario:
             raise ScenarioError(f"{most:,.0f} {what} are more than can be played ({PLAYED_MAX:,})")
     if scenario.population.documents < 1:
         raise ScenarioError("scenario.population.documents must be at least 1")
+    if not any(stage.measured for stage in scenario.stages):
+        raise ScenarioError("scenario.stages: none is `measured`, so the run would say nothing")
+    if scenario.population.viewer_share == 1 and any(stage.operations_per_s for stage in scenario.stages):
+        raise ScenarioError("scenario.population.viewer_share = 1 leaves nobody to make operations_per_s")
     unknown = set(scenario.activity.mix) - set(EDIT_KINDS)
     if unknown or not any(scenario.activity.mix.values()):
         raise ScenarioError(f"scenario.activity.mix weighs some of: {', '.join(EDIT_KINDS)}")

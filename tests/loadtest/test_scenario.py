@@ -14,6 +14,7 @@ from gateway.config import sources
 from loadtest.scenario import TABLES, ScenarioError, load, members, parse, shipped
 from loadtest.server import environment_of
 
+EDITING = {"name": "all", "duration_s": 1, "connections": 2, "operations_per_s": 10}
 MINIMAL: dict[str, Any] = {
     "name": "x",
     "description": "",
@@ -89,6 +90,11 @@ def test_settings_that_are_lists_or_tables_reach_the_gateway_as_it_reads_them() 
         ({"stages": []}, "at least one stage"),
         ({"stages": [{"name": "a", "duration_s": -1, "connections": 1}]}, "duration_s must be 0 or more"),
         ({"stages": [{"name": "a", "connections": 1}]}, "duration_s is missing"),
+        ({"stages": [{**EDITING, "measured": False}]}, "none is `measured`"),
+        (
+            {"stages": [EDITING], "population": {"documents": 1, "viewer_share": 1}},
+            "viewer_share = 1 leaves nobody to make operations_per_s",
+        ),
         ({"population": {"documents": 0}}, "documents must be at least 1"),
         ({"population": {"documents": 1, "viewers": 3}}, "viewers is unknown; there are"),
         ({"population": {"documents": 1, "distribution": "normal"}}, "'uniform' or 'zipf'"),
