@@ -333,7 +333,7 @@ def _bill_rows(money: Mapping[str, Any], prices: Prices) -> list[Row]:
     )
     return [
         ("a month", f"${money['total']:,.0f}", parts),
-        ("a month, for 1,000 connections", f"${money['of_1000_connections']:.2f}", ""),
+        ("a month, for 1,000 connections", f"${money['of_1000_connections']:,.2f}", ""),
     ]
 
 

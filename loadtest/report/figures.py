@@ -27,14 +27,14 @@ def milliseconds(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """ "4.7 KiB", "250 MiB"."""
+    """ "4.7 KiB", "250 MiB", "3.06 TiB"."""
     if value is None:
         return MISSING
     for unit in ("B", "KiB", "MiB"):
         if abs(value) < 1024:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1024
-    return f"{value:.2f} GiB"
+    return f"{value:.2f} GiB" if abs(value) < 1024 else f"{value / 1024:.2f} TiB"
 
 
 def seconds(value: float | None) -> str:

@@ -265,11 +265,12 @@ def test_ticks_enclose_the_data_in_round_steps() -> None:
 def test_figures_are_short() -> None:
     assert [figures.number(x) for x in (None, 0, 7, 0.5, 1234.6)] == ["–", "0", "7", "0.5", "1,235"]
     assert [figures.milliseconds(x) for x in (2.34, 250.4, 1250)] == ["2.3 ms", "250 ms", "1.25 s"]
-    assert [figures.size(x) for x in (100, 4800, 250 << 20, 3 << 30)] == [
+    assert [figures.size(x) for x in (100, 4800, 250 << 20, 3 << 30, 25 << 37)] == [
         "100 B",
         "4.7 KiB",
         "250 MiB",
         "3.00 GiB",
+        "3.12 TiB",
     ]
     assert [figures.duration(x) for x in (30, 960, 3900)] == ["30 s", "16 min", "1 h 5 min"]
 
