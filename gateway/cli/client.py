@@ -232,6 +232,8 @@ def _lost(closed: ConnectionClosed) -> GatewayError:
     said = closed.reason
     code, reason = (said.code, said.reason) if said else (close_codes.ABNORMAL, None)
     text = f"the gateway closed the connection ({code}{f': {reason}' if reason else ''})"
+    if code == close_codes.NOT_ADMITTED:
+        text += "; `gateway flags` shows who may connect"
     return ClientError(text) if code in FINAL_CLOSES else Unreachable(text)
 
 

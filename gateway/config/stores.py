@@ -27,7 +27,7 @@ class LogSettings(Section):
 @dataclass(frozen=True, slots=True)
 class SchemasSettings(Section):
     directory: str = tunable("", "Further resource types: TYPE.json files, which also replace shipped ones")
-    strict_schema: bool = tunable(False, "Refuse members that a schema doesn't know")
+    strict_schema: bool = tunable(False, "Refuse members of a document's root that its schema doesn't know")
 
 
 @dataclass(frozen=True, slots=True)

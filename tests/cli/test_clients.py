@@ -84,6 +84,13 @@ async def test_a_token_of_a_segment_is_let_in_where_only_that_is(tmp_path):
             assert done.status == status, (words, done)
 
 
+async def test_under_the_kill_switch_an_edit_is_told_where_to_look(tmp_path):
+    async with served(tmp_path, "--set", "features.kill_switch=true") as server:
+        done = await gateway("edit", "--create", "event:42", CREATE, *server.reach())
+        assert (done.status, done.out) == (1, "")
+        assert "(4403: killed); `gateway flags` shows who may connect" in done.err
+
+
 async def test_a_token_that_cannot_be_made_says_why(tmp_path):
     async with served(tmp_path):
         pass
