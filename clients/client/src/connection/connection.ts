@@ -79,7 +79,7 @@ export class ServerConnection {
   #wholeAt = -Infinity; // when everything was polled last
   #goAwayUntil = 0;
   #triedAt = 0; // when a connection was begun last
-  #refusal: Payload | undefined; // what an AUTH was answered with last that wasn't admitted
+  #refusal: Payload | undefined; // what this connection was told first, where it wasn't admitted
   #unsubscribe: ((() => void) | undefined)[];
 
   constructor(
@@ -176,7 +176,8 @@ export class ServerConnection {
   }
 
   /** No connection is tried any more until the application wants one. */
-  #deny(reason: ConnectionReason, refusal?: Payload): void {
+  #deny(reason: ConnectionReason): void {
+    const refusal = this.#refusal;
     this.#isPolling = false;
     this.#enter("denied", "denied", reason);
     const message = `The connection was denied: ${refusal?.message ?? reason}`;
@@ -209,6 +210,7 @@ export class ServerConnection {
     }
     if (turn !== this.#turn) return;
     this.#timer.end();
+    this.#refusal = undefined;
     const auth = { token, client_id: this.clientId(), protocol: 1, user_id: this.options.userId } as Payload;
     const link = new Link(this.#address(), auth, this.environment, {
       onAuthenticated: (payload) => this.#onAuthenticated(payload),
@@ -244,7 +246,7 @@ export class ServerConnection {
     else if (message.type === "GOAWAY") {
       this.#goAwayUntil = this.environment.now() + (message.payload.reconnect_after_ms as number);
     } else if (this.#phase === "online") this.peer.onMessage(message);
-    else if (message.payload.ref) this.#refusal = message.payload;
+    else this.#refusal ??= message.payload;
   }
 
   async #renew(turn: number): Promise<void> {
@@ -282,7 +284,7 @@ export class ServerConnection {
   }
 
   #onTokenRefused(): void {
-    if (++this.#tokensRefused >= TOKENS_REFUSED_MAX) this.#deny("token", this.#refusal);
+    if (++this.#tokensRefused >= TOKENS_REFUSED_MAX) this.#deny("token");
     else if (this.#tokensRefused === 1) this.#attempt();
     else this.#backOff("token");
   }

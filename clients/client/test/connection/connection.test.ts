@@ -246,6 +246,18 @@ describe("tokens", () => {
     expect(problems).toEqual([{ code: "DENIED", message, refusal }]);
   });
 
+  test("what the server had against an older one isn't told when a newer one is denied without a word", async () => {
+    await start();
+    const problems = problemsOf(client);
+    for (const told of [{ code: "TOKEN_EXPIRED", message: "It has expired.", ref: "1" }, null, null]) {
+      platform.socket.accept();
+      if (told) platform.socket.tell("ERROR", told);
+      platform.socket.end(4401, "UNAUTHENTICATED");
+      await vi.advanceTimersByTimeAsync(30_000);
+    }
+    expect(problems).toEqual([{ code: "DENIED", message: "The connection was denied: token" }]);
+  });
+
   test("one that is about to end is renewed on the same socket", async () => {
     await online();
     platform.socket.tell("AUTH_EXPIRING");
