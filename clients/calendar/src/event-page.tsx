@@ -87,7 +87,7 @@ function Event({ view, ...event }: Live & { view: EventDocument }): ReactNode {
 
 /** Who deleted it, or took back that it was made, finds the way back; its history tells the others who that was. */
 function Gone({ document, version, canEdit, ...event }: Omit<Live, "view">): ReactNode {
-  useEffect(() => document?.presence.setCursor(null), [document]); // fields that go tell nobody that they are left
+  useEffect(() => document?.presence.setCursor(null), [document]); // where one was at a time or an answer, whose fields are gone
   return (
     <>
       <Nothing text="There is no such event (any more)." />
@@ -163,7 +163,7 @@ function Line({ document, path, label, isFocused }: FieldProps & { isFocused?: b
   return (
     <label>
       {label}
-      <span className="collab-field" translate="no">
+      <span className="collab-field">
         <input {...field} maxLength={LINE_MAX} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
@@ -178,7 +178,7 @@ function Text({ document, path, label }: FieldProps): ReactNode {
   return (
     <label>
       {label}
-      <span className="collab-field" translate="no">
+      <span className="collab-field">
         <textarea {...field} rows={8} dir="auto" />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
@@ -192,14 +192,14 @@ const SEEN_MAX = 12;
 function People({ document }: { document: SharedEvent | null }): ReactNode {
   const { others, self, count } = usePresence(document);
   const describeOne = (one: Presence) =>
-    one !== self && one.cursor.field && <span>{`, editing ${fieldOf(one.cursor.field)}`}</span>;
+    one !== self && one.cursor.field && `, editing ${fieldOf(one.cursor.field)}`;
   const listed = others.length + (self ? 1 : 0);
   return (
     // What scrolls is scrolled by keyboard too.
     <section aria-label="People" {...(listed > SEEN_MAX && { className: "crowd", tabIndex: 0 })}>
       <h2>People here</h2>
       <PresenceIndicators presences={others} self={self} describe={describeOne} />
-      {count > listed && <p className="note">and {count - listed} more</p>}
+      {count > listed && <p className="note">{`and ${count - listed} more`}</p>}
       {!listed && <Offline text="Who is here is seen as soon as there is a connection." />}
     </section>
   );

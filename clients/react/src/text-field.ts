@@ -126,22 +126,24 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     if (text !== now) write(text);
     if (caret !== null && text !== typed) moved.current = [end, end];
   };
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what is composed belongs to one text
-  useLayoutEffect(() => {
-    const leave = () => settle(ref.current, null);
-    addEventListener("pagehide", leave);
-    return () => {
-      removeEventListener("pagehide", leave);
-      leave();
-    };
-  }, [document, path]);
   const tellCursor = () => {
     moved.current = null; // the caret is where the user has it
     const selection = selectionOf(ref.current);
     if (ref.current?.matches(":focus"))
       document?.presence.setCursor({ field: path.slice(1), ...(selection && placeOf(selection)) });
   };
-
+  const endCursor = () => document?.presence.setCursor(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what is composed belongs to one text
+  useLayoutEffect(() => {
+    const leave = () => settle(ref.current, null);
+    addEventListener("pagehide", leave);
+    tellCursor();
+    return () => {
+      removeEventListener("pagehide", leave);
+      leave();
+      if (ref.current?.matches(":focus")) endCursor(); // nothing tells a field that goes that it is left
+    };
+  }, [document, path]);
   return {
     ref,
     value: shown,
@@ -157,7 +159,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     },
     onSelect: tellCursor,
     onFocus: tellCursor,
-    onBlur: () => document?.presence.setCursor(null),
+    onBlur: endCursor,
     onCompositionStart({ currentTarget: field }) {
       composing.current = { text, changes: [], field };
       setDraft(text);

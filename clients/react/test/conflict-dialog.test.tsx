@@ -1,7 +1,7 @@
 /** The conflict's dialog, for conflicts on a real gateway. */
 
 import "./support/screen.js";
-import { memoryStore, type SharedDocument } from "@collab/client";
+import { type Conflict, memoryStore, type SharedDocument } from "@collab/client";
 import { ConflictDialog, type ConflictDialogProps } from "@collab/react";
 import { act, cleanup, configure, render, screen, waitFor } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
@@ -9,6 +9,7 @@ import { afterEach, expect, test } from "vitest";
 import { type Event, People } from "../../client/test/support/people.js";
 import { gatedWrites } from "../../client/test/support/tabs.js";
 import { until } from "../../client/test/support/until.js";
+import { translate } from "./support/translated.js";
 
 const people = new People();
 
@@ -75,6 +76,25 @@ test("who deleted a document is told that somebody changed it", async () => {
   client.connect();
   await deleted;
   shows(ben, { labelOf });
+  expect(dialog()?.textContent).toMatch(/^ann changed the event too at /);
+});
+
+test("in a page that the browser has translated it says what the others did by now", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.set("/title", "Ben's");
+  await ann.delete();
+  client.connect();
+  const { conflicts } = await until(ben, (now) => now.conflicts.length > 0);
+  const [conflict] = conflicts as readonly [Conflict];
+  const { rerender } = render(<ConflictDialog document={ben} labelOf={labelOf} />);
+  expect(dialog()?.textContent).toMatch(/^ann deleted the event at /);
+  translate(dialog() as HTMLElement);
+  const back = { ...ben.snapshot, conflicts: [{ ...conflict, theirs: { title: "Sync" } }] };
+  const now = { snapshot: back, subscribe: () => () => {}, resolve: () => {} };
+  rerender(<ConflictDialog document={now} labelOf={labelOf} />);
   expect(dialog()?.textContent).toMatch(/^ann changed the event too at /);
 });
 

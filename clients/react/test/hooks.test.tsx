@@ -34,6 +34,7 @@ import {
 import { userEvent } from "@testing-library/user-event";
 import { type ReactNode, StrictMode } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { translate } from "./support/translated.js";
 
 interface Event {
   title: string;
@@ -120,7 +121,7 @@ test("a field renders again only when its own value changes", async () => {
   expect(result.current[0]).toBe("Dinner");
 });
 
-function Field({ document }: { document: SharedDocument<Event> }) {
+function Field({ document }: { document: SharedDocument<Event> | null }) {
   return (
     <textarea aria-label="Text" {...useTextField<HTMLTextAreaElement, Event>(document, "/description")} />
   );
@@ -235,6 +236,24 @@ test("what others change elsewhere doesn't hold the caret back", async () => {
   await user.keyboard(" me");
   expect(field.value).toBe("Bring me cake");
   expect(field.selectionStart).toBe(8);
+});
+
+test("a field that goes while it has the focus tells that nobody is at it any more", async () => {
+  const document = await made("1", { title: "", description: "ab" });
+  const { unmount } = render(<Field document={document} />, { wrapper });
+  act(() => screen.getByRole("textbox", { name: "Text" }).focus());
+  const told = vi.spyOn(document.presence, "setCursor");
+  unmount();
+  expect(told).toHaveBeenLastCalledWith(null);
+});
+
+test("a field that has the focus when its document comes tells that somebody is at it", async () => {
+  const document = await made("1", { title: "", description: "ab" });
+  const told = vi.spyOn(document.presence, "setCursor");
+  const { rerender } = render(<Field document={null} />, { wrapper });
+  act(() => screen.getByRole("textbox", { name: "Text" }).focus());
+  rerender(<Field document={document} />);
+  expect(told).toHaveBeenLastCalledWith(expect.objectContaining({ field: "description" }));
 });
 
 test("a composed text is one edit, put where it belongs when it is done", async () => {
@@ -462,6 +481,19 @@ test("people are listed with their initials, whether they type, and what the app
   expect(ann?.querySelector('[aria-label="typing"]')).not.toBeNull();
   expect(bob?.textContent).toContain("Bob (you)");
   expect(screen.getByRole("list", { name: "People here" })).not.toBeNull();
+});
+
+test("what is said of somebody may come and go in a page that the browser has translated", () => {
+  const ann = { user: { name: "Ann" }, session_id: "1" } as Presence;
+  const { container, rerender } = render(
+    <PresenceIndicators presences={[ann]} describe={() => ", writing"} />,
+  );
+  translate(container);
+  rerender(<PresenceIndicators presences={[ann]} describe={() => ", editing title"} />);
+  expect(screen.getByRole("listitem").textContent).toBe("AAnn, editing title");
+  translate(container);
+  rerender(<PresenceIndicators presences={[ann]} describe={() => null} />);
+  expect(screen.getByRole("listitem").textContent).toBe("AAnn");
 });
 
 test("there is no dialog without a conflict", async () => {

@@ -85,7 +85,7 @@ function Question<T>({
       onClose={({ currentTarget: closed }) => closed.open || show(closed)} // the second Escape can't be prevented
     >
       {conflict.problem && <p role="alert">{conflict.problem}</p>}
-      <p id={id}>
+      <p key={`${theirs}${timestamp}`} id={id}>
         <b>{userId ? nameOf(userId) : "Somebody"}</b> {theirs === null ? "deleted " : "changed "}
         <b>{labelOf(path)}</b>
         {theirs !== null && " too"}

@@ -42,7 +42,7 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
   // A mirror costs each key a layout of the whole text: there is one only where it shows somebody.
   return (
     here[0] && (
-      <div ref={layer} className="collab-cursors" aria-hidden>
+      <div ref={layer} className="collab-cursors" aria-hidden translate="no">
         {pieces(text, here)}
       </div>
     )
@@ -51,36 +51,27 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
 
 /** The text, cut where somebody's caret or selection begins or ends. */
 function pieces(text: string, presences: readonly Presence[]): ReactNode {
-  const spans = presences.map(
-    ({ session_id, user, cursor: { position = text.length, anchor = position } }) => ({
-      session_id,
-      user,
-      position,
-      anchor,
-    }),
-  );
+  const spans = presences.map((one) => {
+    const { position = text.length, anchor = position } = one.cursor;
+    return { ...one, position, anchor };
+  });
   const cuts = [...new Set([0, ...spans.flatMap(({ position, anchor }) => [position, anchor])])].sort(
     (a, b) => a - b,
   );
   return cuts.map((cut, index) => {
-    const piece = text.slice(cut, cuts[index + 1]);
     const selected = spans.find(({ position, anchor }) => position <= cut !== anchor <= cut);
     return [
       spans.map(
-        ({ session_id, user, position }) =>
-          position === cut && (
-            <span key={session_id} className="collab-caret" style={{ borderColor: user.color }}>
-              <b style={{ backgroundColor: user.color }}>{user.name}</b>
+        (one) =>
+          one.position === cut && (
+            <span key={one.session_id} className="collab-caret" style={{ borderColor: one.user.color }}>
+              <b style={{ backgroundColor: one.user.color }}>{one.user.name}</b>
             </span>
           ),
       ),
-      selected ? (
-        <mark key={cut} style={{ backgroundColor: `${selected.user.color}55` }}>
-          {piece}
-        </mark>
-      ) : (
-        piece
-      ),
+      <span key={cut} style={{ backgroundColor: selected && `${selected.user.color}55` }}>
+        {text.slice(cut, cuts[index + 1])}
+      </span>,
     ];
   });
 }

@@ -48,7 +48,7 @@ export function PresenceIndicators({
               <span>
                 <b>{one.user.name}</b>
                 {one === self && " (you)"}
-                {describe?.(one)}
+                <span>{describe?.(one)}</span>
               </span>
               {one.is_typing && <TypingIndicator />}
             </li>
