@@ -50,7 +50,9 @@ test("of an event that somebody deleted meanwhile one is told so, by its title",
   await bob.button("Delete").click();
   await bob.page.getByRole("heading", { name: "There is no such event (any more)." }).waitFor();
   await ann.workOffline(false);
-  const told = alerts(ann).filter({ hasText: "Lunch was deleted by somebody else: open it to decide." });
+  const told = alerts(ann).filter({
+    hasText: "Lunch was changed or deleted by somebody else too: open it to decide.",
+  });
   await told.getByRole("link").click();
   await ann.conflict.getByRole("button", { name: "Keep mine" }).click();
   await bob.sees("Location", "Room 7");

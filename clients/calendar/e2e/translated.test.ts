@@ -61,7 +61,8 @@ test("a month that is translated says how many events a day has by now", async (
   const make = (hour: number) =>
     stage.make(`at-${hour}`, { title: "Talk", start_time: `2021-02-17T${hour}:00:00Z`, calendar_id: "demo" });
   for (const hour of [10, 11, 12, 13, 14]) await make(hour);
-  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2021-02`);
+  const zone = { timezoneId: "UTC", locale: "en-GB" };
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2021-02`, undefined, zone);
   await shows(ann, "+2 more");
   await ann.page.evaluate(translate);
   await make(15);

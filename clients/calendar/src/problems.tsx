@@ -98,15 +98,14 @@ interface UndecidedProps {
   titles: Titles;
 }
 
-function Undecided({ id = "", events: { isLive, items }, titles }: UndecidedProps): ReactNode {
-  const event = items.find((one) => one.id === id);
-  const isDeleted = isLive && !event && titles.has(id);
+function Undecided({ id = "", events, titles }: UndecidedProps): ReactNode {
+  const event = events.items.find((one) => one.id === id);
   return (
     <>
       <a href={eventAddress(id)}>
         <bdi>{titleOf(event ?? { title: titles.get(id) ?? null }, AN_EVENT)}</bdi>
       </a>{" "}
-      <span>{`was ${isDeleted ? "deleted by somebody else" : "changed by somebody else too"}: open it to decide.`}</span>
+      <span>{`was changed ${event ? "" : "or deleted "}by somebody else too: open it to decide.`}</span>
     </>
   );
 }
