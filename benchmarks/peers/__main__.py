@@ -45,7 +45,7 @@ from tests import nodejs
 HERE = Path(__file__).parent
 TARGETS_MS = (50.0, 200.0)
 CPU_RATES = 2  # at so many of the first rates the CPU is told
-# From the second on each is 15 % above the one before: slow machines are told as finely as fast ones.
+# Above 4,000 each is 15 % above the one before: a slow machine is told as finely as a fast one.
 RATES = (2000.0, *(round(4000.0 * 2 ** (fifth / 5), -2) for fifth in range(16)))
 IDLE = 1000
 HELD_MIN, DONE_MIN = 0.97, 0.9  # of the edits that were due, acknowledged
