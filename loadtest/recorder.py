@@ -12,7 +12,7 @@ and, joined, `cpu_here_s`: what of the CPU was this machine's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from loadtest.crowd import Crowd
@@ -34,6 +34,16 @@ def spans_s(duration_s: float) -> list[float]:
     """How long each interval of a schedule is; none is shorter than half of the others, but of a tiny one."""
     whole = max(round(duration_s / INTERVAL_S), 1) - 1
     return [*[INTERVAL_S] * whole, duration_s - whole * INTERVAL_S]
+
+
+def ends_s(interval: Mapping[str, Any]) -> float:
+    """When an interval is over, since the start of the schedule."""
+    return float(interval["number"] * INTERVAL_S + interval["span_s"])
+
+
+def middle_s(interval: Mapping[str, Any]) -> float:
+    """The middle of an interval: what a stage it is of."""
+    return float(ends_s(interval) - interval["span_s"] / 2)
 
 
 class Recorder:

@@ -18,7 +18,7 @@ from loadtest.environment import environment
 from loadtest.evidence import Findings
 from loadtest.outages import Outage, find_outages
 from loadtest.protocols import OURS
-from loadtest.recorder import CONNECTING, FELT, INTERVAL_S, Sum, summed
+from loadtest.recorder import CONNECTING, FELT, INTERVAL_S, Sum, ends_s, middle_s, summed
 from loadtest.scenario import Scenario
 from loadtest.verdict import conclude
 
@@ -142,7 +142,7 @@ def _others_cores(
         return None
     first, last = seen[0], seen[-1]
     span_s = max(float(last["at_s"] - first["at_s"]), 0.1)
-    within = [one for one in intervals if first["at_s"] <= _middle_s(one) < last["at_s"]]
+    within = [one for one in intervals if first["at_s"] <= middle_s(one) < last["at_s"]]
     used: float = sum(one["cpu_here_s"] for one in within)
     own = last["cpu_s"] - first["cpu_s"] + last["backing_cpu_s"] - first["backing_cpu_s"] + used
     everybody = last["machine_cpu_s"] - first["machine_cpu_s"]
@@ -208,13 +208,9 @@ def told(results: Sequence[Data], name: str) -> Counter[str]:
     return sum((Counter(result[name]) for result in results), Counter())
 
 
-def _middle_s(interval: Mapping[str, Any]) -> float:
-    return float((interval["number"] + 0.5) * INTERVAL_S)
-
-
 def _stage_of(scenario: Scenario, interval: Mapping[str, Any]) -> int:
     """The number of the stage that an interval is of."""
-    return scenario.stage_at(_middle_s(interval))
+    return scenario.stage_at(middle_s(interval))
 
 
 def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
@@ -232,11 +228,7 @@ def _calm(scenario: Scenario, intervals: Sequence[Data], outages: Sequence[Outag
     """The intervals that latencies are judged by: all, or those outside of outages that are expected."""
     if scenario.targets.recovery_max_s is None:
         return list(intervals)
-    return [
-        one
-        for one in intervals
-        if not any(outage.covers((one["number"] + 1) * INTERVAL_S) for outage in outages)
-    ]
+    return [one for one in intervals if not any(outage.covers(ends_s(one)) for outage in outages)]
 
 
 def _due(counts: Counter[str]) -> int:
@@ -256,7 +248,7 @@ def _series(scenario: Scenario, intervals: Sequence[Data], late: Sequence[Data])
         points.append(
             {
                 "measured": one["number"] in measured,
-                "at_s": one["number"] * INTERVAL_S + span_s,
+                "at_s": ends_s(one),
                 "span_s": span_s,
                 "connections": one["connections"],
                 "waiting": max(waiting, 0),

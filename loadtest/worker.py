@@ -29,7 +29,7 @@ from loadtest.judgement import Judgement
 from loadtest.patience import until_none
 from loadtest.protocols import UnknownProtocol, find
 from loadtest.pump import Pump
-from loadtest.recorder import INTERVAL_S, Recorder, spans_s
+from loadtest.recorder import Recorder, spans_s
 from loadtest.replica import Replica
 from loadtest.scenario import EDIT_KINDS, Scenario, parse
 from loadtest.schedule import Schedule
@@ -235,10 +235,10 @@ class Worker:
                     self.versions[user.document] = version
 
     async def _report(self) -> None:
-        """Say an interval each half second, and at the end of the schedule."""
-        cpu_s = time.process_time()
-        for number, span_s in enumerate(self._spans_s):
-            due_ns = self._zero_ns + int((number * INTERVAL_S + span_s) * SECOND)
+        """Say each interval when it is over; the last one ends with the schedule."""
+        cpu_s, ends_s = time.process_time(), itertools.accumulate(self._spans_s)
+        for number, (span_s, end_s) in enumerate(zip(self._spans_s, ends_s, strict=True)):
+            due_ns = self._zero_ns + int(end_s * SECOND)
             await trio.sleep(max((due_ns - now_ns()) / SECOND, 0))
             spent_s = time.process_time()
             say("interval", interval=self.recorder.take(number, spent_s - cpu_s, span_s))

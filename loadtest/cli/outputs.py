@@ -28,7 +28,7 @@ FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "json": ("the report as JSON", json.dumps),
     "html": ("the report as one HTML page with pictures", render),
     "junit": ("faults and targets as JUnit test cases", junit),
-    "csv": ("the samples, half a second a line, as CSV", samples_csv),
+    "csv": ("the samples, a line for each half second (of the last: 0.25 to 0.75 s), as CSV", samples_csv),
     "markdown": ("a summary in Markdown, for a job's summary on GitHub", markdown),
 }
 NAME = re.compile(r"[\w.-]{1,80}")

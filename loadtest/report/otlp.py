@@ -1,7 +1,7 @@
 """A run's samples for a collector of OpenTelemetry: OTLP over HTTP, in its JSON form.
 
-Gauges of half a second each with the times when they were measured, the verdict's faults as a sum, and the
-latencies of the whole run as summaries. One POST to `URL/v1/metrics` (OTLP 1.x).
+Gauges of each interval with the time when it ended, the verdict's faults as a sum, and the latencies of the
+whole run as summaries. One POST to `URL/v1/metrics` (OTLP 1.x).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 from loadtest.evidence import COUNTED
 from loadtest.observe import cores
 from loadtest.options import Progress
-from loadtest.recorder import INTERVAL_S, Sum, summed
+from loadtest.recorder import Sum, ends_s, middle_s, summed
 from loadtest.scenario import Scenario
 from loadtest.verdict import missed_targets
 
@@ -62,13 +62,13 @@ class State:
     def _take(self, scenario: Scenario, interval: dict[str, Any]) -> None:
         one = summed([interval])
         self._total.add(interval)
-        began_s, span_s = interval["number"] * INTERVAL_S, interval["span_s"]
-        if scenario.stages[scenario.stage_at(began_s + INTERVAL_S / 2)].measured:
+        span_s = interval["span_s"]
+        if scenario.stages[scenario.stage_at(middle_s(interval))].measured:
             self._measured.add(interval)
         delivery = one.histograms["delivery"].summary_ms()
         self._series.append(
             {
-                "at_s": began_s + span_s,
+                "at_s": ends_s(interval),
                 "connections": interval["connections"],
                 "operations": one.counts["acks"] / span_s,
                 "scheduled": one.counts["scheduled"] / span_s,

@@ -27,7 +27,8 @@ from loadtest.report.charts import Chart, Series, decade_ticks, nice_ticks, svg
 from loadtest.report.page import TEMPLATE, render
 from loadtest.report.terminal import print_report, sparkline, view
 from loadtest.scenario import parse
-from tests.loadtest.reports import RATE, interval, report, sample, scenario_data
+from loadtest.web.state import State
+from tests.loadtest.reports import FANOUT, RATE, interval, report, sample, scenario_data
 from tests.waiting import PATIENCE_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -397,6 +398,17 @@ def test_a_short_interval_counts_for_as_long_as_it_was() -> None:
     assert made["rates"]["operations_per_s"] == pytest.approx(16 * RATE / 7.75)
     assert made["stages"][1]["generator"]["cpu_cores"] == pytest.approx(16 * 0.1 / 7.75)
     assert (made["series"][-1]["at_s"], made["series"][-1]["operations_per_s"]) == (9.75, 4 * RATE)
+
+
+def test_a_longer_last_interval_is_of_the_stage_that_its_middle_is_in() -> None:
+    made = [*map(interval, range(19)), {**interval(19), "span_s": 0.7}]
+    hold, leave = ({"name": name, "connections": 40} for name in ("hold", "leave"))
+    stages = [{**hold, "duration_s": 9.8}, {**leave, "duration_s": 0.4, "measured": False}]
+    series = report(intervals=made, stages=stages)["series"]
+    assert [point["measured"] for point in series[-2:]] == [True, False]
+    live = State()
+    live.show(Progress(parse(scenario_data(stages=stages)), "running", 10.2, intervals=made))
+    assert live.document()["delivery"]["count"] == 19 * RATE * FANOUT
 
 
 def test_shares_of_machines_add_up() -> None:
