@@ -113,7 +113,7 @@ def merge(reports: Sequence[Data]) -> Data:
         findings.merge(Findings.of(one["findings"]))
     watched = next((one for one in ordered if one["server"]["cpu_s"] is not None), first)
     series = [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)]
-    outages = outages_of(scenario, series, total.counts["unanswered"])
+    outages = outages_of(scenario, series, total.counts)
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
     errors = told(ordered, "errors")
     ended_early = next((one["ended_early"] for one in ordered if one["ended_early"]), "")

@@ -4,19 +4,17 @@ In an *outage* a fifth or more of the edits that were due got no answer, or half
 deliveries didn't come, or the edits that wait for an answer became more than the target for latencies allows
 and grew (a part of the documents was away), each beyond what chance explains. It is over when all flows
 again, few wait, the p95 of deliveries is within its target, and this stays so for CALM intervals. Times are
-exact to an interval; `wait_max_ms` is exact: the longest that a user waited for an acknowledgement.
-Edits of users who are without a connection on purpose are due when they are back. Pure.
+exact to an interval. Edits of users who are without a connection on purpose are due when they are back.
+Only measured intervals tell of outages; what wasn't measured between them counts in no duration. Pure.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from typing import Any
-
-from loadtest.recorder import INTERVAL_S
 
 ANSWERED_MIN = 0.8
 DELIVERED_MIN = 0.5
@@ -28,13 +26,14 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """One of them. `recovered_s` is None when the run ended before."""
+    """One of them. `until_s` and `recovered_s` are None when the run ended before."""
 
     from_s: float
+    until_s: float | None  # all was as before from then on, latencies too
     duration_s: float  # edits went unanswered or undelivered
     silent_s: float  # of it: no answer came, or no delivery, for anybody
-    recovered_s: float | None  # from `from_s` until all was as before, latencies too
-    wait_max_ms: float | None  # the longest wait of an edit that was due before it was over; see `_wait`
+    recovered_s: float | None  # the measured time from `from_s` to `until_s`
+    wait_max_ms: float | None = None  # see `_wait`
 
     def document(self) -> dict[str, Any]:
         """As plain JSON data, a member of a report's `outages`."""
@@ -42,14 +41,16 @@ class Outage:
 
     def covers(self, at_s: float) -> bool:
         """Whether an interval that ended at `at_s` is part of it, or of the recovery."""
-        return self.from_s < at_s and (self.recovered_s is None or at_s <= self.from_s + self.recovered_s)
+        return self.from_s < at_s and (self.until_s is None or at_s <= self.until_s)
 
 
-def find_outages(points: Sequence[Point], p95_max_ms: float | None, unanswered: int = 0) -> list[Outage]:
-    """The outages in a report's `series`; without a target for deliveries, latencies don't count.
+def find_outages(series: Sequence[Point], p95_max_ms: float | None, unanswered: int = 0) -> list[Outage]:
+    """The outages in what is measured of a report's `series`; without a target for deliveries, latencies
+    don't count.
 
     `unanswered`: how many edits never got an answer.
     """
+    points = [point for point in series if point["measured"]]
     fanout = _usual_fanout(points)
     crowded = _crowded(points, USUAL_WAIT_MS if p95_max_ms is None else p95_max_ms)
     down = [
@@ -64,30 +65,47 @@ def find_outages(points: Sequence[Point], p95_max_ms: float | None, unanswered: 
     for start, end in _stretches(disturbed):
         gaps = [number for number in range(start, end) if down[number]]
         if gaps:
-            found.append(_outage(points, gaps[0], gaps[-1] + 1, end, unanswered))
+            one = _outage(points, gaps[0], gaps[-1] + 1, end)
+            known = one.until_s is not None or not unanswered
+            found.append(replace(one, wait_max_ms=_wait(series, one) if known else None))
     return found
 
 
-def _outage(points: Sequence[Point], start: int, resumed: int, end: int, unanswered: int) -> Outage:
+def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outage:
     over = end + CALM <= len(points)
-    from_s = points[start]["at_s"] - points[start]["span_s"]
+    down, whole = points[start:resumed], points[start:end]
     return Outage(
-        from_s=from_s,
-        duration_s=points[resumed - 1]["at_s"] - from_s,
-        silent_s=sum(point["span_s"] for point in points[start:resumed] if _silent(point)),
-        recovered_s=(end - start) * INTERVAL_S if over else None,
-        wait_max_ms=_wait(points, start, end if over else len(points)) if over or not unanswered else None,
+        from_s=_began_s(down[0]),
+        until_s=whole[-1]["at_s"] if over else None,
+        duration_s=_played_s(down),
+        silent_s=_played_s(point for point in down if _silent(point)),
+        recovered_s=_played_s(whole) if over else None,
     )
 
 
-def _wait(points: Sequence[Point], start: int, end: int) -> float | None:
-    """The longest wait of the edits that were due before an outage was over, answered by then or later.
+def _began_s(point: Point) -> float:
+    return float(point["at_s"] - point["span_s"])
 
-    None: nobody got an answer. Of one that lasts to the end while edits are never answered it isn't known.
+
+def _played_s(points: Iterable[Point]) -> float:
+    return float(sum(point["span_s"] for point in points))
+
+
+def _wait(series: Sequence[Point], outage: Outage) -> float | None:
+    """The longest wait for an acknowledgement of an edit that was due before an outage was over.
+
+    One that was due up to an interval later may be among them. Of an outage that was over the last interval
+    tells nothing: what came after the schedule is in it, too. None: nobody got an answer.
     """
-    over_s = points[end - 1]["at_s"]
-    ended = [(point["at_s"], point["ack_ms"]["max"] or 0.0) for point in points[start:]]
-    return max((wait_ms for at_s, wait_ms in ended if at_s - wait_ms / 1000 <= over_s), default=0.0) or None
+    points = [point for point in series if point["at_s"] > outage.from_s]
+    if outage.until_s is not None:
+        points = [point for point in points[:-1] if _due_s(point) <= outage.until_s]
+    return max((point["ack_ms"]["max"] or 0.0 for point in points), default=0.0) or None
+
+
+def _due_s(point: Point) -> float:
+    """When the edit was due at the earliest that waited longest for its answer."""
+    return _began_s(point) - (point["ack_ms"]["max"] or 0.0) / 1000
 
 
 def _usual_fanout(points: Sequence[Point]) -> float:

@@ -218,10 +218,10 @@ def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     return [one for one in intervals if scenario.stages[_stage_of(scenario, one)].measured]
 
 
-def outages_of(scenario: Scenario, series: Sequence[Data], unanswered: int) -> list[Outage]:
-    """The outages within the measured stages; `unanswered` edits never got an answer."""
-    measured = [one for one in series if one["measured"]]
-    return find_outages(measured, scenario.targets.delivery_p95_ms, unanswered)
+def outages_of(scenario: Scenario, series: Sequence[Data], counts: Counter[str]) -> list[Outage]:
+    """The outages within the measured stages; `counts` are of the whole run."""
+    unanswered = counts["unanswered"] + counts["unresolved"]
+    return find_outages(series, scenario.targets.delivery_p95_ms, unanswered)
 
 
 def _calm(scenario: Scenario, intervals: Sequence[Data], outages: Sequence[Outage]) -> list[Data]:
@@ -294,7 +294,7 @@ def summarise(
     """The report of a run. `intervals` are joined over the processes, `results` are the workers' own."""
     late = [result["last"] for result in results]
     series, whole = _series(scenario, intervals, late), _whole(intervals, late)
-    outages = outages_of(scenario, series, whole.counts["unanswered"])
+    outages = outages_of(scenario, series, whole.counts)
     judged = _measured(scenario, intervals), _measured(scenario, late)
     measured, calm = _felt(*judged), _felt(*(_calm(scenario, each, outages) for each in judged))
     errors, closes = told(results, "errors"), told(results, "closes")

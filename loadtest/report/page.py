@@ -130,7 +130,7 @@ def _shades(report: Data) -> list[tuple[str, float, float]]:
     """Outages, to the end of the recovery."""
     end_s = report["series"][-1]["at_s"] if report["series"] else 0.0
     return [
-        ("outage", one["from_s"], end_s if one["recovered_s"] is None else one["from_s"] + one["recovered_s"])
+        ("outage", one["from_s"], end_s if one["until_s"] is None else one["until_s"])
         for one in report["outages"]
     ]
 

@@ -29,6 +29,7 @@ def points(*steps: tuple[float, float, float | None], rate: float = RATE) -> lis
     shares = list(itertools.accumulate(1 - min(answered, 1.0) for answered, _, _ in steps))
     return [
         {
+            "measured": True,
             "waiting": 0 if steps[number][0] >= 1 else shares[number] * rate * INTERVAL_S,
             "at_s": (number + 1) * INTERVAL_S,
             "span_s": INTERVAL_S,
@@ -49,7 +50,7 @@ def test_a_good_run_has_none() -> None:
 
 def test_an_outage_lasts_until_edits_are_answered_and_is_over_when_they_are_quick() -> None:
     found = find_outages(points(GOOD, GOOD, HALF, SILENT, SILENT, LATE, LATE, *[GOOD] * 3), 200)
-    assert found == [Outage(1.0, 1.5, 1.0, 2.5, 1350.0)]
+    assert found == [Outage(1.0, 3.5, 1.5, 1.0, 2.5, 1350.0)]
 
 
 def test_without_a_target_for_latencies_it_is_over_when_edits_are_answered() -> None:
@@ -100,6 +101,29 @@ def test_how_long_users_waited_is_unknown_where_edits_are_never_answered() -> No
     assert over.wait_max_ms == 1350.0
 
 
+def test_who_was_due_just_before_it_was_over_and_answered_just_after_it_has_waited() -> None:
+    made = points(GOOD, SILENT, *[GOOD] * 5)
+    made[2]["ack_ms"]["max"] = 490.0
+    made[3]["ack_ms"]["max"] = 495.0  # due when it was over
+    assert [one.wait_max_ms for one in find_outages(made, 200)] == [490.0]
+
+
+def test_who_was_answered_after_the_measured_stages_has_waited_in_the_outage_before() -> None:
+    made = points(GOOD, SILENT, *[GOOD] * 5)
+    made[-2] |= {"measured": False, "ack_ms": {"max": 2400.0}}
+    made[-1] |= {"measured": False}
+    assert [one.wait_max_ms for one in find_outages(made, 200)] == [2400.0]
+
+
+def test_what_is_not_measured_in_between_is_no_part_of_its_duration() -> None:
+    made = points(GOOD, SILENT, GOOD, GOOD, GOOD, GOOD, SILENT, LATE, *[GOOD] * 3)
+    for point in made[2:5]:
+        point["measured"] = False
+    [found] = find_outages(made, 200)
+    assert (found.from_s, found.until_s, found.duration_s, found.recovered_s) == (0.5, 4.0, 1.5, 2.0)
+    assert [found.covers(point["at_s"]) for point in made[6:9]] == [True, True, False]
+
+
 def test_few_edits_that_happen_to_be_late_are_no_outage() -> None:
     assert find_outages(points(GOOD, (0.6, 0.6, 20.0), GOOD, GOOD, rate=10.0), 200) == []
     assert len(find_outages(points(GOOD, GOOD, SILENT, GOOD, GOOD, rate=20.0), 200)) == 1
@@ -114,7 +138,7 @@ def test_few_edits_that_happen_to_be_late_are_no_outage() -> None:
 )
 def test_an_outage_must_be_over_in_time(recovered_s: float | None, status: str, said: str) -> None:
     scenario = parse(scenario_data(targets={"recovery_max_s": 5}))
-    outages = [Outage(1.0, 1.0, 1.0, recovered_s, None)]
+    outages = [Outage(1.0, recovered_s and 1.0 + recovered_s, 1.0, 1.0, recovered_s)]
     verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=outages)
     assert verdict.status == status
     assert said in " ".join(verdict.reasons)
@@ -122,13 +146,13 @@ def test_an_outage_must_be_over_in_time(recovered_s: float | None, status: str, 
 
 def test_an_outage_that_has_just_begun_at_the_end_is_not_late() -> None:
     scenario = parse(scenario_data(targets={"recovery_max_s": 5}))
-    outages = [Outage(9.5, 0.5, 0.5, None, None)]
+    outages = [Outage(9.5, None, 0.5, 0.5, None)]
     assert conclude(scenario, Sum(), Sum(), Findings(), outages=outages).status == "pass"
 
 
 def test_without_that_target_outages_are_shown_and_not_judged() -> None:
     scenario = parse(scenario_data(targets={}))
-    verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=[Outage(1.0, 1.0, 1.0, None, None)])
+    verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=[Outage(1.0, None, 1.0, 1.0, None)])
     assert verdict.status == "pass"
 
 
@@ -163,6 +187,33 @@ def test_what_an_outage_at_the_end_holds_up_is_of_the_outage() -> None:
     assert expected["verdict"]["status"] == "pass", expected["verdict"]
     assert [one["wait_max_ms"] for one in expected["outages"]] == [pytest.approx(810, rel=0.01)]
     assert report(intervals=made, late=late, targets=targets)["verdict"]["status"] == "fail"
+
+
+def down_for_a_second(since: int) -> list[dict[str, Any]]:
+    """Intervals of ten seconds in two of which nobody is answered, but in the next one."""
+    made = [interval(number) for number in range(20)]
+    for one in made[since : since + 2]:
+        one["counts"] |= {"acks": 0, "deliveries": 0}
+        one["histograms"] = {}
+    for one in made[since + 2 : since + 3]:
+        one["counts"]["acks"] *= 3
+    return made
+
+
+def test_what_comes_after_the_schedule_was_not_held_up_by_an_outage_that_was_over() -> None:
+    late = interval(20, 9000.0, rate=1)["histograms"]
+    targets = {"delivery_p95_ms": 100, "recovery_max_s": 5}
+    [over] = report(intervals=down_for_a_second(6), late=late, targets=targets)["outages"]
+    assert (over["from_s"], over["until_s"]) == (3.0, 4.0)
+    assert over["wait_max_ms"] == pytest.approx(18, rel=0.01)
+
+
+def test_edits_whose_fate_nobody_knows_were_never_answered() -> None:
+    """Those of protocols that don't send again after a lost connection."""
+    made, late = down_for_a_second(18), interval(20, 900.0)["histograms"]
+    assert [one["wait_max_ms"] for one in report(intervals=made, late=late)["outages"]] != [None]
+    made[18]["counts"]["unresolved"] = 1
+    assert [one["wait_max_ms"] for one in report(intervals=made, late=late)["outages"]] == [None]
 
 
 def test_the_page_shows_outages() -> None:
