@@ -20,7 +20,7 @@ import typing
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -309,8 +309,12 @@ def parse(data: object) -> Scenario:
             raise ScenarioError(f"{most:,.0f} {what} are more than can be played ({PLAYED_MAX:,})")
     if scenario.population.documents < 1:
         raise ScenarioError("scenario.population.documents must be at least 1")
-    if not any(stage.measured for stage in scenario.stages):
-        raise ScenarioError("scenario.stages: none is `measured`, so the run would say nothing")
+    if not any(stage.measured and stage.duration_s for stage in scenario.stages):
+        raise ScenarioError("scenario.stages: none is `measured` that lasts, so the run would say nothing")
+    connections = (0, *(stage.connections for stage in scenario.stages))
+    for number, (stage, present) in enumerate(zip(scenario.stages, pairwise(connections), strict=True)):
+        if stage.operations_per_s and not any(present):
+            raise ScenarioError(f"scenario.stages[{number}] has operations_per_s and nobody to make them")
     if scenario.population.viewer_share == 1 and any(stage.operations_per_s for stage in scenario.stages):
         raise ScenarioError("scenario.population.viewer_share = 1 leaves nobody to make operations_per_s")
     unknown = set(scenario.activity.mix) - set(EDIT_KINDS)

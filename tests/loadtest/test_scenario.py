@@ -95,6 +95,11 @@ def test_settings_that_are_lists_or_tables_reach_the_gateway_as_it_reads_them() 
             {"stages": [EDITING], "population": {"documents": 1, "viewer_share": 1}},
             "viewer_share = 1 leaves nobody to make operations_per_s",
         ),
+        ({"stages": [{**EDITING, "measured": False}, {**EDITING, "duration_s": 0}]}, "none is `measured`"),
+        (
+            {"stages": [EDITING, {**EDITING, "connections": 0}, {**EDITING, "connections": 0}]},
+            r"stages\[2\] has operations_per_s and nobody to make them",
+        ),
         ({"population": {"documents": 0}}, "documents must be at least 1"),
         ({"population": {"documents": 1, "viewers": 3}}, "viewers is unknown; there are"),
         ({"population": {"documents": 1, "distribution": "normal"}}, "'uniform' or 'zipf'"),
