@@ -19,8 +19,9 @@ def run_main() -> None:
 
     What a terminal has no letters for is a question mark there, and changes nothing else.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         main(prog_name="python -m loadtest")
     except (OSError, BaseExceptionGroup) as raised:

@@ -221,6 +221,13 @@ def test_a_run_is_judged_and_told_in_a_locale_of_another_encoding_than_utf_8(tmp
     assert "eine Sekunde für 東京" in page.read_text("utf-8")
 
 
+def test_what_a_terminal_has_no_letters_for_is_a_question_mark_in_errors_too() -> None:
+    command = [sys.executable, "-m", "loadtest", "run", "東京.toml"]
+    western = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    said = subprocess.run(command, capture_output=True, encoding="latin-1", env=western)
+    assert (said.returncode, "no scenario '??.toml'" in said.stderr) == (2, True), said.stderr
+
+
 def test_what_is_read_is_utf_8_in_any_locale(tmp_path: Path) -> None:
     """Reports and calibrations as jq leaves them, and what people write into a list of prices."""
     files = {"r.json": report(name="東京"), "cal.json": {"points": calibration(), "of": "東京"}}
