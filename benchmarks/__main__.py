@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import accept, broadcast, echo, edit, measure, memory, node, ot, transports
+from loadtest.cli.options import take_any_letters
 
 PROGRAMS: Mapping[str, Callable[[Sequence[str]], object]] = {
     "broadcast": broadcast.run,
@@ -131,9 +132,10 @@ def render(into: Path | None) -> None:
     if not results:
         sys.exit(f"nothing was measured yet: there is no figure in {measure.OUT}")
     files = (measure.OUT / "benchmarks.md", measure.OUT / "benchmarks.png")
-    files[0].write_text(markdown(results))
+    text = markdown(results)
+    files[0].write_text(text, "utf-8")
     picture(results, files[1])
-    print("\n" + files[0].read_text())
+    print("\n" + text)
     if into is not None:
         into.mkdir(parents=True, exist_ok=True)
         for file in files:
@@ -147,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path)
     parser.add_argument("--also", metavar="PYTHON")
     options = parser.parse_args(arguments)
+    take_any_letters()
     wanted = () if options.render else options.only or (*PROGRAMS, *APART)
     for name in wanted:
         if name in APART:

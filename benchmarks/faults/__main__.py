@@ -35,7 +35,7 @@ from benchmarks.faults.cluster import Cluster, Shape, running
 from benchmarks.faults.drills import DRILLS, Drill
 from benchmarks.faults.table import summary, table
 from gateway.errors import first_of
-from loadtest.cli.options import scenario_of
+from loadtest.cli.options import scenario_of, take_any_letters
 from loadtest.coordinator import run
 from loadtest.observe import scrape
 from loadtest.options import Action, Options, RunError
@@ -201,6 +201,7 @@ def main(
         return
     if profile is not None:
         _py_spy()
+    take_any_letters()
     summaries = []
     for drill in _chosen(names):
         loaded = scenario_of(scenario or drill.scenario, scale, duration_scale, rate_scale)
@@ -251,7 +252,7 @@ def _save(
     if html is not None:
         html.mkdir(parents=True, exist_ok=True)
         name = label.replace(" ", "-")
-        (html / f"{name}.html").write_text(render(report))
+        (html / f"{name}.html").write_text(render(report), "utf-8")
         (html / f"{name}.json").write_text(json.dumps(report))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from contextlib import suppress
 
@@ -10,18 +9,14 @@ import click
 
 from gateway.errors import first_of
 from loadtest.cli.main import main
+from loadtest.cli.options import take_any_letters
 
 __all__ = ["main", "run_main"]
 
 
 def run_main() -> None:
-    """Run a command; tell in a line what the system refuses that the command has no words for.
-
-    What a terminal has no letters for is a question mark there, and changes nothing else.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    """Run a command; tell in a line what the system refuses that the command has no words for."""
+    take_any_letters()
     try:
         main(prog_name="python -m loadtest")
     except (OSError, BaseExceptionGroup) as raised:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +36,13 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FACTOR_MIN, FACTOR_MAX = 0.001, 1_000_000
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def take_any_letters() -> None:
+    """What a terminal has no letters for is a question mark there from now on, and changes nothing else."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def together(*options: Decorator) -> Decorator:

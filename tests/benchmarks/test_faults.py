@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from loadtest.server import embedded
 from loadtest.users import token
 from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
+from tests.locales import ASCII_ALONE
 from tests.waiting import unawaited, until
 
 pytestmark = pytest.mark.untraced
@@ -33,6 +35,20 @@ pytestmark = pytest.mark.untraced
 def small() -> Wanted:
     """Thirty users for a quarter of a minute; something breaks after four seconds."""
     return Wanted(load("drill").scaled(users=0.1, durations=0.3), 4.0, None, 0.0)
+
+
+def test_a_drill_is_told_and_its_page_written_in_a_locale_of_another_encoding_than_utf_8(
+    tmp_path: Path,
+) -> None:
+    scenario = tmp_path / "small.toml"
+    stage = 'name = "edit"\nduration_s = 1\nconnections = 4\noperations_per_s = 20'
+    scenario.write_text(
+        f'description = "für 東京"\n[[stages]]\n{stage}\n[population]\ndocuments = 1\n', "utf-8"
+    )
+    command = [sys.executable, "-m", "benchmarks.faults", "--drill", "none", "--scenario", str(scenario)]
+    said = subprocess.run([*command, "--html", str(tmp_path)], capture_output=True, env=ASCII_ALONE)
+    assert "für 東京" in (tmp_path / "none.html").read_text("utf-8"), said.stderr
+    assert b"longest wait" in said.stdout, said.stderr
 
 
 @pytest.mark.parametrize("name", ["worker", "redis", "part", "cut", "shard"])

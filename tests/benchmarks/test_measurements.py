@@ -7,6 +7,8 @@ import itertools
 import json
 import math
 import socket
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from benchmarks import (
     steady,
     transports,
 )
+from tests.locales import ASCII_ALONE
 from tests.waiting import PATIENCE_S
 
 
@@ -214,6 +217,18 @@ def test_what_was_measured_becomes_one_table_and_one_picture(
     assert f"| {transports.FLOOR} | 5.5 |  |" in text
     assert (tmp_path / "docs" / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "out" / "echo.json").read_text())["cpus"] >= 1
+
+
+def test_the_table_is_written_in_a_locale_of_another_encoding_than_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "OUT", tmp_path)
+    measure.save("echo", {"title": "Écho", "results": {transports.FAST: {"cpu_us": 9.71}}}, {})
+    command = [sys.executable, "-m", "benchmarks", "--render"]
+    environment = {**ASCII_ALONE, "BENCHMARKS_OUT": str(tmp_path)}
+    said = subprocess.run(command, capture_output=True, env=environment)
+    assert (said.returncode, b"echo: ?cho" in said.stdout) == (0, True), said.stderr
+    assert "echo: Écho" in (tmp_path / "benchmarks.md").read_text("utf-8")
 
 
 def test_figures_say_what_was_measured_and_have_no_infinity(

@@ -30,6 +30,7 @@ from tests.loadtest.calibrations import calibration, point
 from tests.loadtest.drill import REFERENCE
 from tests.loadtest.reports import report
 from tests.loadtest.shown import until_shown
+from tests.locales import ASCII_ALONE
 
 OUTPUTS = import_module("loadtest.cli.outputs")
 SCENARIO = """
@@ -203,9 +204,8 @@ def test_a_run_whose_output_takes_nothing_leaves_its_report(tmp_path: Path) -> N
 
 def elsewhere(*arguments: object) -> subprocess.CompletedProcess[bytes]:
     """Call it where the locale's encoding is ASCII, and Python doesn't put UTF-8 in its place."""
-    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "loadtest", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, env={**os.environ, **ascii_alone})
+    return subprocess.run(command, capture_output=True, env=ASCII_ALONE)
 
 
 def test_a_run_is_judged_and_told_in_a_locale_of_another_encoding_than_utf_8(tmp_path: Path) -> None:
