@@ -223,10 +223,13 @@ class RedisPresence:
         """Renew the lease on each server; where there is none, it is taken while the node is trusting."""
         anew = self._trusting()
         replies = await self._take_leases(anew)
-        if not anew and any(reply[1] == 0 for reply in replies.values()):
+        lapsed = any(reply[1] == 0 for reply in replies.values())
+        if lapsed and not anew:
             await self._register_again()
         elif any(self._was_away(address) for address in replies):
             self._trust()
+        if lapsed:  # others may have dropped them
+            self._touch(self._entries)
         self._beaten_s.update(dict.fromkeys(replies, trio.current_time()))
 
     async def _take_leases(self, anew: bool) -> dict[Address, Reply]:
@@ -249,7 +252,6 @@ class RedisPresence:
         logger.warning("the lease of %s lapsed; going on as %s", old, self.node)
         await self._on_each_server("leave", old, LEFT_KNOWN_MS)
         await self._take_leases(anew=True)
-        self._touch(self._entries)
         assert self._listener is not None
         self._listener.on_lease_lapsed()
 
@@ -280,14 +282,16 @@ class RedisPresence:
     def _compare(self, address: Address, found: set[str], believed: set[str]) -> None:
         left = {name.removeprefix(LEFT) for name in found if name.startswith(LEFT)}
         alive = {name for name in found if not name.startswith(LEFT)}
-        before = self._alive.get(address, set())
+        before = known = self._alive.get(address, set())
         if self._proves(address, alive):
-            before = before | believed
+            before = known | believed
             self._believed[address] -= believed
         else:
-            alive |= before  # keep whom we knew
+            alive |= known  # keep whom we knew
         self._alive[address] = alive
         assert self._listener is not None
+        for node in alive - known - {self.node}:
+            self._listener.on_node_found(node)
         for node in before - alive - {self.node}:
             logger.log(logging.DEBUG if node in left else logging.WARNING, "node %s is lost", node)
             self._listener.on_node_lost(node)

@@ -217,6 +217,14 @@ class RemotePresence:
         self._newly_lost.add(node)
         self._work.set()
 
+    def on_node_found(self, node: str) -> None:
+        """Where it was told as lost, its members return and its news count: it heard late that partitions had
+        moved, and took its lease anew."""
+        if node in self._lost:
+            del self._lost[node]
+            for name in self._watched():
+                self.reconcile_soon(name)
+
     async def _expel_lost(self) -> None:
         lost, self._newly_lost = self._newly_lost, set()
         slices = Slices(self._now_s)
@@ -254,12 +262,15 @@ class RemotePresence:
     async def _reconcile_everything(self) -> None:
         """Compare each room once in `reconcile_s`, spread over that time."""
         while True:
-            names = [name for name, room in self._rooms.items() if room.subscriber_count]
+            names = self._watched()
             turns = max(1, int(self._config.reconcile_s / PACE_S))
             for turn in range(turns):
                 await trio.sleep(self._config.reconcile_s / turns)
                 for name in names[turn::turns]:
                     self.reconcile_soon(name)
+
+    def _watched(self) -> list[str]:
+        return [name for name, room in self._rooms.items() if room.subscriber_count]
 
     async def _forget_old_news(self) -> None:
         """Bound what is remembered of news: it matters only while the storage may lag behind."""

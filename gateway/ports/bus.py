@@ -52,7 +52,11 @@ class LeaseListener(Protocol):
     """What the leases tell their node. Called in its Trio thread; must not block."""
 
     def on_node_lost(self, node: str) -> None:
-        """This incarnation of another node is gone: its entries count no more."""
+        """This incarnation of another node is gone: its entries count no more, unless it is found again."""
+        ...
+
+    def on_node_found(self, node: str) -> None:
+        """The lease of another node runs that wasn't known to: what it puts counts."""
         ...
 
     def on_lease_lapsed(self) -> None:

@@ -85,5 +85,7 @@ class MemoryLeases:
             alive = self._table.alive()
             for node in sorted(self._alive - alive - {self.node}):
                 self._listener.on_node_lost(node)
+            for node in sorted(alive - self._alive - {self.node}):
+                self._listener.on_node_found(node)
             self._alive = alive
             await trio.sleep(self._config.node_check_s)

@@ -189,6 +189,20 @@ async def test_a_node_whose_lease_lapsed_registers_again_and_its_members_return(
         await ann.until(lambda: ann.seen["bob"]["cursor"].get("position") == 1)
 
 
+async def test_a_node_that_was_told_as_lost_though_it_lives_is_listed_and_heard_again(autojump_clock):
+    """It takes its lease anew, under the name that it had: it was late to hear of moved partitions."""
+    async with two_nodes(CONFIG.with_(redis={"node_heartbeat_s": 8.5})) as (world, _, two, ann):
+        bob = await world.client(two, "bob")
+        await ann.sees("ann", "bob")
+        await trio.sleep(2.5)
+        lease_s = world.leases.leases.pop("two#1")
+        await ann.sees("ann", timeout_s=CONFIG.redis.node_check_s + 0.1)
+        world.leases.leases["two#1"] = lease_s
+        await ann.sees("ann", "bob", timeout_s=CONFIG.redis.node_check_s + 0.1)
+        bob.move(1)
+        await ann.until(lambda: ann.seen["bob"]["cursor"].get("position") == 1)
+
+
 async def test_news_that_the_bus_lost_are_made_up_for(autojump_clock):
     async with two_nodes() as (world, _, two, ann):
         bob = await world.client(two, "bob")

@@ -17,10 +17,14 @@ class Leases:
 
     def __init__(self) -> None:
         self.lost: list[str] = []
+        self.found: list[str] = []
         self.lapses = 0
 
     def on_node_lost(self, node: str) -> None:
         self.lost.append(node)
+
+    def on_node_found(self, node: str) -> None:
+        self.found.append(node)
 
     def on_lease_lapsed(self) -> None:
         self.lapses += 1

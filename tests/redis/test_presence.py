@@ -17,7 +17,7 @@ from tests.proxy import tcp_proxy
 from tests.redis.leases import Leases, node
 from tests.redis.parts import fresh, settings
 from tests.servers import redis_server
-from tests.waiting import until, until_equal
+from tests.waiting import PATIENCE_S, until, until_equal
 
 QUICK = {"node_lease_s": 0.6, "node_heartbeat_s": 0.1, "node_check_s": 0.1}
 LONG = {**QUICK, "node_lease_s": 30.0}  # who has it isn't lost because the machine is slow
@@ -30,8 +30,10 @@ async def present(presence: RedisPresence, resource: str = ROOM) -> dict[str, by
     return {member.session: member.entry for member in (await presence.members([resource]))[resource]}
 
 
-async def until_present(presence: RedisPresence, wanted: dict[str, bytes], resource: str = ROOM) -> None:
-    await until_equal(partial(present, presence, resource), wanted)
+async def until_present(
+    presence: RedisPresence, wanted: dict[str, bytes], resource: str = ROOM, within_s: float = PATIENCE_S
+) -> None:
+    await until_equal(partial(present, presence, resource), wanted, within_s)
 
 
 @pytest.mark.parametrize("cluster", [False, True])
@@ -165,7 +167,34 @@ async def test_who_counted_on_trust_alone_is_told_as_lost_once_absence_proves_it
             assert await present(b) == {"s1": b"old"}
             run_fast(autojump_clock)
             await until(lambda: leases.lost == ["gone#1"], within_s=600)
-            assert await present(b) == {}
+            await until_present(b, {}, within_s=600)
+
+
+async def test_a_node_that_was_told_as_lost_is_found_when_it_takes_its_lease_anew_and_its_members_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    """It is still trusting, as after partitions that moved, when others aren't any more."""
+    run_fast(autojump_clock)
+    with redis_server() as server, redis.Redis("127.0.0.1", server.port) as client:
+        config = settings(server.url, **FAST)
+        trusting = config.with_(redis={"node_lease_s": 3600.0})
+        async with node(trusting, "a") as (a, _), node(config, "b") as (b, leases):
+            name = a.node
+            a.put(ROOM, "s1", b"one")
+            await until_present(b, {"s1": b"one"}, within_s=600)
+
+            async def dropped() -> bool:
+                client.zrem(keys.leases(0), name)
+                return name in leases.lost and await present(b) == {}
+
+            await until(dropped, within_s=600)
+            [looking] = b._looking.values()
+            async with looking:  # whoever took its lease between a look and the dropping takes it once more
+                leases.found.clear()
+                client.zrem(keys.leases(0), name)
+            await until(lambda: leases.found == [name], within_s=600)
+            await until_present(b, {"s1": b"one"}, within_s=600)
+            assert a.node == name
 
 
 async def test_of_several_resources_those_are_told_whose_server_answers() -> None:
