@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -27,6 +28,7 @@ from gateway.log.redis.outboxes import RedisOutbox
 from gateway.log.search.cluster import ClusterIndexing
 from gateway.log.search.opensearch import OpenSearchIndex, Rest
 from gateway.log.sqlite.audit import SqliteAudit
+from gateway.log.sqlite.log import make_directory
 from gateway.node.patience import Patience
 from gateway.node.troubles import behind, damaged
 from gateway.ports.audit import AuditStore
@@ -78,6 +80,13 @@ def rest_of(settings: SearchSettings) -> Rest:
     return HttpRest(settings)
 
 
+def _audit_in(data_dir: str) -> AuditStore:
+    """The audit of a node without an archive, which may keep nothing else there. Raises ConfigError."""
+    with suppress(OSError):  # each use of the audit tells it
+        make_directory(Path(data_dir))
+    return SqliteAudit(data_dir)
+
+
 class ClusterBackend:
     """Redis servers, and the archive behind them where there is one."""
 
@@ -97,9 +106,7 @@ class ClusterBackend:
         self.flags = RedisValues(self._shards, FLAGS_KEY)
         self.revocations = RedisValues(self._shards, REVOCATIONS_KEY)
         self.secrets = RedisSecrets(self._shards)
-        self.audit: AuditStore = (
-            PostgresAudit(self._archive) if self._archive else SqliteAudit(config.server.data_dir)
-        )
+        self.audit = PostgresAudit(self._archive) if self._archive else _audit_in(config.server.data_dir)
         self._rest: Rest | None = None
         self._indexing: ClusterIndexing | None = None
         self.search: SearchIndex | None = None

@@ -129,6 +129,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path):
             "postgresql://USER@HOST",
         ),
         (["--redis", "redis://h", "--postgres", "mysql://u:secret@h/x", *KEYS], "postgresql://USER@HOST"),
+        (["--redis", "redis://h", "--set", "server.data_dir=file", *KEYS], "gateway: file is no directory"),
         (["--data", "file"], "file is no directory; choose another"),
         (["--data", "file/data"], "file/data is no directory; choose another"),
         (["--data", "file", *KEYS], "gateway: file is no directory; choose another"),

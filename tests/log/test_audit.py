@@ -71,12 +71,16 @@ async def test_what_somebody_does_to_the_database_is_seen(tmp_path, statement, f
     await store.aclose()
 
 
-async def test_the_directory_is_made_where_nothing_else_is_kept_in_it(tmp_path):
-    directory = tmp_path / "var" / "gateway"
+async def test_no_chain_is_begun_anew_where_the_directory_was_moved_away(tmp_path):
+    directory = tmp_path / "data"
+    directory.mkdir()
     store = SqliteAudit(directory)
     await store.append([entry(1)])
-    assert [record.number for record in await store.find(ALL)] == [1]
-    assert directory.stat().st_mode & 0o777 == 0o700
+    away = directory.rename(tmp_path / "away")
+    with pytest.raises(LogUnavailable, match=r"audit\.sqlite3: No such file"):
+        await store.append([entry(2)])
+    away.rename(directory)
+    assert [record.number for record in await store.append([entry(2)])] == [2]
     await store.aclose()
 
 

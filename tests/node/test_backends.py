@@ -12,12 +12,14 @@ import pytest
 import trio
 
 from gateway.config import Config
+from gateway.errors import LogUnavailable
 from gateway.log.sqlite.log import SqliteLog
 from gateway.node import searching
 from gateway.node.cluster import LEVELS, ClusterBackend
 from gateway.node.embedded import EmbeddedBackend
 from gateway.redislink.moving import rebalance
 from gateway.runtime.metrics import Counters
+from tests.contracts.audit_contract import ALL, entry
 from tests.proxy import tcp_proxy
 from tests.redis.parts import proxied, settings
 from tests.servers import redis_server
@@ -52,13 +54,17 @@ async def test_where_searches_are_off_none_is_behind(tmp_path: Path, monkeypatch
     await backend.log.aclose()
 
 
+def in_directory(directory: Path, config: Config) -> Config:
+    return config.with_(server={"data_dir": str(directory)})
+
+
 def told(counters: Counters) -> set[frozenset[str]]:
     """The servers of which something is told, by each level."""
     return {frozenset(getattr(counters, level)) for level in LEVELS}
 
 
 async def test_a_server_that_is_lost_when_it_was_checked_is_waited_for(
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with redis_server() as server:
         async with tcp_proxy(server.port) as proxy, trio.open_nursery() as nursery:
@@ -69,7 +75,8 @@ async def test_a_server_that_is_lost_when_it_was_checked_is_waited_for(
                     proxy.cut()
 
             proxy.meanwhile = lose
-            backend = ClusterBackend(settings(proxied(proxy), connect_timeout_s=2.0), "node")
+            config = settings(proxied(proxy), connect_timeout_s=2.0)
+            backend = ClusterBackend(in_directory(tmp_path, config), "node")
 
             async def mend() -> None:
                 waits = f"into the start: redis 127.0.0.1:{proxy.port}/0: "  # it isn't the checks that failed
@@ -81,9 +88,26 @@ async def test_a_server_that_is_lost_when_it_was_checked_is_waited_for(
             backend.stop()
 
 
-async def test_nothing_is_told_of_a_server_that_serves_no_more() -> None:
+async def test_a_clusters_node_without_an_archive_makes_the_directory_of_its_audit(tmp_path: Path) -> None:
+    directory = tmp_path / "var" / "gateway"
+    audit = ClusterBackend(in_directory(directory, settings("redis://h")), "node").audit
+    await audit.append([entry(1)])
+    assert [record.number for record in await audit.find(ALL)] == [1]
+    assert directory.stat().st_mode & 0o777 == 0o700
+    await audit.aclose()
+
+
+async def test_a_clusters_node_whose_audit_cannot_be_kept_serves_all_the_same(tmp_path: Path) -> None:
+    nowhere = tmp_path / ("x" * 300)  # no file system takes such a name
+    audit = ClusterBackend(in_directory(nowhere, settings("redis://h")), "node").audit
+    with pytest.raises(LogUnavailable, match="audit"):
+        await audit.append([entry(1)])
+    await audit.aclose()
+
+
+async def test_nothing_is_told_of_a_server_that_serves_no_more(tmp_path: Path) -> None:
     with redis_server() as one, redis_server() as two:
-        config, other = settings(one.url, two.url), settings(two.url)
+        config, other = in_directory(tmp_path, settings(one.url, two.url)), settings(two.url)
         backend, counters = ClusterBackend(config, "node"), Counters()
         names = [f"127.0.0.1:{server.port}/0" for server in (one, two)]
         async with unawaited() as nursery:

@@ -68,7 +68,6 @@ class SqliteAudit:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cluster's node may have nothing else there
     path.touch(0o600)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     with made_ready(connection):
