@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -45,11 +46,11 @@ class Follower:
 
         What was heard last stays in force while the store can't be reached.
         """
-        await self.look()
+        await self.try_to_look()
         task_status.started()
         while True:
             await trio.sleep(self._interval_s)
-            await self.look()
+            await self.try_to_look()
 
     async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredValues:
         """Set values for all nodes (None takes one out), in force here at once; raises LogUnavailable."""
@@ -60,8 +61,13 @@ class Follower:
             self._take(stored)
         return stored
 
-    async def look(self) -> None:
+    async def try_to_look(self) -> None:
         """Take what is stored; where the store can't be reached, what was heard last stays."""
+        with suppress(LogUnavailable):
+            await self.look()
+
+    async def look(self) -> None:
+        """Take what is stored; raises LogUnavailable."""
         known = self.stored
         try:
             stored = await self._store.read(known)
@@ -70,7 +76,7 @@ class Follower:
                 logger.error("the %s were lost where they are stored: they were put back", self._what)
         except LogUnavailable as error:
             self._outage.lasts(str(error))
-            return
+            raise
         self._outage.over()
         if self.stored is not known and stored.revision <= self.stored.revision:
             return  # something newer was heard meanwhile

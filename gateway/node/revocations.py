@@ -10,7 +10,7 @@ from typing import Any, cast
 import trio
 
 from gateway.admission import Revocation, Revocations
-from gateway.errors import Refusal
+from gateway.errors import LogUnavailable, Refusal
 from gateway.node.following import Follower
 from gateway.ports.shared import StoredValues, ValueStore
 
@@ -63,7 +63,7 @@ class NodeRevocations:
 
     async def listed(self) -> Sequence[Revocation]:
         """As `in_force`, with what others have just revoked, where that can be asked for."""
-        await self._follower.look()
+        await self._follower.try_to_look()
         return self.in_force
 
     async def add(self, revocation: Revocation) -> Revocation:
@@ -86,7 +86,11 @@ class NodeRevocations:
 
     async def take_back(self, ident: str, asked_by: str) -> bool:
         """Have it in force no more; False where there is none of this id. Raises LogUnavailable."""
-        await self._follower.look()  # another worker may just have stored it
+        try:
+            await self._follower.look()  # another worker may just have stored it
+        except LogUnavailable as error:
+            if ident not in self._follower.stored.values:  # so nothing was taken back
+                raise LogUnavailable(str(error), "none") from error
         if ident not in self._follower.stored.values:
             return False
         await self._follower.change({ident: None}, asked_by)

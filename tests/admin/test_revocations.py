@@ -75,14 +75,27 @@ async def test_what_another_worker_has_just_revoked_is_listed_and_can_be_taken_b
     assert [found.id for found in await two.listed()] == ["user ann"]
 
 
-async def test_what_was_known_is_listed_while_it_cannot_be_asked_for() -> None:
-    class Away(MemoryValues):
-        async def read(self, known: StoredValues) -> StoredValues:
-            raise LogUnavailable("redis is away", "none")
+class Away(MemoryValues):
+    """It takes changes, and can't be read."""
 
+    async def read(self, known: StoredValues) -> StoredValues:
+        raise LogUnavailable("redis is away", "unknown")
+
+
+async def test_what_was_known_is_listed_while_it_cannot_be_asked_for() -> None:
     revocations = NodeRevocations(Away(), 10, lambda found: None, lambda: NOW_S)
     await revocations.add(wanted({"user_id": "ann"}, NOW_S, "ops"))
     assert [found.id for found in await revocations.listed()] == ["user ann"]
+
+
+async def test_nobody_is_told_that_nothing_is_revoked_while_it_cannot_be_asked_for() -> None:
+    store = Away()
+    one, two = (NodeRevocations(store, 10, lambda found: None, lambda: NOW_S) for _ in range(2))
+    await one.add(wanted({"user_id": "ann"}, NOW_S, "ops"))
+    with pytest.raises(LogUnavailable, match="redis is away") as refused:
+        await two.take_back("user ann", "ops")
+    assert refused.value.outcome == "none"
+    assert await one.take_back("user ann", "ops")
 
 
 async def test_a_newer_answer_counts_though_an_older_one_came_meanwhile() -> None:
