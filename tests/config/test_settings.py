@@ -409,14 +409,34 @@ def test_a_password_that_stands_apart_is_for_an_address_without_one() -> None:
 
 
 @pytest.mark.parametrize("password", ["", "x"])
-@pytest.mark.parametrize("dsn", ["no = such = thing", "mysql://h/db", "host=h,10.0.0..6 dbname=db"])
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "no = such = thing",
+        "mysql://h/db",
+        "host=h,10.0.0..6 dbname=db",
+        "hostaddr=10.0.0..6 dbname=db",
+        "hostaddr=10.0.0.6,localhost",
+        "postgresql://u@h:abc/db",
+        "postgresql://h:5432,i:0/db",
+        "host=h port=65536",
+    ],
+)
 def test_what_names_no_database_is_a_wrong_setting_and_not_waited_for(dsn: str, password: str) -> None:
     with pytest.raises(ConfigError, match="postgresql://USER@HOST/DATABASE"):
         dsn_of(Config().with_(postgres={"dsn": dsn, "password": password}).postgres)
 
 
 @pytest.mark.parametrize(
-    "dsn", ["", "dbname=db", "postgresql:///db?host=/run/../run", "host=::1,h dbname=db"]
+    "dsn",
+    [
+        "",
+        "dbname=db",
+        "postgresql:///db?host=/run/../run",
+        "host=::1,h dbname=db",
+        "postgresql://h:65535,[::1],i:1/db",
+        "hostaddr=10.0.0.6,,fe80::1%eth0 port=5432 dbname=db",
+    ],
 )
 def test_a_database_may_be_anywhere(dsn: str) -> None:
     assert dsn_of(Config().with_(postgres={"dsn": dsn}).postgres) == dsn

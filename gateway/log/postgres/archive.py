@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import resources
+from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
@@ -33,6 +34,7 @@ CONNECTIONS_MAX = 4
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 60
 UNANSWERED_TIMEOUT_MS = 10_000
+LIKE = "postgres.dsn must be like postgresql://USER@HOST/DATABASE"
 ANY_VERSION = (1 << 63) - 1
 MIGRATION_LOCK = 0x67617465  # an arbitrary number that only migrations use
 # Why it can be read, and not written, with the way out.
@@ -53,17 +55,34 @@ def dsn_of(settings: PostgresSettings) -> str:
     try:
         given = conninfo_to_dict(settings.dsn)
     except psycopg.ProgrammingError:
-        given = None
-    if given is None or not all(map(_may_be_there, str(given.get("host", "")).split(","))):
-        raise ConfigError("postgres.dsn must be like postgresql://USER@HOST/DATABASE")
+        raise ConfigError(LIKE) from None
+    for word, check in _PLACES.items():
+        try:
+            for text in filter(None, str(given.get(word, "")).split(",")):
+                check(text)
+        except ValueError:
+            raise ConfigError(f"{LIKE}: its {word} can't be one") from None
     if not settings.dsn or not password or given.get("password"):
         return settings.dsn
     return make_conninfo(settings.dsn, password=password)
 
 
-def _may_be_there(host: str) -> bool:
-    """Whether this is a host as libpq takes them: none, the folder of a socket, a name or an address."""
-    return host == "" or host.startswith(("/", "@")) or is_host(host)
+def _check_host(text: str) -> None:
+    if not text.startswith(("/", "@")) and not is_host(text):  # else the folder of a socket
+        raise ValueError(text)
+
+
+def _check_port(text: str) -> None:
+    if not 1 <= int(text) <= 65535:
+        raise ValueError(text)
+
+
+# What raises ValueError where libpq has no use for an entry; those that are empty are its defaults.
+_PLACES: Mapping[str, Callable[[str], object]] = {
+    "host": _check_host,
+    "hostaddr": ip_address,
+    "port": _check_port,
+}
 
 
 def connect(dsn: str) -> Connection[Any]:
