@@ -9,7 +9,7 @@ from gateway.errors import ConfigError
 
 
 def is_host(text: str) -> bool:
-    """Whether this may be a name or an address: looking for anything else raises no OSError."""
+    """Whether this may be a name or an address. Looking for anything else fails, and not by an OSError."""
     try:
         text.encode("idna")  # as whoever looks for it does
     except UnicodeError:  # such as 10.0.0..5
