@@ -19,7 +19,7 @@ from gateway.log.archive import Archiver, Transfer
 from gateway.log.backup_file import BackupReader
 from gateway.log.cluster.backup import backup, fill, stores
 from gateway.log.postgres import retention as postgres_retention
-from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.postgres.archive import PostgresArchive, connect, migrate
 from gateway.log.sqlite import backup as sqlite_backup
 from gateway.ports import Record, Snapshot
 from gateway.ports.retention import Excess, RetentionRule
@@ -347,6 +347,30 @@ async def test_of_all_workers_one_looks_and_the_next_one_later():
             await archive.run(lambda one, taken=taken: one.execute(taken).rowcount, "none")
             assert await postgres_retention.turn(archive, 3600)
             assert not await postgres_retention.turn(archive, 3600)
+        await archive.aclose()
+
+
+async def test_who_waited_for_anothers_turn_to_be_written_has_none():
+    """Its own was computed before: the other's seems to last for longer than any turn does."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        assert await postgres_retention.turn(archive, 0)
+        turns: list[bool] = []
+
+        async def take() -> None:
+            turns.append(await postgres_retention.turn(archive, 3600))
+
+        with connect(dsn) as watcher, connect(dsn) as other:
+            async with trio.open_nursery() as nursery:
+                with other.transaction():
+                    other.execute("SELECT 1 FROM gateway.retention FOR UPDATE")
+                    nursery.start_soon(take)
+                    await until(lambda: watcher.execute(waiting).fetchone(), "it waits")
+                    taken = "UPDATE gateway.retention SET taken_until = clock_timestamp() + interval '1 hour'"
+                    other.execute(taken)
+        assert turns == [False]
         await archive.aclose()
 
 
