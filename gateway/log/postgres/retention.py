@@ -17,12 +17,13 @@ from gateway.ports.retention import NAMED_SOON_S, Excess, PastSubmission, Retent
 # Resources that one statement looks at.
 RESOURCES_A_LOOK = 2000
 
-# Nobody's turn lasts for longer: where it seems so, the server's clock went backwards. Who waited for another's turn
-# to be written looks at the time once more: what was computed before is older than that turn, and it seems so.
+# Nobody's turn lasts for longer: where it seems so, the server's clock went backwards. Who waited for
+# another's turn to be written looks at the time anew: beside a time from before, it would seem so too.
 _TURN = b"""
 INSERT INTO gateway.retention (taken_until) VALUES (clock_timestamp() + %(seconds)s * interval '1 s')
 ON CONFLICT (id) DO UPDATE SET taken_until = clock_timestamp() + %(seconds)s * interval '1 s'
-WHERE retention.taken_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + %(seconds)s * interval '1 s'
+WHERE retention.taken_until <= clock_timestamp()
+   OR retention.taken_until > clock_timestamp() + %(seconds)s * interval '1 s'
 """
 # Timestamps never decrease, so the oldest change tells whether any is too old.
 _EXCESS = b"""
