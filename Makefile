@@ -28,10 +28,11 @@ CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime test
 
 venv: $(VENV)/.compiled
 
+# What is installed is compiled when it is imported first: most of it never is.
 $(VENV)/.installed: pyproject.toml setup.py
 	@echo "venv: making an environment in $(VENV) of $$($(PYTHON) --version), with everything that tests and docs need"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || $(WITHOUT_ENSUREPIP)
-	GATEWAY_KERNELS=later $(BIN)/python -m pip install --disable-pip-version-check --editable '.[test,docs]'
+	GATEWAY_KERNELS=later $(BIN)/python -m pip install --no-compile --disable-pip-version-check --editable '.[test,docs]'
 	@touch $@
 
 $(VENV)/.compiled: $(VENV)/.installed $(KERNELS)

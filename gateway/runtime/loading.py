@@ -1,7 +1,11 @@
-"""Ctrl-C, also while a command's modules load: it ends the process in silence, as it ends most programs."""
+"""While a command's modules load: Ctrl-C ends the process in silence, as it ends most programs.
+
+Nothing is looked through for garbage meanwhile: modules stay. An eighth of the time went there.
+"""
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +15,24 @@ from typing import NoReturn
 @contextmanager
 def loading() -> Iterator[None]:
     """Around imports that take a while. The status is 130 in a shell; who ignores Ctrl-C goes on to."""
+    with _no_collections(), _ctrl_c_ends():
+        yield
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def _ctrl_c_ends() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return

@@ -1,7 +1,8 @@
-"""Ctrl-C while a command's modules load."""
+"""Ctrl-C, and the collector, while a command's modules load."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -41,3 +42,15 @@ def test_it_is_afterwards_what_it_was(before: signal.Handlers, interrupts: None)
         while_loading = signal.getsignal(signal.SIGINT)
     assert while_loading == (signal.SIG_IGN if before == signal.SIG_IGN else signal.SIG_DFL)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_nothing_is_looked_through_for_garbage(before: bool) -> None:
+    if not before:
+        gc.disable()
+    try:
+        with loading():
+            assert not gc.isenabled()
+        assert gc.isenabled() == before
+    finally:
+        gc.enable()
