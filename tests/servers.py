@@ -136,8 +136,13 @@ class ServerProcess:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """End it at once as a crash would, with its processes: these may answer for a while."""
+        processes = psutil.Process(self.pid).children(recursive=True) if self.running else []
         self._end(signal.SIGKILL)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, STOP_TIMEOUT_S)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it in order; after a while, by force."""
