@@ -213,7 +213,9 @@ def _stored_in_cluster(config: Config) -> Finding:
     """The same of Redis and the archive."""
     try:
         return _checked(with_stores(config, check_cluster), "Redis and the archive")
-    except (LogError, ConfigError) as error:
+    except ConfigError as error:
+        return Finding("stored changes", "bad", "can't be read", str(error))
+    except LogError as error:
         return Finding("stored changes", "bad", f"can't be read: {error}", "see that the servers answer")
 
 

@@ -52,5 +52,6 @@ class Patience:
 
     def _way_out(self) -> str:
         if not self._most_s:
-            return "start it, or have the gateway wait for it: leave --no-wait out"
-        return f"start it, or have it waited for longer than {self._most_s:g} s: server.start_wait_max_s"
+            return "see that it answers, or have the gateway wait for it: leave --no-wait out"
+        longer = f"have it waited for longer than {self._most_s:g} s: server.start_wait_max_s"
+        return f"see that it answers, or {longer}"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import redis
 import trio
 from redis.connection import parse_url
 
@@ -21,6 +23,7 @@ from gateway.redislink.stream import BareStream
 _DEFAULT_PORT = 6379
 # cluster-preferred-endpoint-type: unknown-endpoint, and hostname where none is announced.
 _UNKNOWN_HOSTS = ("", "?")
+_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
@@ -69,9 +72,7 @@ class Address:
         stream = await trio.open_tcp_stream(self.host, self.port)
         if not self.tls:
             return BareStream(stream)
-        secured = trio.SSLStream(
-            stream, self._ssl_context(), server_hostname=self.host, https_compatible=True
-        )
+        secured = trio.SSLStream(stream, self.ssl_context(), server_hostname=self.host, https_compatible=True)
         try:
             await secured.do_handshake()
         except BaseException:
@@ -79,7 +80,8 @@ class Address:
             raise
         return secured
 
-    def _ssl_context(self) -> ssl.SSLContext:
+    def ssl_context(self) -> ssl.SSLContext:
+        """How TLS is spoken, with the files as they are now; raises OSError."""
         options = dict(self.options)
         context = ssl.create_default_context(
             cafile=options.get("ssl_ca_certs"), cadata=options.get("ssl_ca_data")
@@ -102,7 +104,7 @@ def _truth(value: object) -> bool:
 
 
 def parse(url: str, password: str = "") -> Address:
-    """The address that a URL names; raises ConfigError for a URL that redis-py refuses.
+    """The address that a URL names; raises ConfigError for a URL that redis-py refuses, or an option of it.
 
     `password` is for a URL that has none.
     """
@@ -115,7 +117,7 @@ def parse(url: str, password: str = "") -> Address:
             f"redis: {_unsecret(url)} is no Redis URL ({error}); use redis://host:port"
         ) from error
     found.pop("connection_class", None)
-    return Address(
+    address = Address(
         host=found.pop("host", "localhost"),
         port=int(found.pop("port", _DEFAULT_PORT)),
         db=int(found.pop("db", 0)),
@@ -126,6 +128,29 @@ def parse(url: str, password: str = "") -> Address:
         password=found.pop("password", "") or password,
         options=tuple(sorted(found.items())),
     )
+    try:
+        _check_options(address)
+    except (TypeError, ValueError, redis.RedisError, OSError) as error:
+        raise ConfigError(f"redis {address.name}: its URL has an option of no use: {error}") from error
+    return address
+
+
+def _check_options(address: Address) -> None:
+    """Raise what using them would raise."""
+    options = dict(address.options)
+    timeouts: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}  # which are settings
+    redis.Redis(**address.client_options(), **timeouts).connection_pool.make_connection()
+    if not address.tls and any(name.startswith("ssl_") for name in options):
+        raise ValueError("options of TLS are for rediss://, with two s")
+    for name in _TLS_FILES:
+        if name in options:
+            Path(options[name]).open("rb").close()  # else the file isn't named
+    if address.tls:
+        try:
+            address.ssl_context()
+        except ssl.SSLError as error:
+            way_out = "ssl_ca_certs has to be certificates in PEM, and ssl_keyfile the key of ssl_certfile"
+            raise ValueError(f"{error}; {way_out}") from error
 
 
 def _unsecret(url: str) -> str:

@@ -5,7 +5,8 @@ Everything here blocks; `in_thread` is how the loop calls it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,6 +22,16 @@ from gateway.redislink.library import Library
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# What a failed connection says, and the way out: over TLS, and without.
+_TLS_HINTS: Mapping[str, str] = {
+    "certificate is not valid for": "name the host in its URL as its certificate does",
+    "self-signed|issuer certificate": "ssl_ca_certs in its URL names the file of its certificate's authority",
+    "alert|while (reading|writing)": (
+        "if it asks for a certificate, ssl_certfile and ssl_keyfile in its URL name yours"
+    ),
+}
+_PLAIN_HINTS: Mapping[str, str] = {"reset by peer": "if it speaks TLS only, its URL begins with rediss://"}
 
 THREADS = 4
 _RIGHTS_HINT = (
@@ -59,7 +70,8 @@ def client(address: Address, config: RedisSettings) -> Iterator[redis.Redis]:
             "redis://user:password@host:port"
         ) from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-        raise LogUnavailable(f"redis {address.name} can't be reached: {error}", "none") from error
+        told = f"redis {address.name} can't be reached: {_said(address, error)}"
+        raise LogUnavailable(told, "none") from error
     except redis.InvalidResponse as error:
         told = f"redis {address.name} answers as no Redis does ({error}): is that its port?"
         raise LogUnavailable(told, "none") from error
@@ -71,6 +83,12 @@ def client(address: Address, config: RedisSettings) -> Iterator[redis.Redis]:
         raise LogUnavailable(f"redis {address.name} answered: {error}", "none") from error
     finally:
         connection.close()
+
+
+def _said(address: Address, error: Exception) -> str:
+    """What it says, with the way out where that is known."""
+    text, hints = str(error).removesuffix("."), _TLS_HINTS if address.tls else _PLAIN_HINTS
+    return next((f"{text} ({way_out})" for found, way_out in hints.items() if re.search(found, text)), text)
 
 
 def load(address: Address, config: RedisSettings, library: Library) -> None:

@@ -241,6 +241,8 @@ async def test_doctor_and_config_speak_json(tmp_path):
 
     away = await gateway("doctor", "--json", "--redis", "redis://127.0.0.1:1")
     assert away.status == 1 and "127.0.0.1:1/0 can't be reached" in away.out, away
+    refused = await gateway("doctor", "--json", "--redis", "redis://127.0.0.1:1?wrong=1")
+    assert "'wrong'" in json.loads(refused.out)[-1]["remedy"], "in place of: see that the servers answer"
 
     listed = json.loads((await gateway("config", "--json", GATEWAY_LIMITS_DEPTH_MAX="32")).out)
     depth = next(row for row in listed if row["name"] == "limits.depth_max")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+import struct
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -131,6 +133,22 @@ def test_what_is_no_url_is_refused_without_its_password() -> None:
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("redis://127.0.0.1?wrong=1", "'wrong'"),
+        ("redis://127.0.0.1?socket_timeout=3", "'socket_timeout'"),
+        ("rediss://127.0.0.1?ssl_cert_reqs=maybe", "maybe"),
+        ("redis://127.0.0.1?ssl_cert_reqs=none", "rediss://, with two s"),
+        ("rediss://127.0.0.1?ssl_ca_certs=/not/there.pem", "'/not/there.pem'"),
+        (f"rediss://127.0.0.1?ssl_ca_certs={__file__}", "ssl_ca_certs has to be certificates"),
+    ],
+)
+def test_an_option_of_no_use_is_refused_before_any_server_is_asked(url: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(named)):
+        parse(url)
+
+
 async def test_the_log_works_over_tls(tmp_path: Path) -> None:
     context, certificate = certified(tmp_path)
     with redis_server() as server:
@@ -151,13 +169,34 @@ async def test_the_log_works_over_tls(tmp_path: Path) -> None:
                 log = RedisLog(shards, config)
                 await committed(log, filled(await log.open(ROOM), 3))
                 assert len(await history(log)) == 3
-            with pytest.raises(LogUnavailable, match="certificate"):
-                await trio.to_thread.run_sync(
-                    checks.gather, parse(f"rediss://127.0.0.1:{port}"), RedisSettings()
-                )
+            assert "ssl_ca_certs in its URL" in await unreachable(f"rediss://127.0.0.1:{port}")
+            named = f"rediss://127.1:{port}?ssl_ca_certs={certificate}"  # 127.0.0.1 by another name
+            assert "name the host in its URL" in await unreachable(named)
+            context.load_verify_locations(certificate)
+            context.verify_mode = ssl.CERT_REQUIRED
+            assert "ssl_certfile and ssl_keyfile" in await unreachable(config.redis.urls[0])
             distrusted = Link(parse(f"rediss://127.0.0.1:{port}"), RedisSettings())
             await nursery.start(distrusted.run)
             await until(lambda: "certificate" in distrusted.last_error)
+
+
+async def unreachable(url: str) -> str:
+    """What is said of a server that a gateway gets no answer from."""
+    with pytest.raises(LogUnavailable) as raised:
+        await trio.to_thread.run_sync(checks.gather, parse(url), RedisSettings())
+    return str(raised.value)
+
+
+async def test_a_server_that_speaks_tls_only_is_asked_for_by_its_scheme() -> None:
+    async def reset(client: trio.SocketStream) -> None:
+        await client.receive_some(1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await client.aclose()
+
+    async with unawaited() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, reset, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        assert "its URL begins with rediss://" in await unreachable(f"redis://127.0.0.1:{port}")
 
 
 async def pump(source: trio.abc.ReceiveStream, sink: trio.abc.SendStream, scope: trio.CancelScope) -> None:

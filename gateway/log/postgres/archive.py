@@ -25,6 +25,7 @@ from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogDamaged
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
 from gateway.log.postgres import statements as sql
+from gateway.log.postgres.refusals import is_refusal, told
 from gateway.ports import NOTHING, ClientKey, Opening, OwnChange, Record, Snapshot
 from gateway.ports.retention import PastSubmission
 from gateway.wire.announcement import Announcement
@@ -144,7 +145,7 @@ def migrate(dsn: str) -> Sequence[str]:
                 _apply(connection, step)
             return [step.name for step in missing]
     except psycopg.Error as error:
-        raise ConfigError(f"the archive can't be migrated: {_text(error)}") from error
+        raise ConfigError(f"the archive can't be migrated: {told(error)}") from error
 
 
 def _apply(connection: Connection[Any], step: Migration) -> None:
@@ -361,8 +362,13 @@ class PostgresArchive:
         self._pool: Pool[Connection[Any]] = Pool(lambda: connect(dsn), CONNECTIONS_MAX)
 
     async def verify(self) -> None:
-        """Raises ConfigError unless the tables are there and up to date."""
-        await self.run(_verify, "none")
+        """Raises ConfigError unless we are let in, and the tables are there and up to date."""
+        try:
+            await self.run(_verify, "none")
+        except ArchiveAway as error:
+            if is_refusal(error.__cause__):
+                raise ConfigError(str(error)) from error
+            raise
 
     async def store(self, transfer: Transfer) -> None:
         """See `gateway.log.archive.Store`."""
@@ -426,12 +432,13 @@ class PostgresArchive:
         try:
             found = await self._pool.run(partial(_unless_damaged, work))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise ArchiveMismatch(f"PostgreSQL refuses what is to be archived: {_text(error)}") from error
+            raise ArchiveMismatch(f"PostgreSQL refuses what is to be archived: {told(error)}") from error
         except tuple(UNWRITABLE) as error:
-            told = f"PostgreSQL takes no writes: {_text(error)} ({UNWRITABLE[type(error)]})"
-            raise LogUnavailable(told, outcome) from error
+            text = f"PostgreSQL takes no writes: {told(error)} ({UNWRITABLE[type(error)]})"
+            raise LogUnavailable(text, outcome) from error
         except psycopg.Error as error:
-            raise ArchiveAway(f"the archive can't be reached: {_text(error)}", outcome) from error
+            what = "PostgreSQL refuses the gateway" if is_refusal(error) else "the archive can't be reached"
+            raise ArchiveAway(f"{what}: {told(error)}", outcome) from error
         if isinstance(found, LogDamaged):
             raise found
         return found
@@ -450,14 +457,6 @@ def _page(connection: Connection[Any], resource: str, after: int, limit: int) ->
     rows = connection.execute(sql.RECORDS.encode(), (resource, after, limit)).fetchall()
     followed = [row for version, row in enumerate(rows, after + 1) if row[0] == version]
     return rows[0][0] - 1 if rows else after, _records(resource, followed)
-
-
-def _text(error: psycopg.Error) -> str:
-    """What it says, on one line, with the way out where PostgreSQL has none."""
-    text = " ".join(str(error).split())
-    if "no password supplied" in text or "password authentication failed" in text:
-        return f"{text} (GATEWAY_POSTGRES_PASSWORD or postgres.password_file hold the password)"
-    return text
 
 
 def _open(connection: Connection[Any], resource: str) -> Opening | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -385,27 +383,6 @@ async def test_an_archive_that_takes_no_writes_is_read_and_says_the_way_out() ->
             assert not isinstance(raised.value, ArchiveAway), "it can be reached"
             assert await versions(opened) == [1]
             await opened.aclose()
-
-
-def test_who_gives_no_password_or_a_wrong_one_is_told_where_it_goes() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        rules = Path(name) / "pg_hba.conf"
-        rules.write_text(
-            "host all postgres 127.0.0.1/32 trust\nhost all gateway 127.0.0.1/32 scram-sha-256\n"
-        )
-        rules.chmod(0o644)
-        rules.parent.chmod(0o755)
-        refused_by(str(rules))
-
-
-def refused_by(rules: str) -> None:
-    with postgres_server(f"hba_file={rules}") as server:
-        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-            connection.execute("CREATE ROLE gateway LOGIN PASSWORD 'right'")
-        for who in ("gateway", "gateway:wrong"):
-            dsn = server.dsn("postgres").replace("postgres@", f"{who}@")
-            with pytest.raises(ConfigError, match="GATEWAY_POSTGRES_PASSWORD"):
-                migrate(dsn)
 
 
 def test_an_address_without_a_server_is_a_clear_error() -> None:
