@@ -97,8 +97,8 @@ class InsightRoutes:
         viewer_of(self._context, request)
         known_parameters(request, ("user_id", "resource", "limit"))
         limit = whole_number(request, "limit", least=1, most=SESSIONS_MAX) or SESSIONS_DEFAULT
-        asked = request.query_params
-        found = self._view.sessions(asked.get("user_id"), asked.get("resource"), limit)
+        resource = self._resource(request.query_params.get("resource"))
+        found = self._view.sessions(request.query_params.get("user_id"), resource, limit)
         return json_response({"workers": [{"worker": self._view.worker, "sessions": found}]})
 
     async def trace(self, request: Request) -> Response:
@@ -125,13 +125,16 @@ class InsightRoutes:
         for_s = body.get("for_s", TRACE_S_DEFAULT)
         if isinstance(for_s, bool) or not isinstance(for_s, int | float) or not 0 < for_s <= TRACE_S_MAX:
             raise Problem(400, f"for_s must be a number of seconds up to {TRACE_S_MAX:g}.")
-        user_id, resource = body.get("user_id"), body.get("resource")
-        if resource is not None and not self._is_resource(resource):
-            raise Problem(400, "resource must be TYPE:ID, e.g. event:42.")
+        user_id, resource = body.get("user_id"), self._resource(body.get("resource"))
         if resource is None and not is_claim_text(user_id, USER_ID_LENGTH_MAX):
             raise Problem(400, f"user_id must be a text of at most {USER_ID_LENGTH_MAX} characters.")
         return user_id, resource, float(for_s)
 
-    def _is_resource(self, resource: object) -> bool:
+    def _resource(self, resource: object) -> str | None:
+        """What is asked for, where it may be there."""
+        if resource is None:
+            return None
         kind, _, ident = resource.partition(":") if isinstance(resource, str) else ("", "", "")
-        return kind in self._context.resources.types() and is_resource_id(ident)
+        if kind in self._context.resources.types() and is_resource_id(ident):
+            return f"{kind}:{ident}"
+        raise Problem(400, "resource must be TYPE:ID, e.g. event:42.")

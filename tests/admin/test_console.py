@@ -115,6 +115,8 @@ async def test_a_user_whose_id_has_a_colon_is_no_resource_and_a_trace_is_no_long
         assert found["user_id"] == "oidc:ann"
         assert len(json.loads((await run(server, "sessions", "event:42", "--json")).out)) == 2
         reach = ("--admin", server.admin, "--data", str(server.data))
+        nobody_could = await gateway("sessions", "event:", *reach)
+        assert (nobody_could.status, "must be TYPE:ID" in nobody_could.err) == (1, True)
         async with running("trace", "oidc:ann", *reach) as command, unawaited() as nursery:
             nursery.start_soon(pings_on, opened)
             assert "user_id=oidc:ann" in await command.line()
