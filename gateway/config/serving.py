@@ -91,7 +91,7 @@ class ServerSettings(Section):
         for name, text in (("host", self.host), ("admin_host", self.admin_host)):
             if not is_host(text):
                 raise ConfigError(
-                    f"server.{name} = {text[:80]!r}: is no name and no address; write 10.0.0.7 or localhost"
+                    f"server.{name} = {text[:80]!r}: is no name and no address; write 127.0.0.1, ::1, NAME"
                 )
         if not self.node.isprintable():  # bytes that aren't UTF-8 are none either
             raise ConfigError(f"server.node = {self.node[:80]!r}: must be printable, in UTF-8")

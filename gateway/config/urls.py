@@ -14,7 +14,7 @@ def is_host(text: str) -> bool:
         text.encode("idna")  # as whoever looks for it does
     except UnicodeError:  # such as 10.0.0..5
         return False
-    return text != ""
+    return text != "" and "[" not in text  # in which a URL, and nothing else, has an address of IPv6
 
 
 def is_address(url: str, *schemes: str) -> bool:

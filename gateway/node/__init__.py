@@ -89,7 +89,7 @@ def make_transport(config: Config, counters: Counters, place: Place | None = Non
 
         return FastTransport(config, counters, place)
     if wanted == "fast":
-        raise ConfigError(obstacle)
+        raise ConfigError(f"{obstacle}: set server.transport to auto or portable")
     logger.info("the portable transport serves: %s", obstacle)
     return PortableTransport(config, counters, reuse_port)
 

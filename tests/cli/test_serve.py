@@ -122,6 +122,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path):
         (["--host", "256.1.1.1"], "another --host"),
         (["--admin-host", "256.1.1.1"], "another --admin-host"),
         (["--host", "10.0.0..5"], "server.host"),
+        (["--host", "[::1]"], "write 127.0.0.1, ::1"),
         (["--admin-host", "10.0.0..5"], "server.admin_host"),
         (["--redis", "redis://10.0.0..5", *KEYS], "use redis://host:port"),
         (

@@ -50,10 +50,7 @@ def obstacle(config: Config) -> str | None:
     if sys.platform != "linux":
         return "the fast transport needs Linux (epoll)"
     if config.server.tls_cert:
-        return (
-            "the fast transport has no TLS: set server.transport to auto or portable, "
-            "or let the load balancer end TLS"
-        )
+        return "the fast transport has no TLS (a load balancer before it may end that)"
     return None
 
 

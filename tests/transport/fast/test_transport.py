@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import sys
 import termios
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +19,12 @@ import trio.lowlevel
 
 from gateway.config import Config
 from gateway.errors import ConfigError
+from gateway.node import make_transport
 from gateway.ports import Own
 from gateway.runtime.metrics import Counters
 from gateway.transport.fast.arrival import REFUSED_MAX
 from gateway.transport.fast.transport import FastTransport, obstacle
+from tests.certificates import self_signed
 from tests.contracts.transport_contract import (
     TOPIC,
     Served,
@@ -319,11 +323,17 @@ class TestFastTransport(TransportContract):
         await trio.lowlevel.checkpoint()
 
 
-def test_tls_is_refused_with_the_way_out() -> None:
-    config = Config().with_(server={"tls_cert": "cert.pem", "tls_key": "key.pem"})
-    reason = obstacle(config)
-    assert reason is not None
-    assert "portable" in reason
+def test_tls_is_refused_with_the_way_out_to_who_asks_for_this_transport(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = self_signed(tmp_path)
+    config = Config().with_(server={"tls_cert": str(made.certificate), "tls_key": str(made.key)})
     with pytest.raises(ConfigError, match="no TLS"):
         FastTransport(config, Counters())
     assert obstacle(Config()) is None
+    with pytest.raises(ConfigError, match=r"no TLS.*: set server\.transport to auto or portable"):
+        make_transport(config.with_(server={"transport": "fast"}), Counters())
+    caplog.set_level(logging.INFO)
+    assert make_transport(config, Counters()).name == "portable"
+    [told] = caplog.messages
+    assert "no TLS" in told and "set server.transport" not in told, "it is auto"
