@@ -118,7 +118,7 @@ class _Mover:
             # Another run meets a lock whatever was moved by then; a server that was given up isn't asked.
             for name in dict.fromkeys([*holding, *configured]):
                 admin.load(self._topology.address(name), self._config, library())
-                self._lock(self._clients[name], stack)
+                self._lock(name, stack)
             if self._topology.stored(make=False) != self.table:
                 raise LogUnavailable("another run moved partitions just now: run it again", "none")
             self._stack = stack.pop_all()
@@ -132,8 +132,15 @@ class _Mover:
         with admin.client(address, self._config) as client:
             yield client
 
-    def _lock(self, client: Client, stack: ExitStack) -> None:
+    def _lock(self, name: str, stack: ExitStack) -> None:
+        client = self._clients[name]
         if not _run(client, "lock", [LOCK_KEY], self._token, LOCK_S)[1]:
+            if client.get(LOCK_KEY) == self._token.encode():
+                holding = ", ".join(self.table.servers)
+                raise ConfigError(
+                    f"redis {name} is one of these servers by another name: the data is on {holding}; a "
+                    "server's URL keeps such a name, with another address as redis://host:port?name=NAME"
+                )
             raise LogUnavailable(f"partitions are being moved already (or were, within {LOCK_S} s)", "none")
         self._locked.append(client)
         stack.callback(self._unlock, client)

@@ -251,6 +251,20 @@ async def test_two_runs_at_once_are_refused() -> None:
         assert shares(settings(one.url)) == {f"127.0.0.1:{one.port}/0": 256}
 
 
+async def test_a_server_by_another_name_is_told_as_what_it_is() -> None:
+    with redis_server() as server:
+        first = settings(server.url)
+        assert set(shares(first)) == {f"127.0.0.1:{server.port}/0"}
+        for other in (f"redis://127.1:{server.port}", f"{server.url}?name=shard-a"):
+            config = settings(other)
+            with pytest.raises(
+                ConfigError, match=rf"by another name: the data is on 127\.0\.0\.1:{server.port}/0"
+            ):
+                rebalance(config.redis, silent)
+        moved = settings(f"redis://127.1:{server.port}?name=127.0.0.1:{server.port}/0")
+        assert rebalance(moved.redis, silent) == 0, "a new address keeps the name"
+
+
 async def test_the_command_adds_a_server() -> None:
     with redis_server() as one, redis_server() as two:
         async with running(settings(one.url)):
