@@ -32,12 +32,17 @@ class Outage:
     until_s: float | None  # all was as before from then on, latencies too
     duration_s: float  # edits went unanswered or undelivered
     silent_s: float  # of it: no answer came, or no delivery, for anybody
-    recovered_s: float | None  # the measured time from `from_s` to `until_s`
+    lasted_s: float  # the measured time from `from_s` to `until_s`, or as far as the run saw it
     wait_max_ms: float | None = None  # see `_wait`
+
+    @property
+    def recovered_s(self) -> float | None:
+        """How long it took until all was as before."""
+        return None if self.until_s is None else self.lasted_s
 
     def document(self) -> dict[str, Any]:
         """As plain JSON data, a member of a report's `outages`."""
-        return asdict(self)
+        return {**asdict(self), "recovered_s": self.recovered_s}
 
     def covers(self, at_s: float) -> bool:
         """Whether an interval that ended at `at_s` is part of it, or of the recovery."""
@@ -79,7 +84,7 @@ def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outa
         until_s=whole[-1]["at_s"] if over else None,
         duration_s=_played_s(down),
         silent_s=_played_s(point for point in down if _silent(point)),
-        recovered_s=_played_s(whole) if over else None,
+        lasted_s=_played_s(whole),
     )
 
 

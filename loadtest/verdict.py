@@ -200,11 +200,10 @@ def missed_recoveries(scenario: Scenario, outages: Sequence[Outage]) -> list[str
         return []
     missed = []
     for one in outages:
-        over = one.recovered_s is not None
-        lasted_s = one.recovered_s if one.recovered_s is not None else scenario.duration_s - one.from_s
-        if lasted_s > limit_s:
-            state = "was over after" if over else "wasn't over after"
+        if one.lasted_s > limit_s:
+            was = "wasn't" if one.until_s is None else "was"
             missed.append(
-                f"target: the outage at {one.from_s:.1f} s {state} {lasted_s:.1f} s, {limit_s:.1f} s allowed"
+                f"target: the outage at {one.from_s:.1f} s {was} over after {one.lasted_s:.1f} s, "
+                f"{limit_s:.1f} s allowed"
             )
     return missed

@@ -133,12 +133,18 @@ def test_few_edits_that_happen_to_be_late_are_no_outage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recovered_s", "status", "said"),
-    [(3.0, "pass", ""), (9.0, "fail", "was over after 9.0 s"), (None, "fail", "wasn't over after 9.0 s")],
+    ("until_s", "lasted_s", "status", "said"),
+    [
+        (4.0, 3.0, "pass", ""),
+        (10.0, 9.0, "fail", "was over after 9.0 s"),
+        (None, 9.0, "fail", "wasn't over after 9.0 s"),
+    ],
 )
-def test_an_outage_must_be_over_in_time(recovered_s: float | None, status: str, said: str) -> None:
+def test_an_outage_must_be_over_in_time(
+    until_s: float | None, lasted_s: float, status: str, said: str
+) -> None:
     scenario = parse(scenario_data(targets={"recovery_max_s": 5}))
-    outages = [Outage(1.0, recovered_s and 1.0 + recovered_s, 1.0, 1.0, recovered_s)]
+    outages = [Outage(1.0, until_s, 1.0, 1.0, lasted_s)]
     verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=outages)
     assert verdict.status == status
     assert said in " ".join(verdict.reasons)
@@ -146,13 +152,26 @@ def test_an_outage_must_be_over_in_time(recovered_s: float | None, status: str, 
 
 def test_an_outage_that_has_just_begun_at_the_end_is_not_late() -> None:
     scenario = parse(scenario_data(targets={"recovery_max_s": 5}))
-    outages = [Outage(9.5, None, 0.5, 0.5, None)]
+    outages = [Outage(9.5, None, 0.5, 0.5, 0.5)]
     assert conclude(scenario, Sum(), Sum(), Findings(), outages=outages).status == "pass"
+
+
+@pytest.mark.parametrize("ended_early", ["", "it was stopped"])
+def test_what_is_not_measured_after_an_outage_is_no_part_of_how_long_it_was(ended_early: str) -> None:
+    """Nobody is answered in the second before the last stage, which isn't measured and takes longer."""
+    stages = [
+        {"name": "hold", "duration_s": 5, "connections": 40},
+        {"name": "leave", "duration_s": 60 if ended_early else 5, "connections": 0, "measured": False},
+    ]
+    targets = {"delivery_p95_ms": 100, "recovery_max_s": 2, "operations_achieved_min": 0}
+    made = report(intervals=down_for_a_second(8), ended_early=ended_early, stages=stages, targets=targets)
+    assert [(one["lasted_s"], one["recovered_s"]) for one in made["outages"]] == [(1.0, None)]
+    assert "outage" not in " ".join(made["verdict"]["reasons"])
 
 
 def test_without_that_target_outages_are_shown_and_not_judged() -> None:
     scenario = parse(scenario_data(targets={}))
-    verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=[Outage(1.0, None, 1.0, 1.0, None)])
+    verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=[Outage(1.0, None, 1.0, 1.0, 9.0)])
     assert verdict.status == "pass"
 
 
