@@ -69,6 +69,11 @@ class Latencies:
         wanted = max(int(percentile / 100 * int(sums[-1]) + 0.5), 1)
         return int(_VALUES[int(np.searchsorted(sums, wanted))])
 
+    def alone(self, percentile: float, limit_us: float) -> bool:
+        """Whether one latency alone puts this percentile above a limit: so few say nothing of it."""
+        above = int(self.counts[limit_us < _VALUES].sum())
+        return above == 1 and self.percentile_us(percentile) > limit_us
+
     @property
     def max_us(self) -> int:
         """The largest latency, to three digits; 0 when empty."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from loadtest.evidence import COUNTED, NAMES, Findings
+from loadtest.histogram import PERCENTILES, Latencies
 from loadtest.outages import Outage
 from loadtest.recorder import Sum
 from loadtest.scenario import Scenario, Targets
 
 Status = Literal["pass", "fail", "invalid"]
 OTHERS_CORES_MAX = 0.25
+LATE = {"lag": "edits left", "loop": "its loop ran"}  # of the generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,21 @@ def conclude(
     """The verdict of a run; `measured` is what its latencies are judged by.
 
     Faults of the server make it `fail`, whoever was short of what. Missed targets make it `fail` too, unless
-    the generator was the limit, or other processes of the machine (`others_cores`) took what was missing:
-    then the run says nothing, `invalid`. So does one that was ended early, that measured nothing at all or
-    nothing for a target, or whose generators were `lacking` in something. `errors`: the server's, by code.
+    the generator was the limit, or may have been by one that was late, or other processes of the machine
+    (`others_cores`) took what was missing: then the run says nothing, `invalid`. So does one that was ended
+    early, that measured nothing at all or too little for a target, or whose generators were `lacking` in
+    something. `errors`: the server's, by code.
     """
     wrong = _faults(findings) + ([server_died] if server_died else [])
     limits = [*generator_limits(scenario, whole, measured), *lacking] if not ended_early else [ended_early]
     missed = missed_targets(scenario, whole, measured, errors or {}) + missed_recoveries(scenario, outages)
+    unknown, doubts = unknown_targets(scenario, measured), generator_doubts(scenario, measured)
+    if missed and not ended_early:
+        limits += doubts
     if missed and others_cores is not None and others_cores > OTHERS_CORES_MAX:
         limits.append(f"other processes used {others_cores:.2f} cores of this machine")
     if not (measured.seconds or outages or ended_early):
         limits.append("it measured nothing: no stage of half a second or more is `measured`")
-    unknown = unknown_targets(scenario, measured)
     status: Status = "pass"
     if wrong:
         status = "fail"
@@ -71,7 +76,8 @@ def conclude(
         status = "invalid"
     about = "" if ended_early else "generator: "
     reasons = [*wrong, *(f"{about}{limit}" for limit in limits), *missed, *unknown, *findings.reasons]
-    return Verdict(status, findings.counts, reasons, findings.notes)
+    notes = [*findings.notes, *(f"generator: {doubt}" for doubt in doubts if doubt not in limits)]
+    return Verdict(status, findings.counts, reasons, notes)
 
 
 def _faults(findings: Findings) -> list[str]:
@@ -81,22 +87,34 @@ def _faults(findings: Findings) -> list[str]:
 
 
 def generator_limits(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:
-    """Why the generator was the limit; empty when it wasn't."""
+    """Why the generator was the limit; empty when it wasn't. One edit alone isn't why: see the doubts."""
     own, counts = scenario.generator, whole.counts
+    allowed_ms = own.lag_p99_ms_max
     found = []
-    for name in ("lag", "loop"):
-        lag_ms = (measured.histograms[name].percentile_us(99)) / 1000
-        if lag_ms > own.lag_p99_ms_max:
-            what = "edits left" if name == "lag" else "its loop ran"
-            found.append(f"{what} {lag_ms:.0f} ms late at p99, {own.lag_p99_ms_max:.0f} ms are allowed")
+    for name, what in LATE.items():
+        late = measured.histograms[name]
+        lag_ms = late.percentile_us(99) / 1000
+        if lag_ms > allowed_ms and not late.alone(99, 1000 * allowed_ms):
+            found.append(f"{what} {lag_ms:.0f} ms late at p99, {allowed_ms:.0f} ms are allowed")
     scheduled = counts["scheduled"]
-    if scheduled and counts["missed"] > own.missed_max * scheduled:
+    if counts["missed"] > max(own.missed_max * scheduled, 1):
         found.append(
             f"{counts['missed']} of {scheduled} edits left more than {own.missed_after_ms:.0f} ms late"
         )
     if counts["local_errors"]:
         found.append(f"{counts['local_errors']} connections failed for want of descriptors or ports here")
     return found
+
+
+def generator_doubts(scenario: Scenario, measured: Sum) -> list[str]:
+    """What was late once, of so few that it says nothing of the generator. What was missed may be for it."""
+    allowed_ms = scenario.generator.lag_p99_ms_max
+    late = {name: measured.histograms[name] for name in LATE}
+    return [
+        f"{LATE[name]} {one.max_us / 1000:.0f} ms late once in {one.total}: so few don't tell their p99"
+        for name, one in late.items()
+        if one.alone(99, 1000 * allowed_ms)
+    ]
 
 
 def missed_targets(
@@ -121,9 +139,10 @@ def missed_targets(
             f"target: {counts['recovered'] / lost:.2%} of {lost:,} lost connections came back, "
             f"{targets.recovered_min:.2%} wanted"
         )
-    for metric, percentile, limit_ms, value in _latencies(targets, measured):
-        if value is not None and value > limit_ms:
-            missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
+    for metric, percentile, limit_ms, found in _latencies(targets, measured):
+        value_ms = found.percentile_us(PERCENTILES[percentile]) / 1000
+        if value_ms > limit_ms and not found.alone(PERCENTILES[percentile], 1000 * limit_ms):
+            missed.append(f"target: {metric} {percentile} is {value_ms:.1f} ms, {limit_ms:.0f} ms wanted")
     scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
     if scheduled > 0:
         others = Counter({code: count for code, count in errors.items() if code not in connecting})
@@ -133,16 +152,19 @@ def missed_targets(
 
 
 def unknown_targets(scenario: Scenario, measured: Sum) -> list[str]:
-    """Which targets of the scenario can't be judged: of what they are about there was nothing."""
-    return [
-        f"target: {metric} {percentile} is unknown, {limit_ms:.0f} ms wanted: no {metric} was measured"
-        for metric, percentile, limit_ms, value in _latencies(scenario.targets, measured)
-        if value is None
-    ]
+    """Which targets can't be judged: of what they are about there was nothing, or one alone is above them."""
+    unknown = []
+    for metric, percentile, limit_ms, found in _latencies(scenario.targets, measured):
+        why = "" if found.total else f"no {metric} was measured"
+        if found.alone(PERCENTILES[percentile], 1000 * limit_ms):
+            why = f"one of {found.total} took {found.max_us / 1000:.1f} ms, and one alone doesn't tell"
+        if why:
+            unknown.append(f"target: {metric} {percentile} is unknown, {limit_ms:.0f} ms wanted: {why}")
+    return unknown
 
 
-def _latencies(targets: Targets, measured: Sum) -> Iterator[tuple[str, str, float, float | None]]:
-    """(metric, percentile, its target, what was measured) of each target for a latency; both in ms."""
+def _latencies(targets: Targets, measured: Sum) -> Iterator[tuple[str, str, float, Latencies]]:
+    """(metric, percentile, its target in ms, what was measured) of each target for a latency."""
     for metric, percentile, limit_ms in (
         ("delivery", "p95", targets.delivery_p95_ms),
         ("delivery", "p99", targets.delivery_p99_ms),
@@ -151,7 +173,7 @@ def _latencies(targets: Targets, measured: Sum) -> Iterator[tuple[str, str, floa
         ("presence", "p95", targets.presence_p95_ms),
     ):
         if limit_ms is not None:
-            yield metric, percentile, limit_ms, measured.histograms[metric].summary_ms()[percentile]
+            yield metric, percentile, limit_ms, measured.histograms[metric]
 
 
 def _missed_shares(

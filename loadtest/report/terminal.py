@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from loadtest.scenario import Scenario
 
 SPARKS_SHOWN = 32  # intervals, of the row of blocks
 RECENT = 4  # intervals in the view's rates and percentiles
+SAID_MAX = 12  # reasons of a verdict, and notes
 SPARKS = "▁▂▃▄▅▆▇█"
 STYLES = {"pass": "bold green", "fail": "bold red", "invalid": "bold yellow"}
 
@@ -167,6 +168,13 @@ def connections_text(connections: Mapping[str, int]) -> str:
     return told
 
 
+def _say(console: Console, mark: str, texts: Sequence[str]) -> None:
+    for text in texts[:SAID_MAX]:
+        console.print(f"  {mark} {text}", highlight=False, markup=False)
+    if len(texts) > SAID_MAX:
+        console.print(f"  … and {len(texts) - SAID_MAX} more in the report", highlight=False)
+
+
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """The verdict and the figures that matter."""
     verdict = report["verdict"]
@@ -174,10 +182,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     spoken = report.get("protocol", OURS)
     other = "" if spoken == OURS else f"  over {spoken}"
     console.print(Text(f"\n{status.upper()}  {report['scenario']}{other}", STYLES[status]))
-    for reason in verdict["reasons"][:12]:
-        console.print(f"  • {reason}", highlight=False, markup=False)
-    if len(verdict["reasons"]) > 12:
-        console.print(f"  … and {len(verdict['reasons']) - 12} more in the report", highlight=False)
+    _say(console, "•", verdict["reasons"])
+    _say(console, "note:", verdict["notes"])
     rates, latency, server, own = report["rates"], report["latency_ms"], report["server"], report["generator"]
     connections = report["connections"]
     table = _grid()

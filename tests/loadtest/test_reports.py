@@ -297,6 +297,10 @@ def test_the_terminal_says_the_verdict_and_why() -> None:
     assert "3 x gaps: versions were skipped" in said
 
 
+def test_the_terminal_says_the_notes_of_a_verdict() -> None:
+    assert "note: steered: faster" in printed(report(findings=Findings(notes=["steered: faster"])))
+
+
 @pytest.mark.parametrize(
     ("counts", "told"),
     [

@@ -168,6 +168,46 @@ def test_a_generator_that_was_the_limit_makes_the_run_invalid(
     assert any(said in reason for reason in reasons)
 
 
+def few_edits(late: int, delivery_us: int = 20_000) -> Sum:
+    """Twenty edits, of which so many left 80 ms late, and a delivery of each; one took so long."""
+    total = Sum()
+    total.counts.update({"attempted": 2, "succeeded": 2, "scheduled": 20, "acks": 20, "missed": late})
+    total.histograms["lag"].record(500, 20 - late)
+    total.histograms["lag"].record(80_000, late)
+    total.histograms["delivery"].record(20_000, 39)
+    total.histograms["delivery"].record(delivery_us)
+    total.seconds = 5.0
+    return total
+
+
+def test_one_late_edit_of_few_is_a_note_and_no_reason() -> None:
+    total, said = few_edits(1), "generator: edits left 80 ms late once in 20: so few don't tell their p99"
+    verdict = conclude(SCENARIO, total, total, Findings())
+    assert (verdict.status, verdict.reasons, verdict.notes) == ("pass", [], [said])
+    assert status(few_edits(2))[0] == "invalid"
+
+
+def test_what_was_missed_may_be_for_the_one_late_edit_of_few() -> None:
+    total = few_edits(1)
+    total.histograms["delivery"].record(150_000, 4)
+    verdict = conclude(SCENARIO, total, total, Findings())
+    assert (verdict.status, verdict.notes) == ("invalid", [])
+    assert verdict.reasons[0].startswith("generator: edits left 80 ms late once in 20")
+    total.histograms["lag"].record(500, 500)
+    total.counts.update({"scheduled": 500, "acks": 500})
+    assert status(total)[0] == "fail"
+
+
+def test_one_delivery_of_few_does_not_tell_a_percentile() -> None:
+    said = (
+        "target: delivery p99 is unknown, 200 ms wanted: one of 40 took 300.0 ms, and one alone doesn't tell"
+    )
+    total = few_edits(0, delivery_us=300_000)
+    assert status(total, delivery_p99_ms=200) == ("invalid", [said])
+    total.histograms["delivery"].record(300_000)
+    assert status(total, delivery_p99_ms=200)[0] == "fail"
+
+
 def test_a_generator_that_was_lost_makes_the_run_invalid_by_its_name() -> None:
     total, lost = good_run(), "agent 10.0.0.7:7719 was lost"
     verdict = conclude(SCENARIO, total, total, Findings(), lacking=[lost])
