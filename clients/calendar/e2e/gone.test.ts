@@ -109,6 +109,46 @@ test("who edited offline what was deleted meanwhile can leave it so", async () =
   await isGone(ann);
 });
 
+const leads = ({ page }: Person) =>
+  page
+    .getByRole("alert")
+    .filter({ hasText: "Ann's title was changed or deleted by somebody else too: open it to decide." })
+    .getByRole("link");
+
+const toMonth = async ({ page }: Person) => {
+  await page.goto(`${stage.address}/#/`); // past the question
+  await page.getByRole("grid").waitFor();
+};
+
+test("what was edited offline and deleted meanwhile is led to until that is decided, also after a reload", async () => {
+  const [ann, bob] = await deletedMeanwhile();
+  await toMonth(ann);
+  await leads(ann).waitFor();
+  await ann.page.reload();
+  await leads(ann).waitFor();
+  await ann.button("Dismiss").click();
+  await leads(ann).waitFor({ state: "detached" });
+  await ann.page.reload();
+  await leads(ann).click();
+  await answer(ann, "Keep mine");
+  await bob.sees("Title", "Ann's title");
+  await toMonth(ann);
+  expect(await ann.button("Dismiss").count()).toBe(0);
+  await ann.page.reload();
+  await ann.page.getByRole("link", { name: /Ann's title/ }).waitFor();
+  expect(await ann.button("Dismiss").count()).toBe(0);
+});
+
+test("who closes the page without an answer about what was deleted is led back to it, in each tab until it is given", async () => {
+  const [ann] = await deletedMeanwhile();
+  await ann.page.close();
+  const [one, other] = [await ann.anotherTab(stage.address), await ann.anotherTab(stage.address)];
+  await Promise.all([leads(one).waitFor(), leads(other).waitFor()]);
+  await leads(one).click();
+  await answer(one, "Keep theirs");
+  await leads(other).waitFor({ state: "detached" });
+});
+
 test("who deleted offline what somebody edited meanwhile is asked, and can let the edit stand", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await ann.workOffline(true);

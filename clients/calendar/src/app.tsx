@@ -15,6 +15,7 @@ import { Problems } from "./problems.js";
 import { monthBefore, THIS_MONTH, useRoute } from "./route.js";
 import { signIn, type User, useSession } from "./session.js";
 import { useTurned } from "./turned.js";
+import { useUndecided } from "./undecided.js";
 
 const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/realtime`;
 
@@ -139,7 +140,9 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
   useInvisible(user.id);
   // On each page, so that the way back to a month shows it at once.
-  const events = useEvents(user.id, IS_STORE_SHARED ? ofThisBrowser : ofThisPage);
+  const kept = IS_STORE_SHARED ? ofThisBrowser : ofThisPage;
+  const events = useEvents(user.id, kept);
+  const undecided = useUndecided(user.id, events, kept);
   const mayLeave = useLeaving(IS_STORE_SHARED);
   const [visited, visit] = useState<Visited | null>(null);
   const isBack = route.page === "month" && route.month === visited?.month;
@@ -160,13 +163,15 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
         </span>
       </header>
       <main tabIndex={-1} aria-labelledby={HEADING}>
-        {route.page === "event" && <EventPage id={route.id} events={events} key={route.id} />}
+        {route.page === "event" && (
+          <EventPage id={route.id} events={events} undecided={undecided} key={route.id} />
+        )}
         {route.page === "month" && (
           <MonthPage month={route.month} events={events} visited={visited} visit={visit} />
         )}
         {route.page === "nowhere" && <Nothing text="There is nothing at this address." />}
       </main>
-      <Problems openId={route.page === "event" ? route.id : null} events={events} />
+      <Problems openId={route.page === "event" ? route.id : null} events={events} undecided={undecided} />
     </>
   );
 }

@@ -7,6 +7,7 @@ import {
   type LiveDocument,
   PresenceIndicators,
   type TextFieldProps,
+  useConflicts,
   usePresence,
   useRealtimeEvent,
   useTextField,
@@ -35,14 +36,22 @@ import { Offline } from "./offline.js";
 import { eventAddress } from "./route.js";
 import { Times } from "./times.js";
 import { useTurned } from "./turned.js";
+import { type Undecided, useAsked } from "./undecided.js";
 import { Forgotten, Undo, useUndoKeys } from "./undo.js";
 import { Untouched } from "./untouched.js";
 
-export function EventPage({ id, events }: { id: string; events: Events }): ReactNode {
+interface EventPageProps {
+  id: string;
+  events: Events;
+  undecided: Undecided;
+}
+
+export function EventPage({ id, events, undecided }: EventPageProps): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
   useNoted(id, event, events);
   const { document, view, status } = event;
   const conflicts = useMemo(() => document && new Conflicts(document), [document]);
+  useAsked(id, status === "ready", useConflicts(conflicts).conflicts, undecided);
   const isThere = status === "loading" || (status === "ready" && view !== null);
   useTurned(`${eventAddress(id)} ${isThere}`);
   if (status === "loading") return <Opening />;

@@ -13,6 +13,7 @@ import {
 } from "react";
 import { CALENDAR, titleOf } from "./event.js";
 import { type Kept, ofThisBrowser } from "./kept.js";
+import { listOf, useKeptList } from "./kept-list.js";
 import { type Own, OwnEvents, told } from "./own-events.js";
 
 const keptKey = (userId: string) => `collab-demo-events:${userId}`;
@@ -27,7 +28,7 @@ export interface Events extends CalendarSnapshot {
 export function useEvents(userId: string, changedIn: Kept): Events {
   const calendar = useCalendar(CALENDAR);
   const [kept] = useState(() => listOf<Summary>(ofThisBrowser, keptKey(userId)));
-  const { ids, change } = useChanged(changedIn, changedKey(userId));
+  const [ids, change] = useKeptList<string>(changedIn, changedKey(userId));
   const { own, open } = useOwn(ids);
   const { status, isLive } = calendar;
   const told = status === "loading" ? kept : calendar.items;
@@ -80,24 +81,6 @@ export function useNoted(id: string, { pending, isLive }: Unsent, { changed }: E
 
 type Unsent = Pick<DocumentSnapshot<unknown>, "pending" | "isLive">;
 type Ids = readonly string[];
-
-/** Events that were changed here. What comes or goes is kept at once, and other tabs that `kept` is for have it. */
-function useChanged(kept: Kept, key: string): { ids: Ids; change(to: (known: Ids) => Ids): void } {
-  const [ids, setIds] = useState<Ids>(() => listOf(kept, key));
-  useEffect(() => {
-    const follow = (event: StorageEvent) => event.key === key && setIds(listOf(kept, key));
-    addEventListener("storage", follow);
-    return () => removeEventListener("storage", follow);
-  }, [kept, key]);
-  const change = useCallback(
-    (to: (known: Ids) => Ids) => {
-      setIds(to);
-      kept.set(key, JSON.stringify(to(listOf(kept, key))));
-    },
-    [kept, key],
-  );
-  return { ids, change };
-}
 
 /** Of events that were changed here those that the calendar tells as they are here (`own`), or that are in neither. */
 export function settled(ids: Ids, { isLive, items }: CalendarSnapshot, own: Own): Ids {
@@ -156,13 +139,4 @@ function useKept(key: string, list: readonly unknown[] | null): void {
       document.removeEventListener("visibilitychange", keep);
     };
   }, [key, list]);
-}
-
-function listOf<T>(kept: Kept, key: string): readonly T[] {
-  try {
-    const list: unknown = JSON.parse(kept.get(key) ?? "[]");
-    return Array.isArray(list) ? list : [];
-  } catch {
-    return [];
-  }
 }

@@ -7,18 +7,20 @@ import { titleOf } from "./event.js";
 import type { Events } from "./events.js";
 import { eventAddress } from "./route.js";
 import { turnToMain } from "./turned.js";
+import { AN_EVENT, type Asked, type Undecided } from "./undecided.js";
 import { inPlainWords } from "./words.js";
 
 interface ProblemsProps {
   /** The event that the page shows, if it shows one. */
   openId: string | null;
   events: Events;
+  undecided: Undecided;
 }
 
-export function Problems({ openId, events }: ProblemsProps): ReactNode {
+export function Problems({ openId, events, undecided }: ProblemsProps): ReactNode {
   const client = useClient();
   const [problems, setProblems] = useState<readonly Problem[]>([]);
-  const titles = useTitles(events);
+  const [asked, put] = useAside(undecided, openId);
   useEffect(() => {
     const isNews = (problem: Problem) => !isOnPage(problem, openId) && !isGuarded(problem);
     setProblems((known) => known.filter(isNews));
@@ -28,28 +30,49 @@ export function Problems({ openId, events }: ProblemsProps): ReactNode {
         setProblems((known) => [...known.filter((one) => one.message !== news.message), news]);
     });
   }, [client, openId]);
-  const dismiss = (problem: Problem) => {
-    setProblems((known) => known.filter((one) => one !== problem));
-    if (problems.length === 1) turnToMain(); // else the next key leads on from where the button was
+  const count = problems.length + asked.length;
+  const dismiss = (go: () => void) => () => {
+    go();
+    if (count === 1) turnToMain(); // else the next key leads on from where the button was
   };
   return (
-    problems.length > 0 && (
+    count > 0 && (
       <div className="problems">
+        {asked.map((one) => (
+          <Told key={one.id} dismiss={dismiss(() => put(one.id))}>
+            <Question {...one} events={events} />
+          </Told>
+        ))}
         {problems.map((problem) => (
-          <div role="alert" className="problem" key={problem.message}>
-            {problem.code === "CONFLICT" ? (
-              <Undecided {...problem} events={events} titles={titles} />
-            ) : (
-              problem.message
-            )}{" "}
-            <button type="button" onClick={() => dismiss(problem)}>
-              Dismiss
-            </button>
-          </div>
+          <Told
+            key={problem.message}
+            dismiss={dismiss(() => setProblems((known) => known.filter((one) => one !== problem)))}
+          >
+            {problem.message}
+          </Told>
         ))}
       </div>
     )
   );
+}
+
+function Told({ children, dismiss }: { children: ReactNode; dismiss(): void }): ReactNode {
+  return (
+    <div role="alert" className="problem">
+      {children}{" "}
+      <button type="button" onClick={dismiss}>
+        Dismiss
+      </button>
+    </div>
+  );
+}
+
+/** What is undecided and not put aside; that is until the event was open, or the page ends. */
+function useAside({ events }: Undecided, openId: string | null): [readonly Asked[], (id: string) => void] {
+  const [aside, setAside] = useState<readonly string[]>([]);
+  useEffect(() => setAside((known) => known.filter((id) => id !== openId)), [openId]);
+  const put = (id: string) => setAside((known) => [...known, id]);
+  return [events.filter(({ id }) => id !== openId && !aside.includes(id)), put];
 }
 
 const UNREAD = /^What was stored as .* can't be read\.$/;
@@ -65,11 +88,11 @@ const told = ({ code, message }: Problem): string =>
 /** Of these the connection's state tells: the client gets another token, or is denied. */
 const OF_TOKENS: readonly unknown[] = ["TOKEN_EXPIRED", "UNAUTHENTICATED"];
 
-/** Does the page itself say so? */
+/** Does the page itself say so, or what is undecided? */
 function isOnPage({ code, type, id, refusal }: Problem, openId: string | null): boolean {
   const isOfPage = type === "event" && id === openId;
   const isOfConnection = code === "DENIED" || OF_TOKENS.includes(refusal?.code);
-  return isOfConnection || (isOfPage && (code === "CONFLICT" || refusal?.code === "INVALID_MESSAGE"));
+  return isOfConnection || code === "CONFLICT" || (isOfPage && refusal?.code === "INVALID_MESSAGE");
 }
 
 /** Of what may be refused as well nobody needs to know: an event that was left as it was made is still there. */
@@ -79,31 +102,12 @@ function isGuarded({ operations = [] }: Problem): boolean {
   return isDeletion && operations.some(({ op }) => op === "test");
 }
 
-const AN_EVENT = "An event";
-
-type Titles = ReadonlyMap<string, string>;
-
-/** What events are called, by id; those that are no more as they were called last. */
-function useTitles({ items }: Events): Titles {
-  const [titles] = useState(() => new Map<string, string>());
-  useEffect(() => {
-    for (const item of items) titles.set(item.id, titleOf(item, AN_EVENT));
-  }, [titles, items]);
-  return titles;
-}
-
-interface UndecidedProps {
-  id?: string;
-  events: Events;
-  titles: Titles;
-}
-
-function Undecided({ id = "", events, titles }: UndecidedProps): ReactNode {
+function Question({ id, title, events }: Asked & { events: Events }): ReactNode {
   const event = events.items.find((one) => one.id === id);
   return (
     <>
       <a href={eventAddress(id)}>
-        <bdi>{titleOf(event ?? { title: titles.get(id) ?? null }, AN_EVENT)}</bdi>
+        <bdi>{event ? titleOf(event, AN_EVENT) : title}</bdi>
       </a>{" "}
       <span>{`was changed ${event ? "" : "or deleted "}by somebody else too: open it to decide.`}</span>
     </>
