@@ -334,9 +334,9 @@ HTTP: Mapping[str, Callable[[int, str, str], None]] = {
     "strangers": _stranger,
     "visitors": _reads("/", "/openapi.json", "/nothing", "/v1/resources/event/{id}", signed_in=False),
 }
-LATER = (429, 503)
-LATER_S = 0.5
-ANSWERS = (200, 201, *LATER)
+COME_LATER = (429, 503)
+COME_LATER_S = 0.5
+ANSWERS = (200, 201, *COME_LATER)
 STRANGERS_ANSWERS = (*ANSWERS, 401, 404)
 # Those that read what the event was before.
 BACK = ("travel", "history", "blame")
@@ -354,8 +354,8 @@ def made(name: str, port: int, resource_id: str, user: str) -> None:
     """The attacker's document, with a history where it goes back to that."""
     for version in range(1, 1 + (VERSIONS if name in BACK else 1)):
         document = {**document_of(name), "title": f"{version}"}
-        while (status := put(port, resource_id, user, document)) in LATER:
-            time.sleep(LATER_S)
+        while (status := put(port, resource_id, user, document)) in COME_LATER:
+            time.sleep(COME_LATER_S)
         if status not in (200, 201):
             raise Refused(f"an attacker's document was refused with {status}")
 
