@@ -54,9 +54,10 @@ def address_of(text: str) -> Address:
 
 def addresses_of(text: str) -> list[Address]:
     """A list with commas; raises AgentError."""
-    found = [address_of(one.strip()) for one in text.split(",") if one.strip()]
-    if not found:
-        raise AgentError(f"--agents {text!r} names no machine: give HOST,HOST:{PORT},...")
+    names = [one.strip() for one in text.split(",")]
+    if not all(names):
+        raise AgentError(f"--agents {text!r} has a place without a machine: give HOST,HOST:{PORT},...")
+    found = [address_of(one) for one in names]
     if len(set(found)) < len(found):
         raise AgentError(f"--agents {text!r} names a machine twice")
     return found

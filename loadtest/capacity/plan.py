@@ -97,6 +97,9 @@ FIGURES = ("predicted", "low", "high")
 MACHINES_MAX = 100_000  # nodes, or Redis masters
 
 
+Bounded = tuple[float, float, float | None]  # as an Estimate; None: without an upper bound
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     workers: Estimate  # to carry the load, spares aside
@@ -118,7 +121,7 @@ class Answer:
     postgres_rows_per_s: float
     postgres_transactions_per_s: float
     drain_connections_per_s: float | None  # None: what a connect costs wasn't measured
-    drain_s: float | None  # None: it wasn't measured, or the others have nothing to spare
+    drain_s: Bounded | None  # None: it wasn't measured, or the others have nothing to spare
     extrapolated: tuple[str, ...]
     assumed: tuple[str, ...]
 
@@ -285,16 +288,19 @@ def monthly(answer: Answer, wanted: Wanted, prices: Prices) -> Mapping[str, Any]
 
 def _drain(
     model: CostModel, wanted: Wanted, nodes: int, usl_factor: float, limit: float
-) -> tuple[float | None, float | None]:
+) -> tuple[float | None, Bounded | None]:
     """(connections/s that the rest can take, seconds) after a node is lost: its users come to the others."""
-    cost = model.cost("connects_per_s").value
-    if not cost:
+    cost = model.cost("connects_per_s")
+    if not cost.value:
         return None, None
     left = (nodes - 1) * wanted.cores_a_node / usl_factor
-    spare = left * (limit - model.cpu_base().value) - model.cpu_needed(load_of(wanted)).value
+    taken = zip(model.cpu_base(), model.cpu_needed(load_of(wanted)), strict=True)
+    spare, most, least = (left * (limit - base) - needed for base, needed in taken)
     if spare <= 0:
         return 0.0, None
-    return spare / cost, wanted.connections / nodes * cost / spare
+    come = wanted.connections / nodes
+    longest_s = come * cost.high / least if least > 0 else None
+    return spare / cost.value, (come * cost.value / spare, come * cost.low / most, longest_s)
 
 
 def _extrapolated(

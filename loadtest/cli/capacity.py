@@ -343,7 +343,13 @@ def _drain_row(answer: Answer) -> Row:
     rate = f"{number(answer.drain_connections_per_s)} connects/s"
     if answer.drain_s is None:
         return "a node is lost", rate, "the others can take: its users stay away; plan a spare (--survive)"
-    return "a node is lost", rate, f"the others can take; its users are back in {number(answer.drain_s)} s"
+    back_s, low_s, high_s = answer.drain_s
+    between = f"{number(low_s)} s to never" if high_s is None else f"{number(low_s)} to {number(high_s)} s"
+    return (
+        "a node is lost",
+        rate,
+        f"the others can take; its users are back in {number(back_s)} s ({between})",
+    )
 
 
 def _print_check(rows: list[dict[str, Any]]) -> None:

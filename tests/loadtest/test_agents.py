@@ -341,8 +341,9 @@ def test_a_machine_is_named_once() -> None:
     assert [str(one) for one in addresses_of("a, b:1")] == ["a:7719", "b:1"]
     with pytest.raises(AgentError, match="names a machine twice"):
         addresses_of("a,a:7719")
-    with pytest.raises(AgentError, match="names no machine"):
-        addresses_of(" , ")
+    for without in (" , ", "a,,b", "a,b,"):
+        with pytest.raises(AgentError, match="a place without a machine"):
+            addresses_of(without)
 
 
 def test_a_secret_is_long_enough(tmp_path: Path) -> None:

@@ -311,7 +311,7 @@ def test_a_plan_is_what_one_works_out_by_hand() -> None:
     assert made.memory_a_node_bytes.value == pytest.approx(310e6)
     assert made.bandwidth_bits_per_s == pytest.approx(200e6)
     assert made.drain_connections_per_s == pytest.approx(4098.41, rel=1e-5)
-    assert made.drain_s == pytest.approx(3.2533, rel=1e-5)
+    assert made.drain_s is not None and made.drain_s[0] == pytest.approx(3.2533, rel=1e-5)
     assert (made.redis_masters, made.redis_bytes) == (1, pytest.approx(9_707_968_000))
     assert made.disk_bytes == pytest.approx(6_739_208_192_000)
     assert (made.postgres_rows_per_s, made.postgres_transactions_per_s) == (20_000, 40)
@@ -438,7 +438,22 @@ def test_what_is_assumed_is_said() -> None:
 def test_users_of_a_lost_node_come_back_at_the_pace_the_rest_can_take() -> None:
     made = answer(survive=1)
     assert made.drain_connections_per_s > 0
-    assert made.drain_s == pytest.approx(100_000 / made.nodes / made.drain_connections_per_s)
+    assert made.drain_s[0] == pytest.approx(100_000 / made.nodes / made.drain_connections_per_s)
+
+
+def test_how_soon_users_are_back_is_as_doubtful_as_what_it_costs() -> None:
+    """1,000 of 3,000 come to two workers that have 2 x (0.5 - 0.1) - 0.2 cores to spare, each for 1 ms; or
+    2 x (0.5 - 0.08) - 0.14 of them, each for 0.5 ms; or 2 x (0.5 - 0.15) - 0.4, each for 2 ms."""
+    rows = [[0.1, 0.2, 0.001], *[[0.08, 0.14, 0.0005]] * 10, *[[0.15, 0.4, 0.002]] * 10]
+    needed = np.array([[base, idle / 3000, connect, 0, 0] for base, idle, connect in rows])
+    model = replace(exact(), needed=needed, latency=((0.2, 5.0), (0.5, 200.0), (0.8, 400.0)))
+    load = Wanted(3000, 0, 0, p95_ms=200, survive=2, cores_a_node=1, sigma=0.0, kappa=0.0)
+    made = plan(model, load, REDIS)
+    assert (made.nodes, made.drain_connections_per_s) == (3, pytest.approx(600))
+    assert made.drain_s == pytest.approx((1 / 0.6, 0.5 / 0.7, 2 / 0.3))
+    perhaps_never = plan(model, replace(load, p95_ms=100), REDIS)
+    assert perhaps_never.drain_s is not None and perhaps_never.drain_s[2] is None
+    json.dumps(perhaps_never.document(), allow_nan=False)
 
 
 def test_users_of_a_lost_node_come_back_to_workers_that_get_in_each_other_s_way() -> None:

@@ -25,6 +25,7 @@ from click.testing import CliRunner, Result
 from loadtest.capacity.prices import SHIPPED
 from loadtest.cli import main
 from loadtest.compare import compare
+from loadtest.report.figures import number
 from loadtest.scenario import members
 from tests.loadtest.calibrations import calibration, point
 from tests.loadtest.drill import REFERENCE
@@ -759,6 +760,15 @@ def test_a_plan_whose_only_node_may_not_be_lost_says_so(tmp_path: Path) -> None:
     result = wished(tmp_path, "plan", "--survive", 0, "--json", answer)
     assert "its users stay away; plan a spare" in " ".join(result.output.split())
     assert json.loads(answer.read_text())["answer"]["drain_s"] is None
+
+
+def test_a_plan_says_how_sure_it_is_of_how_soon_users_are_back(tmp_path: Path) -> None:
+    answer = tmp_path / "answer.json"
+    result = wished(tmp_path, "plan", "--json", answer, connections=100_000)
+    back_s, low_s, high_s = json.loads(answer.read_text())["answer"]["drain_s"]
+    assert low_s <= back_s <= high_s
+    told = f"are back in {number(back_s)} s ({number(low_s)} to {number(high_s)} s)"
+    assert told in " ".join(result.output.split())
 
 
 def test_a_plan_fits_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
