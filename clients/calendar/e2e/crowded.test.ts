@@ -55,6 +55,32 @@ test("of a day with many events the first ones are shown, and all of them in a l
   expect(await list(ann).count()).toBe(0);
 });
 
+test("an arrow key that leads from day to day has no hour of any event written anew", async () => {
+  await crowd("17", 6);
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2021-02`, undefined, HERE);
+  await talks(ann).first().waitFor();
+  await ann.page.evaluate(() => {
+    const { toLocaleTimeString } = Date.prototype;
+    Date.prototype.toLocaleTimeString = function (...args: Parameters<typeof toLocaleTimeString>) {
+      document.documentElement.dataset.written = "";
+      return toLocaleTimeString.apply(this, args);
+    };
+  });
+  const isWrittenAt = async (key: string, day: string) => {
+    await ann.page.evaluate(() => delete document.documentElement.dataset.written);
+    await ann.page.keyboard.press(key);
+    await ann.page.locator(`td[tabindex='0']:focus time[datetime='2021-02-${day}']`).waitFor();
+    return ann.page.evaluate(() => "written" in document.documentElement.dataset);
+  };
+  await ann.page.locator("td[tabindex='0']").focus();
+  // Again, for an event may come meanwhile.
+  const areWritten = async () => [
+    await isWrittenAt("ArrowRight", "02"),
+    await isWrittenAt("ArrowLeft", "01"),
+  ];
+  await expect.poll(areWritten, { timeout: 100_000 }).toEqual([false, false]);
+});
+
 test("a list that is longer than the window keeps its name and its button in sight", async () => {
   await crowd("17", 13);
   const options = { ...HERE, viewport: { width: 1280, height: 300 } };

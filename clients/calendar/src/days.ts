@@ -15,9 +15,12 @@ function spanOf({ start_time, end_time }: Summary): Span | null {
   return { from: new Date(from), to: new Date(Math.max(from, Date.parse(end_time ?? "") || from)) };
 }
 
-/** `day` is its midnight. What ends at midnight isn't on the day that begins then. */
-function isOn({ from, to }: Span, day: Date): boolean {
-  return from < midnightOf(day, 1) && (to > day || from >= day);
+/** Midnight, and the next one. */
+type Day = readonly [begins: Date, ends: Date];
+
+/** What ends at midnight isn't on the day that begins then. */
+function isOn({ from, to }: Span, [begins, ends]: Day): boolean {
+  return from < ends && (to > begins || from >= begins);
 }
 
 /** What is shown of an event on a day. */
@@ -35,13 +38,13 @@ export function appearances(
   days: readonly Date[],
 ): Map<Date, readonly Appearance[]> {
   const spans = events.map((event) => ({ event, span: spanOf(event) }));
-  const on = (day: Date) =>
+  const on = (day: Day) =>
     spans.flatMap(({ event, span }) => (span && isOn(span, day) ? [{ event, ...timesOn(span, day) }] : []));
-  return new Map(days.map((day) => [day, on(day)]));
+  return new Map(days.map((day) => [day, on([day, midnightOf(day, 1)])]));
 }
 
-function timesOn({ from, to }: Span, day: Date): Omit<Appearance, "event"> {
-  if (from <= day && to >= midnightOf(day, 1)) return { time: "all day" };
-  if (from >= day) return { time: hourOf(from) };
+function timesOn({ from, to }: Span, [begins, ends]: Day): Omit<Appearance, "event"> {
+  if (from <= begins && to >= ends) return { time: "all day" };
+  if (from >= begins) return { time: hourOf(from) };
   return { time: `–${hourOf(to)}`, said: `until ${hourOf(to)}` };
 }

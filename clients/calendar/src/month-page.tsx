@@ -1,7 +1,7 @@
 /** A month and its events. */
 
 import { useClient } from "@collab/react";
-import { type MouseEvent, type ReactNode, type RefObject, useEffect, useRef, useState } from "react";
+import { type MouseEvent, type ReactNode, type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import { dayIn, dayOf, dayText, firstWeekday, weeksOf } from "./dates.js";
 import { Day } from "./day.js";
 import { appearances } from "./days.js";
@@ -39,11 +39,7 @@ interface MonthPageProps {
 export function MonthPage({ month, events, visited, visit }: MonthPageProps): ReactNode {
   const { items, status, changed } = events;
   const client = useClient();
-  const weeks = weeksOf(month, FIRST_WEEKDAY);
-  const byDay = appearances(
-    items,
-    weeks.flat().filter((day) => day !== null),
-  );
+  const { weeks, byDay } = useWeeks(month, items);
   const name = dayText(dayIn(month, 1), { month: "long", year: "numeric" });
   const add = (day: Date) => {
     const id = createEvent(client, day);
@@ -115,6 +111,15 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
       </table>
     </div>
   );
+}
+
+/** With thousands of events it takes long to say what is on which day: no key that leads from day to day waits for that. */
+function useWeeks(month: string, items: Events["items"]) {
+  return useMemo(() => {
+    const weeks = weeksOf(month, FIRST_WEEKDAY);
+    const days = weeks.flat().filter((day) => day !== null);
+    return { weeks, byDay: appearances(items, days) };
+  }, [month, items]);
 }
 
 /** The day that the tab key leads to is seen when the page appears, and once its events are there. */
