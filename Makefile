@@ -8,8 +8,8 @@ WITHOUT_ENSUREPIP = ($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 CORE := $(wildcard gateway/*/*.pxd gateway/*/*/*.pxd)
 KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd _speedups/*.pxi gateway/ot/kernel/*.py) $(CORE) $(CORE:.pxd=.py)
 CORES := $(shell nproc 2>/dev/null || echo 1)
-# Tests at a time: many wait for processes that they started, so two cores have time for three.
-WORKERS ?= 3
+# Tests at a time: many wait for processes that they started, so two cores have time for four.
+WORKERS ?= 4
 # Every Python that the gateway supports, where it is installed.
 SUPPORTED = $(shell sed -n 's/.*Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml)
 PYTHONS = $(foreach version,$(SUPPORTED),$(shell python$(version) -c 'import sys; print(sys.executable)' 2>/dev/null))
@@ -21,10 +21,11 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest
 COMPILE = $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(CORES)
 SUMMARY = $(BIN)/python -c 'from gateway.runtime import speedups; print("venv: ready;", speedups.summary())'
+CHECKS := check-clients check-types check-docs check-imports check-style check-weaknesses
 # Tests of what is compiled.
 CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport tests/log/sqlite
 
-.PHONY: venv profiled serve test test-all oldest core clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
+.PHONY: venv profiled serve test test-all oldest core clients coverage check $(CHECKS) sbom wheels docs bench fuzz worst twins conformance demo simulate clean
 
 venv: $(VENV)/.compiled
 
@@ -88,20 +89,33 @@ coverage: venv
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-docs: venv
-	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -d out/doctrees docs out/docs
+docs: check-docs
 	@echo "docs: open out/docs/index.html"
 
 clients: venv
 	$(BIN)/python -m tests.nodejs build
 
+# All of them, as many at a time as there are cores; each says what it has to say in one go.
 check: venv
+	@$(MAKE) --no-print-directory --jobs $(CORES) --output-sync --keep-going $(CHECKS)
+
+check-docs: venv
+	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -d out/doctrees docs out/docs
+
+check-clients: venv
+	$(BIN)/python -m tests.nodejs check
+
+check-types: venv
+	$(BIN)/mypy
+
+check-imports: venv
+	$(BIN)/python -m pytest tests/test_imports.py
+
+check-style: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/test_imports.py
-	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -d out/doctrees docs out/docs
-	$(BIN)/python -m tests.nodejs check
+
+check-weaknesses: venv
 	$(BIN)/python -m tests.audit
 
 # What the installed gateway is made of, with versions and licenses (CycloneDX).

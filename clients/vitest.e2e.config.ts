@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-// The calendar in a real Chromium, against a real gateway that serves it. Two files at a time, each with its own:
+// The calendar in a real Chromium, against a real gateway that serves it. Three files at a time, each with its own:
 // the stories of the network mostly wait.
 export default defineConfig({
   test: {
@@ -8,6 +8,6 @@ export default defineConfig({
     globalSetup: ["calendar/e2e/browser.ts"],
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    maxWorkers: 2,
+    maxWorkers: 3,
   },
 });
