@@ -340,5 +340,15 @@ def summarise(
 
 
 def _connections(whole: Sum) -> Data:
-    names = ("attempted", "succeeded", "deferred", "given_up", "failed", "disconnected", "recovered")
+    """What became of them. `caught_up`: changes that came together with an answer, timed by no latency."""
+    names = (
+        "attempted",
+        "succeeded",
+        "deferred",
+        "given_up",
+        "failed",
+        "disconnected",
+        "recovered",
+        "caught_up",
+    )
     return {**{name: whole.counts[name] for name in names}, "peak": whole.peak}

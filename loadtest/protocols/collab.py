@@ -72,13 +72,20 @@ class Collab(Protocol):
             crowd.go_away(user, float(body.get("reconnect_after_ms") or 0), now)
 
     def _subscribed(self, crowd: Crowd, user: User, body: dict[str, Any], before: int, now: int) -> None:
-        again = user.subscribed
-        if again and body.get("epoch") == user.epoch and body["version"] < before:
-            crowd.backwards(user, before, body["version"])
+        if user.subscribed and body.get("epoch") == user.epoch:
+            self._caught_up(crowd, user, before, body["version"])
         if "changes" in body:
             self._check_missed(crowd, user, body, before)
         user.epoch = body.get("epoch")
         crowd.joined(user, now)
+
+    @staticmethod
+    def _caught_up(crowd: Crowd, user: User, before: int, version: int) -> None:
+        """Changes came together with an answer, its own among them: when each of them did isn't known."""
+        if version < before:
+            crowd.backwards(user, before, version)
+        else:
+            crowd.counts["caught_up"] += version - before
 
     @staticmethod
     def _check_missed(crowd: Crowd, user: User, body: dict[str, Any], before: int) -> None:
@@ -100,8 +107,7 @@ class Collab(Protocol):
     def _synced(self, crowd: Crowd, user: User, body: dict[str, Any], before: int, now: int) -> None:
         """The state in place of what was queued for a slow reader, with the acknowledgements among it."""
         crowd.counts["resyncs"] += 1
-        if body["current_version"] < before:
-            crowd.backwards(user, before, body["current_version"])
+        self._caught_up(crowd, user, before, body["current_version"])
         for ack in body.get("acks") or ():
             crowd.acknowledged(user, int(ack["id"]), ack["version"], now)
 

@@ -165,6 +165,8 @@ def connections_text(connections: Mapping[str, int]) -> str:
         told += f", {connections['given_up']:,} the schedule cut off before"
     if connections["disconnected"]:
         told += f"; {connections['recovered']:,} of {connections['disconnected']:,} lost ones came back"
+    if connections.get("caught_up"):
+        told += f"; {connections['caught_up']:,} missed changes came together, untimed"
     return told
 
 

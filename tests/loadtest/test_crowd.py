@@ -241,3 +241,19 @@ def test_a_lost_connection_that_comes_back_is_counted_and_said_to_resume() -> No
     crowd.joined(user, NOW)
     crowd.joined(user, NOW)
     assert crowd.counts["recovered"] == 1
+
+
+def test_what_was_missed_and_comes_with_an_answer_is_counted() -> None:
+    crowd, user = crowd_of_one()
+
+    def said(kind: str, before: int, **payload: Any) -> int:
+        message = orjson.dumps({"type": kind, "payload": payload})
+        crowd.handle([(user.slot, MESSAGE, (message, before), NOW)])
+        return crowd.counts["caught_up"]
+
+    assert said("SUBSCRIBE_ACK", 0, version=40, epoch=1, state={}) == 0, "it is new here"
+    assert said("SUBSCRIBE_ACK", 40, version=43, epoch=1, state={}) == 3
+    assert said("SYNC_RESPONSE", 43, current_version=50, state={}) == 10
+    assert said("SUBSCRIBE_ACK", 50, version=7, epoch=2, state={}) == 10, "of another history"
+    assert said("SYNC_RESPONSE", 7, current_version=6, state={}) == 10
+    assert (crowd.counts["backwards"], crowd.counts["resyncs"]) == (1, 2)
