@@ -21,6 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest
 COMPILE = $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(CORES)
 SUMMARY = $(BIN)/python -c 'from gateway.runtime import speedups; print("venv: ready;", speedups.summary())'
+IN_ONE_GO := $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 CHECKS := check-clients check-types check-docs check-imports check-style check-weaknesses
 # Tests of what is compiled.
 CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport tests/log/sqlite
@@ -97,7 +98,7 @@ clients: venv
 
 # All of them, as many at a time as there are cores; each says what it has to say in one go.
 check: venv
-	@$(MAKE) --no-print-directory --jobs $(CORES) --output-sync --keep-going $(CHECKS)
+	@$(MAKE) --no-print-directory --jobs $(CORES) $(IN_ONE_GO) --keep-going $(CHECKS)
 
 check-docs: venv
 	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -d out/doctrees docs out/docs

@@ -354,7 +354,10 @@ def made(name: str, port: int, resource_id: str, user: str) -> None:
     """The attacker's document, with a history where it goes back to that."""
     for version in range(1, 1 + (VERSIONS if name in BACK else 1)):
         document = {**document_of(name), "title": f"{version}"}
+        end_s = time.perf_counter() + BEGIN_TIMEOUT_S
         while (status := put(port, resource_id, user, document)) in COME_LATER:
+            if time.perf_counter() > end_s:
+                break
             time.sleep(COME_LATER_S)
         if status not in (200, 201):
             raise Refused(f"an attacker's document was refused with {status}")

@@ -340,7 +340,7 @@ def summarise(
 
 
 def _connections(whole: Sum) -> Data:
-    """What became of them. `caught_up`: changes that came together with an answer, timed by no latency."""
+    """What became of them. `caught_up`: changes that came together with an answer, no timed deliveries."""
     names = (
         "attempted",
         "succeeded",

@@ -58,7 +58,7 @@ def conclude(
     wrong = _faults(findings) + ([server_died] if server_died else [])
     limits = [*generator_limits(scenario, whole, measured), *lacking] if not ended_early else [ended_early]
     missed = missed_targets(scenario, whole, measured, errors or {}) + missed_recoveries(scenario, outages)
-    unknown, doubts = unknown_targets(scenario, measured), generator_doubts(scenario, measured)
+    unknown, doubts = unknown_targets(scenario, measured), generator_doubts(scenario, whole, measured)
     if missed and not ended_early:
         limits += doubts
     if missed and others_cores is not None and others_cores > OTHERS_CORES_MAX:
@@ -96,25 +96,35 @@ def generator_limits(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]
         lag_ms = late.percentile_us(99) / 1000
         if lag_ms > allowed_ms and not late.alone(99, 1000 * allowed_ms):
             found.append(f"{what} {lag_ms:.0f} ms late at p99, {allowed_ms:.0f} ms are allowed")
-    scheduled = counts["scheduled"]
-    if counts["missed"] > max(own.missed_max * scheduled, 1):
-        found.append(
-            f"{counts['missed']} of {scheduled} edits left more than {own.missed_after_ms:.0f} ms late"
-        )
+    if counts["missed"] > own.missed_max * counts["scheduled"] and not _is_one_of_few(scenario, whole):
+        found.append(_missed(scenario, whole))
     if counts["local_errors"]:
         found.append(f"{counts['local_errors']} connections failed for want of descriptors or ports here")
     return found
 
 
-def generator_doubts(scenario: Scenario, measured: Sum) -> list[str]:
+def _missed(scenario: Scenario, whole: Sum) -> str:
+    after_ms, counts = scenario.generator.missed_after_ms, whole.counts
+    return f"{counts['missed']} of {counts['scheduled']} edits left more than {after_ms:.0f} ms late"
+
+
+def _is_one_of_few(scenario: Scenario, whole: Sum) -> bool:
+    """Whether one edit alone was late, of so few that one is more than the share that may be."""
+    return whole.counts["missed"] == 1 and 0 < scenario.generator.missed_max * whole.counts["scheduled"] < 1
+
+
+def generator_doubts(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:
     """What was late once, of so few that it says nothing of the generator. What was missed may be for it."""
     allowed_ms = scenario.generator.lag_p99_ms_max
     late = {name: measured.histograms[name] for name in LATE}
-    return [
-        f"{LATE[name]} {one.max_us / 1000:.0f} ms late once in {one.total}: so few don't tell their p99"
+    doubts = {
+        name: f"{LATE[name]} {one.max_us / 1000:.0f} ms late once in {one.total}: so few don't tell their p99"
         for name, one in late.items()
         if one.alone(99, 1000 * allowed_ms)
-    ]
+    }
+    if "lag" not in doubts and _is_one_of_few(scenario, whole):
+        doubts["missed"] = f"{_missed(scenario, whole)}: of so few, one doesn't tell"
+    return list(doubts.values())
 
 
 def missed_targets(

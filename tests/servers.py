@@ -137,12 +137,16 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End it at once as a crash would, with its processes: these may answer for a while."""
-        processes = psutil.Process(self.pid).children(recursive=True) if self.running else []
+        if not self.running:
+            return
+        self.pause()  # it starts no other one
+        processes = psutil.Process(self.pid).children(recursive=True)
         self._end(signal.SIGKILL)
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(processes, STOP_TIMEOUT_S)
+        _, alive = psutil.wait_procs(processes, STOP_TIMEOUT_S)
+        assert not alive, alive
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it in order; after a while, by force."""

@@ -24,6 +24,25 @@ _DEFAULT_PORT = 6379
 # cluster-preferred-endpoint-type: unknown-endpoint, and hostname where none is announced.
 _UNKNOWN_HOSTS = ("", "?")
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+# redis-py takes objects for these, or says by them what the rest of a URL says.
+_NOT_IN_URLS = {
+    "cache",
+    "cache_config",
+    "connection_pool",
+    "credential_provider",
+    "driver_info",
+    "event_dispatcher",
+    "maint_notifications_config",
+    "oss_cluster_maint_notifications_handler",
+    "redis_connect_func",
+    "retry",
+    "retry_on_error",
+    "single_connection_client",
+    "socket_keepalive_options",
+    "ssl",
+    "ssl_ocsp_context",
+    "unix_socket_path",
+}
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
@@ -138,6 +157,8 @@ def parse(url: str, password: str = "") -> Address:
 def _check_options(address: Address) -> None:
     """Raise what using them would raise."""
     options = dict(address.options)
+    for name in _NOT_IN_URLS & options.keys():
+        raise ValueError(f"{name!r} isn't said in a URL")
     timeouts: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}  # which are settings
     redis.Redis(**address.client_options(), **timeouts).connection_pool.make_connection()
     if not address.tls and any(name.startswith("ssl_") for name in options):

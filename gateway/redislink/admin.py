@@ -27,7 +27,7 @@ T = TypeVar("T")
 _TLS_HINTS: Mapping[str, str] = {
     "certificate is not valid for": "name the host in its URL as its certificate does",
     "self-signed|issuer certificate": "ssl_ca_certs in its URL names the file of its certificate's authority",
-    "alert|while (reading|writing)": (
+    "alert|while (reading|writing)|closed by|reset by|unknown error": (
         "if it asks for a certificate, ssl_certfile and ssl_keyfile in its URL name yours"
     ),
 }

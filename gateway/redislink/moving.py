@@ -104,7 +104,7 @@ class _Mover:
         self._tell = tell
         self._stack = ExitStack()
         self._clients: dict[str, Client] = {}
-        self._locked: list[Client] = []
+        self._locked: dict[str, Client] = {}
         self._kept_s = 0.0  # when the locks were last renewed
         self._token = os.urandom(8).hex()
         self.table = topology.stored(make=False)
@@ -136,14 +136,19 @@ class _Mover:
         client = self._clients[name]
         if not _run(client, "lock", [LOCK_KEY], self._token, LOCK_S)[1]:
             if client.get(LOCK_KEY) == self._token.encode():
-                holding = ", ".join(self.table.servers)
+                other = self._name_of(client)
                 raise ConfigError(
-                    f"redis {name} is one of these servers by another name: the data is on {holding}; a "
-                    "server's URL keeps such a name, with another address as redis://host:port?name=NAME"
+                    f"redis {name} is {other} by another name: name it once; at a new address a server keeps "
+                    f"its name, as in redis://host:port?name={other}"
                 )
             raise LogUnavailable(f"partitions are being moved already (or were, within {LOCK_S} s)", "none")
-        self._locked.append(client)
+        self._locked[name] = client
         stack.callback(self._unlock, client)
+
+    def _name_of(self, client: Client) -> str:
+        """By which this server is locked already."""
+        ident = client.info("server")["run_id"]
+        return next(name for name, one in self._locked.items() if one.info("server")["run_id"] == ident)
 
     def _unlock(self, client: Client) -> None:
         with suppress(redis.RedisError):  # it ends by itself
@@ -152,7 +157,7 @@ class _Mover:
 
     def _keep_locks(self) -> None:
         self._kept_s = time.monotonic()
-        for client in self._locked:
+        for client in self._locked.values():
             if client.get(LOCK_KEY) != self._token.encode():
                 raise LogUnavailable("another run moves partitions now: this one took too long", "none")
             client.expire(LOCK_KEY, LOCK_S)

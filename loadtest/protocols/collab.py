@@ -81,7 +81,7 @@ class Collab(Protocol):
 
     @staticmethod
     def _caught_up(crowd: Crowd, user: User, before: int, version: int) -> None:
-        """Changes came together with an answer, its own among them: when each of them did isn't known."""
+        """Changes came together with an answer: when each of them would have come isn't known."""
         if version < before:
             crowd.backwards(user, before, version)
         else:
@@ -107,9 +107,12 @@ class Collab(Protocol):
     def _synced(self, crowd: Crowd, user: User, body: dict[str, Any], before: int, now: int) -> None:
         """The state in place of what was queued for a slow reader, with the acknowledgements among it."""
         crowd.counts["resyncs"] += 1
-        self._caught_up(crowd, user, before, body["current_version"])
+        head = body["current_version"]
+        self._caught_up(crowd, user, before, head)
         for ack in body.get("acks") or ():
-            crowd.acknowledged(user, int(ack["id"]), ack["version"], now)
+            version = ack["version"]
+            crowd.counts["caught_up"] -= before < version <= head  # one's own wasn't missed
+            crowd.acknowledged(user, int(ack["id"]), version, now)
 
     def _error(self, crowd: Crowd, user: User, body: dict[str, Any], now: int) -> None:
         code, ref = str(body.get("code", "?")), body.get("ref")

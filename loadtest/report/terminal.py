@@ -166,7 +166,7 @@ def connections_text(connections: Mapping[str, int]) -> str:
     if connections["disconnected"]:
         told += f"; {connections['recovered']:,} of {connections['disconnected']:,} lost ones came back"
     if connections.get("caught_up"):
-        told += f"; {connections['caught_up']:,} missed changes came together, untimed"
+        told += f"; {connections['caught_up']:,} changes came together to who missed them"
     return told
 
 

@@ -253,7 +253,8 @@ def test_what_was_missed_and_comes_with_an_answer_is_counted() -> None:
 
     assert said("SUBSCRIBE_ACK", 0, version=40, epoch=1, state={}) == 0, "it is new here"
     assert said("SUBSCRIBE_ACK", 40, version=43, epoch=1, state={}) == 3
-    assert said("SYNC_RESPONSE", 43, current_version=50, state={}) == 10
-    assert said("SUBSCRIBE_ACK", 50, version=7, epoch=2, state={}) == 10, "of another history"
+    acks = [{"id": "1", "version": 44}, {"id": "2", "version": 43}]
+    assert said("SYNC_RESPONSE", 43, current_version=51, state={}, acks=acks) == 10, "but for one's own"
+    assert said("SUBSCRIBE_ACK", 51, version=7, epoch=2, state={}) == 10, "of another history"
     assert said("SYNC_RESPONSE", 7, current_version=6, state={}) == 10
     assert (crowd.counts["backwards"], crowd.counts["resyncs"]) == (1, 2)

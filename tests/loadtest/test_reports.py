@@ -309,7 +309,10 @@ def test_the_terminal_says_the_notes_of_a_verdict() -> None:
         ({"attempted": 45, "deferred": 3}, "40 of 45 attempts succeeded, 3 were put off"),
         ({"attempted": 42, "given_up": 2}, "40 of 42 attempts succeeded, 2 the schedule cut off before"),
         ({"disconnected": 9, "recovered": 7}, "40 of 40 attempts succeeded; 7 of 9 lost ones came back"),
-        ({"caught_up": 1200}, "40 of 40 attempts succeeded; 1,200 missed changes came together, untimed"),
+        (
+            {"caught_up": 1200},
+            "40 of 40 attempts succeeded; 1,200 changes came together to who missed them",
+        ),
     ],
 )
 def test_the_terminal_says_how_many_connections_there_were(counts: dict[str, int], told: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from loadtest.evidence import Findings
 from loadtest.recorder import Sum
 from loadtest.scenario import Targets, parse
-from loadtest.verdict import conclude
+from loadtest.verdict import conclude, generator_limits
 
 SCENARIO = parse(
     {
@@ -185,6 +185,22 @@ def test_one_late_edit_of_few_is_a_note_and_no_reason() -> None:
     verdict = conclude(SCENARIO, total, total, Findings())
     assert (verdict.status, verdict.reasons, verdict.notes) == ("pass", [], [said])
     assert status(few_edits(2))[0] == "invalid"
+
+
+def test_one_edit_that_left_late_of_less_than_a_hundred_is_a_note_and_a_reason_where_a_target_is_missed() -> (
+    None
+):
+    total = few_edits(1)
+    total.histograms["lag"].record(500, 40)
+    total.counts.update({"scheduled": 40, "acks": 40})
+    said = "generator: 1 of 60 edits left more than 50 ms late: of so few, one doesn't tell"
+    verdict = conclude(SCENARIO, total, total, Findings())
+    assert (verdict.status, verdict.reasons, verdict.notes) == ("pass", [], [said])
+    total.histograms["delivery"].record(900_000, 40)
+    verdict = conclude(SCENARIO, total, total, Findings())
+    assert (verdict.status, verdict.reasons[0], verdict.notes) == ("invalid", said, [])
+    strict = replace(SCENARIO, generator=replace(SCENARIO.generator, missed_max=0))
+    assert any("1 of 60 edits" in limit for limit in generator_limits(strict, total, total))
 
 
 def test_what_was_missed_may_be_for_the_one_late_edit_of_few() -> None:

@@ -257,12 +257,16 @@ async def test_a_server_by_another_name_is_told_as_what_it_is() -> None:
         assert set(shares(first)) == {f"127.0.0.1:{server.port}/0"}
         for other in (f"redis://127.1:{server.port}", f"{server.url}?name=shard-a"):
             config = settings(other)
-            with pytest.raises(
-                ConfigError, match=rf"by another name: the data is on 127\.0\.0\.1:{server.port}/0"
-            ):
+            with pytest.raises(ConfigError, match=rf"is 127\.0\.0\.1:{server.port}/0 by another name"):
                 rebalance(config.redis, silent)
         moved = settings(f"redis://127.1:{server.port}?name=127.0.0.1:{server.port}/0")
         assert rebalance(moved.redis, silent) == 0, "a new address keeps the name"
+        with redis_server() as added:
+            config = settings(server.url, added.url, f"redis://127.1:{added.port}")
+            with pytest.raises(
+                ConfigError, match=rf"127\.1:{added.port}/0 is 127\.0\.0\.1:{added.port}/0 by another name"
+            ):
+                rebalance(config.redis, silent)
 
 
 async def test_the_command_adds_a_server() -> None:

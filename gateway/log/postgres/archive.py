@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
@@ -63,6 +64,8 @@ def dsn_of(settings: PostgresSettings) -> str:
                 check(text)
         except ValueError:
             raise ConfigError(f"{LIKE}: its {word} can't be one") from None
+    for word in _FILES:
+        _check_file(word, str(given.get(word, "")))
     if not settings.dsn or not password or given.get("password"):
         return settings.dsn
     return make_conninfo(settings.dsn, password=password)
@@ -78,11 +81,23 @@ def _check_port(text: str) -> None:
         raise ValueError(text)
 
 
+def _check_file(word: str, path: str) -> None:
+    if path in ("", "system"):  # the machine's authorities
+        return
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"postgres.dsn: its {word}, {path}: {error.strerror}") from error
+
+
+_FILES = ("sslrootcert", "sslcert", "sslkey")
+_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # What raises ValueError where libpq has no use for an entry; those that are empty are its defaults.
 _PLACES: Mapping[str, Callable[[str], object]] = {
     "host": _check_host,
     "hostaddr": ip_address,
     "port": _check_port,
+    "sslmode": _SSLMODES.index,
 }
 
 

@@ -35,19 +35,27 @@ _RIGHTS: Mapping[str, str] = {
     "no pg_hba.conf entry": "let the server's pg_hba.conf have one for it, and reload it",
 }
 _WAYS_OUT = {**_TLS, **_RIGHTS}
+# What psycopg puts between the last failure and all of them, where it has tried several addresses.
+_SEVERAL = "Multiple connection attempts failed. All failures were:\n- "
 
 
 def told(error: psycopg.Error) -> str:
     """What it says, each thing once and on one line, with the way out where PostgreSQL has none."""
-    lines = str(error).removeprefix("connection failed: ").splitlines()
+    reasons = (one.rpartition("connection failed: ")[2] for one in _attempts(error))
+    lines = "\n".join(reasons).splitlines()
     text = " ".join(" ".join(dict.fromkeys(lines)).split())
     way_out = _first(_WAYS_OUT, text)
     return f"{text} ({way_out})" if way_out else text
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Whether the server answers, and doesn't let us do what the archive needs."""
-    return _first(_RIGHTS, str(error)) is not None
+    """Whether each server answers, and doesn't let us do what the archive needs."""
+    return all(_first(_RIGHTS, one) is not None for one in _attempts(error))
+
+
+def _attempts(error: BaseException | None) -> list[str]:
+    last, _, several = str(error).partition(_SEVERAL)
+    return several.split("\n- ") if several else [last]
 
 
 def _first(ways_out: Mapping[str, str], text: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -12,8 +13,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from gateway.config import Config
 from gateway.errors import ArchiveAway, ConfigError, GatewayError
-from gateway.log.postgres.archive import PostgresArchive, migrate
+from gateway.log.postgres.archive import PostgresArchive, dsn_of, migrate
 from tests.certificates import Certificate, self_signed
 from tests.servers import PostgresServer, postgres_server
 
@@ -87,6 +89,35 @@ async def test_who_is_not_let_in_is_told_why_at_once_and_what_to_do(
     assert str(error).count(reason) == 1
     assert way_out in str(error)
     assert "reached" not in str(error)
+
+
+async def test_where_one_of_several_servers_is_away_the_refusal_of_another_is_waited_for(
+    dsn: str, server: PostgresServer
+) -> None:
+    """It may be the primary that is away."""
+    several = make_conninfo(dsn, host="127.0.0.1,127.0.0.1", user="nobody_there")
+    for ports in (f"1,{server.port}", f"{server.port},1"):
+        error = await refusal(make_conninfo(several, port=ports))
+        assert isinstance(error, ArchiveAway)
+        assert str(error).count("does not exist") == str(error).count("refused") == 1
+    ports = f"{server.port},{server.port}"
+    assert isinstance(await refusal(make_conninfo(several, port=ports)), ConfigError)
+
+
+@pytest.mark.parametrize("word", ["sslrootcert", "sslcert", "sslkey"])
+def test_a_file_for_tls_that_is_not_there_is_a_wrong_setting(word: str, tmp_path: Path) -> None:
+    file = str(tmp_path / "there.pem")
+    settings = Config().with_(postgres={"dsn": f"postgresql://127.0.0.1/nowhere?{word}={file}"}).postgres
+    with pytest.raises(ConfigError, match=f"{word}, {file}: No such file"):
+        dsn_of(settings)
+    Path(file).touch()
+    assert dsn_of(settings) == settings.dsn
+    assert dsn_of(replace(settings, dsn="postgresql://127.0.0.1/nowhere?sslrootcert=system"))
+
+
+def test_a_way_of_tls_that_there_is_not_is_a_wrong_setting() -> None:
+    with pytest.raises(ConfigError, match="its sslmode can't be one"):
+        dsn_of(Config().with_(postgres={"dsn": "postgresql://127.0.0.1/nowhere?sslmode=bogus"}).postgres)
 
 
 async def test_who_may_not_read_the_tables_is_told_at_once_what_to_do(dsn: str) -> None:
