@@ -70,7 +70,14 @@ def without_compiler(folder: Path, **variables: str) -> dict[str, str]:
         for name in ("HOME", "LANG", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
         if name in os.environ
     }
-    return {**kept, "PATH": str(tools), "CC": str(tools / "cc"), "CXX": str(tools / "c++"), **variables}
+    return {
+        **kept,
+        "PATH": str(tools),
+        "CC": str(tools / "cc"),
+        "CXX": str(tools / "c++"),
+        "PIP_NO_COMPILE": "1",  # of what is installed most is never imported
+        **variables,
+    }
 
 
 def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:

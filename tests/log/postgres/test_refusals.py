@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,15 +28,16 @@ hostssl all certified 127.0.0.1/32 trust clientcert=verify-ca
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """One that has users, and rules for them."""
-    rules = tmp_path_factory.mktemp("rules") / "pg_hba.conf"
-    rules.write_text(RULES)
-    for folder in (rules, *rules.parents[:3]):
-        folder.chmod(0o755)
-    with postgres_server("fsync=off", f"hba_file={rules}") as started:
-        _execute(started, "CREATE ROLE gateway LOGIN PASSWORD 'right'", "CREATE ROLE certified LOGIN")
-        yield started
+def server() -> Iterator[PostgresServer]:
+    """One that has users, and rules for them, where whoever runs it may read them."""
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder) / "pg_hba.conf"
+        rules.write_text(RULES)
+        rules.chmod(0o644)
+        rules.parent.chmod(0o755)
+        with postgres_server("fsync=off", f"hba_file={rules}") as started:
+            _execute(started, "CREATE ROLE gateway LOGIN PASSWORD 'right'", "CREATE ROLE certified LOGIN")
+            yield started
 
 
 @pytest.fixture(scope="module")
