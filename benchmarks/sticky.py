@@ -89,11 +89,10 @@ async def measured(options: argparse.Namespace, by_resource: bool, folder: Path)
         try:
             for number in range(2):
                 await nodes.start(number)
-            token = await nodes.new_token()
             with haproxy(nodes.places, both) as balancer:
                 await trio.sleep(3)
                 async with AsyncExitStack() as stack:
-                    crowd = Crowd(balancer.url, token, context, by_resource)
+                    crowd = Crowd(balancer.url, nodes.token, context, by_resource)
                     places = [(d, p) for d in range(options.documents) for p in range(options.people)]
                     random.Random(1).shuffle(places)  # people come as they like
                     for place in places:

@@ -99,7 +99,7 @@ async def test_two_nodes_of_two_workers_give_a_user_one_rate(tmp_path: Path) -> 
             served(tmp_path, *shared, "--node", "a") as one,
             served(tmp_path, *shared, "--node", "b") as two,
         ):
-            bearer = await one.token("eve")
+            bearer = one.token("eve")
             allowed: list[int] = []
 
             async def edit(server: Server, client: str) -> None:
@@ -120,10 +120,10 @@ async def outcomes_at_once(server: Server, user: str, client: str, edits: int) -
     They are of an event that somebody else made.
     """
     resource, found = f"event:{client}", []
-    async with wire(server.url, await server.token(f"host of {client}"), extended=True) as host:
+    async with wire(server.url, server.token(f"host of {client}"), extended=True) as host:
         host.client_id = "host"
         await created(host, resource)
-    async with wire(server.url, await server.token(user), extended=True) as opened:
+    async with wire(server.url, server.token(user), extended=True) as opened:
         opened.client_id = client
         await subscribe(opened, resource)
         tag = {"op": "add", "path": "/tags/-", "value": "new"}

@@ -35,7 +35,7 @@ async def test_sighup_takes_flags_and_origins_and_keeps_clients(tmp_path: Path) 
     file = tmp_path / "gateway.toml"
     written(file)
     async with served(tmp_path, "--config", str(file)) as server:
-        bearer = await server.token()
+        bearer = server.token()
         async with wire(server.url, bearer) as opened:
             await opened.take("AUTH_ACK")
             assert not await admitted(server, bearer)
@@ -61,7 +61,7 @@ async def test_sighup_takes_limits_and_timeouts_in_a_single_process(tmp_path: Pa
     file = tmp_path / "gateway.toml"
     file.write_text("[limits]\nsubscriptions_max = 1\nchanges_max = 7\nchanges_default = 7\n")
     async with served(tmp_path, "--config", str(file)) as server:
-        bearer = await server.token()
+        bearer = server.token()
         async with wire(server.url, bearer) as opened:
             assert (await opened.take("AUTH_ACK"))["limits"]["subscriptions_max"] == 1
             await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})

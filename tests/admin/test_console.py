@@ -37,7 +37,7 @@ async def run(server: Server, *words: str) -> Finished:
 @asynccontextmanager
 async def subscribed(server: Server, user: str) -> AsyncIterator[Wire]:
     """Somebody with event 42."""
-    async with wire(server.url, await server.token(user), extended=True) as opened:
+    async with wire(server.url, server.token(user), extended=True) as opened:
         await opened.take("AUTH_ACK")
         await opened.send("AUTH", {"client_id": f"{user}-client", "protocol": 1})
         await opened.take("AUTH_ACK")
@@ -135,7 +135,7 @@ async def test_a_node_that_ends_lets_go_of_the_room_that_is_traced(tmp_path: Pat
         served(tmp_path) as server,
         httpx.AsyncClient(base_url=server.admin, timeout=PATIENCE_S) as client,
     ):
-        operator = await server.bearer("ops", "node:admin=admin")
+        operator = server.bearer("ops", "node:admin=admin")
         wanted = {"resource": "event:1", "for_s": 60}
         assert (await client.post("/v1/trace", json=wanted, headers=operator)).is_success
         assert await server.stop() == 0
@@ -165,13 +165,13 @@ async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) ->
     ):
         for path in ("/v1/node", "/v1/sessions", "/v1/trace"):
             assert (await client.get(path)).status_code == 401
-        editor = await server.bearer()
-        looker = await server.bearer("ops", "node:admin=viewer")
+        editor = server.bearer()
+        looker = server.bearer("ops", "node:admin=viewer")
         assert (await client.get("/v1/node", headers=editor)).status_code == 403
         [state] = (await client.get("/v1/node", headers=looker)).json()["workers"]
         assert (state["connections"], state["draining"], state["asker_role"]) == (0, False, "viewer")
         assert (await client.get("/v1/trace", headers=looker)).status_code == 403
-        operator = await server.bearer("ops", "node:admin=admin")
+        operator = server.bearer("ops", "node:admin=admin")
         [state] = (await client.get("/v1/node", headers=operator)).json()["workers"]
         assert state["asker_role"] == "admin"
         both = {"user_id": "a", "resource": "event:1"}
@@ -190,7 +190,7 @@ async def test_a_trace_with_a_parameter_that_it_does_not_take_does_nothing(tmp_p
         served(tmp_path) as server,
         httpx.AsyncClient(base_url=server.admin, timeout=PATIENCE_S) as client,
     ):
-        operator = await server.bearer("ops", "node:admin=admin")
+        operator = server.bearer("ops", "node:admin=admin")
         wanted = {"user_id": "ann"}
         refused = await client.post("/v1/trace?after=1", json=wanted, headers=operator)
         assert refused.status_code == 400
@@ -210,7 +210,7 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
     pictures = Path(os.environ.get("CONSOLE_PICTURES", tmp_path))
     async with lively(tmp_path / "data") as server:
         address = (await run(server, "console")).out.strip()
-        looks = await server.token("looker", "node:admin=viewer")
+        looks = server.token("looker", "node:admin=viewer")
         with trio.fail_after(PATIENCE_S):
             done = await trio.run_process(
                 [*command, address, str(pictures), "ann", "event:42", looks],

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -17,13 +18,14 @@ from typing import IO, NamedTuple
 import psutil
 import trio
 
-from gateway.admission import create_secret
+from gateway.admission import create_secret, issue, parse_grant_arguments
 from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT_S = PATIENCE_S
 COMMAND_TIMEOUT_S = PATIENCE_S
 CHILDREN_TIMEOUT_S = 20
+TOKEN_TTL_S = 3600
 
 
 class Finished(NamedTuple):
@@ -69,9 +71,10 @@ async def done(*words: str) -> str:
     return found.out
 
 
-async def token(data: Path, user: str = "ann", grant: str = "event:*=editor") -> str:
-    """A token of the gateway whose secret is in this directory."""
-    return (await done("token", "--user", user, "--grant", grant, "--data", str(data))).strip()
+def token(data: Path, user: str = "ann", grant: str = "event:*=editor") -> str:
+    """What `gateway token` prints for the gateway whose secret is in this directory, without a process."""
+    secret = (data / "jwt-secret").read_bytes().strip()
+    return issue(secret, user, parse_grant_arguments([grant]), TOKEN_TTL_S, time.time())
 
 
 class Log:
@@ -196,13 +199,13 @@ class Server(NamedTuple):
         """The options of a client of it."""
         return "--url", self.url, "--data", str(self.data)
 
-    async def token(self, user: str = "ann", grant: str = "event:*=editor") -> str:
+    def token(self, user: str = "ann", grant: str = "event:*=editor") -> str:
         """A token for it."""
-        return await token(self.data, user, grant)
+        return token(self.data, user, grant)
 
-    async def bearer(self, user: str = "ann", grant: str = "event:*=editor") -> dict[str, str]:
+    def bearer(self, user: str = "ann", grant: str = "event:*=editor") -> dict[str, str]:
         """The header of requests with such a token."""
-        return {"Authorization": f"Bearer {await self.token(user, grant)}"}
+        return {"Authorization": f"Bearer {self.token(user, grant)}"}
 
     async def run(self, *words: str) -> Finished:
         """A command that finds it by variables."""

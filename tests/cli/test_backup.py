@@ -128,7 +128,7 @@ async def checked_after_restore(
 async def test_a_backup_under_load_holds_what_was_acknowledged_before_it(tmp_path: Path) -> None:
     data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
     async with served(data, *NO_RATES) as server:
-        bearer = await server.token()
+        bearer = server.token()
         async with writing(server, bearer) as writers:
             before = dict(writers.acknowledged)
             assert "changes of 8 resources" in await done("backup", str(file), "--data", str(data))
@@ -166,7 +166,7 @@ async def test_a_cluster_is_backed_up_under_load_and_restored(tmp_path: Path, ar
             await done("migrate", "--postgres", one)
             await done("migrate", "--postgres", two)
         async with served(tmp_path, *NO_RATES, *old) as server:
-            bearer = await server.token()
+            bearer = server.token()
             async with writing(server, bearer) as writers:
                 before = dict(writers.acknowledged)
                 assert "changes of 8 resources" in await done("backup", str(file), *old)
@@ -189,7 +189,7 @@ async def test_a_cluster_is_backed_up_under_load_and_restored(tmp_path: Path, ar
 async def test_a_lone_gateway_moves_into_a_cluster_with_history_and_epochs(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with served(data, *NO_RATES) as server:
-        bearer = await server.token()
+        bearer = server.token()
         async with writing(server, bearer) as writers:
             pass
         written = dict(writers.acknowledged)

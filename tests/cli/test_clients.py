@@ -294,7 +294,7 @@ async def test_watch_in_a_terminal_draws_the_document_and_who_is_there(tmp_path)
             changed = await gateway("edit", "event:42", replace("Dinner"), "--user", "[/b]", *server.reach())
             assert changed.status == 0
             await drawn(primary, "Dinner", "by [/b]")
-            async with wire(server.url, await server.token()) as client:
+            async with wire(server.url, server.token()) as client:
                 there = {"resource": "event", "resource_id": "42"}
                 await client.ask("SUBSCRIBE", there)
                 await client.send("PRESENCE_UPDATE", {**there, "cursor": {"field": "\x1b]0;mine\x07"}})
@@ -317,7 +317,7 @@ async def drawn(terminal: int, *words: str) -> None:
 async def test_an_edit_that_another_was_faster_than_is_merged_or_refused_as_is_wished(tmp_path, refusing):
     async with served(tmp_path) as server, tcp_proxy(urlsplit(server.url).port or 0) as proxy:
         await server.said("edit", "--create", "event:42", CREATE)
-        faster = AnotherIsFaster(server, await server.bearer())
+        faster = AnotherIsFaster(server, server.bearer())
         proxy.meanwhile = faster.before
         slow = f"ws://127.0.0.1:{proxy.port}/realtime"
         words = ("edit", "event:42", replace("Dinner"), "--url", slow, *(["--refuse"] if refusing else []))
@@ -419,7 +419,7 @@ async def test_a_look_at_another_port_or_path_is_told_where_clients_connect(tmp_
 
 async def test_a_look_at_a_gateway_that_is_full_is_told_so_in_a_line(tmp_path):
     full = ("--set", "server.connections_max=1")
-    async with served(tmp_path, *full) as node, wire(node.url, await node.token()):
+    async with served(tmp_path, *full) as node, wire(node.url, node.token()):
         ended = await gateway("watch", "event:42", "--once", *node.reach())
     assert ended.status == 3
     assert ended.err.startswith(f"gateway: {node.url} answered 503: ")

@@ -22,7 +22,7 @@ from tests.waiting import PATIENCE_S, unawaited
 
 async def test_a_token_may_end_in_a_newline_and_one_that_cannot_be_sent_is_not_shown(tmp_path):
     async with served(tmp_path) as server:
-        operator = await server.token("ops", "*=admin")
+        operator = server.token("ops", "*=admin")
         reach = ("--admin", server.admin)
         assert (await gateway("flags", *reach, GATEWAY_TOKEN=f"{operator}\n")).status == 0
         patch = '{"op": "add", "path": "/title", "value": "Lunch"}'
@@ -74,7 +74,7 @@ async def test_another_port_than_the_admin_port_is_told_as_such(tmp_path):
 async def test_the_console_is_opened_by_the_token_that_is_shown(tmp_path):
     async with served(tmp_path) as server:
         reach = ("--admin", server.admin, "--data", str(tmp_path / "elsewhere"))
-        operator = await server.token("ops", "node:admin=admin")
+        operator = server.token("ops", "node:admin=admin")
         done = await gateway("console", *reach, GATEWAY_TOKEN=operator)
         assert (done.status, done.out) == (0, f"{server.admin}/console#{operator}\n")
         refused = await gateway("console", "--look", *reach, "--token", operator)
@@ -84,7 +84,7 @@ async def test_the_console_is_opened_by_the_token_that_is_shown(tmp_path):
 async def test_the_console_is_not_opened_by_who_may_not_look(tmp_path):
     """An address was shown, where a browser said then that the token is bad."""
     async with served(tmp_path / "data") as server:
-        editor, other = await server.token(), tmp_path / "other"
+        editor, other = server.token(), tmp_path / "other"
         create_secret(other / "jwt-secret")
         for words, said in (
             (("--token", "BAD"), "it is not a JWT"),
@@ -156,7 +156,7 @@ async def test_a_step_of_a_rollout_ends_with_a_look_that_is_made_after_its_time(
 async def test_a_rollout_that_cannot_be_set_back_says_so_and_why_it_had_to_be(tmp_path):
     async with served(tmp_path) as server, unawaited() as nursery:
         reach = ("--admin", server.admin, "--data", str(tmp_path))
-        bearer = await server.token("bob", "node:admin=admin")
+        bearer = server.token("bob", "node:admin=admin")
 
         async def revoke() -> None:
             assert (await gateway("revoke", "bob", *reach)).status == 0
@@ -173,7 +173,7 @@ async def test_a_rollout_that_cannot_be_set_back_says_so_and_why_it_had_to_be(tm
 async def test_a_token_that_ends_before_the_steps_is_refused_before_anything_changes(tmp_path):
     async with served(tmp_path) as server:
         reach = ("--admin", server.admin, "--data", str(tmp_path))
-        bearer = await server.token("ops", "node:admin=admin")  # for an hour
+        bearer = server.token("ops", "node:admin=admin")  # for an hour
         words = ("--prometheus", "http://127.0.0.1:9", "--token", bearer)
         for hold, status, said in (("3000", 1, "the token ends"), ("1000", 3, "no Prometheus answers")):
             done = await gateway("rollout", "5", "50", *reach, *words, "--hold", hold)

@@ -59,7 +59,7 @@ async def test_the_first_start_makes_a_secret_for_its_owner_only_and_says_so(tmp
 
 async def test_sigterm_tells_clients_to_go_elsewhere_and_ends_with_status_0(tmp_path):
     async with served(tmp_path) as server:
-        endpoint = GatewayAccess(server.url, await server.token())
+        endpoint = GatewayAccess(server.url, server.token())
         async with connected(endpoint, "client") as link:
             await link.subscribe(View(Resource("event", "42")), visible=True)
             await heard(link, "PRESENCE_STATE")
@@ -99,7 +99,7 @@ async def test_a_node_whose_standard_streams_are_closed_or_full_serves_and_drain
 
 async def test_a_second_signal_ends_it_at_once(tmp_path):
     async with served(tmp_path, "--set", "timeouts.drain_grace_s=60") as server:
-        endpoint = GatewayAccess(server.url, await server.token())
+        endpoint = GatewayAccess(server.url, server.token())
         async with connected(endpoint, "client") as link:
             await link.receive()
             # A client that doesn't answer the closing handshake holds the drain up.

@@ -22,7 +22,6 @@ class Cluster:
     def __init__(self, data: Path, redis_url: str, words: tuple[str, ...]) -> None:
         self.places = [Place(free_port(), free_port()) for _ in range(2)]
         self.url = ""
-        self.token = ""
         self._data = data
         self._words = (*words, "--redis", redis_url, "--set", "limits.operations_per_minute=0")
         self._running: list[tuple[AsyncExitStack, Server] | None] = [None, None]
@@ -50,9 +49,10 @@ class Cluster:
         """The processes of the nodes that run."""
         return [running[1].command.process.pid for running in self._running if running is not None]
 
-    async def new_token(self) -> str:
+    @property
+    def token(self) -> str:
         """A token for everything that tests do."""
-        return await token(self._data)
+        return token(self._data)
 
     async def close(self) -> None:
         for running in self._running:
@@ -80,7 +80,6 @@ async def cluster(data: Path, *words: str) -> AsyncIterator[Cluster]:
         try:
             for number in range(2):
                 await nodes.start(number)
-            nodes.token = await nodes.new_token()
             with haproxy.haproxy(nodes.places) as balancer:
                 nodes.url = balancer.url
                 await nodes.until_used("node1", "node2")

@@ -182,7 +182,7 @@ async def test_the_program_of_react_s_readme_runs(project: Path, tmp_path: Path)
     run(typescript(*STRICT, "App.tsx"), project)
     async with served(tmp_path / "data", "--set", "server.origins=http://localhost") as server:
         await retitle(server, project, "Lunch", "event:42")
-        token = await server.token("ann")
+        token = server.token("ann")
         command = nodejs.node("render.js", server.url, token, "Lunch")
         with trio.fail_after(PATIENCE_S):
             await trio.run_process(command, cwd=project)

@@ -81,7 +81,7 @@ async def retitle(server: Server, folder: Path, text: str, resource: str = "even
 @asynccontextmanager
 async def ann_on(server: Server, shown: str = "") -> AsyncIterator[Wire]:
     """She looks at event 42."""
-    async with wire(server.url, shown or await server.token("ann"), extended=True) as opened:
+    async with wire(server.url, shown or server.token("ann"), extended=True) as opened:
         await opened.take("AUTH_ACK")
         await opened.send("AUTH", {"client_id": "ann-1", "protocol": 1})
         await opened.take("AUTH_ACK")

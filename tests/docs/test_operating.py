@@ -46,7 +46,7 @@ async def test_who_is_connected_and_what_goes_on(tmp_path: Path) -> None:
 async def test_somebody_is_disconnected_and_comes_back(tmp_path: Path) -> None:
     programs(tmp_path)
     async with served(tmp_path / "data") as server:
-        shown = await server.token("ann")
+        shown = server.token("ann")
         async with ann_on(server, shown) as ann:
             await typed(server, tmp_path, lines(PAGE, "Disconnect somebody"))
             assert await ann.closed() == 4410
@@ -57,7 +57,7 @@ async def test_somebody_is_disconnected_and_comes_back(tmp_path: Path) -> None:
 async def test_tokens_are_taken_back_and_it_is_undone(tmp_path: Path) -> None:
     programs(tmp_path)
     async with served(tmp_path / "data") as server:
-        (tmp_path / "leaked.txt").write_text(await server.token("eve"))
+        (tmp_path / "leaked.txt").write_text(server.token("eve"))
         words = lines(PAGE, "Take back a token")
         async with ann_on(server) as ann:
             printed = await typed(server, tmp_path, words[:-1])
@@ -72,7 +72,7 @@ async def test_the_secret_is_replaced_and_nobody_is_logged_out(tmp_path: Path) -
     programs(tmp_path)
     [indented] = re.findall(r"^  ```sh\n(.*?)^  ```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     async with served(tmp_path / "data") as server:
-        old = await server.token("ann")
+        old = server.token("ann")
         async with ann_on(server, old) as ann:
             (server.data / "jwt-secret").chmod(0o640)
             before, owned = (server.data / "jwt-secret").read_bytes(), owners(server.data / "jwt-secret")
@@ -81,7 +81,7 @@ async def test_the_secret_is_replaced_and_nobody_is_logged_out(tmp_path: Path) -
             assert (server.data / "jwt-secret.previous").read_bytes() == before
             assert owners(server.data / "jwt-secret") == owned  # a gateway of another user can still read it
             await server.command.log.told("jwt-secret again")
-            async with ann_on(server, await server.token("bob")):
+            async with ann_on(server, server.token("bob")):
                 await ann.ask("PING", {})
         async with ann_on(server, old):
             pass

@@ -42,7 +42,7 @@ async def test_what_a_killed_worker_left_out_is_listed_by_the_next(tmp_path):
         assert (await gateway("migrate", "--postgres", dsn)).status == 0
         words = ("--redis", server.url, "--postgres", dsn, "--set", "limits.operations_per_minute=0")
         async with served(tmp_path, *words) as gate:
-            headers = await gate.bearer(grant="*=admin")
+            headers = gate.bearer(grant="*=admin")
             async with httpx.AsyncClient(base_url=gate.http, headers=headers, timeout=PATIENCE_S) as client:
                 with psycopg.connect(dsn) as direct:
                     direct.execute("LOCK TABLE gateway.summary IN SHARE MODE")  # nobody can write to it

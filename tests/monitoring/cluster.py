@@ -40,8 +40,8 @@ class Cluster(NamedTuple):
         with redis.Redis("127.0.0.1", self.redis.port) as client:
             client.config_set(name, str(value))
 
-    async def token(self, user: str = "ann", grant: str = "event:*=editor") -> str:
-        return await token(self.data, user, grant)
+    def token(self, user: str = "ann", grant: str = "event:*=editor") -> str:
+        return token(self.data, user, grant)
 
 
 def words(name: str, redis_url: str, dsn: str, *settings: str) -> list[str]:

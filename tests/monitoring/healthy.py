@@ -27,7 +27,7 @@ LOOK_INTERVAL_S = 60.0
 
 async def work(running: Cluster) -> None:
     """Authors on one node, readers on the other; HTTP, undo and tabs on both; until cancelled."""
-    bearer = await running.token()
+    bearer = running.token()
     first, second = running.nodes
     async with AsyncExitStack() as stack:
         for number in range(DOCUMENTS):

@@ -126,8 +126,8 @@ async def test_each_alert_fires_under_its_fault_and_each_metric_moves(tmp_path):
 
 async def the_clients_day(running: Cluster) -> None:
     node, prometheus = running.nodes[0], running.prometheus
-    editor = await running.token("ann")
-    viewer = await running.token("vic", "event:*=viewer")
+    editor = running.token("ann")
+    viewer = running.token("vic", "event:*=viewer")
     await traffic.an_ordinary_day(running, 50)
     # Looked at from the beginning: what comes in between may take longer than an alert is remembered.
     fired = "ConnectionDropRate", "OTConflictRate", "ConnectionsRefused", "RolloutConnections", "ReadersSlow"
@@ -140,14 +140,14 @@ async def the_clients_day(running: Cluster) -> None:
         await traffic.turned_away(node, 20)
         await traffic.contended(running, editor, 4)
         await traffic.large_messages(node, editor)
-        await traffic.greedy(node, await running.token("gus"))
+        await traffic.greedy(node, running.token("gus"))
         for outcome in ("gateway_resyncs_total", "websocket_slow_closes_total"):
             await prometheus.until_above(f"sum({outcome})", 0)
 
 
 async def the_archives_day(running: Cluster) -> None:
     """PostgreSQL is away; meanwhile Redis is emptied under the editors' hands."""
-    bearer = await running.token()
+    bearer = running.token()
     async with traffic.looking(running.nodes[0], bearer, "kept", "k") as author:
         version = (await author.ask("OP", traffic.op("kept", 0, traffic.CREATE, "k")))["version"]
         running.postgres.kill()
@@ -201,7 +201,7 @@ async def meanwhile(
 @asynccontextmanager
 async def editing(running: Cluster) -> AsyncIterator[None]:
     """Meanwhile somebody edits on the first node, whatever the answers are; the other has a reader."""
-    bearer = await running.token("eve")
+    bearer = running.token("eve")
     async with unawaited() as nursery:
         nursery.start_soon(traffic.insist, running.nodes[0], bearer, "insisted", "i")
         nursery.start_soon(traffic.look_on, running.nodes[1], bearer, "insisted", "l")
@@ -234,10 +234,10 @@ async def the_processes_day(running: Cluster) -> None:
     held.suspend()
     await prometheus.until_fired("WorkerSilent")
     held.resume()
-    async with traffic.looking(first, await running.token(), "held", "h"):
+    async with traffic.looking(first, running.token(), "held", "h"):
         port = urlsplit(first.url).port
         assert port is not None
-        bearer = f"Bearer {await running.token()}"
+        bearer = f"Bearer {running.token()}"
         many = [await RawClient.open(port, authorization=bearer) for _ in range(MANY)]
         async with meanwhile(_without_descriptors, first):
             await prometheus.until_fired("DescriptorsLow")
@@ -247,7 +247,7 @@ async def the_processes_day(running: Cluster) -> None:
         await prometheus.until_fired("WorkersCrashing")
     port = urlsplit(second.url).port
     assert port is not None
-    deaf = await RawClient.open(port, authorization=f"Bearer {await running.token()}")
+    deaf = await RawClient.open(port, authorization=f"Bearer {running.token()}")
     second.command.process.send_signal(signal.SIGTERM)  # it waits for who doesn't answer its close
     await prometheus.until_above("gateway_draining", 0)
     second.command.process.kill()

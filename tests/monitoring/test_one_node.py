@@ -61,7 +61,7 @@ async def test_an_authoriser_that_does_not_answer_is_told(tmp_path):
         async with (
             prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text())) as watching,
             served(tmp_path, *words) as node,
-            wire(node.url, await node.token(), extended=True) as ann,
+            wire(node.url, node.token(), extended=True) as ann,
         ):
             await ann.send("AUTH", {"client_id": "ann-1", "protocol": 1})
             await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})
@@ -81,7 +81,7 @@ async def test_a_node_that_fills_up_is_told_before_it_is_full(tmp_path):
         served(tmp_path, *words) as node,
         AsyncExitStack() as stack,
     ):
-        bearer = await node.token()
+        bearer = node.token()
         for _ in range(7):
             await stack.enter_async_context(wire(node.url, bearer))
         await watching.until_above("gateway_connections_left == 3", 0)

@@ -61,7 +61,7 @@ async def test_a_bug_that_is_logged_is_told(tmp_path: Path) -> None:
     )
     paths = f"{tmp_path}:{ROOT}"
     async with served(tmp_path / "data", PYTHONPATH=paths) as node, watching(node) as found:
-        bearer = await node.token()
+        bearer = node.token()
         async with wire(node.url, bearer) as client:
             await client.take("AUTH_ACK")
             assert "BugsLogged" not in await found.firing()
@@ -131,7 +131,7 @@ async def test_changes_that_are_lost_for_good_are_told(tmp_path: Path) -> None:
         ):
             words += ["--set", setting]
         async with served(tmp_path, *words, "--node", "n1") as one, served(tmp_path, *words) as two:
-            bearer = await one.token()
+            bearer = one.token()
             async with watching(one, two) as found, traffic.looking(one, bearer, "1", "a") as author:
                 await written(author, 1, "a")
                 older = {key: direct.dump(key) for key in direct.scan_iter("{p*")}
@@ -154,7 +154,7 @@ async def test_an_archive_that_holds_other_changes_stands_still_and_is_told(tmp_
             served(tmp_path, "--redis", server.url, "--postgres", dsn) as node,
             watching(node) as found,
         ):
-            bearer = await node.token()
+            bearer = node.token()
             async with traffic.looking(node, bearer, "1", "a") as author:
                 await written(author, 1, "a")
                 await until_scraped(node.admin, "gateway_archive_changes_total")
@@ -181,7 +181,7 @@ async def test_an_archive_that_came_too_late_for_some_changes_is_told(tmp_path: 
         ):
             words += ["--set", setting]
         async with served(tmp_path, *words) as node:
-            bearer = await node.token()
+            bearer = node.token()
             async with traffic.looking(node, bearer, "1", "a") as author:
                 for number in range(8):
                     await written(author, number, "a")
@@ -211,7 +211,7 @@ async def test_an_audit_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 async def test_an_index_that_stands_still_is_told(tmp_path: Path) -> None:
     async with served(tmp_path) as node, watching(node) as found:
-        bearer = await node.token()
+        bearer = node.token()
         async with traffic.looking(node, bearer, "1", "a") as author:
             await written(author, 1, "a")
         await found.until_above("gateway_search_changes_total", 0)
@@ -244,7 +244,7 @@ async def test_stored_data_that_somebody_changed_are_told(tmp_path: Path) -> Non
     with redis_server() as server, redis.Redis("127.0.0.1", server.port) as direct:
         words = ("--redis", server.url, "--set", "timeouts.room_idle_s=0.2")
         async with served(tmp_path, *words) as node, watching(node) as found:
-            bearer = await node.token()
+            bearer = node.token()
             async with traffic.looking(node, bearer, "1", "a") as author:
                 for number in range(3):
                     await written(author, number, "a")

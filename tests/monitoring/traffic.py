@@ -46,7 +46,7 @@ async def an_ordinary_day(cluster: Cluster, edits: int, lasts_s: float = 0.0) ->
     It ends after so many edits, and not before `lasts_s`.
     """
     ends_s = trio.current_time() + lasts_s
-    bearer = await cluster.token()
+    bearer = cluster.token()
     first, second = cluster.nodes
     async with AsyncExitStack() as stack:
         for number in range(3):

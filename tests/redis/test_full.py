@@ -100,7 +100,7 @@ async def full(
     settings = ("--maxmemory", str(LIMIT_BYTES), "--maxmemory-policy", "noeviction")
     with redis_server(*settings) as server:
         async with node(data, server, dsn) as gate, httpx.AsyncClient(timeout=PATIENCE_S) as client:
-            author = Author(gate, client, await gate.token())
+            author = Author(gate, client, gate.token())
             yield gate, author, server
 
 

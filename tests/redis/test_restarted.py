@@ -51,7 +51,7 @@ def started_on(server: RedisServer, copy: Path) -> None:
 @asynccontextmanager
 async def client(node: Server, **seen: Any) -> AsyncIterator[tuple[Wire, dict[str, Any]]]:
     """Subscribed, with what the answer was."""
-    bearer = await node.token(grant="event:*=admin")
+    bearer = node.token(grant="event:*=admin")
     async with wire(node.url, bearer, extended=True) as connected:
         await connected.take("AUTH_ACK")
         yield connected, await connected.ask("SUBSCRIBE", {**NAMED, **seen})
@@ -104,7 +104,7 @@ async def test_a_client_of_the_old_life_gets_what_the_new_one_has(tmp_path: Path
                 assert resumed["epoch"] == now.epoch
                 assert resumed["state"] == {"title": NEW[-1]}
             if archive == "ahead":
-                headers = await node.bearer(grant="event:*=admin")
+                headers = node.bearer(grant="event:*=admin")
                 async with httpx.AsyncClient(
                     base_url=node.admin, headers=headers, timeout=PATIENCE_S
                 ) as operator:

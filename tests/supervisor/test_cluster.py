@@ -73,7 +73,7 @@ async def test_an_archive_without_its_tables_is_one_line_with_the_way_out(tmp_pa
 async def test_what_a_crowd_writes_is_archived_and_outlives_a_flushed_redis(tmp_path):
     with redis_server() as server, shared_postgres().database() as dsn:
         async with node(tmp_path, server.url, dsn) as gate:
-            bearer = await gate.token()
+            bearer = gate.token()
             async with crowd(gate.url, bearer, documents=3) as people:
                 await people.progress(50)
             written = (await metrics(gate))["gateway_operations_committed_total"]
@@ -96,7 +96,7 @@ async def test_what_a_crowd_writes_is_archived_and_outlives_a_flushed_redis(tmp_
 async def test_edits_go_on_while_the_archive_is_away_and_it_catches_up(tmp_path):
     with redis_server() as server, postgres_server() as postgres, postgres.database() as dsn:
         async with node(tmp_path, server.url, dsn) as gate:
-            async with crowd(gate.url, await gate.token(), documents=2) as people:
+            async with crowd(gate.url, gate.token(), documents=2) as people:
                 postgres.kill()
                 await people.progress(100)
                 await people.everyone_moves_on()
@@ -111,7 +111,7 @@ async def test_edits_go_on_while_the_archive_is_away_and_it_catches_up(tmp_path)
 async def test_while_the_archive_is_away_what_redis_holds_is_served_and_the_rest_says_why(tmp_path):
     with redis_server() as server, postgres_server() as postgres, postgres.database() as dsn:
         async with node(tmp_path, server.url, dsn, "--set", "timeouts.room_idle_s=0.2") as gate:
-            headers = await gate.bearer()
+            headers = gate.bearer()
             base = f"{gate.url.replace('ws://', 'http://').removesuffix('/realtime')}/v1/resources/event"
             async with httpx.AsyncClient(base_url=base, headers=headers, timeout=PATIENCE_S) as client:
                 for title in ("one", "two"):
@@ -144,7 +144,7 @@ async def test_the_older_of_two_connections_gives_way_on_another_node(tmp_path):
             served(one, "--node", "n1", "--redis", server.url) as first,
             served(other, "--node", "n2", "--redis", server.url) as second,
         ):
-            bearer = await first.token()
+            bearer = first.token()
             async with wire(first.url, bearer) as old, wire(second.url, bearer) as new:
                 nodes = [(await each.ask("AUTH", {"client_id": "tab"}))["node"] for each in (old, new)]
                 assert nodes == ["n1", "n2"]
@@ -156,7 +156,7 @@ async def test_a_shard_is_added_under_a_working_crowd(tmp_path):
     with redis_server() as one, redis_server() as two:
         async with (
             served(tmp_path, *WORKERS, "--redis", one.url) as gate,
-            crowd(gate.url, await gate.token(), documents=6) as people,
+            crowd(gate.url, gate.token(), documents=6) as people,
         ):
             done = await gateway("rebalance", "--redis", one.url, "--redis", two.url)
             assert done.status == 0, done.err

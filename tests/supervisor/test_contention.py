@@ -19,7 +19,7 @@ async def test_ten_editors_of_one_document_on_two_nodes_all_get_their_share(tmp_
     with redis_server() as redis:
         nodes = [("--redis", redis.url, "--node", name, *UNLIMITED) for name in ("one", "two")]
         async with served(tmp_path, *nodes[0]) as one, served(tmp_path, *nodes[1]) as two:
-            bearer = await one.token()
+            bearer = one.token()
             urls = [one.url, two.url]
             authors = [
                 Author(urls[number % 2], bearer, "event:contended", f"a{number}", 0.0)

@@ -31,10 +31,10 @@ async def node(data: Path, several: bool) -> AsyncIterator[Server]:
 @pytest.mark.parametrize("several", [False, True], ids=["one worker", "two workers"])
 async def test_drain_sends_clients_elsewhere_and_ends_the_node(tmp_path: Path, several: bool) -> None:
     async with node(tmp_path, several) as server:
-        async with wire(server.url, await server.token()) as opened:
+        async with wire(server.url, server.token()) as opened:
             await opened.take("AUTH_ACK")
             async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
-                headers = await server.bearer()
+                headers = server.bearer()
                 assert (await client.post(f"{server.admin}/v1/drain", headers=headers)).status_code == 403
                 assert (await client.post(f"{server.admin}/v1/drain")).status_code == 401
             done = await gateway("drain", "--wait", "--admin", server.admin, "--data", str(tmp_path))
@@ -91,7 +91,7 @@ async def test_who_never_stops_editing_is_told_to_go(tmp_path: Path) -> None:
         async with tcp_proxy(redis.port) as proxy:
             words += ["--redis", f"redis://127.0.0.1:{proxy.port}"]
             async with served(tmp_path, *words) as server, trio.open_nursery() as nursery:
-                bearer = await server.token()
+                bearer = server.token()
                 async with trio.open_nursery() as starting:
                     for number in range(8):
                         starting.start_soon(nursery.start, _writes, server, bearer, f"c{number}", codes)

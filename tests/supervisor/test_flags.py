@@ -49,7 +49,7 @@ async def test_a_kill_switch_closes_everybody_on_all_nodes_and_lets_them_back_in
             secret = data[0] / "jwt-secret"
             words = (*shared, "--set", f"auth.secret_file={secret}", "--node", "n2")
             async with served(data[1], *words) as two, httpx.AsyncClient(timeout=PATIENCE_S) as client:
-                bearer = await one.token(grant="event:*=admin")
+                bearer = one.token(grant="event:*=admin")
                 headers = {"Authorization": f"Bearer {bearer}"}
                 place = f"{two.http}/v1/resources/event/42"
                 written = await client.put(place, json={"title": "before"}, headers=headers)
@@ -82,7 +82,7 @@ async def test_a_kill_switch_closes_everybody_on_all_nodes_and_lets_them_back_in
 async def test_flags_outlive_a_restart_and_reset_goes_by_the_settings_again(tmp_path: Path) -> None:
     async with served(tmp_path, "--set", "features.rollout_percentage=75") as server:
         await flags(server, "rollout_percentage=0", "segments=beta")
-        bearer = await server.token()
+        bearer = server.token()
         assert not await admitted(server, bearer)
         assert await server.stop() == 0
     async with served(tmp_path, "--set", "features.rollout_percentage=75") as server:
@@ -102,7 +102,7 @@ async def test_a_variant_is_told_counted_and_read_by_openfeature(tmp_path: Path)
         variants: dict[str, str] = {}
         etags = set()
         for number in range(12):
-            bearer = await server.token(f"user-{number}")
+            bearer = server.token(f"user-{number}")
             async with wire(server.url, bearer) as opened:
                 variants[f"user-{number}"] = (await opened.take("AUTH_ACK"))["variant"]
             headers = {"Authorization": f"Bearer {bearer}"}
@@ -134,10 +134,10 @@ async def test_a_variant_is_told_counted_and_read_by_openfeature(tmp_path: Path)
 async def test_only_an_operator_changes_flags_and_nonsense_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
         place = f"{server.admin}/v1/flags"
-        editor = await server.bearer()
+        editor = server.bearer()
         assert (await client.patch(place, json={"kill_switch": True}, headers=editor)).status_code == 403
         assert (await client.get(place)).status_code == 401
-        admin = await server.bearer("ops", "*=admin")
+        admin = server.bearer("ops", "*=admin")
         for wrong in ({"rollout_percentage": 101}, {"kill_switch": "maybe"}):
             assert (await client.patch(place, json=wrong, headers=admin)).status_code == 422
         assert (await client.patch(place, json={"killswitch": True}, headers=admin)).status_code == 400

@@ -103,8 +103,8 @@ async def all_subscribe(connections: list[Wire], resource_id: str) -> None:
 
 async def test_editors_of_one_resource_meet_in_its_worker_and_keep_their_sessions(tmp_path):
     async with node(tmp_path) as server, unawaited() as nursery:
-        ann = await on(nursery, server, await server.token("ann"), "n1.0")
-        bob = await on(nursery, server, await server.token("bob"), "n1.1")
+        ann = await on(nursery, server, server.token("ann"), "n1.0")
+        bob = await on(nursery, server, server.token("bob"), "n1.1")
         before = await bob.ask("AUTH", {"client_id": "b"})
         resource_id = resource_of(0)
         for connected in (ann, bob):
@@ -114,7 +114,7 @@ async def test_editors_of_one_resource_meet_in_its_worker_and_keep_their_session
         assert (joined["user_id"], joined["client_id"]) == ("bob", "b")
         await ann.ask("OP", edit(resource_id, 0, "", {"title": "Lunch"}))
         assert (await bob.take("OP_BROADCAST"))["operation"]["value"] == {"title": "Lunch"}
-        after = await bob.ask("AUTH", {"token": await server.token("bob")})
+        after = await bob.ask("AUTH", {"token": server.token("bob")})
         assert (before.pop("node"), after.pop("node")) == ("n1.1", "n1.0")
         assert after == before
         counted = await metrics(server)
@@ -124,7 +124,7 @@ async def test_editors_of_one_resource_meet_in_its_worker_and_keep_their_session
 
 async def test_a_client_moves_before_its_first_subscription_and_never_again(tmp_path):
     here, there = resource_of(0), resource_of(1)
-    async with node(tmp_path) as server, clients(server, await server.token(), 1) as [ann]:
+    async with node(tmp_path) as server, clients(server, server.token(), 1) as [ann]:
         await subscribed(ann, here)
         await settles(server, [1, 0])
         await ann.ask("UNSUBSCRIBE", {"resource": "event", "resource_id": here})
@@ -135,7 +135,7 @@ async def test_a_client_moves_before_its_first_subscription_and_never_again(tmp_
 
 async def test_the_older_of_two_connections_gives_way_wherever_they_meet(tmp_path):
     async with node(tmp_path) as server, unawaited() as nursery:
-        bearer = await server.token()
+        bearer = server.token()
         old = await on(nursery, server, bearer, "n1.1")
         await old.ask("AUTH", {"client_id": "tab"})
         new = await on(nursery, server, bearer, "n1.0")
@@ -177,7 +177,7 @@ async def test_who_may_not_come_in_isn_t_handed_in(tmp_path, features):
 
 
 async def test_what_a_client_sends_without_waiting_is_answered_in_order_wherever_it_goes(tmp_path):
-    async with node(tmp_path) as server, clients(server, await server.token(), 30) as connections:
+    async with node(tmp_path) as server, clients(server, server.token(), 30) as connections:
         for number, connected in enumerate(connections):
             resource_id = resource_of(number % 2, 20 * number)
             await connected.send("AUTH", {"client_id": f"c{number}"})
@@ -198,7 +198,7 @@ async def test_a_crowd_of_readers_is_spread_and_hears_the_same(tmp_path):
     resource_id = resource_of(0)
     share = ("--set", "limits.user_cpu_share=1")  # one user is the whole crowd
     async with node(tmp_path, *share) as server, AsyncExitStack() as stack:
-        bearer = await server.token()
+        bearer = server.token()
         connections: list[Wire] = []
         while min(await spread(server)) < 2 * CROWD:  # the kernel chooses who gets them
             connections += await stack.enter_async_context(clients(server, bearer, CROWD))
@@ -218,11 +218,11 @@ async def test_a_full_worker_takes_no_more_and_everyone_is_served(tmp_path):
     most = 12
     async with (
         node(tmp_path, "--set", f"server.connections_max={most}") as server,
-        clients(server, await server.token(), most) as connections,
+        clients(server, server.token(), most) as connections,
     ):
         await all_subscribe(connections, resource_of(0))
         await settles(server, [most, 0])
-        async with clients(server, await server.token(), 5) as more:  # all of them to the empty one
+        async with clients(server, server.token(), 5) as more:  # all of them to the empty one
             await all_subscribe(more, resource_of(0))
             await settles(server, [most, 5])
             await more[0].ask("OP", edit(resource_of(0), 0, "", {"title": "Lunch"}))
@@ -232,7 +232,7 @@ async def test_a_full_worker_takes_no_more_and_everyone_is_served(tmp_path):
 async def test_who_comes_to_a_full_worker_is_let_in_by_the_other_until_both_are_full(tmp_path):
     most = 12
     async with node(tmp_path, "--set", f"server.connections_max={most}") as server:
-        bearer = await server.token()
+        bearer = server.token()
         async with clients(server, bearer, 2 * most):
             await settles(server, [most, most])
             for _ in range(5):
@@ -250,7 +250,7 @@ async def test_who_comes_to_a_full_worker_is_let_in_by_the_other_until_both_are_
 
 async def test_where_the_home_is_away_a_client_stays_and_goes_there_when_it_is_back(tmp_path):
     async with node(tmp_path) as server, unawaited() as nursery:
-        bearer = await server.token()
+        bearer = server.token()
         staying = await on(nursery, server, bearer, "n1.1")
         going = await on(nursery, server, bearer, "n1.1")
         os.kill(server.command.process.pid, signal.SIGSTOP)  # so that nobody replaces the worker meanwhile
@@ -269,7 +269,7 @@ async def test_where_the_home_is_away_a_client_stays_and_goes_there_when_it_is_b
 
 async def test_a_client_on_its_way_to_a_worker_that_drains_is_sent_away_in_order(tmp_path):
     async with node(tmp_path) as server, unawaited() as nursery:
-        ann = await on(nursery, server, await server.token(), "n1.1")
+        ann = await on(nursery, server, server.token(), "n1.1")
         (home, _), (other, _) = worker(server, 0), worker(server, 1)
         port = ann.ws.local_address[1]
         home.suspend()
@@ -284,7 +284,7 @@ async def test_a_client_on_its_way_to_a_worker_that_drains_is_sent_away_in_order
 
 async def test_the_operator_can_have_every_client_stay(tmp_path):
     words = ("--set", "server.hand_over=false")
-    async with node(tmp_path, *words) as server, clients(server, await server.token(), 20) as connections:
+    async with node(tmp_path, *words) as server, clients(server, server.token(), 20) as connections:
         before = await spread(server)
         await all_subscribe(connections, resource_of(0))
         assert await spread(server) == before

@@ -35,7 +35,7 @@ def held(server: Server) -> list[int]:
 @asynccontextmanager
 async def callers(server: Server) -> AsyncIterator[Sequence[httpx.AsyncClient]]:
     """Clients with a connection each, spread over the workers."""
-    headers = await server.bearer()
+    headers = server.bearer()
     async with AsyncExitStack() as stack:
         found: list[httpx.AsyncClient] = []
         while len(found) < CALLERS or not all(held(server)):
@@ -124,7 +124,7 @@ async def test_a_user_has_one_rate_at_all_workers_over_http(tmp_path):
 async def test_bodies_of_all_requests_to_the_admin_port_together_are_bounded(tmp_path):
     bounds = ("--set", "limits.unfinished_bytes_max=50000", "--set", "limits.document_bytes_max=50000")
     async with node(tmp_path, *bounds) as server:
-        bearer, half = f"Bearer {await server.token()}", "x" * 30_000
+        bearer, half = f"Bearer {server.token()}", "x" * 30_000
         head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 45002\r\n\r\n"
         address = urlsplit(server.admin)
         begun = await trio.open_tcp_stream(str(address.hostname), address.port or 80)
@@ -148,7 +148,7 @@ async def test_bodies_of_all_requests_to_the_admin_port_together_are_bounded(tmp
 async def test_bodies_that_began_before_a_roll_count_after_it(tmp_path):
     bounds = ("--set", "limits.unfinished_bytes_max=50000", "--set", "limits.document_bytes_max=50000")
     async with node(tmp_path, *bounds, "--set", "timeouts.drain_grace_s=300") as server:
-        bearer, half = f"Bearer {await server.token()}", "x" * 30_000
+        bearer, half = f"Bearer {server.token()}", "x" * 30_000
         head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 45002\r\n\r\n"
         address = urlsplit(server.admin)
         log = server.command.log

@@ -23,7 +23,7 @@ async def test_every_line_of_a_node_and_its_workers_is_an_object_and_holds_no_se
     with redis_server() as redis:
         options = ("--workers", "2", "--node", "n1", "--redis", redis.url, "--log-level", "debug")
         async with served(tmp_path, *options, "--set", "server.log_format=json") as server:
-            bearer = await server.token()
+            bearer = server.token()
             async with wire(server.url, bearer) as ann:
                 await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})
                 edit = {"op": "add", "path": "", "value": {"title": CONTENT}}
@@ -62,7 +62,7 @@ async def test_the_process_that_indexes_for_a_lone_node_logs_as_the_node_does(tm
 
 async def test_an_end_that_every_process_of_a_node_is_told_is_no_error(tmp_path):
     # Who is connected makes the drain take a moment.
-    async with served(tmp_path) as server, wire(server.url, await server.token()):
+    async with served(tmp_path) as server, wire(server.url, server.token()):
         await until((tmp_path / INDEX).exists, within_s=START_TIMEOUT_S)
         for child in psutil.Process(server.command.process.pid).children(recursive=True):
             child.terminate()

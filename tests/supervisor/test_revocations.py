@@ -155,7 +155,7 @@ async def test_less_is_granted_to_a_live_session_and_over_http(tmp_path: Path) -
 
 async def test_a_long_poll_tells_nothing_to_whoever_was_revoked_meanwhile(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
-        bearer, bob = made(server), await server.token("bob", "event:*=editor")
+        bearer, bob = made(server), server.token("bob", "event:*=editor")
         place = f"{server.http}/v1/resources/event/42"
         answers: list[httpx.Response] = []
 
@@ -194,11 +194,11 @@ async def test_only_an_operator_revokes_nonsense_is_refused_and_there_is_a_bound
         httpx.AsyncClient(timeout=PATIENCE_S) as client,
     ):
         place = f"{server.admin}/v1/revocations"
-        looker = await server.bearer("ops", "node:admin=viewer")
+        looker = server.bearer("ops", "node:admin=viewer")
         assert (await client.get(place, headers=looker)).status_code == 200
         assert (await client.post(place, json={"user_id": "a"}, headers=looker)).status_code == 403
         assert (await client.get(place)).status_code == 401
-        admin = await server.bearer("ops", "node:admin=admin")
+        admin = server.bearer("ops", "node:admin=admin")
         for wrong in (
             {},
             {"user_id": ""},

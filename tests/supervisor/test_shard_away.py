@@ -41,7 +41,7 @@ async def test_which_redis_server_is_away_is_told_and_the_others_serve(tmp_path:
             served(tmp_path, *words) as node,
             httpx.AsyncClient(timeout=PATIENCE_S) as client,
         ):
-            headers = await node.bearer()
+            headers = node.bearer()
 
             async def readiness() -> tuple[int, str, list[str]]:
                 answer = await client.get(f"{node.admin}/readyz")

@@ -34,8 +34,8 @@ ROLL_TIMEOUT_S = 2 * START_TIMEOUT_S
 
 async def test_workers_share_a_port_their_edits_and_their_presence(tmp_path):
     async with node(tmp_path, *SPREAD) as server, unawaited() as nursery:
-        ann = await on(nursery, server, await server.token("ann"), "n1.0")
-        bob = await on(nursery, server, await server.token("bob"), "n1.1")
+        ann = await on(nursery, server, server.token("ann"), "n1.0")
+        bob = await on(nursery, server, server.token("bob"), "n1.1")
         for connected in (ann, bob):
             await connected.ask("SUBSCRIBE", {"resource": "event", "resource_id": "42"})
         joined = await ann.take("PRESENCE_JOIN")
@@ -63,7 +63,7 @@ async def test_one_admin_port_answers_for_the_node(tmp_path):
         trio.open_nursery() as nursery,
         httpx.AsyncClient(timeout=PATIENCE_S) as client,
     ):
-        bearer = await server.token()
+        bearer = server.token()
         for worker in ("n1.0", "n1.1"):
             connected = await on(nursery, server, bearer, worker)
             await connected.ask("SUBSCRIBE", {"resource": "event", "resource_id": "7"})
@@ -97,7 +97,7 @@ async def test_one_admin_port_answers_for_the_node(tmp_path):
 async def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path):
     async with node(tmp_path) as server:
         # Of so many documents each worker is home to some.
-        async with crowd(server.url, await server.token(), documents=8) as people:
+        async with crowd(server.url, server.token(), documents=8) as people:
             before = (await metrics(server))["gateway_operations_committed_total"]
             victim = workers(server)[0]
             victim.kill()
@@ -118,7 +118,7 @@ async def test_the_presence_of_a_killed_worker_goes(tmp_path):
     async with node(tmp_path, *SPREAD, *looks) as server, unawaited() as nursery:
         people = {}
         for user, worker in (("ann", "n1.0"), ("bob", "n1.1")):
-            people[user] = await on(nursery, server, await server.token(user), worker)
+            people[user] = await on(nursery, server, server.token(user), worker)
             await people[user].ask("SUBSCRIBE", {"resource": "event", "resource_id": "42"})
         await people["ann"].take("PRESENCE_JOIN", user_id="bob")
         await trio.sleep(4)  # many looks: the workers have seen each other's lease
@@ -170,7 +170,7 @@ async def test_a_worker_that_cannot_be_replaced_leaves_the_others_alone(tmp_path
 
 async def test_sighup_replaces_the_workers_one_by_one_and_nothing_is_lost(tmp_path):
     async with node(tmp_path) as server:
-        async with crowd(server.url, await server.token(), documents=4) as people:
+        async with crowd(server.url, server.token(), documents=4) as people:
             before = {process.pid for process in workers(server)}
             server.command.process.send_signal(signal.SIGHUP)
             fewest = [2]
@@ -192,7 +192,7 @@ async def test_sighup_reads_the_settings_again_and_keeps_the_old_ones_when_they_
     file = tmp_path / "gateway.toml"
     file.write_text("[limits]\nsubscriptions_max = 1\n")
     async with node(tmp_path, "--config", str(file)) as server:
-        bearer = await server.token()
+        bearer = server.token()
 
         async def most() -> int:
             async with wire(server.url, bearer) as connected:
@@ -222,7 +222,7 @@ async def test_the_admin_port_takes_as_much_as_the_settings_that_were_read_again
         httpx.AsyncClient(timeout=PATIENCE_S) as client,
     ):
         place = f"{server.admin}/v1/resources/event/42"
-        headers = await server.bearer(grant="event:*=admin")
+        headers = server.bearer(grant="event:*=admin")
         large = {"title": "Lunch", "description": "x" * 10_000}
         assert (await client.put(place, headers=headers, json=large)).status_code == 413
         file.write_text("[limits]\ndocument_bytes_max = 65536\n")
@@ -244,7 +244,7 @@ async def test_what_an_operator_does_by_signals_is_in_the_audit_once(tmp_path):
             await server.command.log.told("all workers are new")
             assert await server.stop() == 0
         async with node(tmp_path, *words) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
-            operator = await server.bearer(grant="node:admin=viewer")
+            operator = server.bearer(grant="node:admin=viewer")
             found = (await client.get(f"{server.admin}/v1/audit?actor=operator", headers=operator)).json()
     acts = [(record["act"], record["subject"], record["details"]) for record in found["records"]]
     changed = {"changed": ["limits.subscriptions_max"]}
@@ -273,7 +273,7 @@ async def test_settings_that_only_the_first_worker_took_are_in_the_audit(tmp_pat
             supervisor.rlimit(psutil.RLIMIT_NOFILE, usual)
             server.command.process.send_signal(signal.SIGHUP)
             await told("all workers are new", times=2)
-            operator = await server.bearer(grant="node:admin=viewer")
+            operator = server.bearer(grant="node:admin=viewer")
             found = (await client.get(f"{server.admin}/v1/audit?act=reload", headers=operator)).json()
     changed = [record["details"]["changed"] for record in found["records"]]
     assert changed == [[], ["limits.subscriptions_max"]]
@@ -307,7 +307,7 @@ async def test_a_worker_drains_by_its_own_settings_whatever_new_ones_say(
 
 async def test_sigterm_sends_everyone_away_and_ends_all_workers(tmp_path):
     async with node(tmp_path) as server, unawaited() as nursery:
-        bearer = await server.token()
+        bearer = server.token()
         connections = [await on(nursery, server, bearer, worker) for worker in ("n1.0", "n1.1")]
         processes = workers(server)
         server.command.process.send_signal(signal.SIGTERM)
@@ -343,7 +343,7 @@ async def test_workers_end_with_their_supervisor(tmp_path):
 async def test_when_a_worker_dies_the_other_refuses_beyond_its_most_and_stays_well(tmp_path):
     most = 30
     async with node(tmp_path, "--set", f"server.connections_max={most}") as server:
-        bearer = await server.token()
+        bearer = server.token()
         async with unawaited() as nursery:
             held: list[Wire] = []
             refusals: list[tuple[int, int]] = []  # the status, and after how many seconds to come again

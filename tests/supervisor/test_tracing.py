@@ -97,7 +97,7 @@ async def test_an_edit_is_one_trace_from_the_author_on_one_node_to_the_reader_on
                 served(tmp_path / "one", *words, "--node", "n1", **soon) as one,
                 served(tmp_path / "two", *words, "--node", "n2", **soon) as two,
             ):
-                bearer = await one.token(grant="event:*=admin")
+                bearer = one.token(grant="event:*=admin")
                 async with wire(one.url, bearer) as author, wire(two.url, bearer) as reader:
                     for connected in (author, reader):
                         await connected.take("AUTH_ACK")

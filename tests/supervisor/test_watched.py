@@ -18,7 +18,7 @@ EDIT = {"op": "add", "path": "", "value": {"title": "Lunch"}}
 
 async def test_a_change_that_another_worker_committed_counts_with_its_latency(tmp_path):
     async with node(tmp_path, *SPREAD) as server, unawaited() as nursery:
-        bearer = await server.token()
+        bearer = server.token()
         author = await on(nursery, server, bearer, "n1.0")
         reader = await on(nursery, server, bearer, "n1.1")
         for connected in (author, reader):
@@ -35,7 +35,7 @@ async def test_a_change_that_another_worker_committed_counts_with_its_latency(tm
 
 async def test_each_process_of_the_node_shows_what_it_uses(tmp_path):
     async with node(tmp_path, "--set", "server.connections_max=20") as server:
-        bearer = await server.token()
+        bearer = server.token()
         found = await scraped(server.admin)
         assert found.labels("process_open_fds", "worker") == {"supervisor", "0", "1"}
         before = {
@@ -79,7 +79,7 @@ async def test_a_node_is_ready_while_any_worker_has_room_and_full_when_none_has(
         trio.open_nursery() as nursery,
         httpx.AsyncClient(timeout=PATIENCE_S) as client,
     ):
-        bearer = await server.token()
+        bearer = server.token()
         ready = f"{server.admin}/readyz"
         assert (await client.get(ready)).status_code == 200
         await nursery.start(_held_somewhere, server.url, bearer)
