@@ -28,6 +28,7 @@ from types import MappingProxyType
 from typing import Any
 
 _RETRY_AFTER_MS = 1000
+WHY = "the server's own log says why"
 OVERLOADED = "More edits come than this node can commit; send it again later."
 
 
@@ -182,7 +183,13 @@ def overloaded() -> Refusal:
 
 def unavailable(error: LogUnavailable, outcome: str = "none") -> Refusal:
     """The refusal of what the log was needed for, and can't be reached."""
-    text = f"The log cannot be reached: {error}. Try again."
+    return Refusal("UNAVAILABLE", as_told(error), outcome=outcome, retry_after_ms=retry_after_ms())
+
+
+def as_told(error: LogUnavailable) -> str:
+    """What clients are told of it. Why the log is away is the operator's: it names servers and files."""
     if isinstance(error, LogDamaged):
-        text = f"Stored data is damaged: {error}."
-    return Refusal("UNAVAILABLE", text, outcome=outcome, retry_after_ms=retry_after_ms())
+        return f"Stored data is damaged: {error}."
+    if isinstance(error, LogTrimmed):
+        return f"{error}: ask for a newer version."
+    return f"The log cannot be reached; {WHY}. Try again."

@@ -1,8 +1,8 @@
-"""What errors are told as: groups of them, and a server's own words within a sentence."""
+"""What errors are told as: groups of them, and to clients those of the log."""
 
 from __future__ import annotations
 
-from gateway.errors import LogUnavailable, first_of, unavailable
+from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, as_told, first_of, unavailable
 
 
 def test_the_first_error_of_groups_and_of_several_only_where_one_is_enough():
@@ -14,6 +14,12 @@ def test_the_first_error_of_groups_and_of_several_only_where_one_is_enough():
     assert first_of(BaseExceptionGroup("one", [BaseExceptionGroup("one", [second])]), alone=True) is second
 
 
-def test_what_a_server_says_with_a_full_stop_goes_into_a_longer_sentence() -> None:
-    told = unavailable(LogUnavailable("no Redis server answers: Connection refused.", "none"))
-    assert str(told) == "The log cannot be reached: no Redis server answers: Connection refused. Try again."
+def test_clients_are_told_that_the_log_is_away_and_not_why() -> None:
+    told = unavailable(LogUnavailable("redis 10.0.0.7:6379: Connection refused.", "none"))
+    assert str(told) == "The log cannot be reached; the server's own log says why. Try again."
+
+
+def test_clients_are_told_what_is_damaged_and_what_is_not_kept_any_more() -> None:
+    damaged, trimmed = LogDamaged("version 7 of event:1"), LogTrimmed("event:1", 6)
+    assert "version 7 of event:1 isn't what was written" in unavailable(damaged).message
+    assert as_told(trimmed) == "event:1: the changes up to version 6 aren't kept: ask for a newer version."

@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import LogTrimmed, LogUnavailable, Refusal, as_told
+from gateway.runtime.log_failures import log_failures
 
 # The status of each error code (docs/reference/protocol.md#errors) that can reach this side.
 STATUSES = {
@@ -112,12 +113,12 @@ async def on_refusal(request: Request, error: Exception) -> Response:
 async def on_log_unavailable(request: Request, error: Exception) -> Response:
     """The handler of LogUnavailable: try again soon, unless it's gone for good."""
     assert isinstance(error, LogUnavailable)
+    text = as_told(error)
     if isinstance(error, LogTrimmed):
-        text = f"{error}; ask for a newer version."
         return response(Problem(410, text, code="VERSION_TOO_OLD", version=error.version))
-    detail = f"That can't be done now: {error}. Try again in a moment."
+    log_failures.failed(error)
     headers = {"Retry-After": str(RETRY_AFTER_S)}
-    return response(Problem(503, detail, headers=headers, code="UNAVAILABLE", outcome=error.outcome))
+    return response(Problem(503, text, headers=headers, code="UNAVAILABLE", outcome=error.outcome))
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

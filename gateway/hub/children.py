@@ -231,7 +231,8 @@ class Children:
                 if isinstance(refusal.__cause__, LogDamaged):
                     self._pass_over(calendar, refusal.__cause__)
                     continue
-                logger.warning("the index of calendar %s isn't up to date: %s", calendar, refusal.message)
+                why = refusal.__cause__ or refusal.message
+                logger.warning("the index of calendar %s isn't up to date: %s", calendar, why)
                 if refusal.code in ("UNAVAILABLE", "CONFLICT", "VERSION_TOO_OLD"):
                     later.try_again(due)
                     await trio.sleep(RETRY_PAUSE_S)

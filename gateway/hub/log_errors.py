@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.errors import LogUnavailable, Refusal, unavailable
+from gateway.runtime.log_failures import log_failures
 from gateway.runtime.metrics import Counters
 
 
 def counted_unavailable(counters: Counters, error: LogUnavailable, outcome: str = "none") -> Refusal:
-    """The refusal of what needed this call of the log, which is counted as failed."""
+    """The refusal of what needed this call of the log, which is counted as failed and logged."""
     counters.log_errors += 1
+    log_failures.failed(error)
     return unavailable(error, outcome)
 
 

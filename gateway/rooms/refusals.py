@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.errors import PatchError, Refusal
+from gateway.errors import WHY, PatchError, Refusal
+from gateway.ports import Failed
 
 RETRY_BUSY_MS = 200
 
@@ -13,6 +14,12 @@ def too_busy(who: str) -> Refusal:
     """The answer to an edit on top of as many as may be; `who` as in "This node has"."""
     text = f"{who} too many edits on their way; send it again later."
     return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_BUSY_MS)
+
+
+def not_stored(outcome: Failed) -> Refusal:
+    """The answer to an edit that the log didn't take, or of which it can't say whether it did."""
+    text = f"The change could not be stored; {WHY}. Send it again."
+    return Refusal("UNAVAILABLE", text, outcome=outcome.outcome, retry_after_ms=outcome.retry_after_ms)
 
 
 def locate(refusal: Refusal, patch: list[dict[str, Any]], index: int | None = None) -> None:

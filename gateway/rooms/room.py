@@ -47,6 +47,7 @@ from gateway.rooms.history import History
 from gateway.rooms.roster import Presence, Roster
 from gateway.rooms.submission import Staged, Submission, differs_in_effect, record_of
 from gateway.rooms.window import Entry, Kept, spare
+from gateway.runtime.log_failures import log_failures
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -537,10 +538,9 @@ class Room:
     def _fail(self, staged: Sequence[Staged], outcome: Failed) -> None:
         self._shared.counters.batches_failed += 1
         self._shared.counters.log_errors += 1
+        log_failures.failed(outcome.message)
         for item in staged:
-            text = f"The change could not be stored: {outcome.message}"
-            details = {"outcome": outcome.outcome, "retry_after_ms": outcome.retry_after_ms}
-            self._refuse(item.submission, Refusal("UNAVAILABLE", text, **details))
+            self._refuse(item.submission, refusals.not_stored(outcome))
 
     def _commit(self, staged: list[Staged]) -> None:
         for item in staged:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 from loadtest.evidence import COUNTED, NAMES
-from loadtest.report.figures import cores, milliseconds, number
+from loadtest.report.figures import cores, milliseconds, number, seconds
+from loadtest.report.terminal import SAID_MAX, connections_text, outage_text
 
 Data = Mapping[str, Any]
 MARKS = {"pass": "✅", "fail": "❌", "invalid": "⚠️"}
@@ -97,7 +98,8 @@ def markdown(report: Data) -> str:
     verdict, rates = report["verdict"], report["rates"]
     status = verdict["status"]
     lines = [f"### {MARKS[status]} {status}: {report['scenario']}", ""]
-    lines += [f"- {_escaped(reason)}" for reason in verdict["reasons"][:10]]
+    lines += _listed("", verdict["reasons"]) + _listed("note: ", verdict["notes"])
+    lines += [f"- outage at {seconds(one['from_s'])}: {outage_text(one)}" for one in report["outages"]]
     lines += ["", "| | p50 | p95 | p99 | max |", "|---|---:|---:|---:|---:|"]
     for name, one in report["latency_ms"].items():
         if one["count"]:
@@ -107,10 +109,15 @@ def markdown(report: Data) -> str:
     lines += [
         "",
         f"{number(rates['operations_per_s'])} edits/s, {number(rates['deliveries_per_s'])} deliveries/s, "
-        f"{number(connections['peak'])} connections; server {cores(server['cpu_cores'])}, "
-        f"generator {cores(report['generator']['cpu_cores'])}.",
+        f"{number(connections['peak'])} connections ({connections_text(connections)}); "
+        f"server {cores(server['cpu_cores'])}, generator {cores(report['generator']['cpu_cores'])}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _listed(mark: str, texts: Sequence[str]) -> list[str]:
+    more = [f"- … and {len(texts) - SAID_MAX} more in the report"] if len(texts) > SAID_MAX else []
+    return [f"- {mark}{_escaped(text)}" for text in texts[:SAID_MAX]] + more
 
 
 def _escaped(text: str) -> str:

@@ -105,7 +105,7 @@ async def test_a_full_disk_is_told_everywhere_and_loses_nothing(place) -> None:
             full = fill(node)
             refused = await edited_until_refused(ann, resource_name, head)
             assert (refused.payload["code"], refused.payload["outcome"]) == ("UNAVAILABLE", "none")
-            assert "can't be written" in refused.payload["message"]
+            assert "could not be stored; the server's own log says why" in refused.payload["message"]
             status, said = await ready(admin)
             assert status == 503 and "can't be written" in said
             assert await metric(admin, "gateway_log_unwritable") == 1, "what the alert LogUnwritable looks at"

@@ -79,6 +79,19 @@ def test_the_summary_tells_the_verdict_the_latencies_and_the_reasons():
     assert "| delivery | " in text
 
 
+def test_the_summary_has_the_notes_and_the_outages_and_says_how_much_it_leaves_out():
+    made = report()
+    made["verdict"]["notes"] = [f"note <{number}>" for number in range(20)]
+    made["outages"] = [
+        {"from_s": 3.0, "duration_s": 1.5, "silent_s": 0.5, "recovered_s": 1.2, "wait_max_ms": 1400.0}
+    ]
+    text = markdown(made)
+    assert (
+        "- note: note &lt;11>\n- … and 8 more in the report\n- outage at 3.0 s: 1.5 s, of it silent" in text
+    )
+    assert "note &lt;12>" not in text
+
+
 def test_prometheus_reads_what_the_page_shows():
     state = State()
     progress = Progress(

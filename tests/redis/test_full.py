@@ -1,4 +1,4 @@
-"""Redis at its `maxmemory` under load: refused with the reason, told, and mended without a hand."""
+"""Redis at its `maxmemory` under load: refused, told with the reason, and mended without a hand."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ async def test_a_redis_that_ran_full_without_its_archive_is_well_again_with_it(
             postgres.kill()
             await author.until_refused("1")
             assert author.refusal["code"] == "UNAVAILABLE"
-            assert "full" in author.refusal["detail"]
+            assert "the server's own log says why" in author.refusal["detail"]
+            await gate.command.log.told("a call of the log failed: Redis is full")
             assert (await author.read("1")).json()["version"] == author.acknowledged["1"], "reading goes on"
             enough = trio.Event()
             async with trio.open_nursery() as trying:

@@ -32,7 +32,9 @@ export interface Appearance {
   readonly said?: string;
 }
 
-/** Of each of these days its events, in their order. */
+const ALL_DAY = "all day";
+
+/** Of each of these days its events: those that take all of it, then the others, each in their order. */
 export function appearances(
   events: readonly Summary[],
   days: readonly Date[],
@@ -40,11 +42,16 @@ export function appearances(
   const spans = events.map((event) => ({ event, span: spanOf(event) }));
   const on = (day: Day) =>
     spans.flatMap(({ event, span }) => (span && isOn(span, day) ? [{ event, ...timesOn(span, day) }] : []));
-  return new Map(days.map((day) => [day, on([day, midnightOf(day, 1)])]));
+  return new Map(days.map((day) => [day, allDayFirst(on([day, midnightOf(day, 1)]))]));
+}
+
+function allDayFirst(shown: readonly Appearance[]): readonly Appearance[] {
+  const takesAll = ({ time }: Appearance) => time === ALL_DAY;
+  return [...shown.filter(takesAll), ...shown.filter((one) => !takesAll(one))];
 }
 
 function timesOn({ from, to }: Span, [begins, ends]: Day): Omit<Appearance, "event"> {
-  if (from <= begins && to >= ends) return { time: "all day" };
+  if (from <= begins && to >= ends) return { time: ALL_DAY };
   if (from >= begins) return { time: hourOf(from) };
   return { time: `–${hourOf(to)}`, said: `until ${hourOf(to)}` };
 }

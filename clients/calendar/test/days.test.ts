@@ -60,3 +60,17 @@ test("what has no end, or one before its start, is on the day it starts; what ha
   expect(shown(local(2, 10), local(1, 10))).toEqual([[2, hour(10)]]);
   expect(shown(null, local(2, 10))).toEqual([]);
 });
+
+test("what takes all of a day stands before what came over midnight, and the rest is in order", () => {
+  const of = (id: string, start: Date, end: Date) => {
+    const times = { start_time: start.toISOString(), end_time: end.toISOString() };
+    return { type: "event", id, version: 1, title: id, ...times };
+  };
+  const events = [
+    of("party", local(1, 22), local(2, 2)),
+    of("trip", local(2), local(3)),
+    of("lunch", local(2, 12), local(2, 13)),
+  ];
+  const second = appearances(events, days).get(days[1] as Date) ?? [];
+  expect(second.map(({ event }) => event.id)).toEqual(["trip", "party", "lunch"]);
+});
