@@ -192,4 +192,7 @@ def as_told(error: LogUnavailable) -> str:
         return f"Stored data is damaged: {error}."
     if isinstance(error, LogTrimmed):
         return f"{error}: ask for a newer version."
-    return f"The log cannot be reached; {WHY}. Try again."
+    if isinstance(error, IndexLost):
+        return "An index was lost, and is made again. Try again."
+    what = "archive" if isinstance(error, ArchiveAway) else "log"
+    return f"The {what} cannot be reached; {WHY}. Try again."

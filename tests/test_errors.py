@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, as_told, first_of, unavailable
+from gateway.errors import IndexLost, LogDamaged, LogTrimmed, LogUnavailable, as_told, first_of, unavailable
 
 
 def test_the_first_error_of_groups_and_of_several_only_where_one_is_enough():
@@ -19,7 +19,8 @@ def test_clients_are_told_that_the_log_is_away_and_not_why() -> None:
     assert str(told) == "The log cannot be reached; the server's own log says why. Try again."
 
 
-def test_clients_are_told_what_is_damaged_and_what_is_not_kept_any_more() -> None:
+def test_clients_are_told_what_is_damaged_or_made_again_and_what_is_not_kept_any_more() -> None:
     damaged, trimmed = LogDamaged("version 7 of event:1"), LogTrimmed("event:1", 6)
+    assert "made again" in as_told(IndexLost("/var/lib/gateway/summaries is damaged"))
     assert "version 7 of event:1 isn't what was written" in unavailable(damaged).message
     assert as_told(trimmed) == "event:1: the changes up to version 6 aren't kept: ask for a newer version."

@@ -108,7 +108,7 @@ async def test_edits_go_on_while_the_archive_is_away_and_it_catches_up(tmp_path)
             await until_archived(dsn, int(counted["gateway_operations_committed_total"]))
 
 
-async def test_while_the_archive_is_away_what_redis_holds_is_served_and_the_rest_says_why(tmp_path):
+async def test_while_the_archive_is_away_what_redis_holds_is_served_and_the_rest_says_so(tmp_path):
     with redis_server() as server, postgres_server() as postgres, postgres.database() as dsn:
         async with node(tmp_path, server.url, dsn, "--set", "timeouts.room_idle_s=0.2") as gate:
             headers = gate.bearer()
@@ -125,7 +125,10 @@ async def test_while_the_archive_is_away_what_redis_holds_is_served_and_the_rest
                 assert (await client.put("/1", json={"title": "three"})).json()["version"] == 3
                 refused = await client.put("/another", json={"title": "nobody knows"})
                 assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
-                assert "the archive can't be reached" in refused.json()["detail"]
+                assert refused.json()["detail"].startswith(
+                    "The archive cannot be reached; the server's own log"
+                )
+                await gate.command.log.told("a call of the log failed: the archive can't be reached")
                 postgres.start()
 
                 async def taken() -> bool:
