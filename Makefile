@@ -19,6 +19,8 @@ ARGS ?=
 # Tests start thousands of processes: each would compile every module again where nothing may keep what is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest
+# In the order of their names: files of few long tests would else come last, and all but one worker wait for them.
+AT_A_TIME = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 COMPILE = $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(CORES)
 SUMMARY = $(BIN)/python -c 'from gateway.runtime import speedups; print("venv: ready;", speedups.summary())'
 IN_ONE_GO := $(if $(filter output-sync,$(.FEATURES)),--output-sync)
@@ -58,7 +60,7 @@ serve: venv
 	$(BIN)/gateway serve $(ARGS)
 
 test: venv
-	$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
+	$(PYTEST) $(AT_A_TIME) $(ARGS)
 	$(BIN)/python -m tests.nodejs test
 	$(BIN)/python -m tests.nodejs e2e
 
@@ -76,11 +78,11 @@ oldest:
 	git clone --quiet . out/oldest
 	cd out/oldest && python3.11 -m tests.oldest > oldest.txt
 	cd out/oldest && PIP_CONSTRAINT=$(CURDIR)/out/oldest/oldest.txt $(MAKE) venv PYTHON=python3.11
-	cd out/oldest && .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	cd out/oldest && .venv/bin/python -m pytest $(AT_A_TIME) $(ARGS)
 
 # The tests of the core once more, with the core as it is written, as it runs where there is no compiler.
 core: venv
-	GATEWAY_SPEEDUPS=kernels $(PYTEST) -q -n $(WORKERS) --dist loadfile $(CORE_TESTS)
+	GATEWAY_SPEEDUPS=kernels $(PYTEST) -q $(AT_A_TIME) $(CORE_TESTS)
 
 # Every test, and how much of gateway/ they run, their processes included; below the floor (pyproject.toml) it fails.
 # What is compiled can't be traced: that is what `core` is for.
