@@ -194,5 +194,5 @@ def as_told(error: LogUnavailable) -> str:
         return f"{error}: ask for a newer version."
     if isinstance(error, IndexLost):
         return "An index was lost, and is made again. Try again."
-    what = "archive" if isinstance(error, ArchiveAway) else "log"
-    return f"The {what} cannot be reached; {WHY}. Try again."
+    what = "The archive cannot be reached" if isinstance(error, ArchiveAway) else "That can't be done now"
+    return f"{what}; {WHY}. Try again."

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
 
+from gateway.runtime.log_failures import log_failures
 from gateway.wire.checksum import damage
 
 # Machines are shared: how long an example takes says nothing.
@@ -47,10 +48,11 @@ def _untraced(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_damaged() -> None:
-    """What is damaged is counted and told once a process: here it is what this test met."""
+def _nothing_told() -> None:
+    """What is damaged or failed is told once a process, or once a minute: here it is what this test met."""
     damage.met = 0
     damage.told.clear()
+    log_failures.told_s.clear()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def test_the_first_error_of_groups_and_of_several_only_where_one_is_enough():
 
 def test_clients_are_told_that_the_log_is_away_and_not_why() -> None:
     told = unavailable(LogUnavailable("redis 10.0.0.7:6379: Connection refused.", "none"))
-    assert str(told) == "The log cannot be reached; the server's own log says why. Try again."
+    assert str(told) == "That can't be done now; the server's own log says why. Try again."
 
 
 def test_clients_are_told_what_is_damaged_or_made_again_and_what_is_not_kept_any_more() -> None:

@@ -30,6 +30,7 @@ from gateway.errors import LogUnavailable
 from gateway.http.app import resource_routes, routed
 from gateway.http.bodies import Bodies
 from gateway.http.headers import NOTHING, RequestId, SecurityHeaders
+from gateway.http.problems import FOR_OPERATORS
 from gateway.http.requests import HttpContext, json_response
 from gateway.http.unchanging import Unchanging
 from gateway.ports.audit import AuditLog
@@ -67,7 +68,7 @@ def application(context: AdminContext) -> Starlette:
 
 def guarded(routes: Sequence[Route], bodies_bytes_max: Callable[[], int], policy: str = NOTHING) -> Starlette:
     """The application of an operators' port: its requests hold at most so many bytes of bodies."""
-    app = routed(routes)
+    app = routed(routes, FOR_OPERATORS)
     app.add_middleware(Bodies, bytes_max=bodies_bytes_max)
     app.add_middleware(SecurityHeaders, policy=policy)
     app.add_middleware(RequestId)

@@ -40,9 +40,9 @@ def application(
     return RequestId(SecurityHeaders(visited(charged)))
 
 
-def routed(routes: Sequence[BaseRoute]) -> Starlette:
+def routed(routes: Sequence[BaseRoute], handlers: problems.Handlers = problems.HANDLERS) -> Starlette:
     """What answers at these paths and at no others: one slash more isn't sent elsewhere."""
-    app = Starlette(routes=routes, exception_handlers=problems.HANDLERS)
+    app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
 

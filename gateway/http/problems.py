@@ -111,12 +111,21 @@ async def on_refusal(request: Request, error: Exception) -> Response:
 
 
 async def on_log_unavailable(request: Request, error: Exception) -> Response:
-    """The handler of LogUnavailable: try again soon, unless it's gone for good."""
+    """The handler of LogUnavailable: try again soon, unless it's gone for good. Only the log has why."""
     assert isinstance(error, LogUnavailable)
-    text = as_told(error)
-    if isinstance(error, LogTrimmed):
-        return response(Problem(410, text, code="VERSION_TOO_OLD", version=error.version))
     log_failures.failed(error)
+    return _log_unavailable(error, as_told(error))
+
+
+async def on_log_unavailable_for_operators(request: Request, error: Exception) -> Response:
+    """The same with the reason."""
+    assert isinstance(error, LogUnavailable)
+    return _log_unavailable(error, f"That can't be done now: {error}. Try again in a moment.")
+
+
+def _log_unavailable(error: LogUnavailable, text: str) -> Response:
+    if isinstance(error, LogTrimmed):
+        return response(Problem(410, as_told(error), code="VERSION_TOO_OLD", version=error.version))
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return response(Problem(503, text, headers=headers, code="UNAVAILABLE", outcome=error.outcome))
 
@@ -139,10 +148,12 @@ async def on_bug(request: Request, error: Exception) -> Response:
     return response(Problem(500, "A bug; it was logged. Trying again may help.", code="INTERNAL"))
 
 
-HANDLERS: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+Handlers = Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]
+HANDLERS: Handlers = {
     Problem: on_problem,
     Refusal: on_refusal,
     LogUnavailable: on_log_unavailable,
     HTTPException: on_http_exception,
     Exception: on_bug,
 }
+FOR_OPERATORS: Handlers = {**HANDLERS, LogUnavailable: on_log_unavailable_for_operators}

@@ -20,7 +20,7 @@ from gateway import ot
 from gateway.config import Config
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, Refusal, unavailable
 from gateway.hub import replay
-from gateway.hub.log_errors import counted_unavailable
+from gateway.hub.log_errors import counted, counted_unavailable
 from gateway.hub.pasts import Pasts
 from gateway.hub.portions import portions
 from gateway.hub.recovery import Recovery
@@ -145,7 +145,7 @@ class CatchUp:
         try:
             await self.now(room)
         except LogUnavailable as error:
-            self._counters.log_errors += 1
+            counted(self._counters, error)
             room.refuse_pending(partial(unavailable, error))
 
     async def now(self, room: Room) -> None:
@@ -365,8 +365,8 @@ class CatchUp:
         assert resend.seq is not None, "a resend has a seq"
         try:
             body = await self.body_of(room, resend.user_id, resend.client_id, resend.seq)
-        except LogUnavailable:
-            self._counters.log_errors += 1
+        except LogUnavailable as error:
+            counted(self._counters, error)
             return b""
         return b"" if body is None or "conflicts" not in body else orjson.dumps(body["conflicts"])
 

@@ -23,7 +23,7 @@ from gateway.hub.children import Children
 from gateway.hub.committer import Committer
 from gateway.hub.index_rules import IndexRules
 from gateway.hub.listener import Listener
-from gateway.hub.log_errors import counted_unavailable, is_done
+from gateway.hub.log_errors import counted, counted_unavailable, is_done
 from gateway.hub.overload import Overload
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
@@ -167,8 +167,8 @@ class Hub:
             try:
                 await self.bus.subscribe(topic)
                 return
-            except LogUnavailable:
-                self.counters.log_errors += 1
+            except LogUnavailable as error:
+                counted(self.counters, error)
                 await trio.sleep(FOLLOW_PAUSE_S)
 
     @property
@@ -260,9 +260,9 @@ class Hub:
     async def _save_snapshot(self, resource: str, epoch: int, version: int, document: Any) -> None:
         try:
             await self.log.save_snapshot(resource, epoch, Snapshot(version, orjson.dumps(document)))
-        except LogUnavailable:
+        except LogUnavailable as error:
             self.counters.log_errors += 1
-            logger.warning("no snapshot of %s at %d: the log cannot be reached", resource, version)
+            logger.warning("no snapshot of %s at %d: %s", resource, version, error)
 
     async def purge(self, resource: str) -> Room:
         """Erase a resource, be it damaged; its room goes on, empty, in a new epoch.

@@ -12,9 +12,14 @@ from gateway.runtime.metrics import Counters
 
 def counted_unavailable(counters: Counters, error: LogUnavailable, outcome: str = "none") -> Refusal:
     """The refusal of what needed this call of the log, which is counted as failed and logged."""
+    counted(counters, error)
+    return unavailable(error, outcome)
+
+
+def counted(counters: Counters, error: LogUnavailable) -> None:
+    """Count a call of the log that failed, and have the node's log say why."""
     counters.log_errors += 1
     log_failures.failed(error)
-    return unavailable(error, outcome)
 
 
 @contextmanager

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 import trio
 
-from gateway.errors import LogDamaged, LogTrimmed, PatchError
+from gateway.errors import LogTrimmed, PatchError
 from gateway.ports import Opening, OpLog, Record, Snapshot
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, entry_of
 from gateway.runtime.timeslice import Slices, turns
+from gateway.wire.checksum import damage
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ def replayed(resource: str, document: Any, record: Record) -> Entry:
     try:
         return entry_of(document, record)
     except PatchError as error:
-        raise LogDamaged(f"version {record.version} of {resource}") from error
+        raise damage.found(f"version {record.version} of {resource}") from error
 
 
 async def document_at(log: OpLog, resource: str, version: int) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import trio
 
 from gateway.errors import LogDamaged, LogUnavailable
+from gateway.hub.log_errors import counted
 from gateway.rooms.room import Room
 from gateway.runtime.background import Background
 from gateway.runtime.metrics import Counters
@@ -66,7 +67,7 @@ class Retries:
         try:
             await self._now(room)
         except LogUnavailable as error:
-            self._counters.log_errors += 1
+            counted(self._counters, error)
             if not isinstance(error, LogDamaged):
                 self._under_way[room.resource].set()
             await trio.sleep(PAUSE_S)

@@ -40,7 +40,7 @@ async def test_while_commits_are_held_back_no_ack_leaves(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("outcome", ["none", "unknown"])
 async def test_what_the_log_does_not_take_is_unavailable_with_its_outcome(
-    tmp_path: Path, outcome: str
+    tmp_path: Path, outcome: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with served(tmp_path) as (node, disk), signed_in(node) as ann, signed_in(node, "bob") as bob:
         resource = await created(ann)
@@ -50,6 +50,8 @@ async def test_what_the_log_does_not_take_is_unavailable_with_its_outcome(
             await submit(ann, resource, 1, replace("/title", "lost"), seq=1)
         error = refused.value.payload
         assert (error["code"], error["outcome"], error["retry_after_ms"]) == ("UNAVAILABLE", outcome, 250)
+        assert "the disk is full" not in error["message"]
+        assert "a call of the log failed: the disk is full" in caplog.messages
         disk.outcome = None
         assert (await submit(ann, resource, 1, replace("/title", "kept"), seq=1))["version"] == 2
         assert (await bob.take("OP_BROADCAST"))["operation"] == replace("/title", "kept")

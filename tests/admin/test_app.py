@@ -235,6 +235,7 @@ async def test_a_log_that_is_away_is_a_problem_that_says_when_to_try_again():
         response = await node.client.put(EVENT, json={})
         body = problem(response, 503)
         assert (body["code"], body["outcome"]) == ("UNAVAILABLE", "none")
+        assert "the disk is away" in body["detail"], "operators are told why"
         assert response.headers["retry-after"] == "1"
 
 

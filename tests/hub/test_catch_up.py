@@ -439,7 +439,7 @@ async def test_a_damaged_resource_is_not_asked_for_again_and_again(autojump_cloc
         assert worker.log.opened == [RESOURCE, RESOURCE]
 
 
-async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(autojump_clock):
+async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(autojump_clock, caplog):
     async with one_room() as (worker, room):
         worker.log.away = True
         worker.log.appends.clear()
@@ -449,6 +449,7 @@ async def test_an_edit_of_what_the_log_holds_no_more_and_cannot_open_is_refused(
         assert (refusal.code, refusal.details["outcome"]) == ("UNAVAILABLE", "none")
         assert refusal.details["retry_after_ms"] > 0
         assert (refusal.details["resource_id"], len(worker.log.appends)) == (room.id, 1)
+        assert "a call of the log failed: away" in caplog.messages
         worker.log.away = False
         await worker.commit(room, ann, titled("a"))
         assert ann.versions == [2]

@@ -23,7 +23,7 @@ async def rollout(found: Watched, *words: str) -> Finished:
 async def test_a_rollout_goes_on_while_its_triggers_are_silent(tmp_path: Path) -> None:
     async with watched(tmp_path, hurried(RULES.read_text())) as found, trio.open_nursery() as nursery:
         for number in range(10):  # most of them are left out, and try again and again
-            bearer = await found.node.token(user=f"user-{number}", grant="event:*=editor")
+            bearer = found.node.token(user=f"user-{number}", grant="event:*=editor")
             nursery.start_soon(traffic.look_on, found.node, bearer, "1", f"c{number}")
         await found.prometheus.until_above('gateway_authentications_total{result="disabled"}', 20)
         done = await rollout(found, "40", "100")
@@ -35,7 +35,7 @@ async def test_a_rollout_goes_on_while_its_triggers_are_silent(tmp_path: Path) -
 
 async def test_a_rollout_sets_itself_back_when_edits_fail_and_says_why(tmp_path: Path) -> None:
     async with watched(tmp_path, hurried(RULES.read_text())) as found:
-        bearer = await found.node.token(grant="event:*=editor")
+        bearer = found.node.token(grant="event:*=editor")
         async with trio.open_nursery() as nursery, running(*found.command("100", "--hold", "600")) as command:
             assert (await command.line()).startswith("100 % of the users")
             nursery.start_soon(traffic.insist, found.node, bearer, "1", "a")

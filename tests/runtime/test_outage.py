@@ -6,8 +6,7 @@ import logging
 
 import pytest
 
-from gateway.errors import LogUnavailable
-from gateway.runtime.outage import Failures, Outage
+from gateway.runtime.outage import Outage
 
 
 def test_an_outage_is_told_when_it_begins_when_its_reason_changes_and_when_it_ends(
@@ -76,16 +75,3 @@ def test_an_outage_whose_end_was_told_by_none_of_its_beginnings_ends_without_a_w
     outage.lasts("reason 4")
     outage.over()
     assert caplog.messages[3:] == ["Redis is away no longer"]
-
-
-def test_failures_are_told_some_times_a_minute_and_how_many_were_not(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    now_s = 0.0
-    failures = Failures(logging.getLogger("gateway.tests"), "a call failed", now_s=lambda: now_s)
-    for number in range(100):
-        failures.failed(LogUnavailable(f"reason {number}"))
-    assert caplog.messages == [f"a call failed: reason {number}" for number in range(3)]
-    now_s = 60.0
-    failures.failed("reason 100")
-    assert caplog.messages[3:] == ["a call failed: reason 100 (and 97 times before)"]
