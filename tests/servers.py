@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import math
 import os
 import pwd
 import re
@@ -34,6 +35,7 @@ from tests.waiting import PATIENCE_S
 
 START_TIMEOUT_S = PATIENCE_S
 STOP_TIMEOUT_S = PATIENCE_S
+INTRODUCED_AGAIN_S = 3.0
 POSTGRES_OLDEST = (15,)
 REDIS_OLDEST = (7, 2)
 VALKEY_OLDEST = (8, 0)
@@ -240,6 +242,7 @@ class RedisCluster:
         half = len(servers) // 2
         self.masters, self.replicas = servers[:half], servers[half:]
         self.servers = servers
+        self._introduced_s = -math.inf
 
     @property
     def url(self) -> str:
@@ -253,13 +256,15 @@ class RedisCluster:
             last = min(16384, (number + 1) * step) - 1
             self._call(master, "CLUSTER", "ADDSLOTSRANGE", number * step, last)
             self._call(master, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        first = self.masters[0]
-        for server in self.servers[1:]:
-            self._call(server, "CLUSTER", "MEET", "127.0.0.1", first.port, first.cluster_port)
+        self._until(self._met)
         for number, replica in enumerate(self.replicas):
-            self._until(functools.partial(self._knows_all, replica))
             self._call(replica, "CLUSTER", "REPLICATE", ids[number])
         self._until(self.healthy)
+
+    def fail_over_soon(self) -> None:
+        """From now on a master that is silent for a second is replaced. While they join one may be late."""
+        for server in self.servers:
+            self._call(server, "CONFIG", "SET", "cluster-node-timeout", 1000)
 
     def move_slot(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Move a slot with its keys one by one, as `redis-cli --cluster reshard` does."""
@@ -291,8 +296,20 @@ class RedisCluster:
         replica = self.replicas[self.masters.index(master)]
         return b"role:master" in self._call(replica, "INFO", "replication")
 
+    def _met(self) -> bool:
+        """Whether each knows all. Who doesn't is introduced again: a server forgets what was too late."""
+        if all(map(self._knows_all, self.servers)):
+            return True
+        if time.monotonic() >= self._introduced_s + INTRODUCED_AGAIN_S:
+            self._introduced_s = time.monotonic()
+            first = self.masters[0]
+            for server in self.servers[1:]:
+                self._call(server, "CLUSTER", "MEET", "127.0.0.1", first.port, first.cluster_port)
+        return False
+
     def _knows_all(self, server: RedisServer) -> bool:
-        return len(self._call(server, "CLUSTER", "NODES").splitlines()) == len(self.servers)
+        nodes = self._call(server, "CLUSTER", "NODES")
+        return b"handshake" not in nodes and len(nodes.splitlines()) == len(self.servers)
 
     def _call(self, server: RedisServer, *command: object) -> Any:
         with redis.Redis("127.0.0.1", server.port) as client:

@@ -233,7 +233,7 @@ async def test_without_a_good_token_nobody_comes_in(node: Gateway) -> None:
 
 
 async def test_no_auth_in_time_closes_with_4401(tmp_path: Path) -> None:
-    with gateway(tmp_path, timeouts__auth_timeout_s=3) as own:
+    with gateway(tmp_path, timeouts__auth_timeout_s=8) as own:
         async with signed_in(own) as opened, wire(own.url) as silent:
             assert await silent.closed() == 4401
             await trio.sleep(0.5)
@@ -365,7 +365,7 @@ async def test_a_document_and_the_number_of_subscriptions_are_limited(tmp_path: 
 
 
 async def test_silence_closes_with_4408_and_a_ping_keeps_open(tmp_path: Path) -> None:
-    with gateway(tmp_path, timeouts__idle_timeout_s=5, timeouts__ping_interval_s=0.2) as own:
+    with gateway(tmp_path, timeouts__idle_timeout_s=15, timeouts__ping_interval_s=0.2) as own:
         async with signed_in(own) as silent, signed_in(own, "bob") as viewer, unawaited() as nursery:
             nursery.start_soon(keep_alive, viewer)
             assert await silent.closed() == 4408  # although it answers the server's pings

@@ -104,7 +104,7 @@ async def test_a_full_node_answers_503_with_retry_after(tmp_path: Path, transpor
 
 
 async def test_a_handshake_may_take_its_time_but_not_forever(tmp_path: Path) -> None:
-    with gateway(tmp_path, timeouts__upgrade_timeout_s=3) as node:
+    with gateway(tmp_path, timeouts__upgrade_timeout_s=8) as node:
         async with dialled(node) as client:
             await client.send(request()[:30])
             await trio.sleep(0.1)

@@ -84,8 +84,8 @@ async def test_messages_are_handled_in_order_without_waiting(node: Gateway) -> N
 
 
 async def test_a_token_about_to_end_is_announced_and_can_be_renewed(tmp_path: Path) -> None:
-    with gateway(tmp_path, timeouts__token_expiring_s=5) as own:
-        async with signed_in(own, ttl_s=6) as renewed, signed_in(own, "bob", ttl_s=6) as let_go:
+    with gateway(tmp_path, timeouts__token_expiring_s=14) as own:
+        async with signed_in(own, ttl_s=15) as renewed, signed_in(own, "bob", ttl_s=15) as let_go:
             await renewed.take("AUTH_EXPIRING")
             await let_go.take("AUTH_EXPIRING")
             token = own.token("ann", ttl_s=60)

@@ -91,7 +91,7 @@ async def edits_allowed(server: Server, bearer: str, client: str, seconds: float
 
 async def test_two_nodes_of_two_workers_give_a_user_one_rate(tmp_path: Path) -> None:
     """Twelve connections of one user, at whichever worker they came to."""
-    rate, seconds = 600, 6.0
+    rate, seconds = 600, 15.0
     options = ("--workers", "2", "--set", f"limits.operations_per_minute={rate}")
     with redis_server() as redis:
         shared = (*options, "--redis", redis.url)

@@ -68,7 +68,7 @@ async def test_sighup_takes_limits_and_timeouts_in_a_single_process(tmp_path: Pa
             with pytest.raises(Refused):
                 await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "2"})
             file.write_text(
-                "[limits]\nsubscriptions_max = 2\ndepth_max = 9\n[timeouts]\nidle_timeout_s = 5.0\n"
+                "[limits]\nsubscriptions_max = 2\ndepth_max = 9\n[timeouts]\nidle_timeout_s = 15.0\n"
             )
             server.command.process.send_signal(signal.SIGHUP)
             while (await told_limits(server, bearer))["subscriptions_max"] != 2:

@@ -192,21 +192,22 @@ async def test_a_history_that_is_never_answered_does_not_keep_the_others_from_it
 async def test_a_server_that_reads_on_is_waited_for_however_long_all_of_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "AUDIT_TIMEOUT_S", 20 * BUSY_READ_S)
+    monkeypatch.setattr(audit, "AUDIT_TIMEOUT_S", 100 * BUSY_READ_S)
+    monkeypatch.setattr(audit, "DOCUMENTS_A_CLIENT", 110)
     async with serving(Server(tmp_path, "busy", 1)) as target:
-        found, problems = await GatewayAuditor(target, None).final_states(range(25))
-    assert (len(found), problems) == (25, [])
+        found, problems = await GatewayAuditor(target, None).final_states(range(110))
+    assert (len(found), problems) == (110, [])
 
 
 async def test_a_history_whose_pages_come_is_waited_for_however_long_all_of_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "AUDIT_TIMEOUT_S", 20 * BUSY_READ_S)
-    with admin(pages=25, page_s=BUSY_READ_S) as (url, _):
+    monkeypatch.setattr(audit, "AUDIT_TIMEOUT_S", 100 * BUSY_READ_S)
+    with admin(pages=110, page_s=BUSY_READ_S) as (url, _):
         async with serving(Server(tmp_path, "none", 1)) as target:
             keeping = GatewayAuditor(target, url)
             found, problems = await keeping.final_states(range(1))
-    assert (len(found), len(keeping.changes[0]), problems) == (1, 25, [])
+    assert (len(found), len(keeping.changes[0]), problems) == (1, 110, [])
 
 
 async def test_what_was_read_is_kept_when_the_server_has_no_changes_to_give_any_more(tmp_path: Path) -> None:

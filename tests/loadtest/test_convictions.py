@@ -49,7 +49,7 @@ AWAY = scenario(activity={"mix": {"title": 1}, "offline_per_user_s": 0.6, "offli
 # Nobody recomputes what others wrote.
 UNSEEN = scenario(population={"documents": 3, "replicas": 0}, activity={"mix": {"title": 1, "location": 1}})
 # Everybody is connected long before the middle of it.
-CALM = stages(18, 150, 5.8)
+CALM = stages(18, 150, 13.8)
 MADE = {"corrupt": UNSEEN, "wrong-to-plain": MIXED, "lose-part": MIXED, "lose-missed": AWAY}
 ONE_IN = {"bad-undo": 5, "lose-part": 3, "lose-missed": 3}
 
@@ -209,7 +209,7 @@ async def test_one_lost_delivery_in_ten_thousand_is_found() -> None:
 async def test_a_server_that_acknowledges_before_it_stores_is_convicted_by_a_kill() -> None:
     made = scenario(
         stages=CALM,
-        disruptions=[{"kind": "kill", "at_s": 4.0, "down_s": 0.1}],
+        disruptions=[{"kind": "kill", "at_s": 7.0, "down_s": 0.1}],
         targets={"connect_success_min": 0},
     )
     verdict = await verdict_of(made, "ack-early")
@@ -220,7 +220,7 @@ async def test_a_server_that_acknowledges_before_it_stores_is_convicted_by_a_kil
 async def test_a_server_that_stores_first_survives_a_kill() -> None:
     made = scenario(
         stages=CALM,
-        disruptions=[{"kind": "kill", "at_s": 4.0, "down_s": 0.1}],
+        disruptions=[{"kind": "kill", "at_s": 7.0, "down_s": 0.1}],
         targets={"connect_success_min": 0, "operations_achieved_min": 0.5},
     )
     verdict = await verdict_of(made)

@@ -20,7 +20,6 @@ from tests.servers import RedisCluster, RedisServer, redis_cluster
 from tests.waiting import PATIENCE_S, unawaited, until
 
 RESOURCES = [f"event:{n}" for n in range(6)]
-FAILS_OVER_SOON = ("--cluster-node-timeout", "1000")
 
 
 def slot_of(resource: str) -> int:
@@ -39,7 +38,8 @@ def settings(cluster: RedisCluster, **values: object) -> Config:
 
 @pytest.mark.parametrize("flavour", ["any", "valkey"])
 async def test_a_killed_master_fails_over_and_nothing_replicated_is_lost(flavour: str) -> None:
-    with redis_cluster(*FAILS_OVER_SOON, flavour=flavour) as cluster:
+    with redis_cluster(flavour=flavour) as cluster:
+        cluster.fail_over_soon()
         config = settings(cluster, durability="replicated")
         async with running(config) as shards:
             log = RedisLog(shards, config)
@@ -63,7 +63,8 @@ async def _restart_once_replaced(cluster: RedisCluster, master: RedisServer) -> 
 
 
 async def test_a_frozen_master_is_replaced_and_its_late_answers_do_no_harm() -> None:
-    with redis_cluster(*FAILS_OVER_SOON) as cluster:
+    with redis_cluster() as cluster:
+        cluster.fail_over_soon()
         config = settings(cluster, durability="replicated").with_(timeouts={"append_timeout_s": 2})
         async with running(config) as shards:
             log = RedisLog(shards, config)

@@ -68,7 +68,7 @@ async def test_a_node_that_leaves_in_order_is_gone_at_once() -> None:
 
 
 async def test_a_node_that_is_cut_off_is_lost_within_its_lease_and_registers_again() -> None:
-    lease_s = 4.0  # longer than this machine may stop a node for
+    lease_s = 10.0  # longer than this machine may stop a node for
     leased = {**QUICK, "node_lease_s": lease_s}
     with redis_server() as server:
         async with tcp_proxy(server.port) as proxy:
@@ -80,7 +80,7 @@ async def test_a_node_that_is_cut_off_is_lost_within_its_lease_and_registers_aga
                 before = a.node
                 await trio.sleep(lease_s)
                 proxy.cut()
-                await until(lambda: before in leases_b.lost, within_s=30)
+                await until(lambda: before in leases_b.lost)
                 assert await present(b) == {}
                 proxy.heal()
                 await until_present(b, {"s1": b"one"})

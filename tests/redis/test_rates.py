@@ -36,7 +36,10 @@ class Passing:
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-async def test_what_two_workers_spend_adds_up_and_passes(cluster: bool) -> None:
+async def test_what_two_workers_spend_adds_up_and_passes(
+    monkeypatch: pytest.MonkeyPatch, cluster: bool
+) -> None:
+    monkeypatch.setattr(redis_rates, "TIMEOUT_S", PATIENCE_S)  # nothing is away here
     config, passing = fresh("any", cluster=cluster), Passing()
     async with running(config) as one, running(config) as two:
         stores = [RedisRates(one), RedisRates(two)]
@@ -54,7 +57,8 @@ async def test_what_two_workers_spend_adds_up_and_passes(cluster: bool) -> None:
         assert third["bob \u00e9 {x}"].full_in_s == 0  # full again, and forgotten
 
 
-async def test_what_is_wanted_is_granted_while_there_is_room() -> None:
+async def test_what_is_wanted_is_granted_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_rates, "TIMEOUT_S", PATIENCE_S)
     async with running(fresh("any")) as shards:
         store, other, passing = RedisRates(shards), RedisRates(shards), Passing()
         granted = [
@@ -216,11 +220,12 @@ async def is_back(server: RedisServer, away: str) -> None:
 
 @pytest.mark.parametrize("away", ["stop", "pause"])
 async def test_a_server_that_is_away_leaves_its_users_to_each_worker_and_the_others_shared(
-    caplog: pytest.LogCaptureFixture, away: str
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
     here, gone = one_at_each_of_two()
+    monkeypatch.setattr(redis_rates, "TIMEOUT_S", 3.0)  # the other server is to answer in time
     with redis_server() as one, redis_server() as two:
-        config = settings(one.url, two.url, command_timeout_s=0.3)
+        config = settings(one.url, two.url, command_timeout_s=3.0)
         async with running(config) as shards, unawaited() as nursery:
             limiter, other = RateLimiter(1, 10), RedisRates(shards)
             taker = await sharing(nursery, limiter, shards)

@@ -84,7 +84,7 @@ async def _writes(
 
 
 async def test_who_never_stops_editing_is_told_to_go(tmp_path: Path) -> None:
-    settings = ("limits.operations_per_minute=0", "limits.user_cpu_share=1", "timeouts.drain_grace_s=6")
+    settings = ("limits.operations_per_minute=0", "limits.user_cpu_share=1", "timeouts.drain_grace_s=16")
     words = [word for setting in settings for word in ("--set", setting)]
     codes: list[int] = []
     with redis_server() as redis:
