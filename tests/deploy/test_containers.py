@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import tomllib
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,48 @@ def test_it_scales_on_the_pods_of_its_own_release():
         assert labels.keys() == {"namespace", "service"}
         assert labels["namespace"] == NAMESPACE
         assert labels["service"] in {item["metadata"]["name"] for item in found if item["kind"] == "Service"}
+
+
+def test_a_prometheus_that_knows_nothing_takes_no_pods_away():
+    """KEDA takes an empty answer for 0 unless it is told otherwise."""
+    [trigger] = of_kind(rendered(VARIANTS["keda"]), "ScaledObject")["spec"]["triggers"]
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+
+
+@pytest.mark.parametrize(("kind", "replicas"), [("none", 5), ("hpa", 3), ("keda", 3)])
+def test_a_release_that_begins_to_scale_keeps_its_pods(kind, replicas):
+    """Without a number in an upgrade one of them would stay. Here no cluster says how many there are."""
+    values = {"replicas": 5, "autoscaling": {"kind": kind, "minReplicas": 3}}
+    assert of_kind(rendered(values), "Deployment")["spec"]["replicas"] == replicas
+
+
+def test_the_operators_prometheus_finds_what_to_scrape_by_its_labels():
+    found = rendered({"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}})
+    monitor = of_kind(found, "ServiceMonitor")
+    check(monitor)
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_to_restore_needs_no_memory_for_the_backup():
+    """/tmp is memory, and counts against the limit of the pod."""
+    pod = pod_of(of_kind(rendered(VARIANTS["hpa"]), "CronJob"))
+    [container] = pod["containers"]
+    given = {variable["name"]: variable["value"] for variable in container["env"]}
+    [mounted] = [
+        mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == given["TMPDIR"]
+    ]
+    assert {"name": mounted, "emptyDir": {}} in pod["volumes"]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_no_secret_is_asked_for_where_none_of_its_keys_is_used(kind):
+    values = {**VARIANTS["without passwords"], "jwksConfigMap": "keys"}
+    for used, wanted in (values, False), (VARIANTS["without passwords"], True), (VARIANTS["keda"], True):
+        pod = pod_of(of_kind(rendered(used), kind))
+        named = [volume["name"] for volume in pod["volumes"]]
+        [container] = pod["containers"]
+        assert ("secret" in named) == wanted
+        assert ("secret" in [mount["name"] for mount in container["volumeMounts"]]) == wanted
 
 
 def test_what_the_operator_scrapes_is_of_the_job_that_the_alerts_ask_for():
@@ -219,6 +263,12 @@ def test_a_pod_that_waits_for_its_servers_ends_by_itself_before_kubernetes_ends_
         {"backup": {"enabled": True, "claim": "backups", "keep": 0}},
         {"backup": {"enabled": True, "claim": "backups", "schedule": "3 o'clock"}},
         {"settings": {"retention.days": {"event": 365}}},
+        {"settings": {"server.workers": 4}},
+        {"settings": {"redis.urls": ["redis://elsewhere:6379"]}},
+        {"settings": {"server.port": 9000}},
+        {"drainGraceSeconds": 55},
+        {"autoscaling": {"share": "much"}},
+        {"serviceMonitor": {"labels": {"release": 1}}},
     ],
 )
 def test_values_that_are_wrong_are_refused(wrong):
@@ -237,9 +287,32 @@ async def test_compose_gives_settings_that_the_gateway_takes(tmp_path):
     shown = await gateway("config", **variables)
     assert shown.status == 0, shown.err
     assert 'redis.durability = "fsync"' in shown.out
-    assert 'server.proxies = ["172.30.0.0/24"]' in shown.out
+    assert 'server.proxies = ["172.30.0.10"]' in shown.out
     named = {name for service in compose["services"].values() for name in service.get("secrets", ())}
     assert named == set(compose["secrets"])
+
+
+def test_compose_knows_its_nodes_and_its_balancer_by_addresses_that_stay():
+    """Others of the network, such as who comes through the machine itself, are nobody's proxy."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    services, [pool] = compose["services"], compose["networks"]["inside"]["ipam"]["config"]
+    names = ("balancer", "node1", "node2")
+    places = {name: services[name]["networks"]["inside"]["ipv4_address"] for name in names}
+    balanced = services["balancer"]["environment"]
+    assert [balanced[f"GATEWAY_NODE{number}"] for number in (1, 2)] == [
+        f"{places[name]}:8787" for name in ("node1", "node2")
+    ]
+    assert json.loads(services["node1"]["environment"]["GATEWAY_SERVER_PROXIES"]) == [places["balancer"]]
+    for place in map(ip_address, places.values()):
+        assert place in ip_network(pool["subnet"]) and place not in ip_network(pool["ip_range"])
+
+
+def test_one_service_of_compose_builds_the_image_and_no_other_looks_for_it_elsewhere():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    of_ours = {name: service for name, service in services.items() if service["image"] == "gateway"}
+    assert set(of_ours) == {"node1", "node2", "migrate"}
+    assert [name for name, service in of_ours.items() if "build" in service] == ["migrate"]
+    assert {service["pull_policy"] for service in of_ours.values()} == {"never"}
 
 
 def test_redis_of_compose_owns_its_data_by_being_its_user_and_not_by_rights():

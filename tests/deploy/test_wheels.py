@@ -61,6 +61,16 @@ def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Built, by_the
     assert tools.isdisjoint({"gcc", "cc", "c++", "clang", "ld"})
 
 
+def test_the_image_asks_its_wheel_for_the_kernels_and_not_the_sources_beside_it(
+    built: Built, by_the_page: Path
+) -> None:
+    """In the folder where it is built nothing is compiled in place."""
+    text = (wheels.ROOT / "deploy" / "Dockerfile").read_text()
+    [words] = re.findall(r"/opt/gateway/bin/(python .*speedups.*)$", text, re.MULTILINE)
+    command = ["sh", "-c", f"{by_the_page}/bin/{words}"]
+    wheels.run(command, wheels.without_compiler(built.folder), built.folder / "source")
+
+
 def test_a_wheel_carries_no_debug_symbols(built: Built, by_the_page: Path) -> None:
     """They were three quarters of what is downloaded."""
     [made] = (built.folder / "out" / "wheels").glob("*.whl")

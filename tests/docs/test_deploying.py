@@ -205,11 +205,31 @@ def test_the_chart_is_rendered_with_the_values_of_the_page() -> None:
     assert 'urls = ["redis://redis:6379"]' in settings
 
 
+def test_an_upgrade_replaces_what_the_page_starts() -> None:
+    typed = lines(CONTAINERS, "Upgrade")
+    docker, compose, charts = typed[:3], typed[3:-2], typed[-2:]
+    _, run, *_ = lines(CONTAINERS, "An image")
+    assert docker == ["docker stop gateway", "docker rm gateway", run]
+    up, *_ = (line for line in lines(CONTAINERS, "Compose") if line.startswith("docker"))
+    file = after(up, "docker", "compose", "-f")[0]
+    services = yaml.safe_load((ROOT / file).read_text())["services"]
+    words = [after(line, "docker", "compose", "-f", file) for line in compose]
+    assert [word[0] for word in words] == ["build", "run", "up", "exec", "up"]
+    ours = [name for name, service in services.items() if service["image"] == "gateway"]
+    assert sorted([words[1][-1], words[2][-1], words[4][-1]]) == sorted(ours)
+    for line in charts:
+        *_, value = after(
+            line, "helm", "upgrade", "gateway", "deploy/helm/gateway", "--reset-then-reuse-values"
+        )
+        for item in rendered(parse_set_string(value)):
+            check(item)
+
+
 def test_every_block_of_these_pages_is_typed_in_this_folder_or_where_wheels_are_built() -> None:
     here = {
         DEPLOY: ("One node, nothing else", "Who may connect", "Behind load balancers",
                  "Several workers, several nodes", "Watch it"),
-        CONTAINERS: ("An image", "Compose", "Kubernetes"),
+        CONTAINERS: ("An image", "Compose", "Kubernetes", "Upgrade"),
         UPGRADE: ("Install it beside the old one", "The archive", "Change over", "Several nodes", "Go back",
                   "More or fewer Redis servers"),
     }  # fmt: skip

@@ -61,7 +61,15 @@ postgres.dsn = {{ .Values.postgres.dsn | quote }}
 postgres.password_file = "/run/secrets/gateway/{{ . }}"
 {{- end }}
 {{- end }}
+{{- $own := dict "server.workers" "workers" "server.proxies" "proxies" "timeouts.drain_grace_s" "drainGraceSeconds" }}
+{{- $own = merge $own (dict "auth.jwks_file" "jwksConfigMap" "auth.secret_file" "existingSecret") }}
+{{- $own = merge $own (dict "redis.urls" "redis.urls" "redis.cluster_url" "redis.clusterUrl") }}
+{{- $own = merge $own (dict "redis.durability" "redis.durability" "redis.password_file" "redis.passwordKey") }}
+{{- $own = merge $own (dict "postgres.dsn" "postgres.dsn" "postgres.password_file" "postgres.passwordKey") }}
+{{- $fixed := list "server.port" "server.admin_port" }}
 {{- range $name, $value := .Values.settings }}
+{{- if hasKey $own $name }}{{ fail (printf "settings: %s is set by the chart's value %s" $name (get $own $name)) }}{{ end }}
+{{- if has $name $fixed }}{{ fail (printf "settings: %s is fixed: the Service and the probes ask there" $name) }}{{ end }}
 {{ $name }} = {{ include "gateway.toml" $value }}
 {{- end }}
 {{- end }}
@@ -81,8 +89,14 @@ postgres.password_file = "/run/secrets/gateway/{{ . }}"
 {{ . | toJson }}
 {{- end }}
 {{- end }}
+{{- define "gateway.secret" -}}
+{{- /* Whether a key of the Secret is used. */ -}}
+{{- if or (not .Values.jwksConfigMap) .Values.redis.passwordKey (and .Values.postgres.dsn .Values.postgres.passwordKey) }}yes{{ end }}
+{{- end }}
 {{- define "gateway.volumes" -}}
+{{- if include "gateway.secret" . -}}
 - {name: secret, secret: {secretName: {{ .Values.existingSecret }}, defaultMode: 288}}
+{{- end }}
 {{- if .Values.jwksConfigMap }}
 - {name: jwks, configMap: {name: {{ .Values.jwksConfigMap }}}}
 {{- end }}
@@ -91,7 +105,9 @@ postgres.password_file = "/run/secrets/gateway/{{ . }}"
 {{- end }}
 {{- define "gateway.mounts" -}}
 - {name: settings, mountPath: /etc/gateway, readOnly: true}
+{{- if include "gateway.secret" . }}
 - {name: secret, mountPath: /run/secrets/gateway, readOnly: true}
+{{- end }}
 {{- if .Values.jwksConfigMap }}
 - {name: jwks, mountPath: /run/jwks, readOnly: true}
 {{- end }}
