@@ -19,7 +19,7 @@ ARGS ?=
 # Tests start thousands of processes: each would compile every module again where nothing may keep what is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest
-# In the order of their names: files of few long tests would else come last, and all but one worker wait for them.
+# What is long first, then in the order of their names: files of few tests would else come last, however long.
 AT_A_TIME = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 COMPILE = $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(CORES)
 SUMMARY = $(BIN)/python -c 'from gateway.runtime import speedups; print("venv: ready;", speedups.summary())'

@@ -26,6 +26,11 @@ settings.load_profile("untimed")
 HANGS_S = 600
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is long comes first; all else stays in order."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_collection_finish() -> None:
     """What is here by now stays: looking through it again and again took a tenth of the time of tests."""
     gc.collect()

@@ -32,7 +32,7 @@ from tests.operations import replace
 from tests.transport.wire import TEXT, Gone, RawClient, frame, request
 from tests.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.long]
 
 MESSAGE_MS = 20.0
 TOGETHER_MS = 50.0

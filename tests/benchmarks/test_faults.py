@@ -29,7 +29,7 @@ from tests.loadtest.reports import report
 from tests.locales import ASCII_ALONE
 from tests.waiting import unawaited, until
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.long]
 
 
 def small() -> Wanted:

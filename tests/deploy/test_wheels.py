@@ -20,6 +20,8 @@ import pytest
 from tests.deploy import wheels
 from tests.docs.markdown import blocks
 
+pytestmark = pytest.mark.long
+
 UPGRADE = wheels.ROOT / "docs" / "how-to" / "upgrade.md"
 # The compiler's work is what takes long; how fast the kernels are isn't asked here.
 QUICK = "-O0"

@@ -28,6 +28,8 @@ from tests.clients.transports import TRANSPORTS
 from tests.loadtest.drill import REFERENCE, UNHURRIED, Drill, scenario, stages
 from tests.waiting import unawaited, until
 
+pytestmark = pytest.mark.long
+
 
 def command(fault: str = "none", one_in: int = 97) -> list[str]:
     return [sys.executable, str(REFERENCE), "--fault", fault, "--one-in", str(one_in)]

@@ -31,6 +31,8 @@ from tests.scraped import scraped, until_scraped
 from tests.servers import free_port, postgres_server, redis_server, shared_postgres
 from tests.waiting import PATIENCE_S, until
 
+pytestmark = pytest.mark.long
+
 NAMED = {"resource_type": "event", "resource_id": "1"}
 
 

@@ -8,7 +8,7 @@ import trio
 from tests.simulation.world import World, run
 from tests.waiting import unawaited, until
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.long]
 
 SEEDS = 1000
 SEEDS_A_TEST = 50

@@ -29,6 +29,8 @@ from tests.supervisor.crowd import crowd
 from tests.supervisor.node import SPREAD, kill, metrics, node, on, restarted, workers
 from tests.waiting import PATIENCE_S, unawaited, until
 
+pytestmark = pytest.mark.long
+
 ROLL_TIMEOUT_S = 2 * START_TIMEOUT_S
 
 
