@@ -52,7 +52,7 @@ class Due:
     `kept` are the items of an index that begins anew, until they are written.
     """
 
-    events: dict[Room, None] = field(default_factory=dict)
+    events: dict[str, Room] = field(default_factory=dict)  # by id: one that is opened again is another room
     purged: set[str] = field(default_factory=set)
     kept: dict[str, Any] | None = None
 
@@ -121,7 +121,7 @@ class Children:
             return
         self.parents[room] = parent
         for calendar in {parent, known} - {None}:
-            self._index_soon(str(calendar)).events[room] = None
+            self._index_soon(str(calendar)).events[room.id] = room
 
     async def calendars_of(self, resource: str, document: Any) -> Collection[str]:
         """The calendars that an event was ever in, as far as its history is kept and can be read.
@@ -203,7 +203,7 @@ class Children:
         """Have an index brought up to date with an event. What was purged may be in its history again."""
         said = (index.document or {}).get(event.id)
         if event.version:
-            self._index_soon(index.id).events[event] = None
+            self._index_soon(index.id).events[event.id] = event
         if not event.version or (said is not None and said.get("epoch", 0) < event.epoch):
             self.purged(event.resource, (index.id,))
 
@@ -225,7 +225,7 @@ class Children:
             later = self._due[calendar] = Due()
             try:
                 await self._erase(calendar, due)
-                await self._write(calendar, list(due.events))
+                await self._write(calendar, list(due.events.values()))
                 self._damaged.discard(calendar)
             except Refusal as refusal:
                 if isinstance(refusal.__cause__, LogDamaged):

@@ -323,6 +323,32 @@ def index_appends_wait(worker):
     return go
 
 
+async def test_an_event_that_is_opened_again_while_its_index_waits_holds_up_no_other(
+    autojump_clock,
+):
+    """The room that was closed meanwhile and the one that is open are of one event, which is written once."""
+    async with workers(1) as [worker]:
+        room = await create(worker, "1")
+        await trio.sleep(0.1)
+        append, away = worker.log.append, True
+
+        async def refused_for_the_index(batches):
+            if away and any(batch.resource == "children:work" for batch in batches):
+                raise LogUnavailable("away", "none")
+            return await append(batches)
+
+        worker.log.append = refused_for_the_index
+        await edit(worker, room, "/title", "Retro")
+        await trio.sleep(3 * CONFIG.timeouts.room_idle_s)
+        assert await worker.hub.open("event:1") is not room
+        await create(worker, "2")
+        await trio.sleep(5)
+        away = False
+        await trio.sleep(5)
+        titles = {name: item["title"] for name, item in (await items_of(worker)).items()}
+        assert titles == {"1": "Retro", "2": "Standup"}
+
+
 @pytest.mark.parametrize("fate", ["moved", "out", "purged", "purged and closed"])
 async def test_what_happens_before_an_index_is_written_late_does_not_come_back(autojump_clock, fate):
     async with workers(2) as [one, two]:
