@@ -21,11 +21,10 @@ from tests.transport.wire import RawClient
 from tests.waiting import PATIENCE_S
 
 OUTBOX_BYTES_MAX = 64 * 1024
-STALL_TIMEOUT_S = 120  # nobody who reads is late by that
 SETTINGS = {
     "limits__outbox_bytes_max": OUTBOX_BYTES_MAX,
     "server__socket_send_bytes": 8192,
-    "timeouts__stall_timeout_s": STALL_TIMEOUT_S,
+    "timeouts__stall_timeout_s": 120,  # nobody who reads is late by that
     "limits__user_cpu_share": 1,  # one user writes for all, as fast as it can
 }
 EDITS = 600
@@ -121,7 +120,7 @@ async def test_a_slow_reader_harms_nobody_and_is_right_again(tmp_path: Path, tra
             before = node.rss_bytes()
             longest_s = await edit(author, resource, 51, EDITS - 50)
             growth = node.rss_bytes() - before
-            assert longest_s < STALL_TIMEOUT_S / 2, "it waited for who doesn't read"
+            assert longest_s < 10, "it waited for who doesn't read"
             seen = [await other.take("OP_BROADCAST") for _ in range(EDITS)]
             assert [payload["version"] for payload in seen] == list(range(2, EDITS + 2))
             # What was sent while nobody read is ten times what may be kept.

@@ -27,7 +27,7 @@ from loadtest.cli import main
 from loadtest.coordinator import run
 from loadtest.options import Action, Options, Progress, RunError
 from loadtest.scenario import Scenario, parse
-from tests.loadtest.drill import REFERENCE, UNHURRIED, Drill
+from tests.loadtest.drill import REFERENCE, Drill
 from tests.waiting import PATIENCE_S, unawaited
 
 SECRET = secrets.token_hex(32).encode()
@@ -41,7 +41,7 @@ def scenario(duration_s: float = 2.5, **changes: Any) -> Scenario:
         "description": "",
         "stages": [{**stage, "name": "arrive", "duration_s": 0.5, "operations_per_s": 0}, stage],
         "population": {"documents": 6},
-        "generator": UNHURRIED,
+        "generator": {"lag_p99_ms_max": 5000, "missed_max": 1.0},
     }
     return parse({**made, **changes})
 
@@ -158,7 +158,7 @@ async def test_an_agent_that_is_lost_while_a_drill_goes_on_is_noticed(
         monkeypatch.setattr(remote, "SILENCE_S", 15.0)  # not before: a busy machine keeps others silent
 
     address, process = three[2]
-    made = scenario(generator={**UNHURRIED, "drain_s": 50})
+    made = scenario(generator={"lag_p99_ms_max": 5000, "missed_max": 1.0, "drain_s": 50})
     drill = Drill(made, silence)
     wanted = options(made, [one for one, _ in three])
     wanted.on_progress = drill.watch

@@ -80,7 +80,7 @@ async def test_a_node_that_is_cut_off_is_lost_within_its_lease_and_registers_aga
                 before = a.node
                 await trio.sleep(lease_s)
                 proxy.cut()
-                await until(lambda: before in leases_b.lost)
+                await until(lambda: before in leases_b.lost, within_s=30)
                 assert await present(b) == {}
                 proxy.heal()
                 await until_present(b, {"s1": b"one"})

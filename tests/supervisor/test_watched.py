@@ -30,7 +30,7 @@ async def test_a_change_that_another_worker_committed_counts_with_its_latency(tm
         for name in ("websocket_message_latency_seconds", "gateway_remote_latency_seconds"):
             assert found.value(f"{name}_count") == 1, name
             assert found.value(f"{name}_bucket", le="+Inf") == 1
-            assert 0 <= found.value(f"{name}_sum") < PATIENCE_S
+            assert 0 <= found.value(f"{name}_sum") < 10
 
 
 async def test_each_process_of_the_node_shows_what_it_uses(tmp_path):
