@@ -3,14 +3,15 @@
 The index of calendar C is the hidden resource `children:C`, an object with an item for each event. A worker
 that finds an event's summary changed writes it there by an ordinary change, so that it is ordered, kept and
 told to every node as all changes are. It is late by one append; what a crash left out is made up for when
-the event is opened again. Where an event is purged the index begins anew without it, so that its history
-has nothing of the event either.
+the event is opened again. An event that is purged is taken out of the index first; then the index begins
+anew, so that its history has nothing of the event either.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,22 +107,36 @@ class Children:
         self._background = background
         self.parents: dict[Room, str | None] = {}  # as they were last looked at
         self._due: dict[str, Due] = {}  # by calendar
+        self._nothing_due = trio.Event()
+        self._nothing_due.set()
         self._doubts = Doubts(self._compared, background)
         self._damaged: set[str] = set()  # calendars whose indexes are
         self._watched: dict[str, Watched] = {}
 
     # ------------------------------------------------------------------------------------- keeping
 
+    def opened(self, room: Room) -> None:
+        """A room was opened: a crash may have left it out where it is, or was as far as its window tells."""
+        if room.type == CHILD:
+            history = room.history
+            self._look(room, {parent_of(kept.before) for kept in history.since(history.start)})
+
     def look(self, room: Room) -> None:
-        """A room was opened, or an append of it answered: its event may have another summary, or parent."""
-        if room.type != CHILD:
-            return
-        parent, known = parent_of(room.document), self.parents.get(room)
-        if parent is None and known is None:
-            return
-        self.parents[room] = parent
-        for calendar in {parent, known} - {None}:
+        """An append of a room was answered: its event may have another summary, or parent."""
+        if room.type == CHILD:
+            self._look(room, {self.parents.get(room)})
+
+    def _look(self, room: Room, known: set[str | None]) -> None:
+        parent = parent_of(room.document)
+        calendars = (known | {parent}) - {None}
+        if calendars:
+            self.parents[room] = parent
+        for calendar in calendars:
             self._index_soon(str(calendar)).events[room.id] = room
+
+    async def written(self) -> None:
+        """Wait until no index is late."""
+        await self._nothing_due.wait()
 
     async def calendars_of(self, resource: str, document: Any) -> Collection[str]:
         """The calendars that an event was ever in, as far as its history is kept and can be read.
@@ -167,6 +182,31 @@ class Children:
         except LogDamaged:
             return ()
         return () if parent is None else (parent,)
+
+    @asynccontextmanager
+    async def purging(self, resource: str, calendars: Collection[str]) -> AsyncIterator[None]:
+        """Meanwhile an event is purged, which these calendars don't show any more, whatever ends halfway.
+
+        Raises Refusal where an index can't be written. Where the event stays after all it is shown again.
+        """
+        name = resource.removeprefix(f"{CHILD}:")
+        try:
+            for calendar in calendars:
+                await self._hide(calendar, name)
+            yield
+        except BaseException:
+            for calendar in calendars:
+                self._doubts.add(calendar, (name,))
+            raise
+
+    async def _hide(self, calendar: str, name: str) -> None:
+        """Take an event out of an index; raises Refusal. One that is damaged stays as it is."""
+        try:
+            await self._take_out(await self._open(f"{INDEX}:{calendar}"), {name})
+        except Refusal as refusal:
+            if not isinstance(refusal.__cause__, LogDamaged):
+                raise
+            self._pass_over(calendar, refusal.__cause__)
 
     def purged(self, resource: str, calendars: Collection[str]) -> None:
         """An event was purged: nothing of it stays in the indexes of these calendars."""
@@ -216,6 +256,8 @@ class Children:
         due = self._due.get(calendar)
         if due is None:
             due = self._due[calendar] = Due()
+            if self._nothing_due.is_set():
+                self._nothing_due = trio.Event()
             self._background.start(self._index, calendar)
         return due
 
@@ -237,6 +279,8 @@ class Children:
                     later.try_again(due)
                     await trio.sleep(RETRY_PAUSE_S)
         del self._due[calendar]
+        if not self._due:
+            self._nothing_due.set()
 
     def _pass_over(self, calendar: str, damage: LogDamaged) -> None:
         """A damaged index stays as it is, which is told once."""
@@ -245,12 +289,16 @@ class Children:
             logger.error("the index of calendar %s stays as it is: %s", calendar, damage)
 
     async def _erase(self, calendar: str, due: Due) -> None:
-        """Have the index begin anew without events that were purged."""
+        """Have the index begin anew without events that were purged.
+
+        They are taken out first: a log that refuses changes, as where it is full, keeps the index it has.
+        """
         if not due.purged:
             return
         room = await self._open(f"{INDEX}:{calendar}")
         if due.kept is None and not room.version:
             return
+        await self._take_out(room, due.purged)
         began_s, tried = self._now_s(), due.kept is not None
         items = (due.kept or {}) | (room.document or {})
         due.kept = {name: item for name, item in items.items() if name not in due.purged}
@@ -261,18 +309,38 @@ class Children:
             self._doubts.add(calendar, due.kept)
         due.purged, due.kept = set(), None
 
+    async def _take_out(self, index: Room, names: Collection[str]) -> None:
+        """Remove the items of events, whatever they are by now; raises Refusal."""
+        patch = [
+            {"op": "remove", "path": ot.pointer((name,))} for name in names if name in (index.document or {})
+        ]
+        if patch:
+            await self._commit(index, patch)
+
     async def _write(self, calendar: str, events: Sequence[Room]) -> None:
         for first in range(0, len(events), TOGETHER_MAX):
-            room = await self._open(f"{INDEX}:{calendar}")
-            patch = [] if room.document is not None else [{"op": "add", "path": "", "value": {}}]
+            index = await self._open(f"{INDEX}:{calendar}")
+            items, before = index.document or {}, index.version
+            patch = [] if index.document is not None else [{"op": "add", "path": "", "value": {}}]
+            added = []
             for event in events[first : first + TOGETHER_MAX]:
-                patch += differences(calendar, event, room.document or {})
+                different = differences(calendar, event, items)
+                patch += different
+                if different and event.id not in items:
+                    added.append(event)
             if patch:
-                await self._commit(room, patch)
+                alone = await self._commit(index, patch) == before + 1
+                self._doubt_added(calendar, added, alone)
 
-    async def _commit(self, room: Room, patch: ot.Patch) -> None:
-        """Change an index; raises Refusal."""
-        await commit(room, GATEWAY_USER_ID, INDEX, patch, self._now_s())
+    def _doubt_added(self, calendar: str, events: Sequence[Room], alone: bool) -> None:
+        """What was added has no guard: others may have written at once, or nobody here heard of its end."""
+        doubtful = [event.id for event in events if not alone or event not in self.parents]
+        if doubtful:
+            self._doubts.add(calendar, doubtful)
+
+    async def _commit(self, room: Room, patch: ot.Patch) -> int:
+        """Change an index; its new version, or raises Refusal."""
+        return await commit(room, GATEWAY_USER_ID, INDEX, patch, self._now_s())
 
     # ------------------------------------------------------------------------------------- watching
 

@@ -231,7 +231,7 @@ class Hub:
             self.listener.opened(resource)
         self.counters.rooms += 1
         self.counters.rooms_opened += 1
-        self.children.look(room)
+        self.children.opened(room)
         return room
 
     async def at_head(self, resource: str) -> Room | None:
@@ -279,10 +279,11 @@ class Hub:
             calendars = await self.children.calendars_of(resource, document)
         except LogUnavailable as error:
             raise counted_unavailable(self.counters, error) from error
-        try:
-            await self.log.purge(resource)
-        except LogUnavailable as error:
-            raise counted_unavailable(self.counters, error, error.outcome) from error
+        async with self.children.purging(resource, calendars):
+            try:
+                await self.log.purge(resource)
+            except LogUnavailable as error:
+                raise counted_unavailable(self.counters, error, error.outcome) from error
         damage.forget(resource)
         try:
             with is_done():

@@ -30,6 +30,12 @@ async def items_of(worker, calendar="work"):
     return (await worker.hub.open(f"children:{calendar}")).document
 
 
+def tell_nothing_of(worker, resource):
+    """No other worker hears what this one changes there."""
+    post = worker.bus.post
+    worker.bus.post = lambda name, payload: None if name == resource else post(name, payload)
+
+
 class Watcher:
     def __init__(self) -> None:
         self.heard = []
@@ -106,6 +112,53 @@ async def test_what_a_crash_left_out_is_made_up_for_when_the_event_is_opened(aut
         assert await items_of(two) is None
         await two.hub.open("event:1")
         assert sorted(await items_of(two)) == ["1"]
+
+
+async def remove(worker, room):
+    worker.submit(room, Author("ann"), [{"op": "add", "path": "", "value": None}], may_delete=True)
+    await trio.sleep(0.1)
+
+
+@pytest.mark.parametrize("fate", ["deleted", "moved", "twice moved"])
+async def test_what_a_crash_left_in_is_taken_out_when_the_event_is_opened(autojump_clock, fate):
+    async with cluster() as found:
+        one = await found.worker()
+        room = await create(one, "1")
+        await trio.sleep(0.1)
+        one.hub.children.look = lambda room: None  # it crashed before
+        if fate == "deleted":
+            await remove(one, room)
+        else:
+            for calendar in ("home", "club")[: 1 + (fate == "twice moved")]:
+                await edit(one, room, "/calendar_id", calendar)
+        two = await found.worker()
+        assert list(await items_of(two)) == ["1"]
+        await two.hub.open("event:1")
+        assert await items_of(two) == {}
+        shown = {calendar: sorted(await items_of(two, calendar) or {}) for calendar in ("home", "club")}
+        assert (
+            shown
+            == {
+                "deleted": {"home": [], "club": []},
+                "moved": {"home": ["1"], "club": []},
+                "twice moved": {"home": [], "club": ["1"]},
+            }[fate]
+        )
+
+
+async def test_indexes_that_are_late_are_waited_for(autojump_clock):
+    async with workers(1) as [worker]:
+        room = await create(worker, "1")
+        await worker.hub.children.written()
+        assert list((await worker.hub.open("children:work")).document) == ["1"]
+        go = index_appends_wait(worker)
+        await remove(worker, room)
+        with trio.move_on_after(10):
+            await worker.hub.children.written()
+            pytest.fail("the index is late")
+        go.set()
+        await worker.hub.children.written()
+        assert (await worker.hub.open("children:work")).document == {}
 
 
 async def test_an_older_version_never_takes_the_place_of_a_newer_one(autojump_clock):
@@ -186,6 +239,85 @@ async def test_of_a_purged_event_nothing_stays_in_the_indexes_of_calendars_that_
         await edit(worker, await worker.hub.open("event:2"), "/title", "Retro")
         await trio.sleep(0.1)
         assert here.heard[1:] == [("changed", "2", "Retro")] == there.heard[1:]
+
+
+async def test_of_a_purge_that_ends_in_a_crash_no_index_shows_anything(autojump_clock):
+    async with cluster() as found:
+        one = await found.worker()
+        await create(one, "1", STANDUP | {"title": "Secret"})
+        await create(one, "2")
+        await trio.sleep(0.1)
+        one.hub.children.purged = lambda resource, calendars: None  # it crashed before
+        await one.hub.purge("event:1")
+        two = await found.worker()
+        assert list(await items_of(two)) == ["2"]
+
+
+async def full(batches):
+    raise LogUnavailable("full", "none")
+
+
+async def test_a_log_that_takes_no_changes_purges_no_index(autojump_clock):
+    """Which would be empty until it takes some again."""
+    async with workers(1) as [worker]:
+        await create(worker, "1")
+        await create(worker, "2")
+        await trio.sleep(0.1)
+        append, worker.log.append = worker.log.append, full
+        with pytest.raises(Refusal, match="could not be stored"):
+            await worker.hub.purge("event:1")
+        await trio.sleep(5)
+        assert sorted((await worker.hub.open("children:work")).document) == ["1", "2"]
+        assert (await worker.hub.open("event:1")).document["title"] == "Standup"
+        worker.log.append = append
+        await worker.hub.purge("event:1")
+        assert list(await items_of(worker)) == ["2"]
+
+
+async def test_what_is_written_back_while_its_event_is_purged_is_taken_out_first(
+    autojump_clock,
+):
+    async with workers(1) as [worker]:
+        room = await create(worker, "1")
+        await create(worker, "2")
+        await trio.sleep(0.1)
+        append, purge = worker.log.append, worker.log.purge
+
+        async def changed_first(resource):
+            if resource == "event:1":
+                await edit(worker, room, "/title", "Retro")
+                await trio.sleep(0.1)
+                worker.log.append = full
+            await purge(resource)
+
+        worker.log.purge = changed_first
+        await worker.hub.purge("event:1")
+        await trio.sleep(5)
+        assert sorted((await worker.hub.open("children:work")).document) == ["1", "2"]
+        worker.log.append = append
+        await trio.sleep(2)
+        assert list(await items_of(worker)) == ["2"]
+        assert b"Retro" not in await history_of(worker)
+
+
+@pytest.mark.parametrize("outcome", ["none", "unknown"])
+async def test_an_event_whose_purge_fails_is_shown_again_unless_it_went(autojump_clock, outcome):
+    async with workers(1) as [worker]:
+        await create(worker, "1")
+        await trio.sleep(0.1)
+        purge = worker.log.purge
+
+        async def failing(resource):
+            if outcome == "unknown":
+                await purge(resource)
+            raise LogUnavailable("away", outcome)
+
+        worker.log.purge = failing
+        with pytest.raises(Refusal, match="can't be done now"):
+            await worker.hub.purge("event:1")
+        worker.log.purge = purge
+        await trio.sleep(5)
+        assert list(await items_of(worker)) == (["1"] if outcome == "none" else [])
 
 
 async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(autojump_clock):
@@ -310,13 +442,14 @@ async def test_what_moves_before_the_purge_of_its_index_is_tried_again_does_not_
         assert (await items_of(one), list(await items_of(one, "home"))) == ({}, ["2"])
 
 
-def index_appends_wait(worker):
-    """What lets changes of the index through, which wait at the log of this worker."""
+def index_appends_wait(worker, only_first=False):
+    """What lets changes of the index, or the first of one that begins anew, through: they wait at the log."""
     append, go = worker.log.append, trio.Event()
 
     async def late(batches):
-        if any(batch.resource == "children:work" for batch in batches):
-            await go.wait()
+        for batch in batches:
+            if batch.resource == "children:work" and not (only_first and batch.base):
+                await go.wait()
         return await append(batches)
 
     worker.log.append = late
@@ -349,6 +482,49 @@ async def test_an_event_that_is_opened_again_while_its_index_waits_holds_up_no_o
         assert titles == {"1": "Retro", "2": "Standup"}
 
 
+async def test_a_new_event_that_is_deleted_elsewhere_while_it_waits_for_its_index_is_not_shown(
+    autojump_clock,
+):
+    """Nobody here hears of that: the event was closed meanwhile."""
+    async with workers(2) as [one, two]:
+        append, away = one.log.append, True
+
+        async def refused_for_the_index(batches):
+            if away and batches[0].resource == "children:work":
+                raise LogUnavailable("away", "none")
+            return await append(batches)
+
+        one.log.append = refused_for_the_index
+        await create(one, "1")
+        await trio.sleep(3 * CONFIG.timeouts.room_idle_s)
+        assert one.hub.get("event:1") is None
+        await remove(two, await two.hub.open("event:1"))
+        await trio.sleep(5)
+        away = False
+        await trio.sleep(5)
+        assert await items_of(one) == {}
+
+
+async def test_a_new_event_that_two_workers_write_at_once_is_shown_as_it_is(autojump_clock):
+    async with workers(2) as [one, two]:
+        await create(two, "other")
+        await trio.sleep(0.1)
+        for worker in (one, two):
+            tell_nothing_of(worker, "event:1")
+            await worker.hub.open("children:work")
+        go = index_appends_wait(one)
+        await create(one, "1")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(two.hub.children, "opened", lambda room: None)  # it has no time to say so yet
+            event = await two.hub.open("event:1")
+        await edit(two, event, "/title", "Retro")
+        await trio.sleep(0.1)
+        go.set()
+        await trio.sleep(5)
+        titles = {name: item["title"] for name, item in (await items_of(two)).items()}
+        assert titles == {"other": "Standup", "1": "Retro"}
+
+
 @pytest.mark.parametrize("fate", ["moved", "out", "purged", "purged and closed"])
 async def test_what_happens_before_an_index_is_written_late_does_not_come_back(autojump_clock, fate):
     async with workers(2) as [one, two]:
@@ -356,7 +532,7 @@ async def test_what_happens_before_an_index_is_written_late_does_not_come_back(a
             await create(one, f"{number}", STANDUP | {"title": f"Secret {number}"})
             await trio.sleep(0.1)
         event = await two.hub.open("event:2")
-        go = index_appends_wait(one)
+        go = index_appends_wait(one, only_first=True)
         await one.hub.purge("event:1")
         await trio.sleep(0.1)
         if fate == "moved":
@@ -378,7 +554,7 @@ async def test_an_index_that_is_written_late_is_compared_once_the_log_is_back(au
             await create(one, f"{number}")
             await trio.sleep(0.1)
         event = await two.hub.open("event:2")
-        go = index_appends_wait(one)
+        go = index_appends_wait(one, only_first=True)
         await one.hub.purge("event:1")
         await edit(two, event, "/calendar_id", "home")
         await trio.sleep(3 * CONFIG.timeouts.room_idle_s)
@@ -419,7 +595,7 @@ async def test_an_event_that_is_away_holds_up_neither_its_index_nor_others(autoj
         if open_here:
             for number in (2, 4):
                 (await one.hub.open(f"event:{number}")).add(Reader(), True)
-        go = index_appends_wait(one)
+        go = index_appends_wait(one, only_first=True)
         await one.hub.purge("event:1")
         await trio.sleep(0.1)
         await edit(two, moved, "/calendar_id", "home")
@@ -450,7 +626,7 @@ async def late_index(found, events, purged):
         await create(two, f"{number}")
     await trio.sleep(0.1)
     await one.hub.open("children:work")
-    go = index_appends_wait(one)
+    go = index_appends_wait(one, only_first=True)
     await one.hub.purge(purged)
     await trio.sleep(2)
     return one, go
@@ -522,8 +698,8 @@ async def test_a_purged_event_does_not_come_back_from_a_worker_that_was_not_told
         await create(one, "1", STANDUP | {"title": "Secret"})
         await trio.sleep(0.1)
         await two.hub.open("children:work")
-        event, post = await two.hub.open("event:1"), two.bus.post
-        two.bus.post = lambda resource, payload: None if resource == "event:1" else post(resource, payload)
+        event = await two.hub.open("event:1")
+        tell_nothing_of(two, "event:1")
         await one.hub.purge("event:1")
         await trio.sleep(5)
         assert b"Secret" not in await history_of(one)
@@ -537,8 +713,8 @@ async def test_what_is_on_its_way_into_an_index_while_that_is_compared_does_not_
             await create(one, f"{number}", STANDUP | {"title": f"Secret {number}"})
             await trio.sleep(0.1)
         await two.hub.open("children:work")
-        event, post = await two.hub.open("event:1"), two.bus.post
-        two.bus.post = lambda resource, payload: None if resource == "event:1" else post(resource, payload)
+        event = await two.hub.open("event:1")
+        tell_nothing_of(two, "event:1")
         if fate == "purged":
             await one.hub.purge("event:1")
         else:
