@@ -6,26 +6,23 @@ author (`Waiter`) has no connection, just an event.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import orjson
 import trio
 
 from gateway import ot
 from gateway.admission import at_least
-from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal, overloaded
-from gateway.http.port import AcknowledgedEdit, Expected, FoundPage, News, Revision, Signed, Written
-from gateway.hub import replay
-from gateway.hub.catch_up import Seen
+from gateway.errors import LogUnavailable, PatchError, Refusal, overloaded
+from gateway.http.port import AcknowledgedEdit, Expected, FoundPage, Signed, Written
 from gateway.hub.hub import Hub
 from gateway.hub.log_errors import is_done
 from gateway.hub.names import NamedVersion
 from gateway.hub.summarise import Summariser
 from gateway.node.naming import Naming
-from gateway.node.request_charges import RequestCharges
+from gateway.node.reading import Reading
 from gateway.node.searching import Searcher
 from gateway.ports import Identity, Role
 from gateway.ports.resources import Resource
@@ -44,7 +41,7 @@ CLIENT_ID = "http"
 KILLED_RETRY_MS = 10_000
 
 
-class HubResources(RequestCharges):
+class HubResources(Reading):
     """The port `gateway.http.port.Resources` over a hub; `sessions`: what edits share with the connected."""
 
     def __init__(
@@ -55,9 +52,8 @@ class HubResources(RequestCharges):
         searcher: Searcher | None = None,
         keeper: HistoryKeeper | None = None,
     ) -> None:
-        super().__init__(sessions)
+        super().__init__(hub, sessions)
         self._searcher = searcher
-        self._hub = hub
         self._summariser = summariser
         self._naming = Naming(hub, keeper)
         self.names = self._naming.names
@@ -78,75 +74,6 @@ class HubResources(RequestCharges):
     def role(self, identity: Identity, resource: Resource) -> Role | None:
         """As it was decided."""
         return self._sessions.permissions.decided(identity, resource)
-
-    async def read(self, resource: Resource, version: int | None) -> Revision:
-        """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""
-        while True:
-            room = await self._hub.open(str(resource))
-            found = await self._revision(room, room.version if version is None else version)
-            if room.epoch == found.epoch:
-                return found  # else it was purged meanwhile, and this is of neither history
-
-    async def _revision(self, room: Room, version: int) -> Revision:
-        epoch, head, document = room.epoch, room.version, room.document
-        if version > head:
-            raise Refusal("VERSION_AHEAD", f"{room.resource} ends at version {head}.", version=head)
-        if version < head:
-            document = await replay.document_at(self._hub.log, room.resource, version)
-        return Revision(version, epoch, orjson.dumps(document), await self._timestamp(room, version))
-
-    async def _timestamp(self, room: Room, version: int) -> int | None:
-        if version == 0:
-            return None
-        try:
-            records = await self._hub.log.read(room.resource, version - 1, 1)
-        except LogTrimmed:
-            return None  # of a named version, whose change went
-        return records[0].timestamp if records else None
-
-    async def oldest(self, resource: Resource) -> int:
-        """The newest version whose change isn't kept any more; 0: all are."""
-        try:
-            await self._hub.log.read(str(resource), 0, 1)
-        except LogTrimmed as error:
-            return error.version
-        return 0
-
-    async def version_at(self, resource: Resource, at_ms: int) -> int:
-        """The newest version that isn't younger than this: timestamps never decrease, so halving finds it."""
-        room = await self._hub.open(str(resource))
-        oldest = known = await self.oldest(resource)
-        beyond = room.version + 1
-        while beyond - known > 1:
-            middle = (known + beyond) // 2
-            stamp_ms = await self._timestamp(room, middle)
-            if stamp_ms is None:  # it went meanwhile, and so did all before it
-                oldest = known = middle
-            elif stamp_ms <= at_ms:
-                known = middle
-            else:
-                beyond = middle
-        if known == oldest > 0:
-            text = f"{LogTrimmed(room.resource, oldest)}; ask for a later time."
-            raise Refusal("VERSION_TOO_OLD", text, version=oldest)
-        return known
-
-    @asynccontextmanager
-    async def watched(self, resource: Resource, changed: Callable[[], None]) -> AsyncIterator[None]:
-        """Meanwhile `changed` is called for each change."""
-        room = await self._hub.open(str(resource))
-        with room.watched(changed):
-            yield
-
-    async def news(self, resource: Resource, since: int, epoch: int | None) -> News:
-        """The changes where there are few of them, else the document."""
-        room = await self._hub.open(str(resource))
-        catch_up, limits = self._hub.catch_up, self._hub.config.limits
-        seen, bytes_max = Seen(since, epoch, limits.changes_default), limits.changes_bytes_max
-        changes = await catch_up.changes_after(room, seen, bytes_max, catch_up.bodies_after, len)
-        if changes is None:
-            return News(room.version, room.epoch, document=orjson.dumps(room.document))
-        return News(room.version, room.epoch, changes=changes or None)
 
     async def named_versions(self, resource: Resource) -> Sequence[NamedVersion]:
         """The versions that have names."""
@@ -260,15 +187,6 @@ class HubResources(RequestCharges):
         if self._searcher is not None:
             await self._searcher.erase(name, room.epoch)
         return Written(room.version, room.epoch)
-
-    async def history(self, resource: Resource, after: int, limit: int) -> Sequence[bytes]:
-        """The bodies of changes after a version."""
-        try:
-            records = await self._hub.log.read(str(resource), after, limit)
-        except LogUnavailable as error:
-            self._hub.counters.log_errors += not isinstance(error, LogTrimmed)  # that it went is no failure
-            raise
-        return [record.body for record in records]
 
     def refused(self, code: str) -> None:
         """A write was refused; a client's OP counts its own."""
