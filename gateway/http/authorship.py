@@ -140,8 +140,7 @@ class AuthorshipRoutes:
         version = wanted.get("version")
         if version is None:
             version = await version_named(resources, target, wanted["named"])
-        old = await resources.read(target.resource, version)
-        patch = await _patch(head, old, wanted.get("path", ""))
+        head, patch = await self._restoring(target, head, version, wanted.get("path", ""))
         if not patch:
             fields = {**target.named_in_edit, "version": head.version}
             return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
@@ -153,6 +152,20 @@ class AuthorshipRoutes:
         if "duplicate" not in done.payload:  # else it is noted already
             await note_act(self._context, target.identity, "restore", target.name, version=made, **noted)
         return json_response(done.payload, headers=etag(made, done.epoch))
+
+    async def _restoring(
+        self, target: Target, head: Revision, version: int, path: str
+    ) -> tuple[Revision, list[dict[str, Any]]]:
+        """The head, and what brings an older version back on it: nothing where the log's own is alike."""
+        resources = self._resources
+        old = await resources.read(target.resource, version)
+        patch = await _patch(head, old, path)
+        if patch:
+            return head, patch
+        await resources.catch_up(target.resource)
+        newest = await resources.read(target.resource, None)
+        same = (newest.version, newest.epoch) == (head.version, head.epoch)
+        return newest, [] if same else await _patch(newest, old, path)
 
     async def _submitted(
         self, target: Target, head: Revision, edit: dict[str, Any], wanted: dict[str, Any]
@@ -253,6 +266,9 @@ def _wanted(body: Any) -> dict[str, Any]:
 
 
 async def _patch(head: Revision, old: Revision, path: str) -> list[dict[str, Any]]:
+    """What brings an older revision back; raises Problem where that can't be, or is of another history."""
+    if old.epoch != head.epoch:
+        raise erased()
     present = orjson.loads(head.document)
     await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each
     wanted = orjson.loads(old.document)

@@ -45,16 +45,21 @@ class Expected(NamedTuple):
     version: int | None
     epoch: int | None = None
 
+    def holds(self, version: int, epoch: int, has_document: bool) -> bool:
+        """Whether the head is what is expected."""
+        if self.version is None:
+            return has_document
+        return self.epoch in (None, epoch) and self.version == version
+
     def check(self, version: int, epoch: int, has_document: bool) -> None:
         """Raises Refusal CONFLICT where the head is another one."""
-        if self.version is None:
-            if not has_document:
-                raise Refusal("CONFLICT", f"It doesn't exist at version {version}.", version=version)
+        if self.holds(version, epoch, has_document):
             return
+        if self.version is None:
+            raise Refusal("CONFLICT", f"It doesn't exist at version {version}.", version=version)
         if self.epoch not in (None, epoch):
             raise Refusal("CONFLICT", "What is there now has another history.", version=version)
-        if self.version != version:
-            raise Refusal("CONFLICT", f"Version {version} is there, not {self.version}.", version=version)
+        raise Refusal("CONFLICT", f"Version {version} is there, not {self.version}.", version=version)
 
 
 ANY_DOCUMENT = Expected(None)
@@ -150,6 +155,13 @@ class Resources(Protocol):
         """The resource at a version, at head for None. A resource never written is version 0 and null.
 
         Raises Refusal VERSION_AHEAD for a version beyond the head.
+        """
+        ...
+
+    async def catch_up(self, resource: Resource) -> None:
+        """Have this worker know all that was written elsewhere: for what is said of the head and must be so.
+
+        Raises Refusal, LogUnavailable.
         """
         ...
 

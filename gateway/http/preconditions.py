@@ -59,6 +59,9 @@ async def expected_of(request: Request, resources: Resources, resource: Resource
     if match not in (None, "*"):
         return _expected(match)
     revision = await resources.read(resource, None)
+    if (revision.document != b"null") != (match == "*"):
+        await resources.catch_up(resource)
+        revision = await resources.read(resource, None)
     is_there = revision.document != b"null"
     if is_there != (match == "*"):
         known = "exists" if is_there else "doesn't exist"

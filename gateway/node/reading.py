@@ -34,12 +34,18 @@ class Reading(RequestCharges):
                 return found  # else it was purged meanwhile, and this is of neither history
 
     async def _revision(self, room: Room, version: int) -> Revision:
+        if version > room.version:  # another worker may have told of it
+            await self._hub.catch_up.now(room)
         epoch, head, document = room.epoch, room.version, room.document
         if version > head:
             raise Refusal("VERSION_AHEAD", f"{room.resource} ends at version {head}.", version=head)
         if version < head:
             document = await replay.document_at(self._hub.log, room.resource, version)
         return Revision(version, epoch, orjson.dumps(document), await self._timestamp(room, version))
+
+    async def catch_up(self, resource: Resource) -> None:
+        """Bring the room to the log's head."""
+        await self._hub.catch_up.now(await self._hub.open(str(resource)))
 
     async def _timestamp(self, room: Room, version: int) -> int | None:
         if version == 0:

@@ -164,6 +164,8 @@ class HubResources(Reading):
         with self._refusals_counted():
             self._refuse_killed()
             room = await self._hub.open(str(resource))
+            if room.document is None and not room.busy:  # as far as this worker knows
+                await self._hub.catch_up.now(room)
             if room.document is None and not room.busy:
                 if expected is not None:
                     expected.check(room.version, room.epoch, has_document=False)
@@ -239,6 +241,8 @@ class HubResources(Reading):
             raise overloaded()
         await self._charge(who)
         await self._hub.catch_up.check_seq(room, who, client_id, seq)
+        if expected is not None and not expected.holds(room.version, room.epoch, room.document is not None):
+            await self._hub.catch_up.now(room)
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits
         try:
