@@ -417,7 +417,7 @@ class Room:
     def tells_conflicts(self, submission: Submission) -> bool:
         """Whether the window still has the change that a resend is of, with its conflicts."""
         known = self.history.submitted(submission.user_id, submission.client_id, submission.seq)
-        return known is not None and known[0] > self.history.start
+        return known is not None and self.history.start < known[0] <= self.history.version
 
     def _answered_before(self, submission: Submission) -> bool:
         """Answer a resend of what is committed already; True when there was nothing else to do."""

@@ -14,7 +14,7 @@ from gateway.hub.overload import WINDOW_MAX_S
 from gateway.hub.tidying import TIDY_INTERVAL_S
 from gateway.sessions import authentication, session
 from tests.rooms.parts import CREATE, titled
-from tests.sessions.parts import CONFIG, Office, desk, desk_with, one, overloaded
+from tests.sessions.parts import CONFIG, Office, desk, desk_with, desks, one, overloaded
 
 A, B = titled("a")[0], titled("b")[0]
 
@@ -385,6 +385,18 @@ async def test_a_resend_of_what_left_the_window_is_answered_with_its_conflicts(a
             again = one(await ann.edit(B, 1, seq=1), "OP_ACK")
             assert (again["duplicate"], again["conflicts"]) == (True, first["conflicts"])
             assert again["version"] == first["version"] == found.room().version
+
+
+async def test_a_resend_to_a_worker_that_has_not_heard_of_it_is_answered_with_its_conflicts(autojump_clock):
+    async with desks(2) as (ahead, behind):
+        bob, ann = [await ahead.client(name, subscribed=True) for name in ("bob", "ann")]
+        await behind.client("eve", subscribed=True)
+        behind.worker.bus.post = lambda resource, payload: None
+        await bob.edit(A, 1)
+        first = one(await ann.edit(B, 1, seq=1), "OP_ACK")
+        again = one(await (await behind.client("ann", subscribed=True)).edit(B, 1, seq=1), "OP_ACK")
+        assert first["conflicts"] and behind.room().version == 1
+        assert (again["version"], again["conflicts"]) == (3, first["conflicts"])
 
 
 @pytest.mark.parametrize("fate", ["away", "trimmed"])
