@@ -159,10 +159,12 @@ class AuthorshipRoutes:
         """The head, and what brings an older version back on it: nothing where the log's own is alike."""
         resources = self._resources
         old = await resources.read(target.resource, version)
+        if old.version > head.version:  # this worker has caught up
+            head = await resources.read(target.resource, None)
         patch = await _patch(head, old, path)
         if patch:
             return head, patch
-        await resources.catch_up(target.resource)
+        await resources.catch_up(target.resource, target.identity.user_id)
         newest = await resources.read(target.resource, None)
         same = (newest.version, newest.epoch) == (head.version, head.epoch)
         return newest, [] if same else await _patch(newest, old, path)

@@ -158,10 +158,10 @@ class Resources(Protocol):
         """
         ...
 
-    async def catch_up(self, resource: Resource) -> None:
+    async def catch_up(self, resource: Resource, user_id: str) -> None:
         """Have this worker know all that was written elsewhere: for what is said of the head and must be so.
 
-        Raises Refusal, LogUnavailable.
+        It counts as one read of this user. Raises Refusal RATE_LIMITED, UNAVAILABLE; LogUnavailable.
         """
         ...
 

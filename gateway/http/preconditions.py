@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from gateway.http.port import ANY_DOCUMENT, Expected, Resources
 from gateway.http.problems import Problem
-from gateway.ports.resources import Resource
+from gateway.http.requests import Target
 
 # A version alone is one of any history.
 _TAG = re.compile(r'(?:W/)?"?([0-9]{1,16})(?:\.([0-9]{1,16}))?"?', re.ASCII)
@@ -49,7 +49,7 @@ def unconditional(request: Request) -> None:
         raise Problem(400, f"{text}; leave them out. An edit has its version and on_conflict.")
 
 
-async def expected_of(request: Request, resources: Resources, resource: Resource) -> Expected | None:
+async def expected_of(request: Request, resources: Resources, target: Target) -> Expected | None:
     """What a write must follow, from `If-Match` or `If-None-Match: *`; None for anything. Raises Problem."""
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match is None and none_match is None:
@@ -58,14 +58,14 @@ async def expected_of(request: Request, resources: Resources, resource: Resource
         raise Problem(400, 'Use either `If-Match: "VERSION.EPOCH"` or `If-None-Match: *`.')
     if match not in (None, "*"):
         return _expected(match)
-    revision = await resources.read(resource, None)
+    revision = await resources.read(target.resource, None)
     if (revision.document != b"null") != (match == "*"):
-        await resources.catch_up(resource)
-        revision = await resources.read(resource, None)
+        await resources.catch_up(target.resource, target.identity.user_id)
+        revision = await resources.read(target.resource, None)
     is_there = revision.document != b"null"
     if is_there != (match == "*"):
         known = "exists" if is_there else "doesn't exist"
-        detail = f"{resource} {known}, at version {revision.version}."
+        detail = f"{target.name} {known}, at version {revision.version}."
         raise Problem(412, detail, code="CONFLICT", version=revision.version)
     return ANY_DOCUMENT if is_there else Expected(revision.version, revision.epoch)
 

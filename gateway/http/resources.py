@@ -207,7 +207,7 @@ class ResourceRoutes:
         target = await still_granted(self._context, request, target, "editor")
         if document is None:
             raise Problem(400, "null is no document; use DELETE to remove one.")
-        expected = await expected_of(request, self._resources, target.resource)
+        expected = await expected_of(request, self._resources, target)
         with refusals_noted(self._context, request, target):
             written = await self._resources.put(target.identity, target.resource, document, expected)
         return _written(target, written, 201 if written.created else 200)
@@ -223,7 +223,7 @@ class ResourceRoutes:
                     erased = await self._resources.purge(target.identity, target.resource)
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)
             return _written(target, erased)
-        expected = await expected_of(request, self._resources, target.resource)
+        expected = await expected_of(request, self._resources, target)
         with refusals_noted(self._context, request, target):
             written = await self._resources.delete(target.identity, target.resource, expected)
         return _written(target, written)

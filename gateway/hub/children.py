@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ import trio
 from gateway import ot
 from gateway.errors import LogDamaged, LogTrimmed, Refusal
 from gateway.hub.child_items import CHILD, Items, changes, differences, parent_of, parents_in
-from gateway.hub.doubts import Doubts
+from gateway.hub.doubts import AT_ONCE_MAX, Doubts
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
 from gateway.ports.log import GATEWAY_USER_ID, OpLog
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 RETRY_PAUSE_S = 1.0
 # By then who purged an index has put there what stays.
 LOOK_AGAIN_S = 1.0
+# A purge waits for so long until calendars don't show its event any more.
+HIDE_MAX_S = 1.0
 # So many events are brought up to date by one change.
 TOGETHER_MAX = 100
 # Of a history so many changes are looked at at once.
@@ -138,13 +140,13 @@ class Children:
         """Wait until no index is late."""
         await self._nothing_due.wait()
 
-    async def calendars_of(self, resource: str, document: Any) -> Collection[str]:
+    async def calendars_of(self, resource: str, document: Any) -> set[str]:
         """The calendars that an event was ever in, as far as its history is kept and can be read.
 
         Raises LogUnavailable.
         """
         if not resource.startswith(f"{CHILD}:"):
-            return ()
+            return set()
         current = parent_of(document)
         found, after = set() if current is None else {current}, 0
         slices = Slices(self._now_s)
@@ -185,28 +187,36 @@ class Children:
 
     @asynccontextmanager
     async def purging(self, resource: str, calendars: Collection[str]) -> AsyncIterator[None]:
-        """Meanwhile an event is purged, which these calendars don't show any more, whatever ends halfway.
+        """Meanwhile an event is purged: these calendars show it no more, even where a crash ends it halfway.
 
-        Raises Refusal where an index can't be written. Where the event stays after all it is shown again.
+        An index that can't be written holds it up for `HIDE_MAX_S` at most: `purged` takes it out there.
+        Where the event stays after all it is shown again.
         """
-        name = resource.removeprefix(f"{CHILD}:")
+        name, hidden = resource.removeprefix(f"{CHILD}:"), list[str]()
         try:
-            for calendar in calendars:
-                await self._hide(calendar, name)
+            await self._hide(name, calendars, hidden)
             yield
         except BaseException:
-            for calendar in calendars:
+            for calendar in hidden:
                 self._doubts.add(calendar, (name,))
             raise
 
-    async def _hide(self, calendar: str, name: str) -> None:
-        """Take an event out of an index; raises Refusal. One that is damaged stays as it is."""
-        try:
-            await self._take_out(await self._open(f"{INDEX}:{calendar}"), {name})
-        except Refusal as refusal:
-            if not isinstance(refusal.__cause__, LogDamaged):
-                raise
-            self._pass_over(calendar, refusal.__cause__)
+    async def _hide(self, name: str, calendars: Collection[str], hidden: list[str]) -> None:
+        """Take an event out of the indexes that can be written now; `hidden` are those that show it."""
+        places = trio.Semaphore(AT_ONCE_MAX)
+
+        async def hide(calendar: str) -> None:
+            async with places:
+                with suppress(Refusal):
+                    index = await self._open(f"{INDEX}:{calendar}")
+                    if name in (index.document or {}):
+                        hidden.append(calendar)
+                        await self._take_out(index, {name})
+
+        with trio.move_on_after(HIDE_MAX_S):
+            async with trio.open_nursery() as nursery:
+                for calendar in calendars:
+                    nursery.start_soon(hide, calendar)
 
     def purged(self, resource: str, calendars: Collection[str]) -> None:
         """An event was purged: nothing of it stays in the indexes of these calendars."""

@@ -275,11 +275,9 @@ class Hub:
         except Refusal as refusal:
             if not isinstance(refusal.__cause__, LogDamaged):
                 raise
-        try:
-            calendars = await self.children.calendars_of(resource, document)
-        except LogUnavailable as error:
-            raise counted_unavailable(self.counters, error) from error
+        calendars = await self._calendars_of(resource, document)
         async with self.children.purging(resource, calendars):
+            calendars |= await self._calendars_of(resource, document)  # it may have been moved meanwhile
             try:
                 await self.log.purge(resource)
             except LogUnavailable as error:
@@ -292,6 +290,12 @@ class Hub:
         finally:
             self.children.purged(resource, calendars)  # once the room has nothing more to put there
         return room
+
+    async def _calendars_of(self, resource: str, document: Any) -> set[str]:
+        try:
+            return await self.children.calendars_of(resource, document)
+        except LogUnavailable as error:
+            raise counted_unavailable(self.counters, error) from error
 
     # --------------------------------------------------------------------------------------- background
 

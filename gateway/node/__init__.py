@@ -279,15 +279,23 @@ class Node:
             task_status.started(Addresses(websocket, admin))
             await self._drain_asked.wait()
             self.transport.stop_accepting()
-            async with trio.open_nursery() as draining:
-                draining.start_soon(self.endpoint.drain)
-                if self.http is not None:
-                    draining.start_soon(self.http.drain)
+            await self._drain()
             self._drained.set()
             if self._admin:  # whoever asks how it is gets a whole answer
                 with trio.move_on_after(server.GRACEFUL_TIMEOUT_S):
                     await self._admin_ended.wait()
             nursery.cancel_scope.cancel()
+
+    async def _drain(self) -> None:
+        """Send everyone away; within the same grace what they changed comes into their calendars' indexes."""
+        over_s = trio.current_time() + self.config.timeouts.drain_grace_s
+        async with trio.open_nursery() as draining:
+            draining.start_soon(self.endpoint.drain)
+            if self.http is not None:
+                draining.start_soon(self.http.drain)
+        with trio.move_on_at(over_s):
+            await self.hub.idle()
+            await self.hub.children.written()
 
     async def _start(self, nursery: trio.Nursery) -> Sequence[tuple[str, int]]:
         await nursery.start(self._backend.bus.run)

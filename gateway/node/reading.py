@@ -43,8 +43,9 @@ class Reading(RequestCharges):
             document = await replay.document_at(self._hub.log, room.resource, version)
         return Revision(version, epoch, orjson.dumps(document), await self._timestamp(room, version))
 
-    async def catch_up(self, resource: Resource) -> None:
-        """Bring the room to the log's head."""
+    async def catch_up(self, resource: Resource, user_id: str) -> None:
+        """Bring the room to the log's head, which is a read of this user's."""
+        self.charge_read(user_id)
         await self._hub.catch_up.now(await self._hub.open(str(resource)))
 
     async def _timestamp(self, room: Room, version: int) -> int | None:

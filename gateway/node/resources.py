@@ -164,13 +164,13 @@ class HubResources(Reading):
         with self._refusals_counted():
             self._refuse_killed()
             room = await self._hub.open(str(resource))
-            if room.document is None and not room.busy:  # as far as this worker knows
-                await self._hub.catch_up.now(room)
-            if room.document is None and not room.busy:
-                if expected is not None:
-                    expected.check(room.version, room.epoch, has_document=False)
-                return Written(room.version, room.epoch)
             with room.kept():
+                if room.document is None and not room.busy:  # as far as this worker knows
+                    await self.catch_up(resource, identity.user_id)
+                if room.document is None and not room.busy:
+                    if expected is not None:
+                        expected.check(room.version, room.epoch, has_document=False)
+                    return Written(room.version, room.epoch)
                 return await self._replace(room, identity, None, expected)
 
     async def purge(self, identity: Identity, resource: Resource) -> Written:

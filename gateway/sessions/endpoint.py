@@ -329,8 +329,7 @@ class Endpoint:
         """Send everyone away: GOAWAY to all, what is on its way is committed, then 1001. Takes no new ones.
 
         Where edits never stop coming, 1001 is told in the middle of the grace; then what came is committed.
-        Returns when all connections are gone, nothing is on its way and what it changed is in its calendars'
-        indexes, or when the grace is over.
+        Returns when all connections are gone and nothing is on its way, or when the grace is over.
         """
         self.draining = True
         grace_s = self._config.timeouts.drain_grace_s
@@ -349,4 +348,3 @@ class Endpoint:
             await self.registry.emptied()
             await self.context.departures.over()
             await self._hub.idle()
-            await self._hub.children.written()

@@ -106,3 +106,14 @@ async def test_what_another_worker_changed_is_restored(
         assert restored["version"] == 3 and "unchanged" not in restored
         assert (await behind.get(EVENT)).json()["document"] == first
         assert (await behind.post(f"{EVENT}/restore", json={"version": 1})).json()["unchanged"]
+
+
+async def test_a_version_that_another_worker_made_is_restored_whole(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two(monkeypatch) as (ahead, behind):
+        second = LUNCH | {"location": "Room 4"}
+        await ahead.put(EVENT, json=second)
+        await ahead.put(EVENT, json={"title": "Dinner"})
+        assert (await behind.post(f"{EVENT}/restore", json={"version": 2})).json()["version"] == 4
+        assert (await behind.get(EVENT)).json()["document"] == second

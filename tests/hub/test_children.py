@@ -7,6 +7,7 @@ import trio
 
 from gateway.errors import LogDamaged, LogUnavailable, Refusal
 from gateway.hub.child_items import parent_of, summary_of
+from gateway.hub.children import HIDE_MAX_S
 from gateway.hub.doubts import AT_ONCE_MAX
 from gateway.ot import DEFAULT_LIMITS
 from tests.hub.parts import cluster, workers
@@ -257,21 +258,53 @@ async def full(batches):
     raise LogUnavailable("full", "none")
 
 
-async def test_a_log_that_takes_no_changes_purges_no_index(autojump_clock):
+async def test_a_log_that_takes_no_changes_purges_an_event_but_no_index(autojump_clock):
     """Which would be empty until it takes some again."""
     async with workers(1) as [worker]:
-        await create(worker, "1")
+        await create(worker, "1", STANDUP | {"title": "Secret"})
         await create(worker, "2")
         await trio.sleep(0.1)
         append, worker.log.append = worker.log.append, full
-        with pytest.raises(Refusal, match="could not be stored"):
-            await worker.hub.purge("event:1")
+        await worker.hub.purge("event:1")
+        assert (await worker.hub.open("event:1")).document is None
         await trio.sleep(5)
         assert sorted((await worker.hub.open("children:work")).document) == ["1", "2"]
-        assert (await worker.hub.open("event:1")).document["title"] == "Standup"
         worker.log.append = append
-        await worker.hub.purge("event:1")
+        await trio.sleep(2)
         assert list(await items_of(worker)) == ["2"]
+        assert b"Secret" not in await history_of(worker)
+
+
+async def test_a_purge_does_not_wait_for_an_index_that_is_away(autojump_clock):
+    async with workers(1) as [worker]:
+        await create(worker, "1")
+        await trio.sleep(0.1)
+        go, began_s = index_appends_wait(worker), trio.current_time()
+        await worker.hub.purge("event:1")
+        assert trio.current_time() - began_s == pytest.approx(HIDE_MAX_S, abs=0.1)
+        go.set()
+        assert await items_of(worker) == {}
+
+
+async def test_of_an_event_that_moves_while_it_is_taken_out_nothing_stays(autojump_clock):
+    async with workers(1) as [worker]:
+        room = await create(worker, "1", STANDUP | {"title": "Secret"})
+        await trio.sleep(0.1)
+        append, moved = worker.log.append, []
+
+        async def moved_first(batches):
+            if batches[0].resource == "children:work" and not moved:
+                moved.append(room)
+                worker.submit(room, Author("ann"), [{"op": "add", "path": "/calendar_id", "value": "home"}])
+                await trio.sleep(0.5)
+            return await append(batches)
+
+        worker.log.append = moved_first
+        await worker.hub.purge("event:1")
+        await trio.sleep(5)
+        for calendar in ("work", "home"):
+            assert await items_of(worker, calendar) == {}
+            assert b"Secret" not in await history_of(worker, calendar)
 
 
 async def test_what_is_written_back_while_its_event_is_purged_is_taken_out_first(autojump_clock):
