@@ -190,6 +190,11 @@ class Hub:
         while self.busy:
             await self._committer.next_round()
 
+    async def written(self) -> None:
+        """Wait until no submission is on its way, and what they changed is in its calendars' indexes."""
+        await self.idle()
+        await self.children.written()
+
     # ------------------------------------------------------------------------------------- opening
 
     def get(self, resource: str) -> Room | None:

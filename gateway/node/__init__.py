@@ -294,8 +294,7 @@ class Node:
             if self.http is not None:
                 draining.start_soon(self.http.drain)
         with trio.move_on_at(over_s):
-            await self.hub.idle()
-            await self.hub.children.written()
+            await self.hub.written()
 
     async def _start(self, nursery: trio.Nursery) -> Sequence[tuple[str, int]]:
         await nursery.start(self._backend.bus.run)

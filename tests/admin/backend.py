@@ -92,6 +92,9 @@ class LogResources:
     async def named_versions(self, resource: Resource) -> list[NamedVersion]:
         return []
 
+    async def catch_up(self, resource: Resource, user_id: str) -> None:
+        pass  # it has nothing of its own to be behind with
+
     async def name_version(
         self, identity: Identity, resource: Resource, name: str, version: int
     ) -> NamedVersion:
