@@ -160,7 +160,9 @@ class AuthorshipRoutes:
         resources = self._resources
         old = await resources.read(target.resource, version)
         if old.version > head.version:  # this worker has caught up
-            head = await resources.read(target.resource, None)
+            known, head = head, await resources.read(target.resource, None)
+            if head.epoch != known.epoch:
+                raise erased()
         patch = await _patch(head, old, path)
         if patch:
             return head, patch

@@ -140,15 +140,16 @@ class Children:
         """Wait until no index is late."""
         await self._nothing_due.wait()
 
-    async def calendars_of(self, resource: str, document: Any) -> set[str]:
-        """The calendars that an event was ever in, as far as its history is kept and can be read.
+    async def calendars_of(self, resource: str, document: Any, found: set[str], after: int = 0) -> int:
+        """Have the calendars `found` that an event was ever in, as far as its history is kept and readable.
 
-        Raises LogUnavailable.
+        That is looked through after a version; returns the one that it was looked through to. Raises
+        LogUnavailable.
         """
         if not resource.startswith(f"{CHILD}:"):
-            return set()
+            return after
         current = parent_of(document)
-        found, after = set() if current is None else {current}, 0
+        found.update(() if current is None else (current,))
         slices = Slices(self._now_s)
         while records := await self._page(resource, after, found):
             for record in records:
@@ -156,7 +157,7 @@ class Children:
                 if slices.over:
                     await slices.pause()
             after = records[-1].version
-        return found
+        return after
 
     async def _page(self, resource: str, after: int, found: set[str]) -> Sequence[Record]:
         """The next changes after a version that are kept and can be read; none: there are no more of them.
@@ -192,26 +193,23 @@ class Children:
         An index that can't be written holds it up for `HIDE_MAX_S` at most: `purged` takes it out there.
         Where the event stays after all it is shown again.
         """
-        name, hidden = resource.removeprefix(f"{CHILD}:"), list[str]()
+        name = resource.removeprefix(f"{CHILD}:")
         try:
-            await self._hide(name, calendars, hidden)
+            await self._hide(name, calendars)
             yield
         except BaseException:
-            for calendar in hidden:
+            for calendar in calendars:  # also where it isn't shown: nobody may know if it was purged
                 self._doubts.add(calendar, (name,))
             raise
 
-    async def _hide(self, name: str, calendars: Collection[str], hidden: list[str]) -> None:
-        """Take an event out of the indexes that can be written now; `hidden` are those that show it."""
+    async def _hide(self, name: str, calendars: Collection[str]) -> None:
+        """Take an event out of the indexes that can be written now."""
         places = trio.Semaphore(AT_ONCE_MAX)
 
         async def hide(calendar: str) -> None:
             async with places:
                 with suppress(Refusal):
-                    index = await self._open(f"{INDEX}:{calendar}")
-                    if name in (index.document or {}):
-                        hidden.append(calendar)
-                        await self._take_out(index, {name})
+                    await self._take_out(await self._open(f"{INDEX}:{calendar}"), {name})
 
         with trio.move_on_after(HIDE_MAX_S):
             async with trio.open_nursery() as nursery:
@@ -245,6 +243,8 @@ class Children:
             event = await self._at_head(f"{CHILD}:{name}")  # one that was purged must not come back
         except Refusal as refusal:
             return isinstance(refusal.__cause__, LogDamaged)
+        if index.busy:  # what is on its way there may be of another opinion
+            return False
         if event is not None:  # even where they agree: what is on its way there may be older
             self._say_again(index, event)
         return event is not None
@@ -331,7 +331,7 @@ class Children:
         for first in range(0, len(events), TOGETHER_MAX):
             index = await self._open(f"{INDEX}:{calendar}")
             items, before = index.document or {}, index.version
-            patch = [] if index.document is not None else [{"op": "add", "path": "", "value": {}}]
+            patch: ot.Patch = []
             added = []
             for event in events[first : first + TOGETHER_MAX]:
                 different = differences(calendar, event, items)
@@ -339,6 +339,8 @@ class Children:
                 if different and event.id not in items:
                     added.append(event)
             if patch:
+                if index.document is None:
+                    patch.insert(0, {"op": "add", "path": "", "value": {}})
                 alone = await self._commit(index, patch) == before + 1
                 self._doubt_added(calendar, added, alone)
 

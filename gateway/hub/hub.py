@@ -280,9 +280,12 @@ class Hub:
         except Refusal as refusal:
             if not isinstance(refusal.__cause__, LogDamaged):
                 raise
-        calendars = await self._calendars_of(resource, document)
+        calendars = set[str]()
+        looked = await self._calendars_of(resource, document, calendars)
         async with self.children.purging(resource, calendars):
-            calendars |= await self._calendars_of(resource, document)  # it may have been moved meanwhile
+            await self._calendars_of(
+                resource, document, calendars, looked
+            )  # it may have been moved meanwhile
             try:
                 await self.log.purge(resource)
             except LogUnavailable as error:
@@ -296,9 +299,9 @@ class Hub:
             self.children.purged(resource, calendars)  # once the room has nothing more to put there
         return room
 
-    async def _calendars_of(self, resource: str, document: Any) -> set[str]:
+    async def _calendars_of(self, resource: str, document: Any, found: set[str], after: int = 0) -> int:
         try:
-            return await self.children.calendars_of(resource, document)
+            return await self.children.calendars_of(resource, document, found, after)
         except LogUnavailable as error:
             raise counted_unavailable(self.counters, error) from error
 

@@ -30,7 +30,7 @@ class Two(NamedTuple):
 
 def app_of(desk: Desk) -> Any:
     context = HttpContext(HubResources(desk.hub, desk.endpoint.context), Office(), 1 << 20, 1 << 18)
-    return routed(resource_routes(context))
+    return routed(resource_routes(context, purges=True))
 
 
 @asynccontextmanager
@@ -117,3 +117,16 @@ async def test_a_version_that_another_worker_made_is_restored_whole(
         await ahead.put(EVENT, json={"title": "Dinner"})
         assert (await behind.post(f"{EVENT}/restore", json={"version": 2})).json()["version"] == 4
         assert (await behind.get(EVENT)).json()["document"] == second
+
+
+async def test_what_another_worker_erased_and_wrote_again_is_not_restored_for_who_knows_what_was(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two(monkeypatch) as (ahead, behind):
+        known = (await behind.get(EVENT)).json()
+        assert (await ahead.delete(EVENT, params={"purge": "true"})).status_code == 200
+        for title in ("Lunch", "Dinner"):
+            await ahead.put(EVENT, json={"title": title})
+        asked = {"version": 2, "epoch": known["epoch"]}
+        refused = await behind.post(f"{EVENT}/restore", json=asked)
+        assert (refused.status_code, refused.json()["code"]) == (409, "CONFLICT")

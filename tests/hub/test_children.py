@@ -331,6 +331,47 @@ async def test_what_is_written_back_while_its_event_is_purged_is_taken_out_first
         assert b"Retro" not in await history_of(worker)
 
 
+async def test_of_a_purge_that_nobody_knows_of_nothing_stays_in_calendars_that_the_event_left(autojump_clock):
+    async with workers(1) as [worker]:
+        room = await create(worker, "1", STANDUP | {"title": "Secret"})
+        await trio.sleep(0.1)
+        await edit(worker, room, "/calendar_id", "home")
+        await trio.sleep(0.1)
+        purge = worker.log.purge
+
+        async def unanswered(resource):
+            await purge(resource)
+            worker.log.purge = purge
+            raise LogUnavailable("away", "unknown")
+
+        worker.log.purge = unanswered
+        with pytest.raises(Refusal, match="can't be done now"):
+            await worker.hub.purge("event:1")
+        await trio.sleep(5)
+        for calendar in ("work", "home"):
+            assert await items_of(worker, calendar) == {}
+            assert b"Secret" not in await history_of(worker, calendar)
+
+
+async def test_an_event_that_is_taken_out_late_is_shown_again_where_its_purge_failed(autojump_clock):
+    async with workers(1) as [worker]:
+        await create(worker, "1")
+        await trio.sleep(0.1)
+        go, purge = index_appends_wait(worker), worker.log.purge
+
+        async def failing(resource):
+            raise LogUnavailable("away", "none")
+
+        worker.log.purge = failing
+        with pytest.raises(Refusal, match="can't be done now"):
+            await worker.hub.purge("event:1")
+        worker.log.purge = purge
+        await trio.sleep(3)
+        go.set()
+        await trio.sleep(5)
+        assert list(await items_of(worker)) == ["1"]
+
+
 @pytest.mark.parametrize("outcome", ["none", "unknown"])
 async def test_an_event_whose_purge_fails_is_shown_again_unless_it_went(autojump_clock, outcome):
     async with workers(1) as [worker]:
