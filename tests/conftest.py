@@ -57,7 +57,7 @@ def _nothing_told() -> None:
     """What is damaged or failed is told once a process, or once a minute: here it is what this test met."""
     damage.met = 0
     damage.told.clear()
-    log_failures.told_s.clear()
+    log_failures.forget()
 
 
 @pytest.fixture

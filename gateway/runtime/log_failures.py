@@ -19,6 +19,10 @@ class LogFailures:
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing was told."""
         self.told_s: dict[str, float] = {}
         self._untold = 0
 

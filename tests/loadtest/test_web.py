@@ -31,7 +31,7 @@ def scenario(duration_s: float) -> Scenario:
             "name": "watched",
             "description": "",
             "stages": [{**stage, "name": "arrive", "duration_s": 0.5, "operations_per_s": 0}, stage],
-            "population": {"documents": 2},
+            "population": {"documents": 8},  # of few an auditor who stands still for seconds misses changes
             "targets": {"delivery_p95_ms": 60_000},
             "generator": UNHURRIED,
         }
