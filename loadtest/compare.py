@@ -5,6 +5,9 @@ when the bootstrap's 95 % interval of it leaves out zero. So does one that is pl
 whole run that doubled or halved, for a few bad moments move it and hardly the mean of the intervals. A change
 that nobody would feel (`Figure.least`) never counts. Figures of a whole run (memory, CPU a delivery) have no
 intervals and count past the threshold alone.
+
+Where one of the two is invalid its figures say nothing, and are no regression. A fault that came more often
+than before is one whatever else is so.
 """
 
 from __future__ import annotations
@@ -15,11 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from loadtest.evidence import COUNTED
+
 Data = Mapping[str, Any]
 RESAMPLES = 2000
-STATUSES = ("pass", "invalid", "fail")
 FELT_MS = 0.5  # of latency: below it the clockwork of the generator shows
+SHORT = 60  # characters of a value that differs
 PLAIN = 2.0  # times as much, or as little, is a change whatever the intervals say
+PLACE = ("processor", "cores", "memory_bytes", "system", "python", "gateway", "speedups")
+MADE_OF = ("compiled", "packages", "kernel", "scenario")  # of the environment, too: each has members
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,16 @@ def _latency(metric: str, key: str) -> Figure:
 def _rate(name: str) -> Figure:
     return Figure(name, "", 1, lambda report: report["rates"][name], lambda point: point[name])
 
+
+ABOUT: Mapping[str, Callable[[Data], Any]] = {
+    "protocol": lambda report: report.get("protocol"),
+    "share": lambda report: "/".join(map(str, report.get("share", ()))),
+    "server started by the run": lambda report: report["server"].get("embedded"),
+    "workers": lambda report: report["server"].get("workers"),
+    "engine of the generator": lambda report: report["generator"].get("engine"),
+    "processes of the generator": lambda report: report["generator"].get("processes"),
+    "agents": lambda report: len(report["generator"].get("agents", ())),
+}
 
 FIGURES = (
     _rate("operations_per_s"),
@@ -123,19 +140,44 @@ def compare(before: Data, after: Data, threshold: float = 0.1) -> list[Change]:
     return changes
 
 
-def verdict_worse(before: Data, after: Data) -> bool:
-    """Whether the verdict itself fell."""
-    old, new = before["verdict"]["status"], after["verdict"]["status"]
-    return STATUSES.index(new) > STATUSES.index(old)
+def faults_grown(before: Data, after: Data) -> list[str]:
+    """The faults that were found more often than before, each with both counts; a server that ended."""
+    old, new = before["verdict"], after["verdict"]
+    grown = [name for name in COUNTED if new[name] > old.get(name, 0)]
+    died = after.get("server_died") if not before.get("server_died") else ""
+    return [*(f"{name}: {old.get(name, 0)} -> {new[name]}" for name in grown), *filter(None, [died])]
+
+
+def verdict_fell(before: Data, after: Data) -> bool:
+    """Whether the run fails now, and passed."""
+    return (before["verdict"]["status"], after["verdict"]["status"]) == ("pass", "fail")
+
+
+def says_nothing(before: Data, after: Data) -> list[str]:
+    """Why the two can't be compared: which of them is invalid, and for what."""
+    named = {"before": before, "after": after}
+    invalid = {
+        name: each["verdict"] for name, each in named.items() if each["verdict"]["status"] == "invalid"
+    }
+    return [
+        f"the run {name} is invalid and says nothing of its server: {'; '.join(verdict['reasons'][:2])}"
+        for name, verdict in invalid.items()
+    ]
 
 
 def differences_of_place(before: Data, after: Data) -> list[str]:
-    """What makes the two hard to compare: other machines, versions, scenarios."""
-    found = []
-    for name in ("processor", "cores", "system", "python", "speedups"):
-        old, new = before["environment"].get(name), after["environment"].get(name)
-        if old != new:
-            found.append(f"{name}: {old} | {new}")
-    if before["environment"]["scenario"] != after["environment"]["scenario"]:
-        found.append("the scenarios differ")
-    return found
+    """What makes the two hard to compare: other machines, versions, scenarios, or another part of a run."""
+    places = [report["environment"] for report in (before, after)]
+    pairs = [(name, *(place.get(name) for place in places)) for name in PLACE]
+    for name in MADE_OF:
+        old, new = (place[name] if name == "scenario" else place.get(name) or {} for place in places)
+        pairs += [(f"{name}: {key}", old.get(key), new.get(key)) for key in {**old, **new}]
+    pairs += zip(
+        ABOUT, *([value(report) for value in ABOUT.values()] for report in (before, after)), strict=True
+    )
+    return [_difference(name, old, new) for name, old, new in pairs if old != new]
+
+
+def _difference(name: str, *values: Any) -> str:
+    old, new = ("unknown" if value is None else str(value) for value in values)
+    return f"{name}: {old} | {new}" if max(len(old), len(new)) <= SHORT else f"{name}: another"

@@ -11,6 +11,9 @@ from typing import Any
 
 import psutil
 
+from gateway.runtime import speedups
+from gateway.runtime.version import gateway_version
+
 PACKAGES = ("trio", "orjson", "trio-websocket", "redis", "hiredis", "psycopg", "cython", "hdrhistogram")
 KERNEL_LIMITS = (
     "net/core/somaxconn",
@@ -49,7 +52,11 @@ def _version(package: str) -> str | None:
 
 
 def environment() -> dict[str, Any]:
-    """The `environment` member of a report, without scenario and seed."""
+    """The `environment` member of a report, without scenario and seed.
+
+    `gateway`, `speedups` and `compiled` (kernel -> whether it is) are of the code here: a server that is
+    started by the run is of it, another may not be.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return {
         "processor": _processor(),
@@ -60,5 +67,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "descriptors": {"soft": soft, "hard": hard},
         "kernel": {name: value for name in KERNEL_LIMITS if (value := _kernel_limit(name))},
-        "speedups": os.environ.get("GATEWAY_SPEEDUPS", "auto"),
+        "gateway": gateway_version(),
+        "speedups": speedups.mode(),
+        "compiled": speedups.report(),
     }

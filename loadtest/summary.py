@@ -320,6 +320,7 @@ def summarise(
         "share": list(course.share),
         "verdict": verdict.document(),
         "ended_early": course.ended_early,
+        "server_died": course.server_died,
         "rates": _rates(measured),
         **distributions(measured, calm if outages else None, whole),
         "outages": [one.document() for one in outages],

@@ -55,7 +55,7 @@ def conclude(
     early, that measured nothing at all or too little for a target, or whose generators were `lacking` in
     something. `errors`: the server's, by code.
     """
-    wrong = _faults(findings) + ([server_died] if server_died else [])
+    wrong = _faults(findings.counts) + ([server_died] if server_died else [])
     limits = [*generator_limits(scenario, whole, measured), *lacking] if not ended_early else [ended_early]
     missed = missed_targets(scenario, whole, measured, errors or {}) + missed_recoveries(scenario, outages)
     unknown, doubts = unknown_targets(scenario, measured), generator_doubts(scenario, whole, measured)
@@ -80,10 +80,13 @@ def conclude(
     return Verdict(status, findings.counts, reasons, notes)
 
 
-def _faults(findings: Findings) -> list[str]:
-    return [
-        f"{findings.counts[name]} x {name}: {NAMES[name]}" for name in COUNTED if findings.counts.get(name)
-    ]
+def _faults(counts: Mapping[str, int]) -> list[str]:
+    return [f"{counts[name]} x {name}: {NAMES[name]}" for name in COUNTED if counts.get(name)]
+
+
+def faults_of(report: Mapping[str, Any]) -> list[str]:
+    """What was wrong with the server in a run, by its report: faults, and that it ended by itself."""
+    return [*_faults(report["verdict"]), *filter(None, [report.get("server_died")])]
 
 
 def generator_limits(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:

@@ -5,7 +5,7 @@ A sweep's result is a *calibration*, plain JSON data:
     vary, scenario, p95_ms, points [{...}], knee {value, why}, environment
 
 A point is one stage of one run, as `points_of` makes it. A sweep that was ended early has the points of the
-runs before, and None for its knee.
+runs before, and None for its knee. One in which the server showed a fault, or ended, goes no further.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from loadtest.capacity.model import CPU_TERMS
 from loadtest.compression import compressed_share
 from loadtest.environment import environment
 from loadtest.scenario import Population, Scenario, Stage
+from loadtest.verdict import faults_of
 
 Vary = Literal["operations", "connections", "fanout"]
 Point = dict[str, Any]
@@ -35,7 +36,7 @@ def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]
 
     `settled` stages are those whose number of connections stands; the others show what connecting costs.
     """
-    points, workers = [], report["server"].get("workers") or 1
+    points, workers, faults = [], report["server"].get("workers") or 1, faults_of(report)
     compressed = compressed_share(report)
     for stage in report["stages"]:
         server, rates, counts = stage["server"], stage["rates"], stage["counts"]
@@ -50,6 +51,8 @@ def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]
                 "stage": stage["name"],
                 "settled": settled,
                 "status": report["verdict"]["status"],
+                "faults": faults,
+                "server_died": bool(report.get("server_died")),
                 "workers": workers,
                 "compressed_share": compressed,
                 "connections": end if settled else (start + end) / 2,
@@ -102,7 +105,7 @@ def _with_fanout(people: Population, users: int, viewers: float) -> tuple[int, P
 
 
 def obstacle(report: Mapping[str, Any], p95_ms: float) -> str | None:
-    """Why a load is beyond the knee; None when it isn't."""
+    """Why a load is beyond the knee; None when it isn't. Of faults see `faults_of`."""
     status, p95 = report["verdict"]["status"], report["latency_ms"]["delivery"]["p95"]
     if status == "invalid":
         return "the run is invalid: " + "; ".join(report["verdict"]["reasons"][:2])
@@ -131,13 +134,14 @@ async def sweep(
     """Step up from `start` by `factor` until something gives out; each step is run `repeats` times.
 
     What is judged is `p95_ms`, not the latencies that the base scenario wants. A run that is ended early ends
-    the sweep, and so does `stopped`.
+    the sweep, and so does `stopped`. So does a fault of the server at once, whatever the other repeats show;
+    the result has them as `faults` of its knee.
     """
     base = replace(base, targets=replace(base.targets, delivery_p95_ms=p95_ms, delivery_p99_ms=None))
     about = {"format": 1, "vary": vary, "scenario": base.document(), "p95_ms": p95_ms}
     about["environment"] = environment()
     points: list[Point] = []
-    knee: dict[str, Any] = {"value": None, "why": "the first step was too much already"}
+    knee: dict[str, Any] = {"value": None, "why": "the first step was too much already", "faults": []}
     value = start
     for step in range(steps):
         obstacles: list[str] = []
@@ -149,13 +153,16 @@ async def sweep(
                 say(f"{ended}: there is no knee")
                 return {**about, "points": points, "knee": None}
             points += points_of(report, vary, value)
-            found = obstacle(report, p95_ms)
+            faults = faults_of(report)
+            found = "; ".join(faults) or obstacle(report, p95_ms)
             obstacles += [found] if found else []
             say(_line(vary, value, repeat, report, found))
+            if faults:
+                return {**about, "points": points, "knee": {**knee, "why": found, "faults": faults}}
         if len(obstacles) * 2 > repeats:
             knee = {**knee, "why": obstacles[0]}
             break
-        knee = {"value": value, "why": "not reached: more steps would be needed"}
+        knee = {**knee, "value": value, "why": "not reached: more steps would be needed"}
         value *= factor
     return {**about, "points": points, "knee": knee}
 

@@ -101,7 +101,8 @@ def sweep_command(
     Each step starts a gateway of its own. With --url all go to that one, whose CPU and memory are unknown
     here, so that a plan can't be made of it.
 
-    Exit status: 0; 2 where it was ended early (Ctrl-C), with the points of the runs before and no knee.
+    Exit status: 0; 1 where the server showed a fault (say, lost an edit) or ended, which ends the sweep at
+    once; 2 where it was ended early (Ctrl-C), with the points of the runs before and no knee.
 
     \b
     python -m loadtest sweep floor --vary operations --start 2000 --factor 1.6 --json operations.json
@@ -130,6 +131,9 @@ def sweep_command(
     if knee:
         reached = "none" if knee["value"] is None else number(knee["value"])
         console.print(f"knee: {reached} {options['vary']}; beyond it: {knee['why']}", style="bold")
+        if knee["faults"]:
+            console.print("the server is at fault: mend that before you measure on", style="bold red")
+            raise SystemExit(1)
     raise SystemExit(0 if knee else 2)
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from loadtest import scenario as scenarios
 from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
-from loadtest.cli.errors import Commands, no_run, reading_reports
+from loadtest.cli.errors import Commands, NoRun, no_run, reading_reports
 from loadtest.cli.options import (
     FILE,
     FOLDER,
@@ -45,7 +45,14 @@ from loadtest.cli.outputs import (
 )
 from loadtest.cli.simulate import calibrate_command, simulate_command
 from loadtest.cli.watch import both, watched
-from loadtest.compare import Change, compare, differences_of_place, verdict_worse
+from loadtest.compare import (
+    Change,
+    compare,
+    differences_of_place,
+    faults_grown,
+    says_nothing,
+    verdict_fell,
+)
 from loadtest.coordinator import run
 from loadtest.merge import MergeError, merge
 from loadtest.options import Options
@@ -107,7 +114,7 @@ def main() -> None:
     \b
     Exit status:
       0  the verdict is pass; of other commands: done
-      1  it is fail; `compare`: a regression; `plan`, `simulate`: no answer
+      1  it is fail; `compare`: a regression; `sweep`: a fault; `plan`, `simulate`: no answer
       2  it is invalid, or there was no run: wrong usage, files or surroundings (a port in use)
     """
 
@@ -326,14 +333,20 @@ def export_command(report: Path, **options: Any) -> None:
 @click.argument("name")
 @click.argument("report", type=READABLE)
 @click.option("--baselines", type=FOLDER, default=BASELINES, show_default=True, help="Where they are kept.")
+@reading_reports()
 def baseline_command(name: str, report: Path, baselines: Path) -> None:
     """Keep the JSON REPORT of a run as the baseline NAME, for `compare --baseline NAME`.
+
+    One of an invalid run isn't kept: it says nothing that another could be compared with.
 
     \b
     python -m loadtest baseline main before.json
     """
     path = baseline(baselines, name)
     made = _load(report)
+    verdict = made["verdict"]
+    if verdict["status"] == "invalid":
+        raise NoRun(f"{report} is no baseline: its run is invalid: {'; '.join(verdict['reasons'][:2])}")
     try:
         baselines.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -352,7 +365,8 @@ def baseline_command(name: str, report: Path, baselines: Path) -> None:
 def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path, threshold: float) -> None:
     """What changed from report BEFORE to report AFTER, beyond noise.
 
-    Exit status: 0; 1 on a regression, or a worse verdict; 2 for what is no report.
+    Exit status: 0; 1 on a regression: a fault that came more often, a verdict that fell to fail, a figure
+    that got worse; 2 where one of the runs is invalid, so that its figures say nothing, or is no report.
 
     \b
     python -m loadtest compare before.json after.json
@@ -367,21 +381,28 @@ def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path
     old, new = (_load(path) for path in (*stored, *reports))
     for line in differences_of_place(old, new):
         console.print(f"note: {line}", style="yellow")
+    changes = compare(old, new, threshold)
+    _print_changes(changes)
+    console.print(f"verdict: {old['verdict']['status']} -> {new['verdict']['status']}", style="bold")
+    nothing, faults = says_nothing(old, new), faults_grown(old, new)
+    for line in faults:
+        console.print(line, style="bold red")
+    found = [] if nothing else [change for change in changes if change.regression]
+    if found or faults or verdict_fell(old, new):
+        console.print(f"{len(found)} figure(s) worse by more than {threshold:.0%}", style="bold red")
+        raise SystemExit(1)
+    if nothing:
+        raise NoRun("; ".join(nothing))
+    console.print(f"no regression beyond {threshold:.0%}", style="green")
+
+
+def _print_changes(changes: Sequence[Change]) -> None:
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("", "before", "after", "change", ""):
         table.add_column(name, justify="left" if not name else "right", overflow="fold")
-    changes = compare(old, new, threshold)
     for change in changes:
         table.add_row(*_comparison(change))
     console.print(table)
-    worse = verdict_worse(old, new)
-    if worse:
-        console.print(f"verdict: {old['verdict']['status']} -> {new['verdict']['status']}", style="bold red")
-    found = [change for change in changes if change.regression]
-    if found or worse:
-        console.print(f"{len(found)} regression(s) beyond {threshold:.0%}", style="bold red")
-        raise SystemExit(1)
-    console.print(f"no regression beyond {threshold:.0%}", style="green")
 
 
 def _comparison(change: Change) -> tuple[str, str, str, str, str]:

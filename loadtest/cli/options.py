@@ -135,14 +135,27 @@ def _points_of(path: Path) -> list[Point]:
 
 
 def model_of(calibrations: Sequence[Path]) -> CostModel:
-    """The model fitted to what these files have; raises UsageError. What is of invalid runs is told."""
+    """The model fitted to what these files have; raises UsageError.
+
+    What is of invalid runs is told, and what is of runs with faults. Those whose server ended are left out:
+    what it does no more costs nothing.
+    """
     points = points_in(calibrations)
-    invalid = sum(point.get("status") == "invalid" for point in points)
-    if invalid:
-        console.print(
-            f"{invalid} of {len(points)} stages are of invalid runs: mistrust the plan", style="yellow"
-        )
+    alive = [point for point in points if not point.get("server_died")]
+    _mistrust(len(points) - len(alive), len(points), "runs whose server ended: they are left out")
+    invalid = sum(point.get("status") == "invalid" for point in alive)
+    _mistrust(invalid, len(points), "invalid runs: mistrust the plan")
+    faulty = [point for point in alive if point.get("faults")]
+    if faulty:
+        told = f"runs with faults ({faulty[0]['faults'][0]}): mend the server, and mistrust the plan"
+        _mistrust(len(faulty), len(points), told)
     try:
-        return fit(points)
+        return fit(alive)
     except (FitError, ValueError, TypeError) as error:
         raise click.UsageError(f"no model can be made of this: {error}") from None
+
+
+def _mistrust(stages: int, of: int, what: str) -> None:
+    """Tell how many stages of a calibration are of something, if any."""
+    if stages:
+        console.print(f"{stages} of {of} stages are of {what}", style="yellow")

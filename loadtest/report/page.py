@@ -278,6 +278,7 @@ def _environment_table(report: Data) -> str:
         ["memory", size(place["memory_bytes"])],
         ["system", place["system"]],
         ["Python", place["python"]],
+        ["gateway", place.get("gateway", "unknown")],
         ["packages", ", ".join(f"{name} {version}" for name, version in place["packages"].items())],
         ["descriptors", f"{place['descriptors']['soft']:,} of {place['descriptors']['hard']:,}"],
         [

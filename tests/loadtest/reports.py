@@ -98,6 +98,7 @@ def report(
     late: Mapping[str, Any] | None = None,
     after: Sequence[dict[str, Any]] = (),
     ended_early: str = "",
+    server_died: str = "",
     **changes: Any,
 ) -> dict[str, Any]:
     """A report of ten seconds; by default a good one. `late` are the histograms of what came after them,
@@ -114,5 +115,5 @@ def report(
         results,
         [*samples, *after],
         findings or Findings(),
-        Course(1_790_000_000.0, share=share, ended_early=ended_early),
+        Course(1_790_000_000.0, share=share, ended_early=ended_early, server_died=server_died),
     )

@@ -16,6 +16,7 @@ from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl, usl
 from loadtest.capacity.plan import GIB, AbsurdLoad, Answer, PlanError, Wanted, check, monthly, plan
 from loadtest.capacity.prices import Machine, PriceError, load_prices
 from loadtest.capacity.sweep import obstacle, points_of, stored_points, sweep, varied
+from loadtest.evidence import Findings
 from loadtest.scenario import Scenario, load
 from tests.loadtest.calibrations import (
     A_CONNECT,
@@ -555,6 +556,35 @@ async def test_a_sweep_steps_up_to_the_knee() -> None:
     assert asked == [100] * 3 + [200] * 3 + [400] * 3
     assert len(found["points"]) == 18
     assert len(said) == 9
+
+
+async def test_a_fault_in_one_of_three_repeats_ends_the_sweep_and_is_named_before_a_latency() -> None:
+    """It was outvoted by the other two, and the sweep went on beyond it."""
+    findings = Findings()
+    findings.add("lost_acknowledged", "doc: version 3")
+    asked: list[float] = []
+
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        asked.append(scenario.stages[-1].operations_per_s or 0)
+        return report(delivery_ms=500, findings=findings) if len(asked) == 5 else report()
+
+    said: list[str] = []
+    found = await sweep(load("headline"), "operations", 100, 2, 6, 3, 200, 2, run, said.append)
+    assert asked == [100] * 3 + [200] * 2
+    lost = "1 x lost_acknowledged: acknowledged operations are missing from the history"
+    assert found["knee"] == {"value": 100, "why": lost, "faults": [lost]}
+    assert said[-1].endswith(f"<- {lost}")
+    assert [one["faults"] for one in found["points"]] == [[]] * 8 + [[lost]] * 2
+
+
+async def test_a_server_that_ended_ends_the_sweep() -> None:
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        return report(server_died="the server ended by itself with status 9")
+
+    found = await sweep(load("headline"), "operations", 100, 2, 6, 3, 200, 2, run, lambda line: None)
+    assert found["knee"]["value"] is None
+    assert found["knee"]["faults"] == ["the server ended by itself with status 9"]
+    assert [one["server_died"] for one in found["points"]] == [True, True]
 
 
 async def test_a_run_that_is_ended_early_ends_the_sweep_without_a_knee() -> None:

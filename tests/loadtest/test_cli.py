@@ -25,6 +25,7 @@ from click.testing import CliRunner, Result
 from loadtest.capacity.prices import SHIPPED
 from loadtest.cli import main
 from loadtest.compare import compare
+from loadtest.evidence import Findings
 from loadtest.report.figures import number
 from loadtest.scenario import members
 from tests.loadtest.calibrations import calibration, point
@@ -293,6 +294,41 @@ def test_compare_exits_with_1_on_a_regression(tmp_path: Path) -> None:
     assert call("compare", good, slow, "--threshold", 5).exit_code == 0
 
 
+def faulty(**options: Any) -> dict[str, Any]:
+    findings = Findings()
+    findings.add("lost_acknowledged", "doc: version 3", 2)
+    return report(findings=findings, **options)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status", "told"),
+    [
+        (report(delivery_ms=300), faulty(delivery_ms=300), 1, "lost_acknowledged: 0 -> 2"),
+        (report(others=0.8, delivery_ms=300), faulty(), 1, "lost_acknowledged: 0 -> 2"),
+        (report(), report(delivery_ms=300), 1, "verdict: pass -> fail"),
+        (faulty(), faulty(), 0, "verdict: fail -> fail"),
+        (faulty(), report(), 0, "verdict: fail -> pass"),
+        (report(ended_early="cut off"), report(ended_early="cut off"), 2, "invalid and says nothing"),
+        (report(), report(ended_early="cut off", delivery_ms=300), 2, "the run after is invalid"),
+        (report(ended_early="cut off"), report(delivery_ms=300), 2, "the run before is invalid"),
+    ],
+)
+def test_faults_count_whatever_failed_before_and_invalid_runs_say_nothing(
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any], status: int, told: str
+) -> None:
+    """A run that lost edits was no regression of one that failed for its p95, nor was an invalid one told."""
+    paths = saved(tmp_path / "a.json", before), saved(tmp_path / "b.json", after)
+    result = call("compare", *paths, "--threshold", 50)
+    assert (result.exit_code, told in " ".join(result.output.split())) == (status, True), result.output
+
+
+def test_a_run_that_says_nothing_is_no_baseline(tmp_path: Path) -> None:
+    made, folder = saved(tmp_path / "a.json", report(ended_early="interrupted")), tmp_path / "kept"
+    result = call("baseline", "main", made, "--baselines", folder)
+    assert (result.exit_code, folder.exists()) == (2, False)
+    assert "its run is invalid: interrupted" in " ".join(result.output.split())
+
+
 def test_a_comparison_is_whole_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes had so many digits that the names of rates were cut off."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -519,9 +555,9 @@ def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> No
 
 
 @contextmanager
-def serving(tmp_path: Path) -> Iterator[list[str]]:
+def serving(tmp_path: Path, fault: str = "none") -> Iterator[list[str]]:
     """A server, by the options that reach it."""
-    command = [sys.executable, REFERENCE, "--fault", "none", "--port", "0", "--data", tmp_path / "data"]
+    command = [sys.executable, REFERENCE, "--fault", fault, "--port", "0", "--data", tmp_path / "data"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             [url] = re.findall(r"ws://[^\s]+", server.stdout.readline())
@@ -659,6 +695,34 @@ def test_a_sweep_may_be_of_a_server_that_runs_already(tmp_path: Path) -> None:
     point = json.loads(points.read_text())["points"][-1]
     assert point["operations_per_s"] > 10
     assert point["cpu_cores"] is None, "a server of somebody else's doesn't show its CPU"
+
+
+def test_a_sweep_ends_at_the_first_fault_of_a_server_and_says_which(tmp_path: Path) -> None:
+    scenario, points = tmp_path / "short.toml", tmp_path / "points.json"
+    scenario.write_text(SCENARIO.replace("LAG", "60000"))
+    with serving(tmp_path, "lose-acknowledged") as reach:
+        steps = ["--start", 40, "--steps", 3, "--repeats", 3, "--hold-s", 1]
+        result = call("sweep", scenario, *reach, *steps, "--json", points)
+    assert result.exit_code == 1, result.output
+    told = " ".join(result.output.split())
+    assert "knee: none operations; beyond it: " in told
+    assert "lost_acknowledged: acknowledged operations are missing" in told.partition("knee:")[2]
+    found = json.loads(points.read_text())
+    assert {one["value"] for one in found["points"]} == {40}
+    assert any("lost_acknowledged" in one for one in found["knee"]["faults"])
+
+
+def test_a_plan_that_rests_on_runs_with_faults_says_so_and_leaves_out_a_dead_server(tmp_path: Path) -> None:
+    measured = calibration()
+    odd = {"status": "fail", "faults": ["2 x gaps: versions were skipped"]}
+    dead = {**measured[1], "cpu_cores": 1e6, "server_died": True}
+    points = saved(tmp_path / "cal.json", {"points": [{**measured[0], **odd}, *measured[1:], dead]})
+    result = call("plan", points, "--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4)
+    told = " ".join(result.output.split())
+    assert f"1 of {len(measured) + 1} stages are of runs whose server ended: they are left out" in told
+    assert "stages are of runs with faults (2 x gaps: versions were skipped): mend the server" in told
+    costs = told.partition("CPU of an operation")[2].split(" us")[0]
+    assert float(costs.split()[0]) < 100
 
 
 def test_a_sweep_whose_output_takes_nothing_leaves_its_calibration(tmp_path: Path) -> None:

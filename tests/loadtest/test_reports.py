@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from loadtest.compare import compare, differences_of_place, differs, verdict_worse
+from loadtest.compare import compare, differences_of_place, differs, faults_grown, verdict_fell
 from loadtest.evidence import Findings
 from loadtest.histogram import Latencies
 from loadtest.merge import MergeError, merge
@@ -371,12 +371,45 @@ def test_noise_is_no_difference() -> None:
     assert differs([10, 11, 10, 12, 11, 10], [14, 15, 14, 15, 16, 15])
 
 
-def test_a_worse_verdict_and_another_place_are_told() -> None:
-    assert verdict_worse(report(), broken())
-    assert not verdict_worse(broken(), report())
+def test_a_worse_verdict_and_faults_that_came_more_often_are_told() -> None:
+    assert (verdict_fell(report(), broken()), faults_grown(report(), broken())) == (True, ["gaps: 0 -> 3"])
+    assert (verdict_fell(broken(), report()), faults_grown(broken(), report())) == (False, [])
+    slow = report(delivery_ms=300)
+    assert (slow["verdict"]["status"], faults_grown(slow, broken())) == ("fail", ["gaps: 0 -> 3"])
+    assert faults_grown(broken(), broken()) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "told"),
+    [
+        ("environment", {"cores": 64}, "64"),
+        ("environment", {"gateway": "9.9"}, "gateway: 0.1.0 | 9.9"),
+        ("environment", {"packages": {"trio": "99"}}, "packages: orjson"),
+        ("environment", {"compiled": {}}, "compiled: core: True | unknown"),
+        (
+            "environment",
+            {"scenario": {**report()["environment"]["scenario"], "seed": 7}},
+            "scenario: seed: 1 | 7",
+        ),
+        ("environment", {"scenario": {"stages": []}}, "scenario: stages: another"),
+        ("server", {"workers": 3}, "workers: unknown | 3"),
+        ("server", {"embedded": False}, "server started by the run: True | False"),
+        ("generator", {"engine": "compiled"}, "engine of the generator: pure | compiled"),
+        ("generator", {"agents": [{}, {}]}, "agents: 0 | 2"),
+    ],
+)
+def test_what_makes_two_runs_hard_to_compare_is_told(part: str, change: dict[str, Any], told: str) -> None:
     other = report()
-    other["environment"]["cores"] = 64
-    assert any("64" in line for line in differences_of_place(report(), other))
+    other[part] = {**other[part], **change}
+    assert any(told in line for line in differences_of_place(report(), other))
+
+
+def test_another_protocol_or_share_is_told_and_the_same_is_not() -> None:
+    assert differences_of_place(report(), report()) == []
+    assert differences_of_place(report(), {**report(share=(1, 2)), "protocol": "yjs"}) == [
+        f"protocol: {report()['protocol']} | yjs",
+        "share: 1/1 | 1/2",
+    ]
 
 
 def test_a_report_says_how_many_workers_served() -> None:
