@@ -114,10 +114,13 @@ class Latencies:
 
     @classmethod
     def decode(cls, encoded: str) -> Latencies:
-        """The inverse of `encode`."""
+        """The inverse of `encode`; raises ValueError for what is no histogram."""
         made = cls()
-        for item in HdrHistogram.decode(encoded.encode()).get_recorded_iterator():
-            made.record(int(item.value_iterated_to), int(item.count_added_in_this_iter_step))
+        try:
+            for item in HdrHistogram.decode(encoded.encode()).get_recorded_iterator():
+                made.record(int(item.value_iterated_to), int(item.count_added_in_this_iter_step))
+        except Exception as error:  # zlib's, struct's and the library's own
+            raise ValueError(f"a histogram can't be read: {error!r}") from None
         return made
 
     def curve(self, points: int = 200) -> list[tuple[float, float]]:

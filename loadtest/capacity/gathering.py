@@ -81,7 +81,11 @@ UNCOUNTED = Gathering(1 << 30, 0.0, 0.0)  # each edit has an append and a batch 
 
 def fit_gathering(points: Sequence[Mapping[str, Any]]) -> Gathering:
     """What explains best the appends and batches that were counted, by ratio; where none were, UNCOUNTED."""
-    counted = [point for point in points if point["operations_per_s"] and point.get("appends_per_s")]
+    counted = [
+        point
+        for point in points
+        if point["operations_per_s"] and point.get("appends_per_s") and point.get("batches_per_s")
+    ]
     if not counted:
         return UNCOUNTED
 

@@ -25,9 +25,10 @@ from loadtest.verdict import faults_of
 Vary = Literal["operations", "connections", "fanout"]
 Point = dict[str, Any]
 FIGURES = (*CPU_TERMS, "bytes_per_s", "cpu_cores", "pss_bytes", "p95_ms")
-UNKNOWN = ("cpu_cores", "pss_bytes", "p95_ms")  # of these some may be None
-MEMBERS = ("stage", "settled", *FIGURES)  # of each
 COUNTED = ("appends_per_s", "batches_per_s")  # by the server
+UNKNOWN = ("cpu_cores", "pss_bytes", "p95_ms", "socket_bytes", *COUNTED)  # of these some may be None
+MEMBERS = ("stage", "settled", *FIGURES)  # of each
+MAYBE = {"workers": 1, "compressed_share": 0, "socket_bytes": 0, **dict.fromkeys(COUNTED, 0)}  # at least
 RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
 
 
@@ -180,13 +181,15 @@ def _line(vary: str, value: float, repeat: int, report: Mapping[str, Any], found
 
 def _check_figures(point: Point) -> None:
     """Raises ValueError where a figure is none."""
-    for name in FIGURES:
-        value = point[name]
-        known = isinstance(value, int | float) and 0 <= value < math.inf
-        if not (known or (value is None and name in UNKNOWN)):
+    for name in (*FIGURES, *MAYBE):
+        value, least = point.get(name), MAYBE.get(name, 0)
+        known = isinstance(value, int | float) and least <= value < math.inf
+        if not known and (name in point and not (value is None and name in UNKNOWN)):
             raise ValueError(
-                f"{name} of the stage {point['stage']!r} is {value!r}: it is a number, 0 or more"
+                f"{name} of the stage {point['stage']!r} is {value!r}: it is a number, {least} or more"
             )
+    if not isinstance(point.get("faults", []), list):
+        raise ValueError(f"faults of the stage {point['stage']!r} are no list")
 
 
 def stored_points(stored: Mapping[str, Any]) -> list[Point]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import orjson
 import trio
 from rich.table import Table
 from rich.text import Text
@@ -261,7 +262,7 @@ def _end(report: Mapping[str, Any], untold: Sequence[str], otlp: str | None) -> 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        report: dict[str, Any] = orjson.loads(path.read_bytes())
     except ValueError as error:
         raise click.UsageError(f"{path} is no report: {error}") from None
     if not isinstance(report, dict) or "verdict" not in report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 from rich.console import Console
 
 from loadtest import scenario as scenarios
@@ -129,7 +129,7 @@ def points_in(files: Sequence[Path]) -> list[Point]:
 
 def _points_of(path: Path) -> list[Point]:
     try:
-        return stored_points(json.loads(path.read_text("utf-8")))
+        return stored_points(orjson.loads(path.read_bytes()))
     except ValueError as error:  # what is no JSON too
         raise click.UsageError(f"no model can be made of this: {path}: {error}") from None
 

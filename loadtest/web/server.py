@@ -18,6 +18,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import orjson
+
 from loadtest.options import Control
 from loadtest.report.exports import prometheus
 from loadtest.web.state import State
@@ -63,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(403, "text/plain", b"a control is a POST to /control with the header X-Loadtest\n")
             return
         try:
-            self.control.act(str(json.loads(body)["action"]))
+            self.control.act(str(orjson.loads(body)["action"]))
         except (ValueError, KeyError, TypeError):
             self._answer(400, "text/plain", b"the action is pause, resume, faster, slower or stop\n")
             return

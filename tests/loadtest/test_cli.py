@@ -26,6 +26,7 @@ from loadtest.capacity.prices import SHIPPED
 from loadtest.cli import main
 from loadtest.compare import compare
 from loadtest.evidence import Findings
+from loadtest.histogram import Latencies
 from loadtest.report.figures import number
 from loadtest.scenario import members
 from tests.loadtest.calibrations import calibration, point
@@ -523,6 +524,62 @@ def test_a_report_with_parts_of_another_form_is_refused(
     result = call(command, odd, *more.get(command, []))
     assert result.exit_code == 2
     assert "no report of `python -m loadtest run --json` has this form" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    "histogram",
+    ["x", "HISTFAAAAA==", "AAAA", Latencies().encode()[:-9] + "AAAAAAAA=", "HISTFAAAAAd4nJNpmQ=="],
+)
+def test_a_share_with_a_damaged_histogram_is_refused(tmp_path: Path, histogram: str) -> None:
+    """It was a traceback of zlib's or of the library's own."""
+    odd = report(share=(2, 2))
+    odd["histograms"] = {**odd["histograms"], "delivery": histogram}
+    parts = saved(tmp_path / "1.json", report(share=(1, 2))), saved(tmp_path / "2.json", odd)
+    result = call("merge", *parts)
+    assert result.exit_code == 2
+    assert "a histogram can't be read" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("command", ["html", "compare", "plan"])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"verdict": NaN}', '{"verdict": 1e999}'])
+def test_a_file_that_is_no_json_is_told(tmp_path: Path, command: str, text: str) -> None:
+    """One that was nested deeply was a traceback, and what is no number a change within the noise."""
+    odd = tmp_path / "odd.json"
+    odd.write_text(text)
+    wish = ["--connections", 9, "--ops-per-user-s", 1, "--viewers", 1]
+    more = {"html": [tmp_path / "o.html"], "compare": [odd], "plan": wish}
+    result = call(command, odd, *more[command])
+    assert (result.exit_code, isinstance(result.exception, SystemExit)) == (2, True)
+    assert "is no report" in result.output or "no model can be made of this" in result.output
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ({"workers": "2"}, "workers of the stage 'hold' is '2': it is a number, 1 or more"),
+        ({"workers": 0}, "workers of the stage 'hold' is 0: it is a number, 1 or more"),
+        ({"workers": None}, "workers of the stage 'hold' is None"),
+        ({"appends_per_s": "many"}, "appends_per_s of the stage 'hold' is 'many'"),
+        ({"socket_bytes": [1]}, "socket_bytes of the stage 'hold' is [1]"),
+        ({"compressed_share": -1}, "compressed_share of the stage 'hold' is -1"),
+        ({"faults": 5}, "faults of the stage 'hold' are no list"),
+    ],
+)
+def test_a_point_of_another_form_is_told(tmp_path: Path, odd: dict[str, Any], told: str) -> None:
+    measured = calibration()
+    cal = saved(tmp_path / "odd.json", {"points": [{**measured[0], **odd}, *measured[1:]]})
+    for files in ([cal], [saved(tmp_path / "cal.json", {"points": measured}), "--check", cal]):
+        result = call("plan", *files, "--connections", 9, "--ops-per-user-s", 1, "--viewers", 1)
+        assert (result.exit_code, isinstance(result.exception, SystemExit)) == (2, True)
+        assert told in " ".join(result.output.split())
+
+
+def test_appends_without_batches_are_taken_as_not_counted(tmp_path: Path) -> None:
+    """They were a division by zero."""
+    counted = [{**one, "appends_per_s": 100.0, "batches_per_s": 0} for one in calibration()]
+    cal = saved(tmp_path / "cal.json", {"points": counted})
+    result = call("plan", cal, "--connections", 1000, "--ops-per-user-s", 0.1, "--viewers", 4)
+    assert result.exit_code == 0, result.output
 
 
 def test_a_share_without_its_scenario_is_refused(tmp_path: Path) -> None:
