@@ -56,7 +56,7 @@ class Connections:
         self.errors: Counter[str] = Counter()
         self.local_errors: Counter[str] = Counter()
         self.connect, self.sync = Latencies(), Latencies()
-        self.connected = 0
+        self.connected = self.put_off = 0  # users by now
         self.ending = False
         self._timers: list[tuple[int, int, Callable[[User, int], None], User, int]] = []
         self._timer_number = 0
@@ -234,6 +234,7 @@ class Connections:
         if user.state == "live":
             self._finish(user, now)
         else:
+            self.set_put_off(user, False)
             self._give_up(user)
 
     def _finish(self, user: User, now: int) -> None:
@@ -263,6 +264,7 @@ class Connections:
             user.lost = True
         elif user.return_delay_ms is not None:
             self.counts["deferred"] += 1
+            self.set_put_off(user, True)
         else:
             self.counts["failed"] += 1
             if reason != b"handshake refused":  # of which the answer was told
@@ -271,6 +273,11 @@ class Connections:
             user.return_delay_ms if user.return_delay_ms is not None else self._random.uniform(*RETRY_MS)
         )
         self._come_back(user, now, delay_ms)
+
+    def set_put_off(self, user: User, put_off: bool) -> None:
+        """Whether the server had the user come later, and it isn't in yet."""
+        self.put_off += put_off - user.put_off
+        user.put_off = put_off
 
     def connected_in(self, user: User, now: int) -> None:
         """The server knows who the user is."""

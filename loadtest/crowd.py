@@ -147,6 +147,7 @@ class Crowd(Connections):
         user.lost = False
         user.timer += 1
         user.state = "live"
+        self.set_put_off(user, False)
         user.return_delay_ms = None
         if not user.subscribed:
             user.request, user.subscribed = b"", True  # the next one says that it resumes

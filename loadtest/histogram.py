@@ -100,6 +100,14 @@ class Latencies:
         positions, counts = np.array(pairs, np.int64).reshape(-1, 2).T
         np.add.at(self.counts, positions, counts)
 
+    @staticmethod
+    def between(pairs: Sequence[int], least_us: float, most_us: float) -> list[int]:
+        """Of `pairs` those whose latency is within these bounds."""
+        each = np.array(pairs, np.int64).reshape(-1, 2)
+        values = _VALUES[each[:, 0]]
+        kept: list[int] = each[(least_us <= values) & (values <= most_us)].ravel().tolist()
+        return kept
+
     def histogram(self) -> HdrHistogram:
         """The same as the published library's histogram."""
         made = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)

@@ -8,6 +8,7 @@ from typing import Any
 from loadtest.compression import compression_of
 from loadtest.evidence import Findings
 from loadtest.histogram import merged
+from loadtest.outages import Outage, joined
 from loadtest.recorder import FELT, HISTOGRAMS, Sum
 from loadtest.scenario import parse
 from loadtest.summary import distributions, outages_of, told
@@ -50,6 +51,10 @@ def _sum_of(reports: Sequence[Data], histograms: str) -> Sum:
         total.counts.update(one["counts"])
         total.cpu_s += one["generator"]["cpu_s"]
         total.peak += one["connections"]["peak"]
+        last = next((point for point in reversed(one["series"]) if point["measured"]), None)
+        if last is not None:
+            total.connections += last["connections"]
+            total.put_off += last["put_off"]
     for name in HISTOGRAMS:
         total.histograms[name] = merged([one.get(histograms) or one["histograms"] for one in reports], name)
     return total
@@ -89,7 +94,7 @@ def _point(parts: Sequence[Data]) -> Data:
     worst: Data = {name: _slowest([part[name] for part in parts]) for name in ("delivery_ms", "ack_ms")}
     worst["lag_p99_ms"] = max(part["lag_p99_ms"] for part in parts)
     rates = ("scheduled_per_s", "due_per_s", "answered_per_s", "operations_per_s", "deliveries_per_s")
-    added = ("connections", "waiting", "generator_cpu_cores", *rates)
+    added = ("connections", "put_off", "waiting", "generator_cpu_cores", *rates)
     return {**parts[0], **worst, **{name: sum(part[name] for part in parts) for name in added}}
 
 
@@ -113,7 +118,8 @@ def merge(reports: Sequence[Data]) -> Data:
         findings.merge(Findings.of(one["findings"]))
     watched = next((one for one in ordered if one["server"]["cpu_s"] is not None), first)
     series = [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)]
-    outages = outages_of(scenario, series, total.counts)
+    of_shares = [Outage.of(each) for one in ordered for each in one["outages"]]
+    outages = joined(outages_of(scenario, series, total.counts), of_shares)
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
     errors = told(ordered, "errors")
     ended_early = next((one["ended_early"] for one in ordered if one["ended_early"]), "")

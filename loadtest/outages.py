@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from math import sqrt
 from typing import Any
 
@@ -44,6 +44,11 @@ class Outage:
         """As plain JSON data, a member of a report's `outages`."""
         return {**asdict(self), "recovered_s": self.recovered_s}
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Outage:
+        """The inverse of `document`."""
+        return cls(**{each.name: data[each.name] for each in fields(cls)})
+
     def covers(self, at_s: float) -> bool:
         """Whether an interval that ended at `at_s` is part of it, or of the recovery."""
         return self.from_s < at_s and (self.until_s is None or at_s <= self.until_s)
@@ -74,6 +79,35 @@ def find_outages(series: Sequence[Point], p95_max_ms: float | None, unanswered: 
             known = one.until_s is not None or not unanswered
             found.append(replace(one, wait_max_ms=_wait(series, one) if known else None))
     return found
+
+
+def joined(whole: Sequence[Outage], shares: Sequence[Outage]) -> list[Outage]:
+    """The outages of a whole run and those of its shares, which have latencies without them.
+
+    Those that overlap are one, which is as bad as the worst. Nothing was silent for everybody but in `whole`.
+    """
+    ordered = sorted([*whole, *(replace(one, silent_s=0.0) for one in shares)], key=lambda one: one.from_s)
+    found: list[Outage] = []
+    for one in ordered:
+        if found and (found[-1].until_s is None or one.from_s < found[-1].until_s):
+            found[-1] = _worst(found[-1], one)
+        else:
+            found.append(one)
+    return found
+
+
+def _worst(first: Outage, other: Outage) -> Outage:
+    """Two that overlap as one, from the first's begin."""
+    ends = first.until_s, other.until_s
+    known = [one.wait_max_ms for one in (first, other) if one.wait_max_ms is not None]
+    return Outage(
+        from_s=first.from_s,
+        until_s=None if None in ends else max(end for end in ends if end is not None),
+        duration_s=max(first.duration_s, other.duration_s),
+        silent_s=max(first.silent_s, other.silent_s),
+        lasted_s=max(first.lasted_s, other.from_s - first.from_s + other.lasted_s),
+        wait_max_ms=max(known, default=None),
+    )
 
 
 def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outage:

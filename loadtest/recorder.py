@@ -3,7 +3,7 @@
 A worker makes one *interval* every INTERVAL_S, the last of which ends with the schedule; the coordinator adds
 the same interval of every worker, and the intervals of a stage. An interval is plain JSON data:
 
-    number, span_s, connections, cpu_s, counts {name: n},
+    number, span_s, connections, put_off (users at its end), cpu_s, counts {name: n},
     histograms {metric: [position, count, position, count, ...]}
 
 and, joined, `cpu_here_s`: what of the CPU was this machine's.
@@ -64,6 +64,7 @@ class Recorder:
             "number": number,
             "span_s": span_s,
             "connections": crowd.connected,
+            "put_off": crowd.put_off,
             "cpu_s": cpu_s,
             "counts": self._counts(),
             "histograms": {name: latencies.pairs() for name, latencies in histograms.items()},
@@ -87,13 +88,15 @@ class Sum:
         self.histograms = {name: Latencies() for name in HISTOGRAMS}
         self.cpu_s = 0.0
         self.peak = 0
+        self.connections = self.put_off = 0  # users at the end of the last interval
         self.seconds = 0.0
 
     def add(self, interval: dict[str, Any]) -> None:
-        """Add one interval (of all workers together)."""
+        """Add one interval (of all workers together), in their order."""
         self.counts.update(interval["counts"])
         self.cpu_s += interval["cpu_s"]
         self.peak = max(self.peak, interval["connections"])
+        self.connections, self.put_off = interval["connections"], interval["put_off"]
         self.seconds += interval["span_s"]
         for name, pairs in interval["histograms"].items():
             self.histograms[name].add_pairs(pairs)
@@ -124,7 +127,7 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "number": parts[0]["number"],
         "span_s": parts[0]["span_s"],
-        "connections": sum(part["connections"] for part in parts),
+        **{name: sum(part[name] for part in parts) for name in ("connections", "put_off")},
         "cpu_s": total.cpu_s,
         "cpu_here_s": sum(part.get("cpu_here_s", part["cpu_s"]) for part in parts),
         "counts": dict(total.counts),

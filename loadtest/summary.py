@@ -16,6 +16,7 @@ from loadtest import observe
 from loadtest.compression import compression_of
 from loadtest.environment import environment
 from loadtest.evidence import Findings
+from loadtest.histogram import Latencies
 from loadtest.outages import Outage, find_outages
 from loadtest.protocols import OURS
 from loadtest.recorder import CONNECTING, FELT, INTERVAL_S, Sum, ends_s, middle_s, summed
@@ -218,6 +219,39 @@ def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     return [one for one in intervals if scenario.stages[_stage_of(scenario, one)].measured]
 
 
+def _measured_before(scenario: Scenario, number: int) -> tuple[float, float] | None:
+    """(start, end) of the measured stages that came last before this one, in seconds; None without any."""
+    starts_s = (0.0, *scenario.ends_s)
+    measured = [each for each in range(number) if scenario.stages[each].measured]
+    if not measured:
+        return None
+    first = last = measured[-1]
+    while first > 0 and scenario.stages[first - 1].measured:
+        first -= 1
+    return starts_s[first], starts_s[last + 1]
+
+
+def _carried(scenario: Scenario, intervals: Sequence[Data], late: Sequence[Data]) -> list[Data]:
+    """What came in stages that aren't measured, but was due in a measured one before: only such latencies.
+
+    As far as that is certain: what is of an interval came somewhere in it, what was `late` as long after the
+    schedule as is waited for, at most.
+    """
+    drain_s = scenario.generator.drain_s
+    came = [(one, ends_s(one)) for one in intervals] + [(one, ends_s(one) + drain_s) for one in late]
+    found = []
+    for one, by_s in came:
+        number = _stage_of(scenario, one)
+        before = None if scenario.stages[number].measured else _measured_before(scenario, number)
+        if before is not None:
+            start_s, end_s = before
+            bounds = 1e6 * (by_s - end_s), 1e6 * (ends_s(one) - one["span_s"] - start_s)
+            felt = {name: pairs for name, pairs in one["histograms"].items() if name in FELT}
+            kept = {name: Latencies.between(pairs, *bounds) for name, pairs in felt.items()}
+            found.append({**one, "histograms": kept})
+    return found
+
+
 def outages_of(scenario: Scenario, series: Sequence[Data], counts: Counter[str]) -> list[Outage]:
     """The outages within the measured stages; `counts` are of the whole run."""
     unanswered = counts["unanswered"] + counts["unresolved"]
@@ -251,6 +285,7 @@ def _series(scenario: Scenario, intervals: Sequence[Data], late: Sequence[Data])
                 "at_s": ends_s(one),
                 "span_s": span_s,
                 "connections": one["connections"],
+                "put_off": one["put_off"],
                 "waiting": max(waiting, 0),
                 "scheduled_per_s": one["counts"].get("scheduled", 0) / span_s,
                 "due_per_s": (due - total.counts["merged_offline"]) / span_s,
@@ -295,7 +330,8 @@ def summarise(
     late = [result["last"] for result in results]
     series, whole = _series(scenario, intervals, late), _whole(intervals, late)
     outages = outages_of(scenario, series, whole.counts)
-    judged = _measured(scenario, intervals), _measured(scenario, late)
+    carried = _carried(scenario, intervals, late)
+    judged = _measured(scenario, intervals), [*_measured(scenario, late), *carried]
     measured, calm = _felt(*judged), _felt(*(_calm(scenario, each, outages) for each in judged))
     errors, closes = told(results, "errors"), told(results, "closes")
     others = _others_cores(scenario, intervals, samples)

@@ -133,7 +133,7 @@ class User:
     `queue` holds the edits that came due while it had no connection or too many were unanswered, as
     (intended_ns, kind, index); `kept` of them came due in a spell without connection, so nobody expects an
     answer before it ends; `postponed` are the numbers of submissions that wait to be sent again; `lost`: its
-    connection was, and it isn't back yet.
+    connection was, and it isn't back yet; `put_off`: the server said when to come, and hasn't let it in yet.
     """
 
     __slots__ = (
@@ -153,6 +153,7 @@ class User:
         "plain",
         "postponed",
         "presence_number",
+        "put_off",
         "queue",
         "queue_timer",
         "replica",
@@ -185,7 +186,7 @@ class User:
         self.source = ""
         self.request = b""
         self.state = "idle"
-        self.subscribed = self.lost = False
+        self.subscribed = self.lost = self.put_off = False
         self.epoch: Any = None
         self.presence_number = 0
         self.finishing = 0

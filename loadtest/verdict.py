@@ -146,6 +146,7 @@ def missed_targets(
                 f"target: {share:.2%} of connections succeeded, {targets.connect_success_min:.2%} wanted"
                 f"{_why(connecting)}"
             )
+    missed += _kept_out(targets, measured)
     lost = counts["disconnected"]
     if lost and targets.recovered_min is not None and counts["recovered"] < targets.recovered_min * lost:
         missed.append(
@@ -162,6 +163,16 @@ def missed_targets(
         others.subtract({code.rpartition(" ")[2]: count for code, count in connecting.items()})
         missed += _missed_shares(scenario, counts, scheduled, +others)
     return missed
+
+
+def _kept_out(targets: Targets, measured: Sum) -> list[str]:
+    """Whether too many users were put off still at the end of what is measured: no attempt failed."""
+    users, least = measured.connections + measured.put_off, targets.connect_success_min
+    if least is None or measured.put_off <= (1 - least) * users:
+        return []
+    share = f"{measured.connections / users:.2%} of {users:,} users were in"
+    why = "the others were told to come later (503): the server is full, or takes in too few at a time"
+    return [f"target: {share} at the end of what is measured, {least:.2%} wanted; {why}"]
 
 
 def unknown_targets(scenario: Scenario, measured: Sum) -> list[str]:

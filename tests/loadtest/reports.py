@@ -49,6 +49,7 @@ def interval(number: int, delivery_ms: float = 20.0, rate: int = RATE, jitter: i
         "number": number,
         "span_s": INTERVAL_S,
         "connections": 40 if number else 20,
+        "put_off": 0,
         "cpu_s": 0.1,
         "cpu_here_s": 0.1,
         "counts": counts,
@@ -103,7 +104,14 @@ def report(
 ) -> dict[str, Any]:
     """A report of ten seconds; by default a good one. `late` are the histograms of what came after them,
     `after` samples of then; `changes` are of the scenario."""
-    last = {"number": 20, "span_s": 0.0, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}}
+    last = {
+        "number": 20,
+        "span_s": 0.0,
+        "connections": 40,
+        "put_off": 0,
+        "cpu_s": 0.0,
+        "counts": {"unanswered": 0},
+    }
     last["histograms"] = late or {}
     results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
     samples = [

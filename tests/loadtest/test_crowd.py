@@ -175,6 +175,20 @@ def test_who_is_put_off_comes_back_when_it_was_told_and_has_not_failed() -> None
     crowd.handle([(0, REJECTED, answer, NOW), (0, CLOSED, (1006, b""), NOW)])
     assert (crowd.counts["deferred"], crowd.counts["failed"]) == (1, 0)
     assert crowd.next_timer_ns() == NOW + 2500 * MS
+    user.state = "connecting"
+    crowd.handle([(0, REJECTED, answer, NOW), (0, CLOSED, (1006, b""), NOW)])
+    assert (crowd.counts["deferred"], crowd.put_off) == (2, 1)
+    crowd.joined(user, NOW)
+    assert crowd.put_off == 0
+
+
+def test_who_is_put_off_and_leaves_is_waited_for_no_longer() -> None:
+    crowd, user = crowd_of_one()
+    user.state = "connecting"
+    answer = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After-Ms: 2500"
+    crowd.handle([(0, REJECTED, answer, NOW), (0, CLOSED, (1006, b""), NOW)])
+    crowd.live(Life(0.1, 0, "leave"), NOW, NOW)
+    assert crowd.put_off == 0
 
 
 @pytest.mark.parametrize("kind", ["storm", "leave"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from loadtest.evidence import Findings
-from loadtest.outages import Outage, find_outages
+from loadtest.outages import Outage, find_outages, joined
 from loadtest.recorder import INTERVAL_S, Sum
 from loadtest.report.page import render
 from loadtest.report.terminal import outage_text
@@ -51,6 +52,17 @@ def test_a_good_run_has_none() -> None:
 def test_an_outage_lasts_until_edits_are_answered_and_is_over_when_they_are_quick() -> None:
     found = find_outages(points(GOOD, GOOD, HALF, SILENT, SILENT, LATE, LATE, *[GOOD] * 3), 200)
     assert found == [Outage(1.0, 3.5, 1.5, 1.0, 2.5, 1350.0)]
+
+
+def test_outages_of_shares_that_overlap_are_one_as_bad_as_the_worst() -> None:
+    first, second = Outage(1.0, 3.0, 1.0, 0.5, 2.0, 700.0), Outage(2.0, 6.0, 2.0, 2.0, 4.0, None)
+    later, open_ended = Outage(8.0, 9.0, 1.0, 1.0, 1.0, 50.0), Outage(8.5, None, 1.0, 1.0, 1.5, None)
+    assert joined([first], [second, later]) == [
+        Outage(1.0, 6.0, 2.0, 0.5, 5.0, 700.0),
+        replace(later, silent_s=0.0),
+    ]
+    assert joined([], [later, open_ended]) == [Outage(8.0, None, 1.0, 0.0, 2.0, 50.0)]
+    assert [Outage.of(one.document()) for one in (first, open_ended)] == [first, open_ended]
 
 
 def test_without_a_target_for_latencies_it_is_over_when_edits_are_answered() -> None:

@@ -121,6 +121,48 @@ def test_what_is_answered_after_the_schedule_is_felt_in_its_last_stage() -> None
     assert report(late=late, stages=stages)["verdict"]["status"] == "pass"
 
 
+def followed(slow_ms: float, at: int, late: Any = None) -> dict[str, Any]:
+    """A report with stages of 2, 4 (measured) and 4 s, in which 40 deliveries that took so long came in the
+    interval `at`; what is late is waited for 3 s."""
+    stages = [{"name": f"s{n}", "duration_s": 4 if n else 2, "connections": 40} for n in range(3)]
+    stages[0]["measured"] = stages[2]["measured"] = False
+    intervals = [interval(number) for number in range(20)]
+    slow = Latencies()
+    slow.record(int(1000 * slow_ms), 40)
+    intervals[at]["histograms"]["delivery"] += slow.pairs()
+    return report(intervals=intervals, stages=stages, late=late, generator={"drain_s": 3})
+
+
+@pytest.mark.parametrize(
+    ("slow_ms", "at", "counts"),
+    [
+        (1900, 13, True),  # came from 6.5 to 7 s: due before 5.1 s
+        (1100, 13, True),
+        (900, 13, False),  # may have been due in the last stage
+        (3000, 17, True),
+        (2000, 17, False),
+        (7900, 17, False),  # may have been due in the first stage
+    ],
+)
+def test_what_was_due_in_a_measured_stage_is_of_it_when_it_comes_after_it(
+    slow_ms: float, at: int, counts: bool
+) -> None:
+    """A stall that began in one and ended after it was in no latency, and the run passed."""
+    made = followed(slow_ms, at)
+    assert made["latency_ms"]["delivery"]["count"] == 8 * RATE * FANOUT + 40 * counts
+    assert made["verdict"]["status"] == ("fail" if counts else "pass")
+
+
+@pytest.mark.parametrize(("slow_ms", "counts"), [(6900, False), (7500, True), (8100, False)])
+def test_what_comes_after_the_schedule_may_have_been_due_in_a_measured_stage(
+    slow_ms: int, counts: bool
+) -> None:
+    one = Latencies()
+    one.record(1000 * slow_ms, 50)
+    made = followed(20, 5, {"delivery": one.pairs()})
+    assert made["latency_ms"]["delivery"]["count"] == 8 * RATE * FANOUT + 40 + 50 * counts
+
+
 def test_a_generator_that_is_late_after_the_schedule_is_not_the_limit() -> None:
     late = {name: interval(20, 900)["histograms"]["delivery"] for name in ("lag", "loop")}
     assert report(late=late)["verdict"]["status"] == "pass"
@@ -504,6 +546,15 @@ def test_compression_of_shares_adds_up() -> None:
     assert (told["connections"], told["declined"], told["compressed"]["messages"]) == (3, 2, 250)
 
 
+def test_users_who_were_put_off_to_the_end_are_told_of_runs_and_shares() -> None:
+    kept_out = [{**interval(number), "put_off": 20} for number in range(20)]
+    parts = [report(share=(1, 2)), report(share=(2, 2), intervals=kept_out)]
+    verdicts = [one["verdict"] for one in (*parts, merge(parts))]
+    assert [one["status"] for one in verdicts] == ["pass", "fail", "fail"]
+    assert verdicts[1]["reasons"][0].startswith("target: 66.67% of 60 users were in at the end")
+    assert verdicts[2]["reasons"][0].startswith("target: 80.00% of 100 users were in at the end")
+
+
 def test_a_fault_seen_by_one_machine_is_everybodys() -> None:
     findings = Findings()
     findings.add("reordered", "doc: swapped")
@@ -544,6 +595,19 @@ def test_of_shares_the_longest_wait_is_that_of_any_machine() -> None:
     whole = merge([report(share=(1, 2), intervals=slow), report(share=(2, 2), intervals=stalled(5000.0))])
     assert whole["series"][12]["delivery_ms"]["p95"] > 90
     assert whole["series"][12]["ack_ms"]["max"] == pytest.approx(5000, rel=0.01)
+
+
+def test_an_outage_of_one_share_is_one_of_the_run() -> None:
+    """Its latencies had been taken out, and the sum of all showed no outage: it passed whatever it took."""
+    targets = {"delivery_p95_ms": 100, "recovery_max_s": 0.5}
+    parts = [report(share=(1, 5), intervals=stalled(), targets=targets)]
+    parts += [report(share=(n, 5), targets=targets) for n in (2, 3, 4, 5)]
+    whole = merge(parts)
+    assert [one["verdict"]["status"] for one in (parts[0], parts[1], whole)] == ["fail", "pass", "fail"]
+    (own,), (found,) = parts[0]["outages"], whole["outages"]
+    assert {**found, "silent_s": own["silent_s"]} == own
+    assert (own["silent_s"], found["silent_s"]) == (1.0, 0.0)
+    assert whole["calm_histograms"]
 
 
 def test_what_shares_are_judged_by_is_in_their_sum() -> None:

@@ -56,6 +56,17 @@ def test_a_server_that_puts_everybody_off_lets_nobody_in() -> None:
     assert status(total) == ("fail", ["target: 0.00% of connections succeeded, 99.50% wanted"])
 
 
+def test_who_is_put_off_to_the_end_was_not_let_in() -> None:
+    """No attempt had failed, and edits that never left were no loss: a server that took in half passed."""
+    total = good_run()
+    total.counts.update({"attempted": 5000, "deferred": 5000})
+    total.connections, total.put_off = 50, 50
+    code, (said,) = status(total)
+    assert (code, said.startswith("target: 50.00% of 100 users were in at the end")) == ("fail", True)
+    assert status(total, connect_success_min=None) == ("pass", [])
+    assert status(total, connect_success_min=0.5) == ("pass", [])
+
+
 def test_a_run_in_which_nothing_was_measured_says_nothing() -> None:
     total = good_run()
     total.seconds = 0.0
