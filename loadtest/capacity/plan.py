@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from loadtest.capacity import drain
+from loadtest.capacity.drain import Bounded, crowding, drained
 from loadtest.capacity.fits import Estimate
 from loadtest.capacity.model import CPU_TERMS, CostModel, usl
 from loadtest.capacity.prices import Machine, Prices
@@ -95,9 +97,6 @@ ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005
 ARCHIVE_BATCH = 500
 FIGURES = ("predicted", "low", "high")
 MACHINES_MAX = 100_000  # nodes, or Redis masters
-
-
-Bounded = tuple[float, float, float | None]  # as an Estimate; None: without an upper bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +269,9 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine, node: Machine | None 
             *_larger(model, wanted),
             *_undivided(wanted, workers.value),
             *_crowded(wanted),
+            *_rushed(model, wanted, nodes, drain_rate),
         ),
-        assumed=_assumed(wanted, workers_a_node),
+        assumed=_assumed(wanted, workers_a_node, drain_s),
     )
 
 
@@ -293,14 +293,21 @@ def _drain(
     cost = model.cost("connects_per_s")
     if not cost.value:
         return None, None
-    left = (nodes - 1) * wanted.cores_a_node / usl_factor
+    workers = (nodes - 1) * wanted.cores_a_node
     taken = zip(model.cpu_base(), model.cpu_needed(load_of(wanted)), strict=True)
-    spare, most, least = (left * (limit - base) - needed for base, needed in taken)
-    if spare <= 0:
-        return 0.0, None
-    come = wanted.connections / nodes
-    longest_s = come * cost.high / least if least > 0 else None
-    return spare / cost.value, (come * cost.value / spare, come * cost.low / most, longest_s)
+    spare = [workers / usl_factor * (limit - base) - needed for base, needed in taken]
+    return drained(wanted.connections / nodes, cost, spare, workers)
+
+
+def _rushed(model: CostModel, wanted: Wanted, nodes: int, drain_rate: float | None) -> tuple[str, ...]:
+    """Whether more would come to a worker at once, after a node is lost, than did in the calibration."""
+    if not drain_rate:
+        return ()
+    each = crowding(wanted.connections / nodes, drain_rate, (nodes - 1) * wanted.cores_a_node)
+    most = model.measured["connects_per_s"]
+    if each <= 1.05 * most:
+        return ()
+    return (f"{each:,.0f} connects_per_s a worker when a node is lost; at most {most:,.0f} were measured",)
 
 
 def _extrapolated(
@@ -362,7 +369,7 @@ def _crowded(wanted: Wanted) -> tuple[str, ...]:
     )
 
 
-def _assumed(wanted: Wanted, workers_a_node: int) -> tuple[str, ...]:
+def _assumed(wanted: Wanted, workers_a_node: int, drain_s: Bounded | None) -> tuple[str, ...]:
     marks = []
     if wanted.sigma is None and workers_a_node > 1:
         marks.append(
@@ -377,6 +384,10 @@ def _assumed(wanted: Wanted, workers_a_node: int) -> tuple[str, ...]:
         f"over a day the load is {AVERAGE:.0%} of its peak on average; Redis keeps what was changed within "
         f"{wanted.kept.redis_h:.0f} h, the archive {wanted.archive_days:g} days"
     )
+    marks.append(wanted.kept.assumed(given=wanted.documents is not None))
+    marks.append(f"a worker holds at most {wanted.connections_a_worker:,} connections")
+    if drain_s is not None:
+        marks.append(drain.assumed())
     return tuple(marks)
 
 

@@ -53,6 +53,15 @@ class Kept:
         changes = operations_per_s * AVERAGE * self.archive_days * DAY_S
         return changes * (CHANGE_BYTES + self.change_bytes) + self.documents * self.document_bytes
 
+    def assumed(self, given: bool) -> str:
+        """What of it isn't measured, in words; `given`: somebody said how many documents there are."""
+        why = "as you say" if given else "each has its viewers and one more: say how many by --documents"
+        return (
+            f"{self.documents:,.0f} documents of {self.document_bytes:,.0f} bytes are changed within "
+            f"{self.redis_h:.0f} h ({why}), {self.change_bytes:,.0f} bytes a change; Redis keeps at most "
+            f"{self.history_versions:,.0f} changes of each"
+        )
+
     def masters(self, operations_per_s: float, redis: Machine, appends_per_s: float) -> int:
         """The fewest such machines that hold it and take the appends, at most `appends_per_s` each."""
         held = math.ceil(self.redis_bytes(operations_per_s) / redis_room(redis))

@@ -82,6 +82,7 @@ def calibrate_command(hold_s: float, scale: float, compressed_share: float, json
 )
 @click.option("--plan-name", default="yours", show_default=True, help="What that plan is called.")
 @number_option("--hot-readers", "Of one document, at once.", 0, 10_000_000, 0, show_default=False)
+@number_option("--documents", "Changed within 48 h.  [default: connections / (viewers + 1)]", 1, 1e12)
 @number_option("--connections-a-worker", "Its connections_max.", 1, 10_000_000, 19_000)
 @click.option(
     "--seeds", type=click.IntRange(1, 200), default=5, show_default=True, help="How often each is simulated."
@@ -149,14 +150,17 @@ def _study(
         nodes or 1,
         prices.nodes[0].cores,
         hot_readers=wanted["hot_readers"],
+        documents=wanted["documents"],
     )
     load = replace(load, redis_masters=studies.masters_for(load, prices.redis[0]))
     machines, ours = studies.cheapest(load, model, prices, objective)
     plans = [studies.judged("cheapest", ours, model, machines, prices, objective)]
+    marks = studies.extrapolated("cheapest", ours, model, objective)
     if nodes is not None:
         given = replace(load, redis_masters=masters or load.redis_masters)
         first = studies.Machines(prices.nodes[0], prices.redis[0])
         plans.append(studies.judged(plan_name, given, model, first, prices, objective))
+        marks += studies.extrapolated(plan_name, given, model, objective)
     return {
         "format": 1,
         "wanted": dict(wanted),
@@ -166,7 +170,7 @@ def _study(
         "stated_connections": prices.stated_connections,
         "plans": plans,
         "day": studies.day(ours, model, machines, prices, objective) if with_day else None,
-        "extrapolated": studies.extrapolated(ours, model),
+        "extrapolated": [*marks, *studies.assumed(ours, model)],
     }
 
 

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from loadtest.capacity.drain import DETECT_S, RECONNECT_S
+
 Array = np.ndarray[Any, Any]
 DETAILED = 6
 WARM_S = 2.0
@@ -74,8 +76,9 @@ class Cluster:
     workers_a_node: int
     redis_masters: int = 1
     zones: int = 3
-    reconnect_s: float = 3.0  # clients come back at random within this
-    detect_s: float = 0.5  # until a client notices a node that died
+    documents: float | None = None  # changed within two days; None: each has its viewers and one more
+    reconnect_s: float = RECONNECT_S
+    detect_s: float = DETECT_S
     hot_readers: float = 0.0  # of one document that is edited hot_operations_per_s times
     hot_operations_per_s: float = 2.0
     horizon_s: float = 20.0

@@ -156,8 +156,11 @@ def _check_reachable(cluster: Cluster, costs: Costs, machines: Machines, objecti
 
 
 def kept_of(cluster: Cluster) -> Kept:
-    """What it keeps: each document has its viewers and one more."""
-    return Kept(cluster.connections / (cluster.viewers + 1))
+    """What it keeps."""
+    documents = (
+        cluster.connections / (cluster.viewers + 1) if cluster.documents is None else cluster.documents
+    )
+    return Kept(documents)
 
 
 def masters_for(cluster: Cluster, redis: Machine) -> int:
@@ -274,25 +277,36 @@ def cheapest(
     return machines, made
 
 
-def extrapolated(cluster: Cluster, model: CostModel) -> list[str]:
-    """What rests on more than was measured."""
+def extrapolated(name: str, cluster: Cluster, model: CostModel, objective: Objective) -> list[str]:
+    """What of a plan rests on more than was measured, with the nodes lost that it is to survive."""
+    workers = max(cluster.nodes - objective.survive, 1) * cluster.workers_a_node
     rate = cluster.operations_per_s
     each: Mapping[str, float] = {
-        "connections": cluster.connections / cluster.workers,
-        "operations_per_s": rate / cluster.workers,
-        "deliveries_per_s": rate * cluster.viewers / cluster.workers,
+        "connections": cluster.connections / workers,
+        "operations_per_s": rate / workers,
+        "deliveries_per_s": rate * cluster.viewers / workers,
+        "connects_per_s": cluster.connections / cluster.reconnect_s / cluster.workers,
     }
+    when = dict.fromkeys(each, "") | {"connects_per_s": " where everybody comes back at once"}
     marks = [
-        f"{value:,.0f} {term} a worker; at most {model.measured[term]:,.0f} were measured"
+        f"{name}: {value:,.0f} {term} a worker{when[term]}; at most {model.measured[term]:,.0f} were measured"
         for term, value in each.items()
         if value > 1.05 * model.measured[term]
     ]
     if cluster.workers > 1:
-        marks.append(f"{cluster.workers} workers: one was measured; an announcement costs nothing of its own")
-    if not model.needed[0][2]:
-        marks.append("what a connect costs wasn't measured: add a run of connect-storm")
+        counted = f"{name}: {cluster.workers} workers"
+        marks.append(f"{counted}: one was measured; an announcement costs nothing of its own")
+    return marks
+
+
+def assumed(cluster: Cluster, model: CostModel) -> list[str]:
+    """What wasn't measured, of any plan for this load."""
+    marks = [] if model.needed[0][2] else ["what a connect costs wasn't measured: add a run of connect-storm"]
     redis = f"a Redis master takes {REDIS_APPENDS_PER_S:,.0f} appends/s"
     marks.append(f"{redis} and fails over in {REDIS_FAILOVER_S} s (assumed)")
+    marks.append(f"{kept_of(cluster).assumed(given=cluster.documents is not None)} (assumed)")
+    came = f"clients notice a lost node within {cluster.detect_s:g} s"
+    marks.append(f"{came} and come back at random within {cluster.reconnect_s:g} s (assumed)")
     marks.append(f"what goes to the clients is {model.compression()}")
     marks.append("the archive and the load balancer aren't on an edit's way, and aren't simulated")
     return marks

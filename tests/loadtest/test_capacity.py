@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.sessions.accepting import PER_S_MAX
 from loadtest.capacity.fits import FitError, estimate, nonnegative_fit
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl, usl
 from loadtest.capacity.plan import GIB, AbsurdLoad, Answer, PlanError, Wanted, check, monthly, plan
@@ -312,7 +313,7 @@ def test_a_plan_is_what_one_works_out_by_hand() -> None:
     assert made.memory_a_node_bytes.value == pytest.approx(310e6)
     assert made.bandwidth_bits_per_s == pytest.approx(200e6)
     assert made.drain_connections_per_s == pytest.approx(4098.41, rel=1e-5)
-    assert made.drain_s is not None and made.drain_s[0] == pytest.approx(3.2533, rel=1e-5)
+    assert made.drain_s is not None and made.drain_s[0] == pytest.approx(0.5 + 3.2533, rel=1e-5)
     assert (made.redis_masters, made.redis_bytes) == (1, pytest.approx(9_707_968_000))
     assert made.disk_bytes == pytest.approx(6_739_208_192_000)
     assert (made.postgres_rows_per_s, made.postgres_transactions_per_s) == (20_000, 40)
@@ -434,24 +435,53 @@ def test_what_is_assumed_is_said() -> None:
     assert any("Universal" in mark for mark in answer(sigma=None, cores_a_node=8).assumed)
     assert not any("Universal" in mark for mark in answer(cores_a_node=8).assumed)
     assert any("Redis" in mark for mark in answer().assumed)
+    marks = " ".join(answer(connections=10_000).assumed)
+    for said in (
+        "2,000 documents of 1,024 bytes",
+        "say how many by --documents",
+        "170 bytes a change",
+        "19,000 conn",
+    ):
+        assert said in marks
+    assert "30 documents of 9 bytes are changed within 48 h (as you say)" in " ".join(
+        answer(documents=30, document_bytes=9).assumed
+    )
 
 
 def test_users_of_a_lost_node_come_back_at_the_pace_the_rest_can_take() -> None:
     made = answer(survive=1)
     assert made.drain_connections_per_s > 0
-    assert made.drain_s[0] == pytest.approx(100_000 / made.nodes / made.drain_connections_per_s)
+    come_s = 100_000 / made.nodes / made.drain_connections_per_s
+    assert made.drain_s[0] == pytest.approx(0.5 + max(come_s, 3.0))
+    assert any("come back at random within 3 s" in mark for mark in made.assumed)
+    rushed = [mark for mark in made.extrapolated if "connects_per_s a worker when a node is lost" in mark]
+    each = min(100_000 / made.nodes / 3, made.drain_connections_per_s) / (2 * (made.nodes - 1))
+    assert rushed == [f"{each:,.0f} connects_per_s a worker when a node is lost; at most 200 were measured"]
+    assert not any("a node is lost" in mark for mark in answer(connections=300).extrapolated)
+
+
+def test_a_worker_accepts_no_more_than_it_does_however_little_a_connect_costs() -> None:
+    """Users of a lost node were back in no time, by a rate that no gateway accepts at."""
+    cheap = replace(exact(), needed=exact().needed * np.array([1, 1, 1e-9, 1, 1]))
+    load = Wanted(connections=300_000, operations_per_user_s=0.001, viewers=4, p95_ms=20.0, cores_a_node=2)
+    made = plan(cheap, load, REDIS)
+    left = 2 * (made.nodes - 1)
+    assert made.drain_connections_per_s == 5000 * left == PER_S_MAX * left
+    assert made.drain_s == pytest.approx([0.5 + max(300_000 / made.nodes / (5000 * left), 3.0)] * 3)
 
 
 def test_how_soon_users_are_back_is_as_doubtful_as_what_it_costs() -> None:
-    """1,000 of 3,000 come to two workers that have 2 x (0.5 - 0.1) - 0.2 cores to spare, each for 1 ms; or
+    """10,000 of 30,000 come to two workers that have 2 x (0.5 - 0.1) - 0.2 cores to spare, each for 1 ms; or
     2 x (0.5 - 0.08) - 0.14 of them, each for 0.5 ms; or 2 x (0.5 - 0.15) - 0.4, each for 2 ms."""
     rows = [[0.1, 0.2, 0.001], *[[0.08, 0.14, 0.0005]] * 10, *[[0.15, 0.4, 0.002]] * 10]
-    needed = np.array([[base, idle / 3000, connect, 0, 0] for base, idle, connect in rows])
+    needed = np.array([[base, idle / 30_000, connect, 0, 0] for base, idle, connect in rows])
     model = replace(exact(), needed=needed, latency=((0.2, 5.0), (0.5, 200.0), (0.8, 400.0)))
-    load = Wanted(3000, 0, 0, p95_ms=200, survive=2, cores_a_node=1, sigma=0.0, kappa=0.0)
+    load = Wanted(
+        30_000, 0, 0, p95_ms=200, survive=2, cores_a_node=1, sigma=0.0, kappa=0.0, connections_a_worker=30_000
+    )
     made = plan(model, load, REDIS)
     assert (made.nodes, made.drain_connections_per_s) == (3, pytest.approx(600))
-    assert made.drain_s == pytest.approx((1 / 0.6, 0.5 / 0.7, 2 / 0.3))
+    assert made.drain_s == pytest.approx((0.5 + 10 / 0.6, 0.5 + 5 / 0.7, 0.5 + 20 / 0.3))
     perhaps_never = plan(model, replace(load, p95_ms=100), REDIS)
     assert perhaps_never.drain_s is not None and perhaps_never.drain_s[2] is None
     json.dumps(perhaps_never.document(), allow_nan=False)

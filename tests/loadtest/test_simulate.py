@@ -440,4 +440,33 @@ def test_a_million_connections_are_marked_as_extrapolated(tmp_path: Path):
     done = CliRunner().invoke(main, ["simulate", cal, *options])
     assert done.exit_code == 0, done.output
     assert "extrapolated or assumed: " in done.output
-    assert "connections a worker; at most 1,500 were measured" in " ".join(done.output.split())
+    told = " ".join(done.output.split())
+    assert "cheapest: 1" in told and "connections a worker; at most 1,500 were measured" in told
+
+
+def test_each_plan_says_what_it_extrapolates_with_the_nodes_lost_and_everybody_back(tmp_path: Path):
+    """The cheapest one alone did, with all its nodes, and of no connects."""
+    cal = calibration(tmp_path / "cal.json")
+    options = ["--connections", "3000", "--ops-per-user-s", "0.1", "--viewers", "4", "--seeds", "1"]
+    done = CliRunner().invoke(main, ["simulate", cal, *options, "--nodes", "2", "--plan-name", "mine"])
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.output.split())
+    cores = load_prices("rfc002").nodes[0].cores
+    assert f"mine: {3000 / cores:,.0f} connections a worker;" in told or 3000 / cores <= 1.05 * 1500
+    assert (
+        f"mine: {1000 / (2 * cores):,.0f} connects_per_s a worker where everybody comes back at once" in told
+    )
+    assert "600 documents of 1,024 bytes are changed within 48 h (each has its viewers" in told
+
+
+def test_how_many_documents_there_are_decides_the_redis_of_a_simulated_plan(tmp_path: Path):
+    cal, studies = calibration(tmp_path / "cal.json"), []
+    options = ["--connections", "3000", "--ops-per-user-s", "0.1", "--viewers", "4", "--seeds", "1"]
+    for number, documents in enumerate(([], ["--documents", "20000000"])):
+        made = tmp_path / f"{number}.json"
+        done = CliRunner().invoke(main, ["simulate", cal, *options, *documents, "--json", str(made)])
+        assert done.exit_code == 0, done.output
+        studies.append(json.loads(made.read_text()))
+    few, many = (study["plans"][0]["cluster"]["redis_masters"] for study in studies)
+    assert few == 1 < many
+    assert any("20,000,000 documents" in mark and "as you say" in mark for mark in studies[1]["extrapolated"])
