@@ -157,10 +157,8 @@ def _check_reachable(cluster: Cluster, costs: Costs, machines: Machines, objecti
 
 def kept_of(cluster: Cluster) -> Kept:
     """What it keeps."""
-    documents = (
-        cluster.connections / (cluster.viewers + 1) if cluster.documents is None else cluster.documents
-    )
-    return Kept(documents)
+    viewed = cluster.connections / (cluster.viewers + 1)
+    return Kept(viewed if cluster.documents is None else cluster.documents)
 
 
 def masters_for(cluster: Cluster, redis: Machine) -> int:
