@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.evidence import COUNTED
+from loadtest.evidence import COUNTED, UNVERIFIED
 
 Data = Mapping[str, Any]
 RESAMPLES = 2000
@@ -143,7 +143,8 @@ def compare(before: Data, after: Data, threshold: float = 0.1) -> list[Change]:
 def faults_grown(before: Data, after: Data) -> list[str]:
     """The faults that were found more often than before, each with both counts; a server that ended."""
     old, new = before["verdict"], after["verdict"]
-    grown = [name for name in COUNTED if new[name] > old.get(name, 0)]
+    told = [name for name in COUNTED if name != UNVERIFIED or not says_nothing(before, after)]
+    grown = [name for name in told if new[name] > old.get(name, 0)]
     died = after.get("server_died") if not before.get("server_died") else ""
     return [*(f"{name}: {old.get(name, 0)} -> {new[name]}" for name in grown), *filter(None, [died])]
 

@@ -17,6 +17,7 @@ from loadtest.replica import ReplicaError, apply, digest, operations_of
 
 Apply = Callable[[Any, list[Any]], Any]
 UserOf = Callable[[int], int | None]
+UNVERIFIED = "unverified"  # what couldn't be read: no fault is known
 COUNTED = (
     "lost_acknowledged",
     "gaps",
@@ -25,7 +26,7 @@ COUNTED = (
     "diverged",
     "undo_violations",
     "malformed",
-    "unverified",
+    UNVERIFIED,
 )
 REASONS_MAX = 40
 STANDARD = frozenset(("add", "remove", "replace", "move", "copy", "test"))  # operations of RFC 6902
@@ -38,7 +39,7 @@ NAMES = {
     "diverged": "final documents differ",
     "undo_violations": "an undo did something else than it should have",
     "malformed": "messages that are not what the protocol says",
-    "unverified": "final documents or histories could not be read",
+    UNVERIFIED: "final documents or histories could not be read",
 }
 
 

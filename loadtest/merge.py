@@ -51,10 +51,6 @@ def _sum_of(reports: Sequence[Data], histograms: str) -> Sum:
         total.counts.update(one["counts"])
         total.cpu_s += one["generator"]["cpu_s"]
         total.peak += one["connections"]["peak"]
-        last = next((point for point in reversed(one["series"]) if point["measured"]), None)
-        if last is not None:
-            total.connections += last["connections"]
-            total.put_off += last["put_off"]
     for name in HISTOGRAMS:
         total.histograms[name] = merged([one.get(histograms) or one["histograms"] for one in reports], name)
     return total
@@ -119,16 +115,19 @@ def merge(reports: Sequence[Data]) -> Data:
     watched = next((one for one in ordered if one["server"]["cpu_s"] is not None), first)
     series = [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)]
     of_shares = [Outage.of(each) for one in ordered for each in one["outages"]]
-    outages = joined(outages_of(scenario, series, total.counts), of_shares)
+    outages = joined(outages_of(scenario, series, total.counts), of_shares, series)
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
     errors = told(ordered, "errors")
+    server_died = next((one["server_died"] for one in ordered if one["server_died"]), "")
     ended_early = next((one["ended_early"] for one in ordered if one["ended_early"]), "")
     verdict = conclude(
         scenario,
         total,
         calm,
         findings,
+        server_died=server_died,
         outages=outages,
+        series=series,
         errors=errors,
         ended_early=ended_early,
         lacking=lacking,
@@ -140,6 +139,7 @@ def merge(reports: Sequence[Data]) -> Data:
         "share": [1, 1],
         "verdict": verdict.document(),
         "ended_early": ended_early,
+        "server_died": server_died,
         "rates": _added([one["rates"] for one in ordered]),
         **distributions(total, calm if had_outages else None, connecting),
         "connections": connections,

@@ -81,7 +81,7 @@ def find_outages(series: Sequence[Point], p95_max_ms: float | None, unanswered: 
     return found
 
 
-def joined(whole: Sequence[Outage], shares: Sequence[Outage]) -> list[Outage]:
+def joined(whole: Sequence[Outage], shares: Sequence[Outage], series: Sequence[Point]) -> list[Outage]:
     """The outages of a whole run and those of its shares, which have latencies without them.
 
     Those that overlap are one, which is as bad as the worst. Nothing was silent for everybody but in `whole`.
@@ -90,24 +90,27 @@ def joined(whole: Sequence[Outage], shares: Sequence[Outage]) -> list[Outage]:
     found: list[Outage] = []
     for one in ordered:
         if found and (found[-1].until_s is None or one.from_s < found[-1].until_s):
-            found[-1] = _worst(found[-1], one)
+            found[-1] = _worst(found[-1], one, series)
         else:
             found.append(one)
     return found
 
 
-def _worst(first: Outage, other: Outage) -> Outage:
+def _worst(first: Outage, other: Outage, series: Sequence[Point]) -> Outage:
     """Two that overlap as one, from the first's begin."""
-    ends = first.until_s, other.until_s
-    known = [one.wait_max_ms for one in (first, other) if one.wait_max_ms is not None]
-    return Outage(
-        from_s=first.from_s,
-        until_s=None if None in ends else max(end for end in ends if end is not None),
-        duration_s=max(first.duration_s, other.duration_s),
-        silent_s=max(first.silent_s, other.silent_s),
-        lasted_s=max(first.lasted_s, other.from_s - first.from_s + other.lasted_s),
-        wait_max_ms=max(known, default=None),
+    both = first, other
+    ends = [one.until_s for one in both if one.until_s is not None]
+    waits = [one.wait_max_ms for one in both if one.wait_max_ms is not None]
+    unanswered = any(one.wait_max_ms is None and one.until_s is None for one in both)
+    made = replace(
+        first,
+        until_s=max(ends) if len(ends) == len(both) else None,
+        duration_s=max(one.duration_s for one in both),
+        silent_s=max(one.silent_s for one in both),
+        wait_max_ms=None if unanswered else max(waits, default=None),
     )
+    lasted_s = _played_s(point for point in series if point["measured"] and made.covers(point["at_s"]))
+    return replace(made, lasted_s=max(lasted_s, *(one.lasted_s for one in both)))
 
 
 def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outage:

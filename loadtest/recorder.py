@@ -6,7 +6,8 @@ the same interval of every worker, and the intervals of a stage. An interval is 
     number, span_s, connections, put_off (users at its end), cpu_s, counts {name: n},
     histograms {metric: [position, count, position, count, ...]}
 
-and, joined, `cpu_here_s`: what of the CPU was this machine's.
+and, joined, `cpu_here_s`: what of the CPU was this machine's. What comes after the schedule is an
+interval, too, with `until_s`, when it was taken.
 """
 
 from __future__ import annotations
@@ -88,15 +89,13 @@ class Sum:
         self.histograms = {name: Latencies() for name in HISTOGRAMS}
         self.cpu_s = 0.0
         self.peak = 0
-        self.connections = self.put_off = 0  # users at the end of the last interval
         self.seconds = 0.0
 
     def add(self, interval: dict[str, Any]) -> None:
-        """Add one interval (of all workers together), in their order."""
+        """Add one interval (of all workers together)."""
         self.counts.update(interval["counts"])
         self.cpu_s += interval["cpu_s"]
         self.peak = max(self.peak, interval["connections"])
-        self.connections, self.put_off = interval["connections"], interval["put_off"]
         self.seconds += interval["span_s"]
         for name, pairs in interval["histograms"].items():
             self.histograms[name].add_pairs(pairs)
@@ -127,7 +126,7 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "number": parts[0]["number"],
         "span_s": parts[0]["span_s"],
-        **{name: sum(part[name] for part in parts) for name in ("connections", "put_off")},
+        **{name: sum(part.get(name, 0) for part in parts) for name in ("connections", "put_off")},
         "cpu_s": total.cpu_s,
         "cpu_here_s": sum(part.get("cpu_here_s", part["cpu_s"]) for part in parts),
         "counts": dict(total.counts),

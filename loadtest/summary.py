@@ -234,11 +234,9 @@ def _measured_before(scenario: Scenario, number: int) -> tuple[float, float] | N
 def _carried(scenario: Scenario, intervals: Sequence[Data], late: Sequence[Data]) -> list[Data]:
     """What came in stages that aren't measured, but was due in a measured one before: only such latencies.
 
-    As far as that is certain: what is of an interval came somewhere in it, what was `late` as long after the
-    schedule as is waited for, at most.
+    As far as that is certain: what is of an interval came somewhere in it, what was `late` by its `until_s`.
     """
-    drain_s = scenario.generator.drain_s
-    came = [(one, ends_s(one)) for one in intervals] + [(one, ends_s(one) + drain_s) for one in late]
+    came = [(one, ends_s(one)) for one in intervals] + [(one, one["until_s"]) for one in late]
     found = []
     for one, by_s in came:
         number = _stage_of(scenario, one)
@@ -330,9 +328,12 @@ def summarise(
     late = [result["last"] for result in results]
     series, whole = _series(scenario, intervals, late), _whole(intervals, late)
     outages = outages_of(scenario, series, whole.counts)
+    judged = _measured(scenario, intervals), _measured(scenario, late)
     carried = _carried(scenario, intervals, late)
-    judged = _measured(scenario, intervals), [*_measured(scenario, late), *carried]
-    measured, calm = _felt(*judged), _felt(*(_calm(scenario, each, outages) for each in judged))
+    measured = _felt(judged[0], [*judged[1], *carried])
+    calm = _felt(*(_calm(scenario, each, outages) for each in judged))
+    if scenario.targets.recovery_max_s is None:  # else it may be of an outage that so little doesn't show
+        calm = measured
     errors, closes = told(results, "errors"), told(results, "closes")
     others = _others_cores(scenario, intervals, samples)
     verdict = conclude(
@@ -343,6 +344,7 @@ def summarise(
         server_died=course.server_died,
         others_cores=others,
         outages=outages,
+        series=series,
         errors=errors,
         ended_early=course.ended_early,
         lacking=course.lacking,

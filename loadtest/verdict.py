@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from loadtest.evidence import COUNTED, NAMES, Findings
+from loadtest.evidence import COUNTED, NAMES, UNVERIFIED, Findings
 from loadtest.histogram import PERCENTILES, Latencies
 from loadtest.outages import Outage
 from loadtest.recorder import Sum
@@ -18,6 +18,7 @@ from loadtest.scenario import Scenario, Targets
 
 Status = Literal["pass", "fail", "invalid"]
 OTHERS_CORES_MAX = 0.25
+PUT_OFF = "the others were told to come later (503): the server is full, or takes in too few at a time"
 LATE = {"lag": "edits left", "loop": "its loop ran"}  # of the generator
 
 
@@ -43,6 +44,7 @@ def conclude(
     server_died: str = "",
     others_cores: float | None = None,
     outages: Sequence[Outage] = (),
+    series: Sequence[Mapping[str, Any]] = (),
     errors: Mapping[str, int] | None = None,
     ended_early: str = "",
     lacking: Sequence[str] = (),
@@ -53,11 +55,12 @@ def conclude(
     the generator was the limit, or may have been by one that was late, or other processes of the machine
     (`others_cores`) took what was missing: then the run says nothing, `invalid`. So does one that was ended
     early, that measured nothing at all or too little for a target, or whose generators were `lacking` in
-    something. `errors`: the server's, by code.
+    something. `errors`: the server's, by code; `series`: a report's.
     """
     wrong = _faults(findings.counts) + ([server_died] if server_died else [])
     limits = [*generator_limits(scenario, whole, measured), *lacking] if not ended_early else [ended_early]
     missed = missed_targets(scenario, whole, measured, errors or {}) + missed_recoveries(scenario, outages)
+    missed += kept_out(scenario, series)
     unknown, doubts = unknown_targets(scenario, measured), generator_doubts(scenario, whole, measured)
     if missed and not ended_early:
         limits += doubts
@@ -85,8 +88,12 @@ def _faults(counts: Mapping[str, int]) -> list[str]:
 
 
 def faults_of(report: Mapping[str, Any]) -> list[str]:
-    """What was wrong with the server in a run, by its report: faults, and that it ended by itself."""
-    return [*_faults(report["verdict"]), *filter(None, [report.get("server_died")])]
+    """What was wrong with the server in a run, by its report: faults, and that it ended by itself.
+
+    Not what couldn't be read: that may be for a server that is slow, or keeps no more.
+    """
+    proven = {name: report["verdict"][name] for name in COUNTED if name != UNVERIFIED}
+    return [*_faults(proven), *filter(None, [report.get("server_died")])]
 
 
 def generator_limits(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:
@@ -146,7 +153,6 @@ def missed_targets(
                 f"target: {share:.2%} of connections succeeded, {targets.connect_success_min:.2%} wanted"
                 f"{_why(connecting)}"
             )
-    missed += _kept_out(targets, measured)
     lost = counts["disconnected"]
     if lost and targets.recovered_min is not None and counts["recovered"] < targets.recovered_min * lost:
         missed.append(
@@ -165,14 +171,25 @@ def missed_targets(
     return missed
 
 
-def _kept_out(targets: Targets, measured: Sum) -> list[str]:
-    """Whether too many users were put off still at the end of what is measured: no attempt failed."""
-    users, least = measured.connections + measured.put_off, targets.connect_success_min
-    if least is None or measured.put_off <= (1 - least) * users:
-        return []
-    share = f"{measured.connections / users:.2%} of {users:,} users were in"
-    why = "the others were told to come later (503): the server is full, or takes in too few at a time"
-    return [f"target: {share} at the end of what is measured, {least:.2%} wanted; {why}"]
+def kept_out(scenario: Scenario, series: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The measured stages at whose end too many users were put off still: no attempt of theirs failed.
+
+    Of those that go up it is the last alone, if none after it stands: who comes late in one waits a moment.
+    """
+    least, stages = scenario.targets.connect_success_min, scenario.stages
+    before = [0, *(stage.connections for stage in stages)]
+    lasts = {scenario.stage_at(point["at_s"] - point["span_s"] / 2): point for point in series}
+    kept = [n for n in sorted(lasts) if stages[n].measured and stages[n].connections >= before[n]]
+    found = []
+    for number in kept:
+        inside, put_off = lasts[number]["connections"], lasts[number]["put_off"]
+        users, stands = inside + put_off, stages[number].connections == before[number]
+        if least is not None and (stands or number == kept[-1]) and put_off > (1 - least) * users:
+            found.append(
+                f"target: {inside / users:.2%} of {users:,} users were in at the end of "
+                f"{stages[number].name}, {least:.2%} wanted; {PUT_OFF}"
+            )
+    return found
 
 
 def unknown_targets(scenario: Scenario, measured: Sum) -> list[str]:

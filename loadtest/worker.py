@@ -260,6 +260,7 @@ class Worker:
     def _result(self, findings: Findings) -> dict[str, Any]:
         crowd = self.crowd
         last = self.recorder.take(len(self._spans_s), 0.0, 0.0)
+        last["until_s"] = (now_ns() - self._zero_ns) / SECOND
         last["counts"]["untimed"] = self.engine.untimed()
         last["counts"]["unanswered"] = crowd.in_flight()
         last["counts"]["local_errors"] = sum(crowd.local_errors.values())

@@ -150,11 +150,11 @@ async def sweep(
             scenario = replace(varied(base, vary, value, hold_s), seed=base.seed + 1000 * step + repeat)
             report = await run(scenario)
             ended = report["ended_early"] or ("somebody ended the sweep" if stopped() else "")
-            if ended:
+            faults = faults_of(report)
+            if ended and not faults:
                 say(f"{ended}: there is no knee")
                 return {**about, "points": points, "knee": None}
             points += points_of(report, vary, value)
-            faults = faults_of(report)
             found = "; ".join(faults) or obstacle(report, p95_ms)
             obstacles += [found] if found else []
             say(_line(vary, value, repeat, report, found))

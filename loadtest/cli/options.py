@@ -123,8 +123,14 @@ def scenario_of(name: str, users: float = 1.0, durations: float = 1.0, rates: fl
 
 
 def points_in(files: Sequence[Path]) -> list[Point]:
-    """The points of calibrations, and of run reports among them; raises UsageError."""
-    return [point for path in files for point in _points_of(path)]
+    """The points of calibrations, and of run reports among them; raises UsageError.
+
+    Those whose server ended are left out: what it does no more costs nothing.
+    """
+    points = [point for path in files for point in _points_of(path)]
+    alive = [point for point in points if not point.get("server_died")]
+    _mistrust(len(points) - len(alive), len(points), "runs whose server ended: they are left out")
+    return alive
 
 
 def _points_of(path: Path) -> list[Point]:
@@ -137,18 +143,15 @@ def _points_of(path: Path) -> list[Point]:
 def model_of(calibrations: Sequence[Path]) -> CostModel:
     """The model fitted to what these files have; raises UsageError.
 
-    What is of invalid runs is told, and what is of runs with faults. Those whose server ended are left out:
-    what it does no more costs nothing.
+    What is of invalid runs is told, and what is of runs with faults.
     """
-    points = points_in(calibrations)
-    alive = [point for point in points if not point.get("server_died")]
-    _mistrust(len(points) - len(alive), len(points), "runs whose server ended: they are left out")
+    alive = points_in(calibrations)
     invalid = sum(point.get("status") == "invalid" for point in alive)
-    _mistrust(invalid, len(points), "invalid runs: mistrust the plan")
+    _mistrust(invalid, len(alive), "invalid runs: mistrust the plan")
     faulty = [point for point in alive if point.get("faults")]
     if faulty:
         told = f"runs with faults ({faulty[0]['faults'][0]}): mend the server, and mistrust the plan"
-        _mistrust(len(faulty), len(points), told)
+        _mistrust(len(faulty), len(alive), told)
     try:
         return fit(alive)
     except (FitError, ValueError, TypeError) as error:

@@ -112,7 +112,7 @@ def report(
         "cpu_s": 0.0,
         "counts": {"unanswered": 0},
     }
-    last["histograms"] = late or {}
+    last |= {"histograms": late or {}, "until_s": 13.0}
     results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
     samples = [
         sample(float(at), cores, connections if at else 0, at in (0, 2, 10), others) for at in range(11)

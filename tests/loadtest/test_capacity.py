@@ -602,6 +602,30 @@ async def test_a_fault_in_one_of_three_repeats_ends_the_sweep_and_is_named_befor
     assert [one["faults"] for one in found["points"]] == [[]] * 8 + [[lost]] * 2
 
 
+async def test_what_could_not_be_read_is_outvoted() -> None:
+    """It may be a server that is slow."""
+    findings = Findings()
+    findings.add("unverified", "doc: it changed after it was read for the last time")
+    made = [report(), report(findings=findings), report()]
+
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        return made.pop(0)
+
+    found = await sweep(load("headline"), "operations", 100, 2, 1, 3, 200, 2, run, lambda line: None)
+    assert (found["knee"]["value"], found["knee"]["faults"], made) == (100, [], [])
+
+
+async def test_a_fault_of_a_run_that_is_ended_early_is_told() -> None:
+    findings = Findings()
+    findings.add("gaps", "doc: version 3")
+
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        return report(findings=findings, ended_early="the run was ended by Ctrl-C")
+
+    found = await sweep(load("headline"), "operations", 100, 2, 1, 3, 200, 2, run, lambda line: None)
+    assert found["knee"]["faults"] == ["1 x gaps: versions were skipped"]
+
+
 async def test_a_server_that_ended_ends_the_sweep() -> None:
     async def run(scenario: Scenario) -> Mapping[str, Any]:
         return report(server_died="the server ended by itself with status 9")

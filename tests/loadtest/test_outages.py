@@ -55,14 +55,18 @@ def test_an_outage_lasts_until_edits_are_answered_and_is_over_when_they_are_quic
 
 
 def test_outages_of_shares_that_overlap_are_one_as_bad_as_the_worst() -> None:
+    series = points(*[GOOD] * 20)
     first, second = Outage(1.0, 3.0, 1.0, 0.5, 2.0, 700.0), Outage(2.0, 6.0, 2.0, 2.0, 4.0, None)
     later, open_ended = Outage(8.0, 9.0, 1.0, 1.0, 1.0, 50.0), Outage(8.5, None, 1.0, 1.0, 1.5, None)
-    assert joined([first], [second, later]) == [
+    assert joined([first], [second, later], series) == [
         Outage(1.0, 6.0, 2.0, 0.5, 5.0, 700.0),
         replace(later, silent_s=0.0),
     ]
-    assert joined([], [later, open_ended]) == [Outage(8.0, None, 1.0, 0.0, 2.0, 50.0)]
+    assert joined([], [later, open_ended], series) == [Outage(8.0, None, 1.0, 0.0, 2.0, None)]
     assert [Outage.of(one.document()) for one in (first, open_ended)] == [first, open_ended]
+    for one in series[4:10]:  # what isn't measured counts in no duration
+        one["measured"] = False
+    assert joined([first], [second], series) == [Outage(1.0, 6.0, 2.0, 0.5, 4.0, 700.0)]
 
 
 def test_without_a_target_for_latencies_it_is_over_when_edits_are_answered() -> None:

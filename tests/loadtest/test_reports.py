@@ -123,14 +123,14 @@ def test_what_is_answered_after_the_schedule_is_felt_in_its_last_stage() -> None
 
 def followed(slow_ms: float, at: int, late: Any = None) -> dict[str, Any]:
     """A report with stages of 2, 4 (measured) and 4 s, in which 40 deliveries that took so long came in the
-    interval `at`; what is late is waited for 3 s."""
+    interval `at`; what is late came within 3 s after."""
     stages = [{"name": f"s{n}", "duration_s": 4 if n else 2, "connections": 40} for n in range(3)]
     stages[0]["measured"] = stages[2]["measured"] = False
     intervals = [interval(number) for number in range(20)]
     slow = Latencies()
     slow.record(int(1000 * slow_ms), 40)
     intervals[at]["histograms"]["delivery"] += slow.pairs()
-    return report(intervals=intervals, stages=stages, late=late, generator={"drain_s": 3})
+    return report(intervals=intervals, stages=stages, late=late)
 
 
 @pytest.mark.parametrize(
@@ -551,8 +551,48 @@ def test_users_who_were_put_off_to_the_end_are_told_of_runs_and_shares() -> None
     parts = [report(share=(1, 2)), report(share=(2, 2), intervals=kept_out)]
     verdicts = [one["verdict"] for one in (*parts, merge(parts))]
     assert [one["status"] for one in verdicts] == ["pass", "fail", "fail"]
-    assert verdicts[1]["reasons"][0].startswith("target: 66.67% of 60 users were in at the end")
-    assert verdicts[2]["reasons"][0].startswith("target: 80.00% of 100 users were in at the end")
+    assert verdicts[1]["reasons"][0].startswith("target: 66.67% of 60 users were in at the end of hold")
+    assert verdicts[2]["reasons"][0].startswith("target: 80.00% of 100 users were in at the end of hold")
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        ([("ramp", 4, 40), ("hold", 4, 40), ("down", 2, 0)], ["hold"]),
+        ([("ramp", 4, 40), ("hold", 4, 40), ("up", 2, 60)], ["hold", "up"]),
+        ([("ramp", 10, 40)], ["ramp"]),
+        ([("ramp", 4, 40), ("more", 6, 60)], ["more"]),
+    ],
+)
+def test_the_ends_of_stages_tell_who_was_put_off(stages: list[tuple[str, int, int]], told: list[str]) -> None:
+    """Who leaves is put off no more, and who has just come waits a moment: that of a ramp says nothing."""
+    down = [
+        {**interval(number), "put_off": 20 if number < 16 or stages[-1][2] else 0} for number in range(20)
+    ]
+    made = [{"name": name, "duration_s": s, "connections": users} for name, s, users in stages]
+    reasons = report(intervals=down, stages=made)["verdict"]["reasons"]
+    assert [re.findall(r"users were in at the end of (\w+),", one) for one in reasons] == [
+        [one] for one in told
+    ]
+
+
+def test_users_who_were_put_off_in_an_outage_that_never_ended_are_told() -> None:
+    """Its intervals aren't those that latencies are judged by."""
+    intervals = [interval(number) for number in range(17)]
+    intervals += [{**interval(n), "counts": {"scheduled": RATE}, "histograms": {}} for n in (17, 18, 19)]
+    for one in intervals[17:]:
+        one |= {"connections": 10, "put_off": 30}
+    made = report(intervals=intervals, targets={"recovery_max_s": 15, "operations_achieved_min": None})
+    assert made["outages"][0]["until_s"] is None
+    assert "25.00% of 40 users were in at the end of hold" in made["verdict"]["reasons"][0]
+
+
+def test_a_server_that_ended_is_at_fault_of_merged_reports_too() -> None:
+    whole = merge([report(server_died="the server ended by itself with status 9")])
+    assert (whole["verdict"]["status"], whole["server_died"]) == (
+        "fail",
+        "the server ended by itself with status 9",
+    )
 
 
 def test_a_fault_seen_by_one_machine_is_everybodys() -> None:
