@@ -13,6 +13,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import accumulate
 from math import sqrt
 from typing import Any
 
@@ -109,8 +110,23 @@ def _worst(first: Outage, other: Outage, series: Sequence[Point]) -> Outage:
         silent_s=max(one.silent_s for one in both),
         wait_max_ms=None if unanswered else max(waits, default=None),
     )
-    lasted_s = _played_s(point for point in series if point["measured"] and made.covers(point["at_s"]))
-    return replace(made, lasted_s=max(lasted_s, *(one.lasted_s for one in both)))
+    seen_s = max(_seen_s(one, series) for one in both)
+    within = (point for point in series if first.from_s < point["at_s"] <= seen_s and point["measured"])
+    return replace(made, lasted_s=max(_played_s(within), *(one.lasted_s for one in both)))
+
+
+def _seen_s(outage: Outage, series: Sequence[Point]) -> float:
+    """When an outage was over, or was seen for the last time."""
+    if outage.until_s is not None:
+        return outage.until_s
+    after = [point for point in series if point["measured"] and point["at_s"] > outage.from_s]
+    played = accumulate(point["span_s"] for point in after)
+    seen = [
+        point["at_s"]
+        for point, lasted_s in zip(after, played, strict=True)
+        if lasted_s <= outage.lasted_s + 1e-6
+    ]
+    return float(max(seen, default=outage.from_s))
 
 
 def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outage:

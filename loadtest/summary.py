@@ -325,15 +325,13 @@ def summarise(
     course: Course,
 ) -> Data:
     """The report of a run. `intervals` are joined over the processes, `results` are the workers' own."""
-    late = [result["last"] for result in results]
+    late = [one for result in results for one in result["late"]]
     series, whole = _series(scenario, intervals, late), _whole(intervals, late)
     outages = outages_of(scenario, series, whole.counts)
     judged = _measured(scenario, intervals), _measured(scenario, late)
-    carried = _carried(scenario, intervals, late)
-    measured = _felt(judged[0], [*judged[1], *carried])
-    calm = _felt(*(_calm(scenario, each, outages) for each in judged))
     if scenario.targets.recovery_max_s is None:  # else it may be of an outage that so little doesn't show
-        calm = measured
+        judged = judged[0], [*judged[1], *_carried(scenario, intervals, late)]
+    measured, calm = _felt(*judged), _felt(*(_calm(scenario, each, outages) for each in judged))
     errors, closes = told(results, "errors"), told(results, "closes")
     others = _others_cores(scenario, intervals, samples)
     verdict = conclude(

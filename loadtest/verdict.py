@@ -92,7 +92,7 @@ def faults_of(report: Mapping[str, Any]) -> list[str]:
 
     Not what couldn't be read: that may be for a server that is slow, or keeps no more.
     """
-    proven = {name: report["verdict"][name] for name in COUNTED if name != UNVERIFIED}
+    proven = {name: count for name, count in report["verdict"].items() if name != UNVERIFIED}
     return [*_faults(proven), *filter(None, [report.get("server_died")])]
 
 
@@ -174,21 +174,33 @@ def missed_targets(
 def kept_out(scenario: Scenario, series: Sequence[Mapping[str, Any]]) -> list[str]:
     """The measured stages at whose end too many users were put off still: no attempt of theirs failed.
 
-    Of those that go up it is the last alone, if none after it stands: who comes late in one waits a moment.
+    Of those that go up it is the last alone, if no stage after it stands: who comes late in one waits a
+    moment. One whose end the run didn't see tells nothing.
     """
     least, stages = scenario.targets.connect_success_min, scenario.stages
     before = [0, *(stage.connections for stage in stages)]
-    lasts = {scenario.stage_at(point["at_s"] - point["span_s"] / 2): point for point in series}
-    kept = [n for n in sorted(lasts) if stages[n].measured and stages[n].connections >= before[n]]
+    stands = [stage.connections == each for stage, each in zip(stages, before, strict=False)]
+    ends = _ends(scenario, series)
+    kept = [n for n in sorted(ends) if stages[n].measured and stages[n].connections >= before[n]]
     found = []
     for number in kept:
-        inside, put_off = lasts[number]["connections"], lasts[number]["put_off"]
-        users, stands = inside + put_off, stages[number].connections == before[number]
-        if least is not None and (stands or number == kept[-1]) and put_off > (1 - least) * users:
+        inside, users = ends[number]["connections"], ends[number]["connections"] + ends[number]["put_off"]
+        judged = stands[number] or (number == kept[-1] and not any(stands[number + 1 :]))
+        if judged and least is not None and users and inside / users < least:
             found.append(
                 f"target: {inside / users:.2%} of {users:,} users were in at the end of "
                 f"{stages[number].name}, {least:.2%} wanted; {PUT_OFF}"
             )
+    return found
+
+
+def _ends(scenario: Scenario, series: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    """The last point of a series within each stage; of those alone whose end it saw."""
+    found = {}
+    for point in series:
+        number = scenario.stage_at(point["at_s"] - point["span_s"] / 2)
+        if -1e-6 < scenario.ends_s[number] - point["at_s"] < point["span_s"] - 1e-6:
+            found[number] = point
     return found
 
 

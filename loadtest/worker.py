@@ -189,12 +189,13 @@ class Worker:
                 nursery.start_soon(self._follow)
             await self._report()
             await self._drain()
+            answered = self._late()
             self.crowd.settle()
             self._following.cancel()
             findings = await self.judgement.findings()
             self.crowd.end()
             nursery.cancel_scope.cancel()
-        say("result", **self._result(findings))
+        say("result", **self._result(findings, answered))
 
     async def _follow(self) -> None:
         with self._following:
@@ -257,10 +258,15 @@ class Worker:
             if user.state in ("live", "connecting", "joining")
         )
 
-    def _result(self, findings: Findings) -> dict[str, Any]:
+    def _late(self) -> dict[str, Any]:
+        """What came after the schedule, since the last time."""
+        late = self.recorder.take(len(self._spans_s), 0.0, 0.0)
+        return {**late, "until_s": (now_ns() - self._zero_ns) / SECOND}
+
+    def _result(self, findings: Findings, answered: dict[str, Any]) -> dict[str, Any]:
+        """What the coordinator gets; `answered` came while the last answers were awaited."""
         crowd = self.crowd
-        last = self.recorder.take(len(self._spans_s), 0.0, 0.0)
-        last["until_s"] = (now_ns() - self._zero_ns) / SECOND
+        last = self._late()
         last["counts"]["untimed"] = self.engine.untimed()
         last["counts"]["unanswered"] = crowd.in_flight()
         last["counts"]["local_errors"] = sum(crowd.local_errors.values())
@@ -270,7 +276,7 @@ class Worker:
             if isinstance(user.replica, Replica) and user.replica.undo
         )
         return {
-            "last": last,
+            "late": [answered, last],
             "findings": findings.document(),
             "errors": dict(crowd.errors),
             "closes": {str(code): count for code, count in crowd.closes.items()},

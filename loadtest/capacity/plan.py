@@ -78,6 +78,15 @@ def check_viewers(viewers: float, connections: float) -> None:
         )
 
 
+def check_masters(masters: int) -> None:
+    """Raise AbsurdLoad where what is kept takes more Redis masters than anybody has."""
+    if masters > MACHINES_MAX:
+        raise AbsurdLoad(
+            f"what is kept takes {masters:,} Redis masters; a plan has at most {MACHINES_MAX:,}. "
+            "Are there as many documents as you say?"
+        )
+
+
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "connections": (1, 1_000_000_000),
     "operations_per_user_s": (0, 1000),

@@ -2,10 +2,10 @@
 
 A sweep's result is a *calibration*, plain JSON data:
 
-    vary, scenario, p95_ms, points [{...}], knee {value, why}, environment
+    vary, scenario, p95_ms, points [{...}], knee {value, why, faults}, environment
 
-A point is one stage of one run, as `points_of` makes it. A sweep that was ended early has the points of the
-runs before, and None for its knee. One in which the server showed a fault, or ended, goes no further.
+A point is one stage of one run, as `points_of` makes it. A sweep in which the server showed a fault, or
+ended, goes no further; another that was ended early has None for its knee. No points are of a run that was.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ async def sweep(
             if ended and not faults:
                 say(f"{ended}: there is no knee")
                 return {**about, "points": points, "knee": None}
-            points += points_of(report, vary, value)
+            points += [] if ended else points_of(report, vary, value)
             found = "; ".join(faults) or obstacle(report, p95_ms)
             obstacles += [found] if found else []
             say(_line(vary, value, repeat, report, found))

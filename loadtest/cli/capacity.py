@@ -102,7 +102,7 @@ def sweep_command(
     here, so that a plan can't be made of it.
 
     Exit status: 0; 1 where the server showed a fault (say, lost an edit) or ended, which ends the sweep at
-    once; 2 where it was ended early (Ctrl-C), with the points of the runs before and no knee.
+    once; 2 where it was ended early (Ctrl-C) without one, with the points of the runs before and no knee.
 
     \b
     python -m loadtest sweep floor --vary operations --start 2000 --factor 1.6 --json operations.json

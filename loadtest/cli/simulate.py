@@ -13,7 +13,7 @@ import trio
 from rich.table import Table
 
 from loadtest.capacity.calibrate import calibrate
-from loadtest.capacity.plan import PlanError, check_viewers
+from loadtest.capacity.plan import PlanError, check_masters, check_viewers
 from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.cli.errors import no_run
 from loadtest.cli.options import FILE, READABLE, console, factor_option, model_of, number_option
@@ -153,6 +153,7 @@ def _study(
         documents=wanted["documents"],
     )
     load = replace(load, redis_masters=studies.masters_for(load, prices.redis[0]))
+    check_masters(load.redis_masters)
     machines, ours = studies.cheapest(load, model, prices, objective)
     plans = [studies.judged("cheapest", ours, model, machines, prices, objective)]
     marks = studies.extrapolated("cheapest", ours, model, objective)

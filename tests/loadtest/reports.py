@@ -113,7 +113,7 @@ def report(
         "counts": {"unanswered": 0},
     }
     last |= {"histograms": late or {}, "until_s": 13.0}
-    results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
+    results = [{"late": [last], "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
     samples = [
         sample(float(at), cores, connections if at else 0, at in (0, 2, 10), others) for at in range(11)
     ]

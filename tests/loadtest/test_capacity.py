@@ -624,6 +624,7 @@ async def test_a_fault_of_a_run_that_is_ended_early_is_told() -> None:
 
     found = await sweep(load("headline"), "operations", 100, 2, 1, 3, 200, 2, run, lambda line: None)
     assert found["knee"]["faults"] == ["1 x gaps: versions were skipped"]
+    assert found["points"] == []
 
 
 async def test_a_server_that_ended_ends_the_sweep() -> None:

@@ -64,6 +64,8 @@ def test_outages_of_shares_that_overlap_are_one_as_bad_as_the_worst() -> None:
     ]
     assert joined([], [later, open_ended], series) == [Outage(8.0, None, 1.0, 0.0, 2.0, None)]
     assert [Outage.of(one.document()) for one in (first, open_ended)] == [first, open_ended]
+    seen = Outage(5.0, None, 3.0, 0.0, 4.0, 900.0)  # to 9 s, and two good intervals
+    assert joined([], [seen, replace(seen, from_s=6.0, until_s=8.0)], series)[0].lasted_s == 4.0
     for one in series[4:10]:  # what isn't measured counts in no duration
         one["measured"] = False
     assert joined([first], [second], series) == [Outage(1.0, 6.0, 2.0, 0.5, 4.0, 700.0)]

@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from gateway.runtime import speedups
+from gateway.runtime.version import gateway_version
 from loadtest.compare import compare, differences_of_place, differs, faults_grown, verdict_fell
 from loadtest.evidence import Findings
 from loadtest.histogram import Latencies
@@ -425,9 +427,9 @@ def test_a_worse_verdict_and_faults_that_came_more_often_are_told() -> None:
     ("part", "change", "told"),
     [
         ("environment", {"cores": 64}, "64"),
-        ("environment", {"gateway": "9.9"}, "gateway: 0.1.0 | 9.9"),
+        ("environment", {"gateway": "9.9"}, f"gateway: {gateway_version()} | 9.9"),
         ("environment", {"packages": {"trio": "99"}}, "packages: orjson"),
-        ("environment", {"compiled": {}}, "compiled: core: True | unknown"),
+        ("environment", {"compiled": {}}, f"compiled: core: {speedups.report()['core']} | unknown"),
         (
             "environment",
             {"scenario": {**report()["environment"]["scenario"], "seed": 7}},
@@ -562,6 +564,7 @@ def test_users_who_were_put_off_to_the_end_are_told_of_runs_and_shares() -> None
         ([("ramp", 4, 40), ("hold", 4, 40), ("up", 2, 60)], ["hold", "up"]),
         ([("ramp", 10, 40)], ["ramp"]),
         ([("ramp", 4, 40), ("more", 6, 60)], ["more"]),
+        ([("ramp", 4, 40), ("+hold", 6, 40)], []),
     ],
 )
 def test_the_ends_of_stages_tell_who_was_put_off(stages: list[tuple[str, int, int]], told: list[str]) -> None:
@@ -569,11 +572,36 @@ def test_the_ends_of_stages_tell_who_was_put_off(stages: list[tuple[str, int, in
     down = [
         {**interval(number), "put_off": 20 if number < 16 or stages[-1][2] else 0} for number in range(20)
     ]
-    made = [{"name": name, "duration_s": s, "connections": users} for name, s, users in stages]
+    made: list[dict[str, Any]] = [
+        {"name": name, "duration_s": s, "connections": users, "measured": name[0] != "+"}
+        for name, s, users in stages
+    ]
     reasons = report(intervals=down, stages=made)["verdict"]["reasons"]
     assert [re.findall(r"users were in at the end of (\w+),", one) for one in reasons] == [
         [one] for one in told
     ]
+
+
+def test_the_end_of_a_stage_is_looked_at_before_the_next_one_begins() -> None:
+    """A storm cuts off everybody at once; an interval may be of a stage and end a quarter second after it."""
+    stages = [
+        {"name": name, "duration_s": lasts_s, "connections": 40}
+        for name, lasts_s in (("arrive", 4.3), ("settle", 3.6), ("storm", 2.1))
+    ]
+    intervals = [interval(number) for number in range(20)]
+    for number in (8, 15):  # from 4 to 4.5 s, from 7.5 to 8 s
+        intervals[number] |= {"connections": 10, "put_off": 30}
+    assert report(intervals=intervals, stages=stages)["verdict"]["status"] == "pass"
+    intervals[7] |= {"connections": 10, "put_off": 30}
+    intervals[14] |= {"connections": 10, "put_off": 30}
+    [reason] = report(intervals=intervals, stages=stages)["verdict"]["reasons"]
+    assert "25.00% of 40 users were in at the end of settle" in reason
+
+
+def test_a_run_that_is_ended_early_says_nothing_of_ends_that_it_did_not_see() -> None:
+    early = [{**interval(number), "put_off": 20} for number in range(10)]
+    reasons = report(intervals=early, ended_early="interrupted")["verdict"]["reasons"]
+    assert reasons == ["interrupted"]
 
 
 def test_users_who_were_put_off_in_an_outage_that_never_ended_are_told() -> None:
