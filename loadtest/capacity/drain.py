@@ -43,9 +43,13 @@ def crowding(users: float, per_s: float, workers: int) -> float:
     return min(users / RECONNECT_S, per_s) / workers
 
 
-def assumed() -> str:
-    """What of it wasn't measured, in words."""
+def coming() -> str:
+    """How users come back, which wasn't measured, in words."""
     return (
-        f"clients notice a lost node within {DETECT_S:g} s and come back at random within {RECONNECT_S:g} s; "
-        f"a worker accepts at most {ACCEPTS_PER_S_MAX:,.0f} connections/s"
+        f"clients notice a lost node within {DETECT_S:g} s and come back at random within {RECONNECT_S:g} s"
     )
+
+
+def assumed() -> str:
+    """All that wasn't measured, in words."""
+    return f"{coming()}; a worker accepts at most {ACCEPTS_PER_S_MAX:,.0f} connections/s"

@@ -267,6 +267,8 @@ def _load(path: Path) -> dict[str, Any]:
         raise click.UsageError(f"{path} is no report: {error}") from None
     if not isinstance(report, dict) or "verdict" not in report:
         raise click.UsageError(f"{path} is no report of `python -m loadtest run --json`")
+    if report["verdict"]["status"] not in EXIT:
+        raise ValueError(f"{report['verdict']['status']!r} is no status of a verdict")
     return report
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from loadtest.capacity.drain import coming
 from loadtest.capacity.model import CostModel
 from loadtest.capacity.prices import Machine, Prices
 from loadtest.capacity.upkeep import DAY, REDIS_UTILISATION, Kept, month, redis_room
@@ -303,8 +304,7 @@ def assumed(cluster: Cluster, model: CostModel) -> list[str]:
     redis = f"a Redis master takes {REDIS_APPENDS_PER_S:,.0f} appends/s"
     marks.append(f"{redis} and fails over in {REDIS_FAILOVER_S} s (assumed)")
     marks.append(f"{kept_of(cluster).assumed(given=cluster.documents is not None)} (assumed)")
-    came = f"clients notice a lost node within {cluster.detect_s:g} s"
-    marks.append(f"{came} and come back at random within {cluster.reconnect_s:g} s (assumed)")
+    marks.append(f"{coming()} (assumed)")
     marks.append(f"what goes to the clients is {model.compression()}")
     marks.append("the archive and the load balancer aren't on an edit's way, and aren't simulated")
     return marks

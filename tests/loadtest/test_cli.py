@@ -511,9 +511,13 @@ def test_an_export_into_nothing_is_refused(tmp_path: Path) -> None:
     assert "say in which form" in result.output
 
 
+VERDICT = {"verdict": {**report()["verdict"], "status": "fine"}}
+
+
 @pytest.mark.parametrize("command", ["html", "export", "compare"])
 @pytest.mark.parametrize(
-    "part", [{"verdict": "pass"}, {"latency_ms": []}, {"environment": {}}, {"verdict": {}, "series": 5}]
+    "part",
+    [{"verdict": "pass"}, {"latency_ms": []}, {"environment": {}}, {"verdict": {}, "series": 5}, VERDICT],
 )
 def test_a_report_with_parts_of_another_form_is_refused(
     tmp_path: Path, command: str, part: dict[str, Any]
