@@ -7,12 +7,13 @@ document that the one above it would leave.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Generator, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.errors import PatchError
 from gateway.ot.api import (
+    Operation,
     Operations,
     Strategies,
     apply,
@@ -22,11 +23,16 @@ from gateway.ot.api import (
     transform_losses,
 )
 from gateway.ot.kernel.budget import Budget
-from gateway.ot.kernel.documents import MOV, REM, SET
+from gateway.ot.kernel.documents import MOV, REM, SET, TXT
 from gateway.ot.kernel.errors import INVALID
 from gateway.ot.kernel.transform import EARLIER_MOVE_CUT, LATER_WRITE_LOST
 
 ENTRIES_MAX = 1000
+# A piece transforms operations of about so many components with one of others': about a millisecond.
+PIECE_COMPONENTS = 16_384
+
+T = TypeVar("T")
+Pieces = Generator[None, None, T]  # work that stops between its pieces, and what comes of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,8 @@ class UndoStacks:
     A label names a change: its version on a server, a local count in a replica. Every change of the document
     must be told, in order, by `local` (this author's) or `remote` (anybody else's). By the `strategies` what
     would take something out of an array that only grows is left out of what undoes a change.
+
+    `local_pieces` and `remote_pieces` do the same in pieces, for who has others to let run: exhaust them.
     """
 
     def __init__(self, entries_max: int = ENTRIES_MAX, strategies: Strategies | None = None) -> None:
@@ -77,23 +85,40 @@ class UndoStacks:
         When it is neither, for it is older than what was told, the change is taken as a remote one. What the
         budget isn't enough for is forgotten.
         """
+        whole(self.local_pieces(document_before, operations, label, undoes, budget))
+
+    def local_pieces(
+        self,
+        document_before: Any,
+        operations: Operations,
+        label: Hashable,
+        undoes: Hashable | None = None,
+        budget: Budget | None = None,
+    ) -> Pieces[None]:
+        """`local` in pieces."""
         if undoes is None:
             self._redo.clear()
-            self._push(self._undo, document_before, operations, label, budget)
+            yield from self._push(self._undo, document_before, operations, label, budget)
         elif self._undo and self._undo[-1].label == undoes:
-            self._take_back(self._undo, self._redo, document_before, operations, label, budget)
+            yield from self._take_back(self._undo, self._redo, document_before, operations, label, budget)
         elif self._redo and self._redo[-1].label == undoes:
-            self._take_back(self._redo, self._undo, document_before, operations, label, budget)
+            yield from self._take_back(self._redo, self._undo, document_before, operations, label, budget)
         else:
-            self.remote(document_before, operations, budget)
+            yield from self.remote_pieces(document_before, operations, budget)
 
     def remote(self, document_before: Any, operations: Operations, budget: Budget | None = None) -> None:
         """Somebody else's change: carried past every entry, which may shrink or vanish.
 
         The entries that the budget isn't enough for are forgotten, the oldest first.
         """
-        self._undo = carried(self._undo, document_before, operations, budget)
-        self._redo = carried(self._redo, document_before, operations, budget)
+        whole(self.remote_pieces(document_before, operations, budget))
+
+    def remote_pieces(
+        self, document_before: Any, operations: Operations, budget: Budget | None = None
+    ) -> Pieces[None]:
+        """`remote` in pieces."""
+        self._undo = yield from _carried(self._undo, document_before, operations, budget)
+        self._redo = yield from _carried(self._redo, document_before, operations, budget)
 
     def _push(
         self,
@@ -102,14 +127,15 @@ class UndoStacks:
         operations: Operations,
         label: Hashable,
         budget: Budget | None,
-    ) -> None:
+    ) -> Pieces[None]:
         try:
             inverse: Operations = invert(document, operations, budget)
             if self._strategies:
+                yield
                 after = apply(document, operations, budget)
                 inverse, staying = without_taking(after, inverse, self._strategies, budget)
                 if staying:
-                    stack[:] = carried(stack, document, staying, budget)
+                    stack[:] = yield from _carried(stack, document, staying, budget)
         except PatchError:  # it can't be taken back, nor what is older, which stands on its inverse
             stack.clear()
             return
@@ -125,7 +151,7 @@ class UndoStacks:
         operations: Operations,
         label: Hashable,
         budget: Budget | None,
-    ) -> None:
+    ) -> Pieces[None]:
         """Move the top of one stack to the other, now that `operations` were committed for it."""
         entry = source.pop()
         if settle(document, entry.operations) != operations:
@@ -136,13 +162,26 @@ class UndoStacks:
             except PatchError:
                 source.clear()
                 return
-            source[:] = carried(source, apply(document, entry.operations), detour, budget)
-        self._push(sink, document, operations, label, budget)
+            yield
+            between = apply(document, entry.operations)
+            yield
+            source[:] = yield from _carried(source, between, detour, budget)
+        yield from self._push(sink, document, operations, label, budget)
 
 
-def carried(
-    stack: list[UndoEntry], document: Any, operations: Operations, budget: Budget | None = None
-) -> list[UndoEntry]:
+def whole(pieces: Pieces[T]) -> T:
+    """Work in pieces, done at once."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def _carried(
+    stack: list[UndoEntry], document: Any, operations: Operations, budget: Budget | None
+) -> Pieces[list[UndoEntry]]:
     """A stack past a change of the document that its top stands on.
 
     An entry that would take away what the change wrote is dropped whole. Where the work cap or the
@@ -153,10 +192,11 @@ def carried(
     above: list[Any] = []  # entries passed since `document`, not yet applied to it
     try:
         for entry in reversed(stack):
-            inverse, past, losses = transform_losses(entry.operations, change, budget)
+            inverse, past, losses = yield from transformed(entry.operations, change, budget)
             if _takes_away(inverse, losses):
                 for operation in above:
                     document = apply(document, operation, budget)
+                    yield
                 above.clear()
                 change = [*invert(document, entry.operations, budget), *change]
             else:
@@ -168,6 +208,31 @@ def carried(
         pass  # the entries that were reached are right, and below them nothing is known
     kept.reverse()
     return kept
+
+
+def transformed(
+    earlier: Operations, later: Operations, budget: Budget | None
+) -> Pieces[tuple[Operations, Operations, int]]:
+    """`transform_losses`, which takes each later operation past one earlier one after the other anyhow."""
+    crossed: list[Any] = []
+    losses = 0
+    widest = max(map(_components, earlier), default=1)
+    for operation in later:
+        own: Operations = [operation]
+        passed: list[Any] = []
+        count = max(1, PIECE_COMPONENTS // (widest + _components(operation)))
+        for first in range(0, len(earlier), count):
+            part, own, lost = transform_losses(earlier[first : first + count], own, budget)
+            passed += part
+            losses |= lost
+            yield
+        earlier = passed
+        crossed += own
+    return earlier, crossed, losses
+
+
+def _components(operation: Operation) -> int:
+    return len(operation[2]) if operation[0] == TXT else 1
 
 
 def without_taking(

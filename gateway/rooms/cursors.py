@@ -22,8 +22,8 @@ from gateway.rooms.history import History
 from gateway.rooms.roster import Presence
 from gateway.rooms.window import Kept
 
-# Of one `carry`: some 10 ms.
-CARRY_UNITS = 6_000_000
+# Of one `carry`: some 6 ms, 10 on a slow machine.
+CARRY_UNITS = 4_000_000
 # Measured: a component of a pointer that is followed; a cursor that is moved, and each component of a delta.
 PART_UNITS = 100
 MOVE_UNITS = 100

@@ -46,6 +46,7 @@ cdef class Staged:
 
 cpdef bint differs_in_effect(Submission submission, Entry entry, object budget) except -1
 cdef bint is_text(object operations) except -1
+cdef bint is_of_deltas(list patch) except -1
 cdef bint is_as_lowered(Submission submission, Entry entry) except -1
 @cython.locals(change=dict)
 cpdef Record record_of(Submission submission, object version, list patch, object timestamp_ms)

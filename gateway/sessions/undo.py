@@ -140,9 +140,13 @@ async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool,
             await slices.pause()  # to read a change takes as long as to carry the stacks past it
             record, step = entry.record, work.step()
             if (record.user_id, record.client_id) == (key.user_id, key.client_id):
-                stacks.local(entry.before, entry.operations, record.version, record.undoes, step)
+                pieces = stacks.local_pieces(
+                    entry.before, entry.operations, record.version, record.undoes, step
+                )
             else:
-                stacks.remote(entry.before, entry.operations, step)
+                pieces = stacks.remote_pieces(entry.before, entry.operations, step)
+            for _ in pieces:
+                await slices.pause()
             base = record.version
             work.did(step)
     top = stacks.redo() if redo else stacks.undo()

@@ -9,7 +9,9 @@ import pytest
 from gateway import ot
 from gateway.errors import PatchError
 from gateway.ot import api
+from gateway.ot import undo as undoing
 from tests.operations import add, move, remove, replace, text
+from tests.ot import generate
 
 
 class Author:
@@ -309,3 +311,38 @@ def test_inverses_of_single_operations() -> None:
 def test_an_inverse_of_what_does_not_fit_is_refused() -> None:
     with pytest.raises(PatchError):
         ot.invert({}, [("rem", ("absent",))])
+
+
+@pytest.mark.parametrize("components", [1, 7, undoing.PIECE_COMPONENTS])
+def test_a_transformation_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch, components: int) -> None:
+    monkeypatch.setattr(undoing, "PIECE_COMPONENTS", components)
+    lost = 0
+    for seed in range(500):
+        _, earlier, later = generate.pair(seed)
+        whole = ot.transform_losses(earlier, later)
+        assert undoing.whole(undoing.transformed(earlier, later, None)) == whole
+        lost |= whole[2]
+    assert lost & undoing.EARLIER_MOVE_CUT and lost & undoing.LATER_WRITE_LOST
+
+
+def typed(count: int) -> list[dict[str, Any]]:
+    return [text("/notes", 10 * n, "y") for n in range(count)]
+
+
+def wide(count: int) -> list[dict[str, Any]]:
+    return [text("/notes", *[part for _ in range(count) for part in (10, "y")])]
+
+
+@pytest.mark.parametrize(
+    ("own", "others"), [(typed(300), typed(300)), (wide(300), typed(300)), (typed(300), wide(300))]
+)
+def test_others_can_run_between_the_pieces_of_a_large_change(own: Any, others: Any) -> None:
+    document = {"notes": "x" * 9_000}
+    stacks, budget = ot.UndoStacks(), ot.budget()
+    stacks.local(document, ot.lower(document, own), 1)
+    document = ot.apply(document, ot.lower(document, own))
+    most, before = 0, budget.left
+    for _ in stacks.remote_pieces(document, ot.lower(document, others), budget):
+        most, before = max(most, before - budget.left), budget.left
+    assert budget.spent > 8_000_000 and most < 2_000_000
+    assert stacks.undo() is not None

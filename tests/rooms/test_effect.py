@@ -9,6 +9,7 @@ import pytest
 
 from gateway import ot
 from gateway.ports import Committed
+from gateway.rooms.submission import differs_in_effect
 from tests.operations import add, replace
 from tests.rooms.parts import Author, Table, record, titled
 
@@ -97,6 +98,21 @@ def test_what_a_new_array_became_is_said_where_an_item_in_it_is_a_conflict():
     )
     fewer = [replace("/attendees", [{"user_id": "ann"}])]
     assert told(table, fewer, base=2) == committed(table) == [{"op": "remove", "path": "/attendees/1"}]
+
+
+@pytest.mark.parametrize("base", [3, 2])
+def test_texts_and_sums_are_not_lowered_again_to_see_what_they_do(base):
+    table = room([add("/n", 1)], [add("/color", "red")])
+    patch = [typed(3, "d", unit="utf16"), {"op": "inc", "path": "/n", "value": 2}]
+    edit = table.edit(Author("ann", table.reader()), patch, base=base)
+    table.prepared()
+    table.room.settle(Committed())
+    [change] = table.room.history.since(table.room.version - 1)
+    budget = ot.budget()
+    assert not differs_in_effect(edit, change.entry(), budget)
+    assert (budget.spent == 0) == (base == 3)
+    document = table.room.document
+    assert (document["description"], document["n"]) == ("abcd", 3)
 
 
 def test_an_undo_is_always_said():
