@@ -19,7 +19,7 @@ from gateway.hub.overload import Overload
 from gateway.hub.portions import portions
 from gateway.hub.round import Round, RoundContext
 from gateway.hub.sanitising import Sanitising
-from gateway.ports import Batch, Failed, OpLog, Outcome, Stale
+from gateway.ports import Batch, Failed, OpLog, Outcome, Stale, failed
 from gateway.ports.tracing import Tracer
 from gateway.rooms.room import Room
 from gateway.runtime.background import Background
@@ -171,7 +171,7 @@ class Committer:
         try:
             outcomes = await self._log.append(batches)
         except LogUnavailable as error:
-            outcomes = [Failed(str(error), error.outcome, retry_after_ms())] * len(batches)
+            outcomes = [failed(error)] * len(batches)
         except Exception as error:
             logger.exception("bug in the log while appending")
             self._counters.internal_errors += 1

@@ -37,6 +37,7 @@ from gateway.ports.log import (
     Snapshot,
     Stale,
     Submitted,
+    failed,
 )
 from gateway.ports.transport import (
     Admission,
@@ -100,4 +101,5 @@ __all__ = [
     "Transport",
     "Unsanitised",
     "UpgradeRequest",
+    "failed",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.errors import LogDamaged, LogUnavailable, retry_after_ms
 from gateway.ports.values import Record
 
 # Whose the changes are that nobody made. Like nobody else's they have no client_id.
@@ -60,11 +61,20 @@ class Forked(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The batch was not appended ("none"), or nobody can say ("unknown"). `retry_after_ms` is a hint."""
+    """The batch was not appended ("none"), or nobody can say ("unknown"). `retry_after_ms` is a hint.
+
+    `is_damage`: the message says which stored data is damaged, which trying again doesn't mend.
+    """
 
     message: str
     outcome: str
     retry_after_ms: int
+    is_damage: bool = False
+
+
+def failed(error: LogUnavailable) -> Failed:
+    """What an append answers for which the log wasn't there."""
+    return Failed(str(error), error.outcome, retry_after_ms(), isinstance(error, LogDamaged))
 
 
 Outcome = Committed | Stale | Reserved | Duplicates | Absent | Forked | Failed

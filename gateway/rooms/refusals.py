@@ -19,6 +19,8 @@ def too_busy(who: str) -> Refusal:
 def not_stored(outcome: Failed) -> Refusal:
     """The answer to an edit that the log didn't take, or of which it can't say whether it did."""
     text = f"The change could not be stored; {WHY}. Send it again."
+    if outcome.is_damage:
+        text = f"The change could not be stored, for stored data is damaged: {outcome.message}."
     return Refusal("UNAVAILABLE", text, outcome=outcome.outcome, retry_after_ms=outcome.retry_after_ms)
 
 

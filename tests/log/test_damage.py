@@ -73,11 +73,11 @@ async def test_a_batch_that_meets_damage_fails_alone(tmp_path: Path) -> None:
     changed(tmp_path, WITHOUT_CHECKSUM % "'[]'")
     async with opened(tmp_path) as log:
         failed, stale, done = await log.append([late, again, batch(again, record(2))])
-        assert isinstance(failed, Failed) and f"change 2 of {ROOM}" in failed.message
+        assert isinstance(failed, Failed) and f"change 2 of {ROOM}" in failed.message and failed.is_damage
         assert isinstance(stale, Stale)
         assert done == Committed()
         [failed] = await log.append([late])
-        assert isinstance(failed, Failed)
+        assert isinstance(failed, Failed) and failed.is_damage
         assert not log.trouble, "the disk is well"
 
 

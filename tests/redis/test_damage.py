@@ -82,6 +82,7 @@ async def test_a_letter_changed_in_a_stored_batch_is_not_served(caplog: pytest.L
         late = batch(Opening(epoch, Snapshot(1, b"{}"), ()), record(2, seq=9))
         [outcome] = await log.append([late])
         assert isinstance(outcome, Failed) and "isn't what was written" in outcome.message
+        assert outcome.is_damage
     assert await found_by_doctor(config) == [f"the batch of {ROOM} that ends at 2"]
 
 

@@ -7,8 +7,8 @@ import gc
 import orjson
 import pytest
 
-from gateway.errors import Refusal
-from gateway.ports import Absent, Committed, Duplicates, Failed, Forked, Reserved, Stale
+from gateway.errors import LogDamaged, Refusal
+from gateway.ports import Absent, Committed, Duplicates, Failed, Forked, Reserved, Stale, failed
 from gateway.ports.values import Ack
 from gateway.rooms.history import History
 from gateway.rooms.room import BATCH_CHANGES_MAX, Next
@@ -363,6 +363,18 @@ def test_a_batch_that_failed_is_refused_and_looked_up_where_nobody_can_say(table
     assert refusal.code == "UNAVAILABLE"
     assert (refusal.details["outcome"], refusal.details["retry_after_ms"]) == (outcome, 300)
     assert table.counters.batches_failed == 1
+
+
+def test_who_meets_damaged_data_is_told_so_and_not_to_send_it_again(table):
+    ann = Author("ann")
+    for is_damaged, outcome in enumerate(
+        (Failed("away", "none", 300), failed(LogDamaged("change 2 of event:1")))
+    ):
+        table.edit(ann, titled("a"))
+        table.prepared()
+        table.room.settle(outcome)
+        assert ("Send it again" in str(ann.refusals[-1])) == (not is_damaged)
+    assert "stored data is damaged: change 2 of event:1 isn't what was written" in str(ann.refusals[-1])
 
 
 def test_an_edit_is_on_its_way_until_the_last_of_what_was_sent_again_is_answered(table):

@@ -37,6 +37,7 @@ from gateway.ports import (
     Snapshot,
     Stale,
     Submitted,
+    failed,
 )
 from gateway.ports.retention import PastSubmission
 from gateway.redislink import keys
@@ -315,7 +316,7 @@ class RedisLog:
                 return await self._stale(batch, reply[1].decode(), reply[2], slices)
             return await self._other_history(batch, reply) if outcome is None else outcome
         except LogUnavailable as error:
-            return Failed(str(error), "none", retry_after_ms())
+            return failed(error)._replace(outcome="none")
 
     async def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes], slices: Slices) -> Stale:
         self._stales[batch.resource] = self._stales.get(batch.resource, 0) + 1

@@ -31,7 +31,7 @@ from gateway.log.sqlite.store import (
     transaction,
 )
 from gateway.log.sqlite.watermark import Watermark
-from gateway.ports import Batch, Committed, Duplicates, Failed, Forked, Outcome, Snapshot, Stale
+from gateway.ports import Batch, Committed, Duplicates, Failed, Forked, Outcome, Snapshot, Stale, failed
 from gateway.ports.retention import NAMED_SOON_S, Excess
 from gateway.runtime.clock import unix_ms
 
@@ -113,10 +113,10 @@ class Writer(Reader):
             self._append(sound, outcomes)
         except (sqlite3.Error, LogDamaged) as error:
             self._forget()
-            failed = failure(error)
+            answer = failed(error) if isinstance(error, LogDamaged) else failure(error)
             if isinstance(error, sqlite3.Error):
-                self.trouble = failed.message
-            outcomes.update({number: failed for number in sound if number not in outcomes})
+                self.trouble = answer.message
+            outcomes.update({number: answer for number in sound if number not in outcomes})
         except BaseException:
             self._forget()
             raise
@@ -234,7 +234,7 @@ class Writer(Reader):
         try:
             return self._settle(batch)
         except LogDamaged as error:
-            return Failed(str(error), error.outcome, retry_after_ms())
+            return failed(error)
 
     def _settle(self, batch: Batch) -> Outcome:
         self.place()
@@ -311,7 +311,7 @@ class Writer(Reader):
 _UNSURE = frozenset((sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC))
 
 
-def failure(error: sqlite3.Error | LogDamaged) -> Failed:
+def failure(error: sqlite3.Error) -> Failed:
     """What an append answers that the database refused."""
     code = getattr(error, "sqlite_errorcode", None)
     outcome = "unknown" if code in _UNSURE else "none"
