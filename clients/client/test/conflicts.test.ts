@@ -668,6 +668,7 @@ describe("what was typed, and waits for another letter, while somebody else writ
     const ben = client.open<Event>("event", ann.id, { onConflict });
     ben.set(path, "l");
     await ben.saved();
+    await until(ann, (now) => now.version === ben.snapshot.version); // else she writes beside the "l"
     ben.set(path, "lu");
     write(ann);
     const { version } = await until(ann, (now) => now.pending === 0);
