@@ -70,6 +70,7 @@ class RedisPresence:
         self._alive: dict[Address, set[str]] = {}
         self._believed: dict[Address, set[str]] = defaultdict(set)  # counted while nothing proved them lost
         self._beaten_s: dict[Address, float] = {}
+        self._lapsed = False  # at the last beat
         self._trusting_until = 0.0
         self._looking: dict[Address, trio.Lock] = defaultdict(trio.Lock)
 
@@ -228,8 +229,9 @@ class RedisPresence:
             await self._register_again()
         elif any(self._was_away(address) for address in replies):
             self._trust()
-        if lapsed:  # others may have dropped them
+        if lapsed or self._lapsed:  # others may have dropped them, or were about to at the beat before
             self._touch(self._entries)
+        self._lapsed = lapsed
         self._beaten_s.update(dict.fromkeys(replies, trio.current_time()))
 
     async def _take_leases(self, anew: bool) -> dict[Address, Reply]:

@@ -15,7 +15,7 @@ from gateway.bus.redis_presence import RedisPresence
 from gateway.redislink import keys
 from tests.proxy import tcp_proxy
 from tests.redis.leases import Leases, node
-from tests.redis.parts import fresh, settings
+from tests.redis.parts import client, fresh, settings
 from tests.servers import redis_server
 from tests.waiting import PATIENCE_S, until, until_equal
 
@@ -195,6 +195,31 @@ async def test_a_node_that_was_told_as_lost_is_found_when_it_takes_its_lease_ane
             await until(lambda: leases.found == [name], within_s=600)
             await until_present(b, {"s1": b"one"}, within_s=600)
             assert a.node == name
+
+
+async def test_an_entry_that_is_dropped_late_is_written_once_more_at_the_next_beat() -> None:
+    """A node that took its lease anew as the same incarnation writes what was read before the drop."""
+    slow = {**LONG, "node_heartbeat_s": 1000.0, "node_lease_s": 3600.0}
+    config = fresh("any", **slow)
+    async with node(config, "a") as (a, _), node(config, "b") as (b, _):
+        place = keys.presence(ROOM, config.redis.partitions)
+        with client() as server:
+
+            def is_stored() -> bool:
+                return bool(server.hexists(place, "s1"))
+
+            a.put(ROOM, "s1", b"one")
+            await until(is_stored)
+            drop = b._drop_call(ROOM, (await b.members([ROOM]))[ROOM])
+            server.zrem(keys.leases(0), a.node)
+            server.hdel(place, "s1")
+            await a._beat()
+            await until(is_stored)
+            await b._shards.calls([drop])
+            assert not is_stored()
+            await a._beat()
+            await until(is_stored)
+            assert await present(b) == {"s1": b"one"}
 
 
 async def test_of_several_resources_those_are_told_whose_server_answers() -> None:
