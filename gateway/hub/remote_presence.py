@@ -245,19 +245,27 @@ class RemotePresence:
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            if self._lapsed:
-                await self._join_again()
-            if self._newly_lost:
-                await self._expel_lost()
             due, self._unreconciled = self._unreconciled, {}
             names = list(due)
+            await self._settle_nodes()
+            could_all = True
             for start in range(0, len(names), COMPARED_AT_ONCE):
-                await self._settle(names[start : start + COMPARED_AT_ONCE])
+                could_all &= await self._settle(names[start : start + COMPARED_AT_ONCE])
+                await self._settle_nodes()
+            if not could_all:
+                await trio.sleep(RETRY_PAUSE_S)
 
-    async def _settle(self, names: Sequence[str]) -> None:
+    async def _settle_nodes(self) -> None:
+        """What is to be done for whole nodes waits for no more than one comparison."""
+        if self._lapsed:
+            await self._join_again()
+        if self._newly_lost:
+            await self._expel_lost()
+
+    async def _settle(self, names: Sequence[str]) -> bool:
+        """Compare these rooms, as far as they are open; whether all could be."""
         rooms = {name: room for name in names if (room := self._rooms.get(name)) is not None}
-        if rooms and not await self._compare(rooms):
-            await trio.sleep(RETRY_PAUSE_S)
+        return not rooms or await self._compare(rooms)
 
     async def _reconcile_everything(self) -> None:
         """Compare each room once in `reconcile_s`, spread over that time."""

@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 
 # A revocation is in force everywhere after so long, a reply, and a sweep of the sessions.
 LOOK_INTERVAL_S = 0.25
-# An order to close connections is known everywhere long before.
-CONNECTIONS_KEPT_S = 60.0
+# An order to close connections is known everywhere long before, and in time to a worker that doesn't see the
+# store for some minutes.
+CONNECTIONS_KEPT_S = 600.0
 
 
 class NodeRevocations:

@@ -282,10 +282,15 @@ class Link:
             now = trio.current_time()
             if oldest is None:
                 await trio.sleep(self._config.command_timeout_s)
+                if self._oldest() is None:
+                    self._rest()
             elif oldest.deadline <= now:
                 raise trio.TooSlowError(f"no reply for {self._config.command_timeout_s} s")
             else:
                 await trio.sleep_until(oldest.deadline)
+
+    def _rest(self) -> None:
+        """Nothing waits for an answer: what is asked next shows whether the connection is still there."""
 
     def _oldest(self) -> _Request | None:
         if self._unanswered:

@@ -54,6 +54,10 @@ class Subscriber(Link):
         """Ask for the end of a subscription, without waiting. Raises LinkError."""
         self.start([pack(("SUNSUBSCRIBE", channel)), _PING])
 
+    def _rest(self) -> None:
+        """It asks for nothing for hours: a connection that was lost in silence would never be noticed."""
+        self.start([_PING])
+
     def _dispatch(self, reply: Reply) -> None:
         if type(reply) is hiredis.PushNotification:
             self._on_push(reply)

@@ -14,6 +14,7 @@ import trio
 from gateway.admission import Features
 from gateway.config import Config
 from gateway.hub.hub import Hub
+from gateway.hub.remote_presence import RETRY_PAUSE_S
 from gateway.rooms.roster import UPDATE
 from gateway.runtime.metrics import Counters
 from gateway.sessions import claims
@@ -331,6 +332,27 @@ async def test_a_node_without_leases_keeps_presence_to_itself(autojump_clock):
         bob.move(1)
         await ann.until(lambda: ann.seen["bob"]["cursor"].get("position") == 1)
         assert set(published) == {claims.TOPIC}
+
+
+async def test_a_lost_node_is_told_while_the_server_of_many_rooms_is_away(autojump_clock):
+    async with two_nodes() as (world, one, two, ann), AsyncExitStack() as opened:
+        await world.client(two, "bob")
+        await ann.sees("ann", "bob")
+        for number in range(2000):
+            room = await one.hub.open(f"event:{number}")
+            opened.enter_context(room.kept())
+        presence = one.hub._remote_presence
+        members = presence._leases.members
+
+        async def without(names):
+            return {name: found for name, found in (await members(names)).items() if name == ROOM}
+
+        presence._leases.members = without
+        for number in range(2000):
+            presence.reconcile_soon(f"event:{number}")
+        await trio.sleep(0.1)
+        presence.on_node_lost("two#1")
+        await ann.sees("ann", timeout_s=2 * RETRY_PAUSE_S)
 
 
 async def test_rooms_are_compared_many_at_once(autojump_clock):

@@ -8,7 +8,10 @@ from trio.testing import wait_all_tasks_blocked
 from gateway.config import RedisSettings
 from gateway.redislink.address import parse
 from gateway.redislink.subscriber import Subscriber
+from tests.proxy import tcp_proxy
+from tests.redis.parts import proxied
 from tests.servers import redis_server
+from tests.waiting import until
 
 
 class _Deaf:
@@ -19,6 +22,24 @@ class _Deaf:
 
     def on_unsubscribed(self, subscriber: Subscriber, channel: bytes) -> None:
         pass
+
+
+async def test_a_connection_that_is_lost_in_silence_is_noticed_though_nothing_is_asked() -> None:
+    with redis_server() as server:
+        async with tcp_proxy(server.port) as proxy, trio.open_nursery() as nursery:
+            told: list[bool] = []
+            config = RedisSettings(command_timeout_s=1.0)
+            subscriber = Subscriber(parse(proxied(proxy)), config, _Deaf(), told.append)
+            await nursery.start(subscriber.run)
+            await subscriber.wait_up()
+            assert await subscriber.subscribe([b"kept"]) == {b"kept"}
+            await trio.sleep(3 * config.command_timeout_s)
+            assert told == [True]
+            proxy.swallow_requests = proxy.swallow_replies = True
+            await until(lambda: told == [True, False])
+            proxy.heal()
+            await until(lambda: told == [True, False, True])
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_subscription_that_ended_before_its_answer_was_read_is_not_confirmed() -> None:
