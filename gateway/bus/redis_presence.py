@@ -23,6 +23,7 @@ from typing import Any
 
 import trio
 
+from gateway.bus.own_entries import OwnEntries, Place
 from gateway.errors import LogUnavailable
 from gateway.ports import LeaseListener, Member
 from gateway.redislink.address import Address
@@ -39,7 +40,6 @@ WRITES_A_ROUND = 500
 ENTRIES_TTL_S = 7200
 RENEWAL_S = 1800
 RETRY_PAUSE_S = 0.2
-Place = tuple[str, str]  # a resource and a session
 # So long others can tell a node that left by itself from one that is lost.
 LEFT_KNOWN_MS = 30_000
 
@@ -62,7 +62,7 @@ class RedisPresence:
         self._name = node
         self.node = self._incarnation()
         self._listener: LeaseListener | None = None
-        self._entries: dict[Place, bytes] = {}
+        self._entries = OwnEntries()
         self._dirty: dict[Address, dict[Place, None]] = {}
         self._writing: set[Address] = set()
         self._touched = trio.Event()
@@ -70,7 +70,7 @@ class RedisPresence:
         self._alive: dict[Address, set[str]] = {}
         self._believed: dict[Address, set[str]] = defaultdict(set)  # counted while nothing proved them lost
         self._beaten_s: dict[Address, float] = {}
-        self._lapsed = False  # at the last beat
+        self._lapsed, self._connects = False, 0  # at the last beat
         self._trusting_until = 0.0
         self._looking: dict[Address, trio.Lock] = defaultdict(trio.Lock)
 
@@ -85,12 +85,12 @@ class RedisPresence:
 
     def put(self, resource: str, session: str, entry: bytes) -> None:
         """A session of this node is present (or its entry changed)."""
-        self._entries[resource, session] = entry
+        self._entries.put((resource, session), entry)
         self._touch([(resource, session)])
 
     def remove(self, resource: str, session: str) -> None:
         """A session of this node isn't present any more."""
-        if self._entries.pop((resource, session), None) is not None:
+        if self._entries.remove((resource, session)):
             self._touch([(resource, session)])
 
     def _touch(self, places: Iterable[Place]) -> None:
@@ -203,8 +203,8 @@ class RedisPresence:
         self._trust()
         self._alive.clear()
         self._beaten_s.clear()
-        # What was written to a partition while it moved may be lost.
-        self._touch(self._entries)
+        # What was written to a partition while it moved may be lost; what was removed may be there again.
+        self._touch(self._entries.places())
 
     async def _on_each_server(self, function: str, *args: Any) -> dict[Address, Reply]:
         """Call a function for the leases on each server; those that don't answer soon are left out."""
@@ -229,9 +229,11 @@ class RedisPresence:
             await self._register_again()
         elif any(self._was_away(address) for address in replies):
             self._trust()
-        if lapsed or self._lapsed:  # others may have dropped them, or were about to at the beat before
-            self._touch(self._entries)
-        self._lapsed = lapsed
+        connects = self._shards.connects
+        # Others may have dropped them, or were about to at the beat before; or a server lost what was new.
+        if lapsed or self._lapsed or connects != self._connects:
+            self._touch(self._entries.places())
+        self._lapsed, self._connects = lapsed, connects
         self._beaten_s.update(dict.fromkeys(replies, trio.current_time()))
 
     async def _take_leases(self, anew: bool) -> dict[Address, Reply]:
@@ -345,7 +347,7 @@ class RedisPresence:
         """Keep the keys of resources that this node is present in from expiring."""
         while True:
             await trio.sleep(RENEWAL_S)
-            resources = list({resource for resource, _ in self._entries})
+            resources = self._entries.resources()
             for start in range(0, len(resources), WRITES_A_ROUND):
                 names = resources[start : start + WRITES_A_ROUND]
                 await self._shards.calls([self._asked(name, ("EXPIRE",), ENTRIES_TTL_S) for name in names])

@@ -228,6 +228,11 @@ class Shards:
         return self._topology.cluster
 
     @property
+    def connects(self) -> int:
+        """How often servers were connected to: one that was restarted or failed over may lack something."""
+        return sum(server.others.generation for server in self._servers.values())
+
+    @property
     def table(self) -> Table:
         assert self._table is not None, "the shards run before they are used"
         return self._table

@@ -538,7 +538,8 @@ class Room:
     def _fail(self, staged: Sequence[Staged], outcome: Failed) -> None:
         self._shared.counters.batches_failed += 1
         self._shared.counters.log_errors += 1
-        log_failures.failed(outcome.message)
+        if not outcome.is_damage:  # that was logged where it was met
+            log_failures.failed(outcome.message)
         for item in staged:
             self._refuse(item.submission, refusals.not_stored(outcome))
 

@@ -316,6 +316,7 @@ def test_an_inverse_of_what_does_not_fit_is_refused() -> None:
 @pytest.mark.parametrize("components", [1, 7, undoing.PIECE_COMPONENTS])
 def test_a_transformation_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch, components: int) -> None:
     monkeypatch.setattr(undoing, "PIECE_COMPONENTS", components)
+    monkeypatch.setattr(undoing, "RUN_COMPONENTS", min(components, undoing.RUN_COMPONENTS))
     lost = 0
     for seed in range(500):
         _, earlier, later = generate.pair(seed)
@@ -346,3 +347,11 @@ def test_others_can_run_between_the_pieces_of_a_large_change(own: Any, others: A
         most, before = max(most, before - budget.left), budget.left
     assert budget.spent > 8_000_000 and most < 2_000_000
     assert stacks.undo() is not None
+
+
+def test_what_does_not_meet_takes_few_pieces() -> None:
+    """A piece costs something that no budget counts."""
+    later = ot.lower(EVENT, [text("/notes", "x")] * 1000)
+    for count, pieces in ((500, 300), (10, 10), (1, 1)):
+        earlier = ot.lower(EVENT, [replace("/n", n) for n in range(count)])
+        assert sum(1 for _ in undoing.transformed(earlier, later, None)) <= pieces

@@ -11,6 +11,7 @@ import redis
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from gateway.bus.own_entries import REMOVED_KEPT_S, OwnEntries
 from gateway.bus.redis_presence import RedisPresence
 from gateway.redislink import keys
 from tests.proxy import tcp_proxy
@@ -220,6 +221,36 @@ async def test_an_entry_that_is_dropped_late_is_written_once_more_at_the_next_be
             await a._beat()
             await until(is_stored)
             assert await present(b) == {"s1": b"one"}
+
+
+@pytest.mark.parametrize("is_moved", [True, False], ids=["partitions moved", "connected again"])
+async def test_who_left_is_taken_out_again_where_a_server_may_have_lost_that(is_moved: bool) -> None:
+    config = fresh("any", **LONG)
+    async with node(config, "a") as (a, _), node(config, "b") as (b, _):
+        a.put(ROOM, "s1", b"one")
+        a.put(ROOM, "s2", b"two")
+        await until_present(b, {"s1": b"one", "s2": b"two"})
+        a.remove(ROOM, "s1")
+        await until_present(b, {"s2": b"two"})
+        await trio.sleep(3 * QUICK["node_heartbeat_s"])
+        with client() as server:
+            server.hset(keys.presence(ROOM, config.redis.partitions), "s1", a.node.encode() + b"\none")
+            assert await present(b) == {"s1": b"one", "s2": b"two"}
+            if is_moved:
+                a._rerouted()
+            else:
+                server.client_kill_filter(_type="normal", skipme=True)
+        await until_present(b, {"s2": b"two"})
+
+
+async def test_who_left_long_ago_is_forgotten(autojump_clock: MockClock) -> None:
+    entries = OwnEntries()
+    for number in range(1000):
+        entries.put((ROOM, f"s{number}"), b"one")
+        assert entries.remove((ROOM, f"s{number}"))
+        await trio.sleep(1)
+    assert not entries.remove((ROOM, "s999"))
+    assert len(entries.places()) <= REMOVED_KEPT_S + 2
 
 
 async def test_of_several_resources_those_are_told_whose_server_answers() -> None:
