@@ -151,10 +151,9 @@ def differs_in_effect(submission: Submission, entry: Entry, budget: ot.Budget) -
     as_lowered = is_as_lowered(submission, entry)
     if not as_lowered and is_text(entry.operations):
         return True  # the usual one: a delta is lowered to the same on any document
+    # On the document that they were made for deltas do the same, whatever the rule of their field.
     if as_lowered and submission.base == entry.record.version - 1 and is_of_deltas(submission.patch):
-        return (
-            False  # no field's rule changes these, and on the document that it was made for they do the same
-        )
+        return False
     try:
         literal = ot.lower(before, submission.patch, None, ot.UNLIMITED, budget)
         if as_lowered and not submission.conflicts:
