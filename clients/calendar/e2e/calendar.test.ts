@@ -178,6 +178,7 @@ test("an end before the start is no problem any more once the start is before it
   await ann.textbox("End").fill("2021-05-06T09:00");
   await ann.textbox("Location").focus();
   await problem.waitFor();
+  await bob.sees("Start", "2021-05-06T10:00"); // else hers may be the later one
   await bob.textbox("Start").fill("2021-05-06T08:00");
   await problem.waitFor({ state: "detached" });
 });
