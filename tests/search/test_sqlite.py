@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.errors import LogUnavailable
 from gateway.log.search import embedded as search_embedded
 from gateway.log.search.embedded import SearchWriter, SqliteSearch, connect
-from gateway.ports.search import Erasure, IndexEntry
+from gateway.ports.search import EVERYTHING, Erasure, IndexEntry, Wanted
 from tests.search.contract import SearchContract, change, document
 
 
@@ -29,6 +30,16 @@ class TestSqliteSearch(SearchContract):
         index = SqliteSearch(self.path / "search.sqlite3")
         yield index
         await index.aclose()
+
+
+async def test_a_directory_that_is_not_there_is_told_and_written_to_once_it_is(tmp_path: Path):
+    index = SqliteSearch(tmp_path / "data" / "search.sqlite3")
+    with pytest.raises(LogUnavailable, match=r"data/search.sqlite3: .*No such file"):
+        await index.store([change(1, "lunch")])
+    (tmp_path / "data").mkdir()
+    await index.store([change(1, "lunch")])
+    assert await index.count(Wanted(EVERYTHING, ["lunch"]), 9) == 1
+    await index.aclose()
 
 
 def test_what_was_erased_leaves_the_disk_a_little_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -219,7 +219,7 @@ class SqliteSearch:
                 if self._writer is None:
                     self._writer = SearchWriter(connect(self._path))
                 return work(self._writer)
-            except sqlite3.Error as error:
+            except (OSError, sqlite3.Error) as error:
                 self._close()
                 raise self._unavailable(f"{self._path}: {error}", "unknown", error) from error
 
