@@ -23,6 +23,7 @@ from typing import Any
 
 import trio
 
+from gateway.bus.known_leases import KnownLeases
 from gateway.bus.own_entries import OwnEntries, Place
 from gateway.errors import LogUnavailable
 from gateway.ports import LeaseListener, Member
@@ -42,6 +43,8 @@ RENEWAL_S = 1800
 RETRY_PAUSE_S = 0.2
 # So long others can tell a node that left by itself from one that is lost.
 LEFT_KNOWN_MS = 30_000
+# A look at a server counts for so many of the times between two: one may be under way, and its answer late.
+LOOKS_COUNTED = 3
 
 
 def _member(session: bytes, value: bytes) -> Member:
@@ -67,8 +70,7 @@ class RedisPresence:
         self._writing: set[Address] = set()
         self._touched = trio.Event()
         self._reroutes = 0
-        self._alive: dict[Address, set[str]] = {}
-        self._believed: dict[Address, set[str]] = defaultdict(set)  # counted while nothing proved them lost
+        self._known = KnownLeases(LOOKS_COUNTED * self._config.node_check_s)
         self._beaten_s: dict[Address, float] = {}
         self._lapsed, self._connects = False, 0  # at the last beat
         self._trusting_until = 0.0
@@ -163,13 +165,7 @@ class RedisPresence:
         return self._asked(resource, self._function("drop"), *read)
 
     def _counts(self, address: Address, node: str) -> bool:
-        alive = self._alive.get(address)
-        if node == self.node or (alive is not None and node in alive):
-            return True
-        if alive is not None and not self._trusting():
-            return False
-        self._believed[address].add(node)
-        return True
+        return node == self.node or self._known.counts(address, node, self._trusting())
 
     def _trusting(self) -> bool:
         """For the length of a lease after others may have to take theirs anew, absent ones prove nothing."""
@@ -201,7 +197,7 @@ class RedisPresence:
     def _rerouted(self) -> None:
         self._reroutes += 1
         self._trust()
-        self._alive.clear()
+        self._known.forget()
         self._beaten_s.clear()
         # What was written to a partition while it moved may be lost; what was removed may be there again.
         self._touch(self._entries.places())
@@ -278,7 +274,7 @@ class RedisPresence:
             partition = self._shards.first_partitions().get(address)
             if partition is None:
                 return  # it serves nothing any more
-            believed = set(self._believed[address])  # whoever comes later may have its lease after the answer
+            believed = self._known.believed(address)  # who comes later may have its lease after the answer
             call = Call(partition, pack(("FCALL_RO", name, 1, leases(partition))))
             reply = await self._shards.call(call, timeout_s=self._config.node_check_s)
             self._compare(address, {lease.decode() for lease in reply[1]}, believed)
@@ -286,19 +282,14 @@ class RedisPresence:
     def _compare(self, address: Address, found: set[str], believed: set[str]) -> None:
         left = {name.removeprefix(LEFT) for name in found if name.startswith(LEFT)}
         alive = {name for name in found if not name.startswith(LEFT)}
-        before = known = self._alive.get(address, set())
-        if self._proves(address, alive):
-            before = known | believed
-            self._believed[address] -= believed
-        else:
-            alive |= known  # keep whom we knew
-        self._alive[address] = alive
+        new, gone = self._known.look(address, alive, believed, self._proves(address, alive))
         assert self._listener is not None
-        for node in alive - known - {self.node}:
+        for node in new - {self.node}:
             self._listener.on_node_found(node)
-        for node in before - alive - {self.node}:
-            logger.log(logging.DEBUG if node in left else logging.WARNING, "node %s is lost", node)
-            self._listener.on_node_lost(node)
+        for node in gone - {self.node}:
+            if node in left or not self._known.runs(node):  # else it is cut off from this server alone
+                logger.log(logging.DEBUG if node in left else logging.WARNING, "node %s is lost", node)
+                self._listener.on_node_lost(node)
 
     def _proves(self, address: Address, alive: set[str]) -> bool:
         """Whether a lease that isn't there is a lost node, and not one that couldn't be renewed either."""

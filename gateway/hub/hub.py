@@ -36,6 +36,7 @@ from gateway.ports import (
     OpLog,
     Rules,
     Snapshot,
+    TopicListener,
 )
 from gateway.ports.tracing import Tracer
 from gateway.rooms.context import RoomContext
@@ -160,9 +161,9 @@ class Hub:
                 await nursery.start(self._remote_presence.run)
             task_status.started()
 
-    async def follow(self, topic: str, heard: Callable[[bytes], None]) -> None:
-        """Have messages of a topic that is no resource given to `heard`; returns when they come."""
-        self.listener.topics[topic] = heard
+    async def follow(self, topic: str, listener: TopicListener) -> None:
+        """Have the messages of a topic that is no resource given to `listener`; returns when they come."""
+        self.listener.topics[topic] = listener
         while True:
             try:
                 await self.bus.subscribe(topic)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.hub.catch_up import CatchUp
 from gateway.hub.remote_presence import RemotePresence
+from gateway.ports import TopicListener
 from gateway.ports.tracing import Tracer
 from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
@@ -43,7 +44,7 @@ class Listener:
         self._remote_presence = remote_presence
         self._counters = counters
         self._tracer = tracer
-        self.topics: dict[str, Callable[[bytes], None]] = {}
+        self.topics: dict[str, TopicListener] = {}
         self._missed: dict[str, list[bytes]] = {}
         self._doubtful: set[str] = set()  # while they are being opened
         self.held: dict[str, list[Announcement]] = {}  # while an append is under way
@@ -55,12 +56,15 @@ class Listener:
         if topic is None:
             self._hear(resource, payload)
         else:
-            topic(payload)
+            topic.heard(payload)
 
     def on_gap(self, resource: str) -> None:
-        """Announcements may have been lost: compare with the log."""
+        """Messages may have been lost: compare with the log."""
         self._counters.bus_gaps += 1
-        if resource in self._missed:
+        topic = self.topics.get(resource)
+        if topic is not None:
+            topic.missed()
+        elif resource in self._missed:
             self._doubtful.add(resource)
         else:
             self._compare(resource)

@@ -106,6 +106,7 @@ class RemotePresence:
         self._newly_lost: set[str] = set()
         self._lapsed = False
         self._unreconciled: dict[str, None] = {}
+        self._doubted: dict[str, None] = {}  # rooms with who was heard of and isn't stored
         self._work = trio.Event()
         leases.attach(self)
 
@@ -115,6 +116,7 @@ class RemotePresence:
             await nursery.start(self._leases.run)
             nursery.start_soon(self._reconcile)
             nursery.start_soon(self._reconcile_everything)
+            nursery.start_soon(self._reconcile_doubted)
             nursery.start_soon(self._forget_old_news)
             task_status.started()
 
@@ -191,9 +193,12 @@ class RemotePresence:
         """Have a room list these of the other nodes, and no others but those it heard of since then."""
         present = {member.session for member in members if self._take(room, member)}
         for entry in room.roster.entries():
-            heard_s = self._heard_s.get((room.resource, entry.session_id), NEVER_S)
-            if entry.node and entry.session_id not in present and heard_s <= asked_s - GRACE_S:
+            if not entry.node or entry.session_id in present:
+                continue
+            if self._heard_s.get((room.resource, entry.session_id), NEVER_S) <= asked_s - GRACE_S:
                 room.roster.expel(entry.session_id, self._wall_ms())
+            else:
+                self._doubted[room.resource] = None
 
     def _take(self, room: Room, member: Member) -> bool:
         """Whether a stored member counts; it is admitted then."""
@@ -276,6 +281,14 @@ class RemotePresence:
                 await trio.sleep(self._config.reconcile_s / turns)
                 for name in names[turn::turns]:
                     self.reconcile_soon(name)
+
+    async def _reconcile_doubted(self) -> None:
+        """Who isn't stored is about to be, or left, and the news of it was lost: the next look tells."""
+        while True:
+            await trio.sleep(GRACE_S)
+            doubted, self._doubted = self._doubted, {}
+            for name in doubted:
+                self.reconcile_soon(name)
 
     def _watched(self) -> list[str]:
         return [name for name, room in self._rooms.items() if room.subscriber_count]

@@ -18,7 +18,7 @@ from gateway.ports.admission import (
     Spent,
     Unsanitised,
 )
-from gateway.ports.bus import Bus, BusListener, LeaseListener, Leases, Member
+from gateway.ports.bus import Bus, BusListener, LeaseListener, Leases, Member, TopicListener
 from gateway.ports.log import (
     NOTHING,
     Absent,
@@ -98,6 +98,7 @@ __all__ = [
     "Spent",
     "Stale",
     "Submitted",
+    "TopicListener",
     "Transport",
     "Unsanitised",
     "UpgradeRequest",

@@ -18,6 +18,16 @@ class BusListener(Protocol):
         ...
 
 
+class TopicListener(Protocol):
+    """Who hears a topic of the bus that is no resource. Called as a BusListener is."""
+
+    def heard(self, payload: bytes) -> None: ...
+
+    def missed(self) -> None:
+        """Messages of the topic may have been lost."""
+        ...
+
+
 class Bus(Protocol):
     """Fan-out between nodes, a channel a resource, at most once: nothing relies on a message arriving."""
 

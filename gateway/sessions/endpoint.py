@@ -283,7 +283,8 @@ class Endpoint:
     async def sweep(self) -> None:
         """Check the sessions whose time has come, and hear of other workers' clients; until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hub.follow, claims.TOPIC, self.context.claims.heard)
+            nursery.start_soon(self._hub.follow, claims.TOPIC, self.context.claims)
+            nursery.start_soon(self.context.claims.run)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self.context.departures.run)
             nursery.start_soon(self.context.permissions.run)

@@ -27,6 +27,10 @@ class Registry:
         """The session that speaks for this client."""
         return self._by_client.get((user_id, client_id))
 
+    def speakers(self) -> list[tuple[tuple[str, str], ClientSession]]:
+        """Every client (its user's id and its own) that a session speaks for, with that session."""
+        return list(self._by_client.items())
+
     def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
         """The session speaks for this client from now on."""
         self._by_client[(user_id, client_id)] = session

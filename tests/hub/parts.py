@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
@@ -22,6 +22,14 @@ from tests.doubles.log import MemoryHistory, MemoryLog
 from tests.rooms.parts import CONFIG, CREATE, RESOURCE, START_MS, Author, Readers
 
 UNPACED = Pacing()
+
+
+@contextmanager
+def deaf(bus: MemoryBus) -> Iterator[None]:
+    """Meanwhile it hears nothing of what the others publish."""
+    post, bus.post = bus.post, lambda resource, payload: None  # type: ignore[method-assign]
+    yield
+    bus.post = post  # type: ignore[method-assign]
 
 
 class HeldLog(MemoryLog):

@@ -14,7 +14,7 @@ import trio
 from gateway.admission import Features
 from gateway.config import Config
 from gateway.hub.hub import Hub
-from gateway.hub.remote_presence import RETRY_PAUSE_S
+from gateway.hub.remote_presence import GRACE_S, RETRY_PAUSE_S
 from gateway.rooms.roster import UPDATE
 from gateway.runtime.metrics import Counters
 from gateway.sessions import claims
@@ -227,6 +227,21 @@ async def test_a_gap_of_the_bus_brings_the_members_at_once(autojump_clock):
         assert sorted(ann.seen) == ["ann"]
         one.hub.listener.on_gap(ROOM)
         await ann.sees("ann", "bob")
+
+
+async def test_who_moved_just_before_a_leave_that_was_lost_is_gone_after_the_grace(autojump_clock):
+    async with two_nodes() as (world, one, two, ann):
+        bob = await world.client(two, "bob")
+        bob.move(1)
+        await ann.sees("ann", "bob")
+        world.weather.bus_loss = 1.0
+        bob.link.cut()
+        await trio.sleep(0.1)
+        world.weather.bus_loss = 0.0
+        one.hub.listener.on_gap(ROOM)
+        await trio.sleep(0.1)
+        assert sorted(ann.seen) == ["ann", "bob"], "the storage may be behind what was heard"
+        await ann.sees("ann", timeout_s=2 * GRACE_S + 0.5)
 
 
 @pytest.mark.parametrize("how", ["leaves", "is lost with his node"])

@@ -139,6 +139,32 @@ async def test_a_server_that_was_away_makes_no_node_lost_before_it_could_come_ba
             assert witness.then[0] != before
 
 
+async def test_a_node_that_one_server_alone_misses_is_not_lost_until_no_other_has_it(
+    autojump_clock: MockClock,
+) -> None:
+    run_fast(autojump_clock)
+    names = [f"event:{number}" for number in range(20)]
+    well = next(name for name in names if keys.partition_of(name, 256) % 2 == 1)
+    with redis_server() as one, redis_server() as two, redis.Redis("127.0.0.1", one.port) as client:
+        async with tcp_proxy(one.port) as proxy:
+            through_proxy = settings(f"redis://127.0.0.1:{proxy.port}?name=a", f"{two.url}?name=b", **FAST)
+            direct = settings(f"{one.url}?name=a", f"{two.url}?name=b", **FAST)
+            async with node(direct, "b") as (b, leases):
+                async with node(through_proxy, "a") as (a, _):
+                    a.put(well, "s1", b"one")
+                    await until_present(b, {"s1": b"one"}, well, within_s=600)
+                    await until(lambda: not b._trusting(), within_s=600)
+                    proxy.cut()
+                    await trio.sleep(2 * a._config.node_heartbeat_s)  # a beat may have been on its way
+                    client.zrem(keys.leases(0), a.node)
+                    seen = b._known._alive
+                    await until(lambda: any(a.node not in seen[at] for at in seen), within_s=600)
+                    await trio.sleep(5 * b._config.node_check_s)
+                    assert leases.lost == []
+                    assert await present(b, well) == {"s1": b"one"}
+                await until(lambda: leases.lost == [a.node], within_s=600)
+
+
 async def test_an_entry_that_is_written_again_while_its_node_is_looked_for_stays(
     autojump_clock: MockClock,
 ) -> None:

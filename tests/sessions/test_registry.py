@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
+import pytest
 import trio
 
+from gateway.sessions import claims
+from tests.hub.parts import deaf
 from tests.rooms.parts import titled
 from tests.sessions.parts import desk, desks
 
@@ -117,6 +121,38 @@ async def test_who_comes_to_another_worker_after_the_clock_was_set_back_is_the_n
         newer = await two.client("ann")
         await trio.sleep(0.1)
         assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
+
+
+@pytest.mark.parametrize("who", [0, 1], ids=["the older", "the newer"])
+async def test_a_claim_that_was_lost_in_a_gap_is_told_again(autojump_clock, who):
+    async with desks(2) as workers:
+        one, two = workers
+        older = await one.client("ann")
+        await trio.sleep(1)
+        with deaf(one.worker.bus):
+            newer = await two.client("ann")
+            await trio.sleep(0.1)
+        assert (older.reader.closed_with, newer.reader.closed_with) == (None, None)
+        workers[who].hub.listener.on_gap(claims.TOPIC)
+        await trio.sleep(0.1)
+        assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
+
+
+async def test_claims_are_told_again_some_at_a_time_and_only_those_that_hold(autojump_clock, monkeypatch):
+    monkeypatch.setattr(claims, "TOLD_AT_ONCE", 2)
+    async with desks(2) as (one, two):
+        clients = [await one.client(name) for name in ("ann", "bob", "cy", "di", "eve")]
+        await trio.sleep(0.1)
+        told = []
+        monkeypatch.setattr(
+            two.endpoint.context.claims, "heard", lambda payload: told.append(orjson.loads(payload)[0])
+        )
+        one.hub.listener.on_gap(claims.TOPIC)
+        await trio.sleep(claims.TOLD_PAUSE_S / 2)
+        assert told == ["ann", "bob"]
+        clients[3].leave()
+        await trio.sleep(1)
+        assert told == ["ann", "bob", "cy", "eve"]
 
 
 async def test_what_is_no_claim_harms_nobody(autojump_clock, caplog):
