@@ -249,7 +249,8 @@ class _Front:
 
     async def _body(self, request: Request) -> bytes:
         """The body; one that is too large goes on just large enough for the worker to refuse it."""
-        return await body_of(request, self._workers.limits.document_bytes_max)
+        limits = self._workers.limits
+        return await body_of(request, max(limits.document_bytes_max, limits.message_bytes_max))
 
 
 def _to_mend(readiness: Mapping[str, Any]) -> Sequence[str]:

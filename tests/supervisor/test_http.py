@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -143,6 +144,19 @@ async def test_bodies_of_all_requests_to_the_admin_port_together_are_bounded(tmp
             with trio.fail_after(PATIENCE_S):
                 while not (await client.put(EVENT, json=document)).is_success:
                     pass  # until it is gone
+
+
+async def test_an_edit_that_is_longer_than_a_document_may_be_reaches_the_worker_whole(tmp_path):
+    async with node(tmp_path, "--set", "limits.document_bytes_max=4096") as server:
+        headers = {"Authorization": f"Bearer {server.token()}"}
+        async with httpx.AsyncClient(base_url=server.admin, headers=headers, timeout=PATIENCE_S) as client:
+            created = await client.put(EVENT, json={"title": "Launch"})
+            assert created.is_success
+            operations = [{"op": "test", "path": "/title", "value": "Launch"}] * 200
+            edit = {"operations": operations, "version": 1, "client_id": "long"}
+            assert len(json.dumps(edit)) > 2 * 4096
+            answer = await client.post(f"{EVENT}/operations", json=edit)
+            assert answer.status_code == 200, answer.text
 
 
 async def test_bodies_that_began_before_a_roll_count_after_it(tmp_path):

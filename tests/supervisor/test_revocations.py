@@ -208,6 +208,8 @@ async def test_only_an_operator_revokes_nonsense_is_refused_and_there_is_a_bound
             {"user_id": "a", "grant": "event:*", "role": "owner"},
             {"token_id": "b", "grant": "event:*"},
             {"user_id": "a", "expires_at": "soon"},
+            {"user_id": "a", "expires_at": 86400},
+            {"user_id": "a", "expires_at": time.time() - 1},
             {"user_id": "a", "reason": "x" * 201},
             {"token": "no"},
             {"token": made(server, jti="\ud800")},
