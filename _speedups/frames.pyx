@@ -254,6 +254,14 @@ cdef class Decoder:
         """Whether a CLOSE or FAIL was returned, or it was abandoned: what follows is ignored."""
         return self.stage == ENDED
 
+    @property
+    def read_bytes_max(self):
+        """So much one `receive` reads at most: 64 KiB, 4 KiB where messages may be compressed."""
+        return self.most_bytes()
+
+    cdef size_t most_bytes(self):
+        return RECEIVE_DEFLATED_BYTES if self.allows_deflate else RECEIVE_BYTES
+
     def abandon(self):
         """Let go of what is buffered; what follows is ignored."""
         self.stage = ENDED
@@ -274,13 +282,12 @@ cdef class Decoder:
     def receive(self, int fd):
         """Read once from a socket, without waiting, and decode.
 
-        Returns None when there is nothing to read. At most 64 KiB are read, 8 KiB where messages may be
-        compressed: call again when it's readable.
-        Raises OSError as `recv` does.
+        Returns None when there is nothing to read. At most `read_bytes_max` bytes are read: call again when
+        it's readable. Raises OSError as `recv` does.
         """
         cdef ssize_t got
         cdef list events
-        cdef size_t most = RECEIVE_DEFLATED_BYTES if self.allows_deflate else RECEIVE_BYTES
+        cdef size_t most = self.most_bytes()
         while True:
             got = recv(fd, receive_buffer, most, MSG_DONTWAIT)
             if got >= 0:

@@ -48,7 +48,7 @@ class EchoSession:
     def receive_control(self) -> None:
         pass
 
-    def receive_binary(self) -> None:
+    def receive_binary(self, size: int) -> None:
         self._connection.close(1003, "the portable transport echoes text only")
 
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:

@@ -88,8 +88,11 @@ class Session(Protocol):
         first on, are turned away too. The others are to be received."""
         ...
 
-    def receive_binary(self) -> None:
-        """A binary frame came (answered INVALID_MESSAGE)."""
+    def receive_binary(self, size: int) -> Awaitable[None] | None:
+        """A binary message of so many bytes came (answered INVALID_MESSAGE).
+
+        An awaitable must be awaited before the next message is read.
+        """
         ...
 
     def receive_control(self) -> Awaitable[None] | None:

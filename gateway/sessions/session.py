@@ -202,14 +202,20 @@ class ClientSession:
         """Its user pays for what was inflated."""
         self._held(seconds, None, 0)
 
-    def receive_binary(self) -> None:
-        """Refuse a binary frame."""
-        self.heard_s = self.shared.now_s()
+    def receive_binary(self, size: int) -> Awaitable[None] | None:
+        """Refuse a binary message; its user pays for it as for any other."""
+        began_s = self.heard_s = self.shared.now_s()
+        self.account.came(size)
         self._failed(messages.invalid("Binary frames aren't understood; send JSON in text frames."), None)
+        self._held(self.shared.now_s() - began_s, None, size)
+        return self._turn_if_over()
 
     def receive_control(self) -> Awaitable[None] | None:
         """See the port: its user pays for it as for a small message."""
         self.account.came(0)
+        return self._turn_if_over()
+
+    def _turn_if_over(self) -> Awaitable[None] | None:
         return self.account.turn() if self.account.has_to_wait(self.shared.now_s()) else None
 
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:

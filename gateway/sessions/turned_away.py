@@ -83,8 +83,9 @@ class _Leaving:
     def inflated(self, seconds: float) -> None:
         """There is nobody to pay."""
 
-    def receive_binary(self) -> None:
+    def receive_binary(self, size: int) -> Awaitable[None] | None:
         """Nobody listens."""
+        return None
 
     def receive_control(self) -> Awaitable[None] | None:
         """There is nobody to pay."""

@@ -77,7 +77,7 @@ class Client:
         self.core = core
         self.connection = connection
         self.received: list[bytes] = []
-        self.binaries = 0
+        self.binaries: list[int] = []  # the sizes of those that came
         self.controls = 0
         self.inflated_s = 0.0
         self.closes = 0
@@ -136,9 +136,11 @@ class Client:
             self.connection.turn_away([_json(type="rests")] * number)
         return number
 
-    def receive_binary(self) -> None:
-        self.binaries += 1
+    def receive_binary(self, size: int) -> Awaitable[None] | None:
+        """The first comes from a client that has to wait for its turn."""
+        self.binaries.append(size)
         self.connection.send(_json(type="binary"))
+        return self._wait() if self.core.binaries_wait and len(self.binaries) == 1 else None
 
     def receive_control(self) -> Awaitable[None] | None:
         """The first comes from a client that has to wait for its turn."""
@@ -178,6 +180,7 @@ class Core:
         self.requests: list[UpgradeRequest] = []
         self.gate = trio.Event()
         self.pings_wait = False  # whether the first ping or pong of a client has to
+        self.binaries_wait = False  # whether the first binary message has to
         self.left = trio.Event()
         self.is_full: Callable[[], bool] = lambda: False
         self.http_service: HttpService | None = None
@@ -443,7 +446,19 @@ class Messages(TransportHarness):
             await client.send(b"\x00\xff")
             assert (await answer(client))["type"] == "binary"
             assert (await ask(client, do="echo", text="still here"))["type"] == "echo"
-            assert served.core.clients[0].binaries == 1
+            assert served.core.clients[0].binaries == [2]
+
+    async def test_what_a_binary_message_has_to_wait_for_is_awaited_before_the_next_message(self) -> None:
+        async with self.serving() as served, served.connect() as client:
+            served.core.binaries_wait = True
+            await client.send(b"\x00\xff")
+            await call(client, do="echo", text="later")
+            assert (await answer(client))["type"] == "binary"
+            await trio.sleep(0.05)
+            assert not served.core.clients[0].received
+            served.core.gate.set()
+            assert (await answer(client))["type"] == "waited"
+            assert (await answer(client))["type"] == "echo"
 
     async def test_a_fragmented_message_is_one_message(self) -> None:
         async with self.serving() as served, served.connect() as client:

@@ -66,7 +66,7 @@ async def test_a_message_over_the_limit_is_too_large(autojump_clock):
 async def test_a_binary_frame_is_invalid(autojump_clock):
     async with desk() as found:
         client = await found.client()
-        client.session.receive_binary()
+        assert client.session.receive_binary(7) is None
         assert codes(client.reader.take()) == ["INVALID_MESSAGE"]
 
 

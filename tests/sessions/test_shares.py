@@ -243,6 +243,20 @@ async def test_pings_and_pongs_of_the_socket_are_paid_for_as_small_messages_are(
         assert handled == pytest.approx(TURN_S / MESSAGE_S, abs=2)
 
 
+async def test_binary_messages_are_paid_for_by_their_bytes_too(autojump_clock):
+    config = CONFIG.with_(limits={"invalid_messages_max": 1_000_000})
+    async with desk_with("ann", "bob", config=config) as (found, ann, bob):
+        ann.session.shared.cpu.spend("ann", 0.1, found.hub.now_s())
+        work = ann.session.receive_binary(1000)
+        assert work is not None and bob.session.receive_binary(1000) is None
+        await work
+        handled = 0
+        while (work := ann.session.receive_binary(1000)) is None:
+            handled += 1
+        work.close()
+        assert handled == pytest.approx(TURN_S / (MESSAGE_S + 1000 * BYTE_S), abs=2)
+
+
 async def test_work_done_for_an_edit_elsewhere_is_its_users(autojump_clock):
     async with desk_with("ann") as (found, ann):
         ann.session.account.worked(10_000_000_000)

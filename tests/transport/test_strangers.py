@@ -21,7 +21,7 @@ from gateway.transport.handshakes import Handshakes
 from gateway.transport.portable.transport import PortableTransport
 from tests.clocks import Clock
 from tests.contracts.transport_contract import Client, TransportHarness, code_of, raw_answer
-from tests.transport.wire import PING, PONG, TEXT, Gone, RawClient, frame, request
+from tests.transport.wire import BINARY, PING, PONG, TEXT, Gone, RawClient, frame, request
 from tests.waiting import PATIENCE_S, until
 
 ECHO = b'{"do": "echo", "text": "x"}'
@@ -63,12 +63,21 @@ class Strangers(TransportHarness):
             await client.send(frame(TEXT, b'{"do": "echo", "text": "%s"}' % text.encode()))
             assert (await raw_answer(client))["text"] == text
 
-    async def test_a_stranger_says_so_many_things_and_no_more(self) -> None:
+    @pytest.mark.parametrize("kind", [TEXT, BINARY])
+    async def test_a_stranger_says_so_many_things_and_no_more(self, kind: int) -> None:
         async with self.serving(limits={"unknown_messages_max": 5}) as served:
             client = await served.open()
-            await client.send(frame(TEXT, ECHO) * 100)
+            await client.send(frame(kind, ECHO) * 100)
             assert await code_of(client) == 1008
-            assert len(served.core.clients[0].received) == 5
+            [known] = served.core.clients
+            assert len(known.received if kind == TEXT else known.binaries) == 5
+
+    async def test_a_large_binary_message_of_a_stranger_closes(self) -> None:
+        async with self.serving(limits=LIMITS) as served:
+            client = await served.open()
+            await client.send(frame(BINARY, b"x" * 3000))
+            assert await code_of(client) == 1009
+            assert served.core.clients[0].binaries == []
 
     async def test_unfinished_messages_of_all_together_are_bounded(self) -> None:
         bound = {"unfinished_bytes_max": 100 * KIB, "unknown_bytes_max": 64 * KIB}
@@ -195,6 +204,25 @@ async def ended(client: RawClient) -> bool:
 
 class TestFastStrangers(Strangers):
     deflates = True
+
+    @pytest.mark.parametrize("is_too_much", [False, True])
+    async def test_what_comes_compressed_before_the_answer_is_as_bounded_as_a_read(
+        self, is_too_much: bool
+    ) -> None:
+        message = b'{"do": "echo", "text": "%s"}' % (b"y" * (100 * KIB))
+        sent = frames.encode_masked(TEXT, frames.deflate(message), True)
+        async with self.serving(limits=LIMITS) as served:
+            self.known = True
+            client = await served.dial()
+            early = sent * (5 * KIB // len(sent)) if is_too_much else sent
+            await client.send(request(sec_websocket_extensions="permessage-deflate") + early)
+            assert b"permessage-deflate" in await client.head()
+            if is_too_much:
+                assert await code_of(client) == 1002
+                assert served.core.clients[0].received == []
+            else:
+                await until(lambda: served.core.clients[0].received == [message])
+                assert served.core.clients[0].inflated_s > 0
 
     def make(self, config: Config, counters: Counters) -> FastTransport:
         return FastTransport(config, counters)

@@ -41,6 +41,7 @@ cdef class FastConnection:
     cpdef ready(self, int flags)
     @cython.locals(began_s=double)
     cdef _read(self)
+    cdef _decoded(self, list events, double began_s)
     @cython.locals(index=Py_ssize_t, event=tuple, many=bint, until_s=double)
     cdef _handle(self, list events)
     @cython.locals(event=tuple, texts=list, size=Py_ssize_t, number=Py_ssize_t)

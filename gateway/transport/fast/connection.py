@@ -111,10 +111,23 @@ class FastConnection:
             self._shared.slots.post(self.handle, Frame(answer))
             self._session = open_session(self)
             self._shared.flusher.wake()
-            if rest and self._decoder is not None:
-                self._handle(self._decoder.feed(rest))
+            if rest:
+                self._read_early(rest)
         except Exception:
             self._broken("opening it")
+
+    def _read_early(self, rest: bytes) -> None:
+        """What came before the handshake was answered, which no client should send: no more than one read
+        takes."""
+        if self._decoder is None:
+            return
+        if len(rest) > self._decoder.read_bytes_max:
+            self._decoder.abandon()
+            self.close(close_codes.BROKEN_FRAMES, "messages were sent before the handshake was answered")
+            self._shut_down_writing()
+            return
+        began_s = time.perf_counter()
+        self._decoded(self._decoder.feed(rest), began_s)
 
     def adopt(
         self, adopted_by: Callable[[Connection], Session], awaited: bytes, later: Sequence[bytes]
@@ -238,11 +251,15 @@ class FastConnection:
             return
         if events is not None:
             self._heard = True
-            if self.form and self._session is not None:
-                self._session.inflated(time.perf_counter() - began_s)
-            self._handle(events)
-            if self._decoder is not None and (self._unfinished or self._decoder.buffered_bytes):
-                self._bound_unfinished(events, self._decoder.buffered_bytes)
+            self._decoded(events, began_s)
+
+    def _decoded(self, events: list[frames.Event], began_s: float) -> None:
+        """These were read, since then: inflating is paid for."""
+        if self.form and self._session is not None:
+            self._session.inflated(time.perf_counter() - began_s)
+        self._handle(events)
+        if self._decoder is not None and (self._unfinished or self._decoder.buffered_bytes):
+            self._bound_unfinished(events, self._decoder.buffered_bytes)
 
     def _bound_unfinished(self, events: list[frames.Event], buffered: int) -> None:
         """So much is held of a message that has begun: bounded, of a stranger and of all together.
@@ -359,16 +376,25 @@ class FastConnection:
             if event[0] == frames.FAIL:
                 self._drop()
             else:
-                self._ignore(0)
+                self._ignore(len(event[1]))
         elif event[0] == frames.PING or event[0] == frames.PONG:
             self._receive_control(event)
         elif event[0] == frames.BINARY:
-            self._shared.counters.messages_received += 1
-            self._shared.counters.bytes_received += len(event[1])
             self.receive_binary(event[1])
         elif event[0] == frames.FAIL:
             self.close(*event[1])
             self._shut_down_writing()
+
+    def receive_binary(self, payload: bytes) -> None:
+        """A message that the gateway's protocol doesn't have: it costs what any other does."""
+        assert self._session is not None
+        if not self._admits_of_stranger(len(payload)):
+            return
+        self._shared.counters.messages_received += 1
+        self._shared.counters.bytes_received += len(payload)
+        self.work = self._session.receive_binary(len(payload))
+        if self.work is not None:
+            self._wake()
 
     def _receive_control(self, event: frames.Event) -> None:
         """A ping is answered; it costs its user something, as a pong does that answers none of ours."""
@@ -390,11 +416,6 @@ class FastConnection:
         if self._ignored_bytes > IGNORED_BYTES_MAX:
             self._ignored_bytes = 0
             self._rest()
-
-    def receive_binary(self, payload: bytes) -> None:
-        """A binary message, which the gateway's protocol doesn't have."""
-        assert self._session is not None
-        self._session.receive_binary()
 
     # ------------------------------------------------------------------------------ sending
 

@@ -204,12 +204,10 @@ class PortableConnection:
         payload = message if isinstance(message, bytes | bytearray) else message.encode()
         self._counters.messages_received += 1
         self._counters.bytes_received += len(payload)
-        if payload is message:
-            session.receive_binary()
-        else:
-            under_way = session.receive(payload)
-            if under_way is not None:
-                await under_way
+        is_binary = payload is message
+        under_way = session.receive_binary(len(payload)) if is_binary else session.receive(payload)
+        if under_way is not None:
+            await under_way
         while self._outbox.congested and self._closing is None:
             await self._unclogged.park()
 
