@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import trio
 
-from gateway.errors import ArchiveAway, ArchiveMismatch, LogUnavailable
+from gateway.errors import ArchiveAway, ArchiveMismatch, LogDamaged, LogUnavailable
 from gateway.log.lag import Lag
 from gateway.ports import Record, Snapshot
 from gateway.runtime.clock import unix_ms
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 # Entries that are moved in one transaction, about: the more, the fewer transactions; bounds memory.
 ENTRIES_A_STEP = 10_000
 ENTRIES_A_PARTITION_MIN = 20
+# So large the documents of one may become: an entry of a few bytes stands for one of a snapshot.
+DOCUMENTS_BYTES_MAX = 64 << 20
 IDLE_INTERVAL_S = 0.5
 RETRY_INTERVAL_S = 1.0
 FILL_RECORDS = 1000
@@ -108,12 +110,20 @@ class SavedSnapshot(NamedTuple):
 
 @dataclass(slots=True)
 class Transfer:
-    """What is stored in one transaction; lists are in the order of the log, resource by resource."""
+    """What is stored in one transaction; lists are in the order of the log, resource by resource.
+
+    `documents_bytes` is the size of its snapshots.
+    """
 
     changes: list[Announcement] = field(default_factory=list)
     snapshots: list[SavedSnapshot] = field(default_factory=list)
     epochs: list[Announcement] = field(default_factory=list)
     purges: list[Announcement] = field(default_factory=list)
+    documents_bytes: int = 0
+
+    def add_snapshot(self, saved: SavedSnapshot) -> None:
+        self.snapshots.append(saved)
+        self.documents_bytes += len(saved.snapshot.document)
 
 
 class Store(Protocol):
@@ -188,7 +198,7 @@ class Archiver:
             return 0
         try:
             await self._move(taken)
-        except ArchiveMismatch:
+        except (ArchiveMismatch, LogDamaged):
             for partition, entries in taken.items():
                 await self._move_alone(partition, entries)
         return self.numbers.waiting
@@ -236,10 +246,11 @@ class Archiver:
         self.numbers.waiting = sum(map(len, taken.values()))
 
     async def _move_alone(self, partition: int, entries: Sequence[ArchiveEntry]) -> None:
-        """Move one partition; it stops, with an alarm, where the archive holds other changes."""
+        """Move one partition; it stops, with an alarm, where the archive holds other changes, or the log
+        damaged ones."""
         try:
             await self._move({partition: entries})
-        except ArchiveMismatch as error:
+        except (ArchiveMismatch, LogDamaged) as error:
             self._block(partition, str(error))
 
     def _block(self, partition: int, reason: str) -> None:
@@ -247,24 +258,36 @@ class Archiver:
         logger.critical("partition %d is no longer archived nor trimmed: %s", partition, reason)
 
     async def _move(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
-        transfer = await self._transfer(taken.values())
+        transfer, added = await self._transfer(taken)
         await self._store.store(transfer)
         self.numbers.changes += sum(len(change.records) for change in transfer.changes)
-        await self._outbox.done({number: self._mark(entries) for number, entries in taken.items()})
+        await self._outbox.done({number: self._mark(entries) for number, entries in added.items()})
 
     def _mark(self, entries: Sequence[ArchiveEntry]) -> Mark:
         return Mark(entries[-1].id, sum(entry.size for entry in entries), self._note(entries))
 
-    async def _transfer(self, taken: Collection[Sequence[ArchiveEntry]]) -> Transfer:
-        transfer = Transfer()
-        await self._learn_heads(taken)
+    async def _transfer(
+        self, taken: Mapping[int, Sequence[ArchiveEntry]]
+    ) -> tuple[Transfer, Mapping[int, Sequence[ArchiveEntry]]]:
+        """What is stored at once, and the entries that are in it: the rest is taken again."""
+        transfer, added = Transfer(), dict[int, Sequence[ArchiveEntry]]()
+        await self._learn_heads(taken.values())
         slices = Slices(trio.current_time)
-        for entries in taken:
-            reached: dict[str, tuple[int, int]] = {}
-            for entry in entries:
-                await self._add(transfer, entry, reached)
+        for number, entries in taken.items():
+            added[number] = await self._add_all(transfer, entries)
+            if transfer.documents_bytes >= DOCUMENTS_BYTES_MAX:
+                break
             await slices.pause()
-        return transfer
+        return transfer, added
+
+    async def _add_all(self, transfer: Transfer, entries: Sequence[ArchiveEntry]) -> Sequence[ArchiveEntry]:
+        """Add these of one partition; those that were, for the documents may become too large."""
+        reached: dict[str, tuple[int, int]] = {}
+        for number, entry in enumerate(entries, 1):
+            await self._add(transfer, entry, reached)
+            if transfer.documents_bytes >= DOCUMENTS_BYTES_MAX:
+                return entries[:number]
+        return entries
 
     async def _add(
         self, transfer: Transfer, entry: ArchiveEntry, reached: dict[str, tuple[int, int]]
@@ -284,8 +307,7 @@ class Archiver:
     async def _add_snapshot(self, transfer: Transfer, news: Announcement) -> None:
         document = await self._outbox.document(news.resource, news.epoch, news.base)
         if document is not None:
-            snapshot = Snapshot(news.base, document)
-            transfer.snapshots.append(SavedSnapshot(news.resource, news.epoch, snapshot))
+            transfer.add_snapshot(SavedSnapshot(news.resource, news.epoch, Snapshot(news.base, document)))
 
     async def _add_missing(
         self, transfer: Transfer, news: Announcement, reached: tuple[int, int] | None
@@ -314,7 +336,7 @@ class Archiver:
         kept = await self._outbox.kept(news.resource)
         end = news.base
         if kept is not None and after < kept.snapshot.version <= news.base:
-            transfer.snapshots.append(kept)
+            transfer.add_snapshot(kept)
             end = kept.snapshot.version
         self.numbers.gaps += 1
         logger.error(

@@ -33,6 +33,7 @@ class MemoryOutbox:
         self.trouble = ""
         self.taken_without: set[int] = set()
         self.failure: Exception | None = None
+        self.unreadable: set[str] = set()  # resources whose changes aren't what was written
 
     def add(self, kind: Kind, news: Announcement) -> None:
         entries = self.entries[int(news.resource.partition(":")[2]) % len(self.entries)]
@@ -59,6 +60,8 @@ class MemoryOutbox:
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         await trio.lowlevel.checkpoint()
+        if resource in self.unreadable:
+            raise LogDamaged(f"a batch of {resource}")
         return [found for found in self.records.get(resource, ()) if found.version > after][:limit]
 
     async def kept(self, resource: str) -> SavedSnapshot | None:
@@ -183,6 +186,37 @@ async def test_a_mismatch_stops_its_partition_and_no_other() -> None:
         assert outbox.taken_without == {1}
         assert outbox.waiting == len(outbox.entries[1]) == 2
         assert await store.heads(["event:1", "event:2"]) == {"event:1": (1, 1), "event:2": (1, 2)}
+
+
+async def test_what_is_damaged_in_the_log_stops_its_partition_and_no_other() -> None:
+    async with archiver() as (moving, outbox, store):
+        outbox.unreadable.add("event:1")
+        outbox.append("event:1", record(2))  # what came before it is to be filled from the log
+        outbox.append("event:2", record(1))
+        await moving.step()
+        assert moving.numbers.blocked == {1}
+        assert outbox.waiting == len(outbox.entries[1]) == 1
+        assert await store.heads(["event:1", "event:2"]) == {"event:2": (1, 1)}
+
+
+async def test_documents_of_one_step_are_bounded_and_the_rest_comes_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.log.archive.DOCUMENTS_BYTES_MAX", 2500)
+    names = [f"event:{4 * number}" for number in range(4)] + [
+        f"event:{4 * number + 1}" for number in range(2)
+    ]
+    async with archiver() as (moving, outbox, store):
+        for name in names:
+            outbox.append(name, record(1))
+            outbox.documents[name, 1, 1] = b'"%s"' % (b"x" * 998)
+            outbox.add("snapshot", Announcement(name, 1, 1, "", ()))
+        left = []
+        while outbox.waiting:
+            await moving.step()
+            left.append(outbox.waiting)
+        assert left == [6, 0], "three documents at a time, and the changes before them"
+        assert [(await store.snapshot(name, 1)).version for name in names] == [1] * 6
 
 
 async def test_what_was_stored_but_not_dropped_is_moved_again_without_harm() -> None:
