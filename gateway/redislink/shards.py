@@ -270,6 +270,11 @@ class Shards:
             self._nursery.start_soon(found.run)
         return found
 
+    async def newest_table(self) -> Table:
+        """The routing table as it is now. Raises LogUnavailable or ConfigError."""
+        self._apply(await self._load())
+        return self.table
+
     def refresh(self) -> None:
         """Have the routing table looked up again soon."""
         self._refresh_wanted.set()

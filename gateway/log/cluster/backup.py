@@ -121,7 +121,18 @@ async def backup(found: Stores, target: Path) -> Contents:
 
 
 async def names_in_redis(shards: Shards) -> set[str]:
-    """Every resource that the servers hold."""
+    """Every resource that the servers hold, though partitions move meanwhile. Raises LogUnavailable."""
+    names: set[str] = set()
+    for _ in range(ATTEMPTS_MAX):
+        before = await shards.newest_table()
+        names |= await _scanned(shards)
+        if (await shards.newest_table()).owners == before.owners:
+            return names
+    raise LogUnavailable("partitions go on moving: run it again when `gateway rebalance` has ended", "none")
+
+
+async def _scanned(shards: Shards) -> set[str]:
+    """What the servers hold, one after the other: what moves meanwhile may be missed."""
     names: set[str] = set()
     for partition in shards.first_partitions().values():
         cursor = b"0"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 
-from gateway.errors import LogDamaged
+from gateway.errors import LogDamaged, LogUnavailable
 from gateway.hub import replay
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, Contents, StoredHead, renewed, verify
@@ -22,12 +25,14 @@ from gateway.ports import Opening, Record, Snapshot
 from gateway.ports.retention import Excess
 from gateway.redislink.keys import partition_of, tag
 from gateway.redislink.link import pack
-from gateway.redislink.shards import Call
+from gateway.redislink.moving import rebalance
+from gateway.redislink.routing import Table
+from gateway.redislink.shards import Call, Shards
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import ROOM, append, batch, record
 from tests.log.sqlite.parts import opened
-from tests.redis.parts import fresh
-from tests.servers import shared_postgres
+from tests.redis.parts import fresh, settings
+from tests.servers import redis_server, shared_postgres
 
 EPOCH = 1
 
@@ -119,6 +124,45 @@ async def test_a_history_with_a_gap_begins_at_the_oldest_document_after_it_where
         assert await backup(found, file) == Contents(1, 40 - first, gaps=1)
     assert verify(file) == Contents(1, 40 - first)
     assert contents(file) == (StoredHead(ROOM, EPOCH, first, 40), [*range(first + 1, 41)])
+
+
+async def test_what_moves_to_a_server_that_was_looked_through_is_in_the_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis_server() as one, redis_server() as two:
+        config, only_first = settings(one.url, two.url), settings(one.url).redis
+        names = [f"event:{number}" for number in range(20)]
+        async with stores(config) as found:
+            for name in names:
+                await append(found.log, batch(await found.log.open(name), record(1), resource=name))
+            call, scans = Shards.call, []
+
+            async def moving(shards: Shards, asked: Call, timeout_s: float | None = None) -> Any:
+                if b"SCAN" in asked.packed:
+                    scans.append(asked.partition)
+                    if len(scans) == 2:  # the first server has been looked through
+                        await trio.to_thread.run_sync(rebalance, only_first, lambda told: None)
+                return await call(shards, asked, timeout_s)
+
+            monkeypatch.setattr(Shards, "call", moving)
+            file = tmp_path / "backup.sqlite3"
+            assert await backup(found, file) == Contents(20, 20)
+            assert len(scans) >= 3
+    with BackupReader(file) as reader:
+        assert {head.name for head in reader.heads()} == set(names)
+
+
+async def test_partitions_that_never_rest_are_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stores(fresh("any")) as found:
+        versions = count(1)
+
+        async def elsewhere(shards: Shards) -> Table:
+            version = next(versions)
+            return Table(version, shards.table.owners[:version])
+
+        monkeypatch.setattr(Shards, "newest_table", elsewhere)
+        with pytest.raises(LogUnavailable, match="when `gateway rebalance` has ended"):
+            await cluster_backup.names_in_redis(found.shards)
 
 
 async def test_a_history_whose_beginning_is_missing_begins_at_the_oldest_document_after_it(
