@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +56,46 @@ async def test_a_bulk_of_which_a_part_was_put_off_is_stored_by_the_next_try_once
     await index.store(entries)
     await index.refresh()
     assert await ids(index, "text") == ["2", "1"]
+    await index.drop()
+    await rest.aclose()
+
+
+CLAUSES_MAX = 1024  # of a server's queries, by default
+LEAVES = {"term", "terms", "range", "prefix", "match_phrase", "match_all", "match_none"}
+
+
+def clauses(query: object) -> int:
+    """How many leaves a query has, nested ones counted, as OpenSearch counts them from 2.0 on."""
+    if isinstance(query, list):
+        return sum(map(clauses, query))
+    if isinstance(query, dict):
+        return sum(1 if name in LEAVES else clauses(value) for name, value in query.items())
+    return 0
+
+
+class Strict(HttpRest):
+    """Refuses queries of many clauses, as OpenSearch does and the server of these tests doesn't."""
+
+    async def ask(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        found = clauses(body.get("query")) if isinstance(body, dict) else 0
+        if found > CLAUSES_MAX:
+            return Answer(400, {"error": {"type": "too_many_nested_clauses"}})
+        return await super().ask(method, path, body, headers)
+
+
+async def test_many_erasures_and_long_terms_are_queries_that_a_server_takes():
+    rest = Strict(SearchSettings(url=shared_search_server().url))
+    index = OpenSearchIndex(rest, f"test-{next(NUMBERS)}")
+    await index.make()
+    words = ["".join(random.Random(seed).choices(string.ascii_lowercase, k=200)) for seed in range(5)]
+    await index.store([change(1, " ".join(words)), *(change(number, "lunch") for number in range(2, 302))])
+    await index.refresh()
+    assert await ids(index, " ".join(words)) == ["1"]
+    assert await ids(index, words[0][:150] + words[1][:50]) == []
+    await index.erase([Erasure(f"event:{number}", 2) for number in range(1, 301)])
+    assert await ids(index, "lunch") == ["301"]
     await index.drop()
     await rest.aclose()
 

@@ -10,6 +10,7 @@ from gateway.log.postgres.archive import PostgresArchive, _Storing, migrate
 from gateway.log.postgres.summaries import PostgresSummaries
 from gateway.log.search.queue import Generation, SearchQueue, added, generations, refilled, switched
 from gateway.ports import Record
+from gateway.ports.search import Erasure
 from gateway.ports.summaries import Summary
 from gateway.wire.announcement import Announcement
 from tests.servers import shared_postgres
@@ -113,6 +114,43 @@ async def test_what_is_archived_for_the_first_time_while_an_index_is_begun_is_du
                 await someone_waits(dsn)
                 connection.commit()
         assert len((await SearchQueue(archive, 1).take(100)).changes) == len(NAMES)
+        await archive.aclose()
+
+
+async def test_what_was_due_already_stays_as_old_where_an_index_is_filled_again():
+    """So `gateway reindex` goes on until all of it is there, be its index made anew by a worker meanwhile."""
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        await archive.store(changes(1))
+        await added(archive, 1)
+        with psycopg.connect(dsn) as connection:
+            connection.execute("UPDATE gateway.search_due SET since = clock_timestamp() - interval '1 hour'")
+        queue = SearchQueue(archive, 1)
+        await refilled(archive, 1)
+        assert await queue.lag_s() > 1800
+        await queue.done(await queue.take(100), {})
+        assert await queue.lag_s() == 0
+        await refilled(archive, 1)
+        assert 0 < await queue.lag_s() < 1800
+        await archive.aclose()
+
+
+async def test_what_may_have_come_into_an_index_before_a_purge_is_erased_after_it():
+    """Who took it on stored it, and could tell nobody."""
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        await added(archive, 1, first=True)
+        await archive.store(changes(1))
+        queue, other = SearchQueue(archive, 1), SearchQueue(archive, 1)
+        assert (await queue.take(100)).erasures == []
+        await archive.store(Transfer(purges=[Announcement(name, 2, 0, "p", ()) for name in NAMES[:2]]))
+        again = await queue.take(100)
+        assert sorted(again.erasures) == sorted(Erasure(name, 2) for name in NAMES[:2])
+        assert sorted(change.name for change in again.changes) == sorted(NAMES[2:])
+        await queue.done(again, {})
+        assert (await other.take(100)).token == []
         await archive.aclose()
 
 

@@ -20,8 +20,10 @@ CLAIM_S = 60
 GENERATION_LOCK = 0x73656172  # an arbitrary number: who makes, fills or switches generations holds it
 
 _DUE = "(d.epoch, d.version) <> (d.done_epoch, d.done_version)"
+# Who claims it may put some of it into the index, and fail then: a later epoch erases that.
 _CLAIM = f"""
-UPDATE gateway.search_due SET claimed_until = clock_timestamp() + interval '{CLAIM_S} s'
+UPDATE gateway.search_due SET claimed_until = clock_timestamp() + interval '{CLAIM_S} s',
+    done_epoch = CASE done_epoch WHEN 0 THEN epoch ELSE done_epoch END
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM gateway.search_due AS d
     WHERE generation = %(generation)s AND {_DUE}
@@ -237,7 +239,8 @@ async def refilled(archive: PostgresArchive, number: int) -> None:
     """All of the archive is due again for this one: its index is empty. Raises LogUnavailable."""
     statement = b"""
     UPDATE gateway.search_due SET done_epoch = 0, done_version = 0, claimed_until = NULL,
-        since = clock_timestamp() WHERE generation = %s
+        since = CASE WHEN (epoch, version) <> (done_epoch, done_version) THEN since ELSE clock_timestamp() END
+    WHERE generation = %s
     """
 
     def refill(connection: Connection[Any]) -> None:
