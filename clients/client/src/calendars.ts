@@ -48,5 +48,5 @@ export function byStart(one: Summary, other: Summary): number {
 /** Two without a start differ by NaN. */
 function startOf({ start_time }: Summary): number {
   const start = Date.parse(start_time ?? "");
-  return Number.isNaN(start) ? Infinity : start;
+  return start > -Infinity ? start : Infinity;
 }

@@ -353,7 +353,7 @@ class GatewayClient implements Client, Peer, TabClient {
     if ((await this.#keeper.load(META)) !== undefined || !this.#keeper.isOwner) return;
     this.tell({
       code: "STORE_CLEARED",
-      message: "What was stored here is gone. What is open is stored again.",
+      message: "What was stored is gone. What is open is stored again.",
     });
     this.#remember();
     for (const { state } of this.#registry.documents) {

@@ -28,7 +28,7 @@ export class RequestError extends Error {
 
   /** Says nothing of what was asked for: later, or with another token, the answer may be another. */
   get isPassing(): boolean {
-    return this.status >= 500 || [401, 429].includes(this.status);
+    return this.status >= 500 || this.status === 401 || this.status === 429;
   }
 }
 

@@ -8,6 +8,7 @@ import { RequestError } from "./errors.js";
 import type { HttpApi } from "./http.js";
 import { FINAL, keyOf, type Message, type Payload, pauseOf, RETRY_MS, summaryOf } from "./wire.js";
 
+const ID = /^[\w.~:@-]{1,128}$/;
 /** How often the rest of a calendar is asked for. */
 const UNLISTED: Bounds = { min_ms: RETRY_MS, max_ms: 64 * RETRY_MS };
 
@@ -24,6 +25,10 @@ export class Listings {
   add(calendar: LiveCalendar): void {
     if (this.#all.has(calendar.id)) return;
     const listing = new Listing(calendar, this.context.http);
+    if (!ID.test(calendar.id)) {
+      listing.onForbidden(); // the server would not say whose id is none
+      return;
+    }
     this.#all.set(calendar.id, listing);
     const link = this.context.link();
     if (link) this.#subscribe(link, listing);

@@ -127,7 +127,8 @@ export class Registry {
   /** Where the server takes it, all documents in one message: it takes none of them where one is refused. */
   #subscribe(link: Sender): void {
     const allowed = [...this.#attached.values()].filter(({ state }) => !state.denial);
-    const documents = link.features.includes("subscribe_many") && allowed.length > 1 ? allowed : [];
+    const documents =
+      link.features.includes("subscribe_many") && allowed.length > 1 ? allowed.slice(0, 1_000) : [];
     for (const one of this.#attached.values()) if (!documents.includes(one)) one.wire.subscribe();
     if (!documents.length) return;
     for (const { wire } of documents) wire.onOnline();

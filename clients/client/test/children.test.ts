@@ -62,6 +62,16 @@ test("where the rest of a long calendar can't be listed, it is asked for again, 
   expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1", "2"]);
 });
 
+test.each(["", "team a", "x".repeat(129)])(
+  "a calendar with the id %j, which is none, is told so",
+  async (id) => {
+    const calendar = client.calendar(id);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(calendar.snapshot).toMatchObject({ status: "forbidden", items: [] });
+    expect(subscriptions()).toEqual([]);
+  },
+);
+
 test("where the rest of a long calendar is refused for good, that is told once", async () => {
   const problems = problemsOf(client);
   const calendar = await opened();

@@ -499,6 +499,33 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await until(ben, (now) => now.view?.description === "Mine, theirs, mine, mine");
   });
 
+  test("a tab in the background keeps the lead until what it has is stored", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const origin = new Origin(people);
+    const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Kept");
+    const foreground = new FakeSignal();
+    const one = origin.tab({
+      store: slow(origin.store()),
+      background: "poll",
+      environment: { foreground },
+    });
+    const first = await opened(one, ben.id);
+    const two = origin.tab({ background: "poll" });
+    const second = await opened(two, ben.id);
+    first.set("/title", "Kept");
+    await isWriting;
+    foreground.turn(false);
+    await until(two.connection, (now) => now.state === "polling");
+    second.set("/location", "Room 1"); // the one that leads answers, and goes on leading
+    await vi.waitFor(() => expect(first.snapshot.view?.location).toBe("Room 1"), 10_000);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(two.connection.snapshot.state).toBe("polling");
+    goOn();
+    await until(two.connection, (now) => now.state === "online");
+    await until(second, (now) => now.isLive && now.pending === 0);
+    await until(ben, (now) => now.view?.title === "Kept" && now.view.location === "Room 1");
+  });
+
   test("whether a document may be seen is told in every tab, also where that changes", async () => {
     let grants: Record<string, string> = { "event:*": "editor" };
     const getToken = () => people.gateway.token("ann", { grants });

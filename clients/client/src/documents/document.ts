@@ -238,7 +238,7 @@ export class Document<T = Json> implements SharedDocument<T> {
       this.#turn([id], (one) => ({ ...one, theirs: valueAt(document as Json, told.path) ?? null }));
       this.resolve(ids, "theirs", isOwn);
     } catch {
-      const problem = "What others wrote can't be read now: try later.";
+      const problem = "This can't be read now: try later.";
       this.#turn([id], (one) => ({ ...one, problem }));
     }
   }

@@ -54,6 +54,7 @@ function asked({ version: head }: ServerError, found: WireConflict[], replicator
   const { document, buffer } = replica.toJSON();
   const { edits, submission } = refusedOf(replicator);
   const { flight } = replicator;
+  if (flight.isAsking) return "asked"; // the same edit went twice, and both were refused
   const newest = Math.max(...found.map((one) => one.version ?? 0));
   if (newest <= flight.answeredUpTo) {
     replicator.withdraw(); // it is asked about with what waited

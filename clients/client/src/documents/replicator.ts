@@ -337,7 +337,8 @@ export class Replicator {
 
   #receive(change: Change): void {
     const { seq } = change;
-    if (change.client_id === this.#clientId() && seq !== undefined) {
+    if (seq !== undefined && change.client_id === this.#clientId()) {
+      this.#promote();
       // The record was written before this was sent, and can have the same edit waiting.
       if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, change.operations))
         this.renumber(seq + 1);

@@ -260,7 +260,8 @@ export class Tabs {
 
   /** Not where something isn't stored: what this tab alone has could not be told from what others wrote. */
   #onYield({ leader, tab }: Note & { kind: "yield" }): void {
-    if (!this.keeper.isFailing) void this.#stepDown({ kind: "yielded", leader, tab });
+    if (this.client.sync.snapshot.isStored && !this.keeper.isFailing)
+      void this.#stepDown({ kind: "yielded", leader, tab });
   }
 
   #onLeader(note: Note): void {

@@ -93,6 +93,20 @@ test("an edit that the record has, and that was sent although that could not be 
   expect(replicator.flight.pending).toBe(0);
 });
 
+test("what waited in the record behind what was in flight, and was sent since, is there once", () => {
+  const first = restored();
+  first.edit(write("a"));
+  first.next();
+  first.edit([{ op: "text", path: "/text", value: [1, "b"] }]);
+  const replicator = restored(first.save() as SavedReplicator);
+  const [a, b] = sent(["a", "b"]) as [Change, Change];
+  const changes = [a, { ...b, operations: [{ op: "text" as const, path: "/text", value: [1, "b"] }] }];
+  replicator.resume({ version: 12, epoch: 1, changes, seq_last: 6 });
+  expect(view(replicator)).toEqual({ text: "ab" });
+  expect(replicator.flight.pending).toBe(0);
+  expect(replicator.next()).toBeNull();
+});
+
 test("a submission that the record has in flight is done where a state stands for it", () => {
   const first = restored();
   first.edit(write("sent"));

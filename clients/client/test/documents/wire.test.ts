@@ -988,6 +988,22 @@ describe("a role", () => {
   });
 });
 
+test("so many documents that one message couldn't name them all are asked for in it and alone", async () => {
+  await start();
+  for (let id = 2; id <= 1_002; id++) client.open("event", `${id}`);
+  await settle();
+  platform.socket.end(1006);
+  platform.network.tell();
+  await settle();
+  platform.socket.admit({ features: ["subscribe_many"] });
+  await settle();
+  const asked = platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE");
+  const together = asked.filter(({ payload }) => payload.resources);
+  expect(together.map(({ payload }) => (payload.resources as object[]).length)).toEqual([1_000]);
+  const alone = asked.filter(({ payload }) => !payload.resources);
+  expect(alone.map(({ payload }) => payload.resource_id)).toEqual(["1001", "1002"]);
+});
+
 const CONFLICT = {
   index: 0,
   path: "/title",
@@ -1399,6 +1415,24 @@ describe("asked, what waits and what is in flight when others delete the documen
     expect(document.snapshot.conflicts).toHaveLength(1);
     expect(ops()).toHaveLength(1);
   });
+});
+
+test("an edit that went twice, and was refused twice, is asked about and stays", async () => {
+  const conflicts = [{ index: 0, path: "/title", kind: "overwrote", base: "Sync", theirs: "B", version: 6 }];
+  await start({ title: "Sync" }, { onConflict: "ask" });
+  document.set("/title", "Lunch");
+  await settle();
+  for (let times = 0; times < 2; times++)
+    tell("ERROR", { code: "CONFLICT", message: "", ref: "op-1", version: 6, conflicts });
+  await settle();
+  const asked = [{ kind: "refused", mine: "Lunch", theirs: "B" }];
+  expect(document.snapshot).toMatchObject({ view: { title: "Lunch" }, pending: 1, conflicts: asked });
+  document.resolve(
+    document.snapshot.conflicts.map(({ id }) => id),
+    "mine",
+  );
+  await settle();
+  expect(op()?.payload).toMatchObject({ seq: 1, force: true });
 });
 
 describe("what waits behind an edit on its way, as others write there again and again", () => {
