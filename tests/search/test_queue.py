@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import psycopg
 import trio
 
@@ -32,6 +35,18 @@ def changes(version: int) -> Transfer:
     body = b'{"version":%d,"operations":[]}' % version
     record = Record(version, body, "ann", "tab", None, "digest", 1, None)
     return Transfer(changes=[Announcement(name, 1, version - 1, f"{version}", [record]) for name in NAMES])
+
+
+@asynccontextmanager
+async def indexed() -> AsyncIterator[tuple[str, PostgresArchive]]:
+    """An archive with a change of each resource, due for its first index."""
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        await added(archive, 1, first=True)
+        await archive.store(changes(1))
+        yield dsn, archive
+        await archive.aclose()
 
 
 async def someone_waits(dsn: str) -> None:
@@ -119,11 +134,7 @@ async def test_what_is_archived_for_the_first_time_while_an_index_is_begun_is_du
 
 async def test_what_was_due_already_stays_as_old_where_an_index_is_filled_again():
     """So `gateway reindex` goes on until all of it is there, be its index made anew by a worker meanwhile."""
-    with shared_postgres().database() as dsn:
-        migrate(dsn)
-        archive = PostgresArchive(dsn)
-        await archive.store(changes(1))
-        await added(archive, 1)
+    async with indexed() as (dsn, archive):
         with psycopg.connect(dsn) as connection:
             connection.execute("UPDATE gateway.search_due SET since = clock_timestamp() - interval '1 hour'")
         queue = SearchQueue(archive, 1)
@@ -133,16 +144,11 @@ async def test_what_was_due_already_stays_as_old_where_an_index_is_filled_again(
         assert await queue.lag_s() == 0
         await refilled(archive, 1)
         assert 0 < await queue.lag_s() < 1800
-        await archive.aclose()
 
 
 async def test_what_may_have_come_into_an_index_before_a_purge_is_erased_after_it():
     """Who took it on stored it, and could tell nobody."""
-    with shared_postgres().database() as dsn:
-        migrate(dsn)
-        archive = PostgresArchive(dsn)
-        await added(archive, 1, first=True)
-        await archive.store(changes(1))
+    async with indexed() as (_, archive):
         queue, other = SearchQueue(archive, 1), SearchQueue(archive, 1)
         assert (await queue.take(100)).erasures == []
         await archive.store(Transfer(purges=[Announcement(name, 2, 0, "p", ()) for name in NAMES[:2]]))
@@ -151,15 +157,10 @@ async def test_what_may_have_come_into_an_index_before_a_purge_is_erased_after_i
         assert sorted(change.name for change in again.changes) == sorted(NAMES[2:])
         await queue.done(again, {})
         assert (await other.take(100)).token == []
-        await archive.aclose()
 
 
 async def test_what_is_written_all_the_time_lags_by_what_came_since_it_was_taken_on():
-    with shared_postgres().database() as dsn:
-        migrate(dsn)
-        archive = PostgresArchive(dsn)
-        await added(archive, 1, first=True)
-        await archive.store(changes(1))
+    async with indexed() as (dsn, archive):
         with psycopg.connect(dsn) as connection:
             connection.execute("UPDATE gateway.search_due SET since = clock_timestamp() - interval '1 hour'")
         queue = SearchQueue(archive, 1)
@@ -169,4 +170,3 @@ async def test_what_is_written_all_the_time_lags_by_what_came_since_it_was_taken
         await queue.done(taken, {})
         assert 0 < await queue.lag_s() < 1800
         assert len((await queue.take(100)).changes) == len(NAMES)
-        await archive.aclose()
