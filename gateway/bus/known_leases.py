@@ -17,6 +17,7 @@ class KnownLeases:
         self._alive: dict[Address, set[str]] = {}
         self._believed: dict[Address, set[str]] = defaultdict(set)  # counted while nothing proved them lost
         self._looked_s: dict[Address, float] = {}
+        self._missing: set[str] = set()  # gone from a server, and not lost yet: others have their leases
 
     def forget(self) -> None:
         """Partitions moved: what was seen says nothing any more."""
@@ -36,10 +37,8 @@ class KnownLeases:
         """Who counted on trust alone, by now."""
         return set(self._believed[address])
 
-    def look(
-        self, address: Address, alive: set[str], believed: set[str], proves: bool
-    ) -> tuple[set[str], set[str]]:
-        """Whose leases a server named; whom that brings, and who is gone from there.
+    def look(self, address: Address, alive: set[str], believed: set[str], proves: bool) -> set[str]:
+        """Whose leases a server named; whom that brings. Who is gone from there may be `lost`.
 
         `believed` counted on trust alone when it was asked. Where absence `proves` nothing, nobody is gone.
         """
@@ -52,9 +51,16 @@ class KnownLeases:
             alive = alive | known
         self._alive[address] = alive
         self._looked_s[address] = trio.current_time()
-        return alive - known, before - alive
+        self._missing = (self._missing | (before - alive)) - (alive - known)
+        return alive - known
 
-    def runs(self, node: str) -> bool:
-        """Whether any server, of those that were just looked at, has the lease of this node."""
+    def lost(self, left: set[str]) -> set[str]:
+        """Who is lost by now, each once: a server misses it, and none that was just looked at has its lease;
+        or it `left` by itself."""
+        lost = {node for node in self._missing if node in left or not self._runs(node)}
+        self._missing -= lost
+        return lost
+
+    def _runs(self, node: str) -> bool:
         since_s = trio.current_time() - self._current_s
         return any(node in alive and self._looked_s[at] >= since_s for at, alive in self._alive.items())

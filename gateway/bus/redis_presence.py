@@ -282,14 +282,13 @@ class RedisPresence:
     def _compare(self, address: Address, found: set[str], believed: set[str]) -> None:
         left = {name.removeprefix(LEFT) for name in found if name.startswith(LEFT)}
         alive = {name for name in found if not name.startswith(LEFT)}
-        new, gone = self._known.look(address, alive, believed, self._proves(address, alive))
+        new = self._known.look(address, alive, believed, self._proves(address, alive))
         assert self._listener is not None
         for node in new - {self.node}:
             self._listener.on_node_found(node)
-        for node in gone - {self.node}:
-            if node in left or not self._known.runs(node):  # else it is cut off from this server alone
-                logger.log(logging.DEBUG if node in left else logging.WARNING, "node %s is lost", node)
-                self._listener.on_node_lost(node)
+        for node in self._known.lost(left) - {self.node}:
+            logger.log(logging.DEBUG if node in left else logging.WARNING, "node %s is lost", node)
+            self._listener.on_node_lost(node)
 
     def _proves(self, address: Address, alive: set[str]) -> bool:
         """Whether a lease that isn't there is a lost node, and not one that couldn't be renewed either."""

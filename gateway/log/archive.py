@@ -31,6 +31,8 @@ ENTRIES_A_PARTITION_MIN = 20
 DOCUMENTS_BYTES_MAX = 64 << 20
 IDLE_INTERVAL_S = 0.5
 RETRY_INTERVAL_S = 1.0
+# A partition in whose way something damaged is rests for so long: a purge mends that.
+DAMAGED_RETRY_S = 60.0
 FILL_RECORDS = 1000
 HEADS_MAX = 200_000
 
@@ -166,6 +168,7 @@ class Archiver:
         self._store = store
         self._heads: dict[str, tuple[int, int]] = {}
         self._busy = ENTRIES_A_STEP
+        self._damaged: dict[int, tuple[float, int]] = {}  # until when they rest, and what waits there
         self._lag = Lag(wall_ms)
         self._outage = Outage(logger, "the archive waits")
         self.numbers = ArchiveNumbers()
@@ -188,7 +191,9 @@ class Archiver:
     async def step(self) -> int:
         """Move what waits now; the number of entries. Raises LogUnavailable."""
         count = max(ENTRIES_A_PARTITION_MIN, ENTRIES_A_STEP // self._busy)
-        asked = await self._outbox.take(count, self.numbers.blocked)
+        now_s = trio.current_time()
+        self._damaged = {number: rest for number, rest in self._damaged.items() if rest[0] > now_s}
+        asked = await self._outbox.take(count, self.numbers.blocked | self._damaged.keys())
         for number in self._outbox.damaged - self.numbers.blocked:
             self._block(number, "its oldest entry is damaged")
         taken = {number: entries for number, entries in asked.items() if entries}
@@ -201,7 +206,7 @@ class Archiver:
         except (ArchiveMismatch, LogDamaged):
             for partition, entries in taken.items():
                 await self._move_alone(partition, entries)
-        return self.numbers.waiting
+        return sum(map(len, taken.values()))
 
     async def _turn(self) -> float:
         """One step; how long to wait before the next one, in seconds."""
@@ -213,13 +218,22 @@ class Archiver:
         except Exception as error:
             logger.exception("bug in the archiver")
             return self._failed(repr(error))
-        self._went_well(self._outbox.trouble)
+        self._went_well(self._trouble)
         return 0 if moved >= ENTRIES_A_STEP // 2 and not self.numbers.trouble else IDLE_INTERVAL_S
+
+    @property
+    def _trouble(self) -> str:
+        """Why a part of the log isn't archived now: damage, or what can't be reached; "" where all is."""
+        if self._damaged:
+            return (
+                f"something damaged is in the way of partitions {', '.join(map(str, sorted(self._damaged)))}"
+            )
+        return self._outbox.trouble
 
     def _went_well(self, trouble: str) -> None:
         """Note a step that moved all that it could; `trouble` is why it couldn't reach the rest."""
         if trouble:
-            self._outage.lasts(f"a part of the log can't be reached: {trouble}")
+            self._outage.lasts(f"a part of the log isn't archived: {trouble}")
         else:
             self._outage.over()
         self.numbers.trouble, self.numbers.store_away = trouble, False
@@ -240,17 +254,21 @@ class Archiver:
 
     def _measure(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         oldest = [entries[0].stamp_ms for entries in taken.values()]
-        if self._outbox.trouble:  # as old as what waits there
+        if self._outbox.trouble or self._damaged:  # as old as what waits there
             oldest.append(self._lag.stays())
         self._lag.since(min(oldest, default=None))
-        self.numbers.waiting = sum(map(len, taken.values()))
+        resting = sum(waiting for _, waiting in self._damaged.values())
+        self.numbers.waiting = sum(map(len, taken.values())) + resting
 
     async def _move_alone(self, partition: int, entries: Sequence[ArchiveEntry]) -> None:
-        """Move one partition; it stops, with an alarm, where the archive holds other changes, or the log
-        damaged ones."""
+        """Move one partition; it stops, with an alarm, where the archive holds other changes. It rests where
+        the log has damaged ones."""
         try:
             await self._move({partition: entries})
-        except (ArchiveMismatch, LogDamaged) as error:
+        except LogDamaged as error:
+            logger.error("partition %d isn't archived for now: %s", partition, error)
+            self._damaged[partition] = trio.current_time() + DAMAGED_RETRY_S, len(entries)
+        except ArchiveMismatch as error:
             self._block(partition, str(error))
 
     def _block(self, partition: int, reason: str) -> None:

@@ -7,6 +7,8 @@ came or was told of meanwhile may be older, or newer, than another.
 from __future__ import annotations
 
 import logging
+import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import orjson
@@ -25,9 +27,11 @@ logger = logging.getLogger(__name__)
 # No resource has this name: its type is none.
 TOPIC = "~claims"
 REPLACED = "replaced by a newer connection of the same client"
-# So many claims are told again at once, and then others are let on: a worker may have ten thousands.
+# After a gap, which all workers have at once, each begins at a time of its own, and tells so many claims in a
+# message: ten thousands take a minute.
+TOLD_AFTER_MAX_S = 5.0
 TOLD_AT_ONCE = 100
-TOLD_PAUSE_S = 0.05
+TOLD_PAUSE_S = 0.3
 
 
 class Claims:
@@ -42,15 +46,16 @@ class Claims:
         """Tell all claims again after each gap, until cancelled."""
         while True:
             await self._gap.wait()
+            await trio.sleep(TOLD_AFTER_MAX_S * random.random())
             self._gap = trio.Event()
             await self._tell_all()
 
     async def _tell_all(self) -> None:
-        for number, (client, session) in enumerate(self._registry.speakers(), 1):
-            if self._registry.speaker(*client) is session:
-                self._tell(session, *client)
-            if not number % TOLD_AT_ONCE:
-                await trio.sleep(TOLD_PAUSE_S)
+        left = self._registry.speakers()
+        while left:
+            some, left = left[:TOLD_AT_ONCE], left[TOLD_AT_ONCE:]
+            self._tell([one for one in some if self._registry.speaker(*one[0]) is one[1]])
+            await trio.sleep(TOLD_PAUSE_S)
 
     def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
         """The session speaks for this client from now on; an older connection of it is closed.
@@ -63,27 +68,32 @@ class Claims:
         self._registry.claim(session, user_id, client_id)
         if speaker is not None and speaker is not session:
             speaker.close(close_codes.REPLACED, REPLACED)
-        self._tell(session, user_id, client_id)
+        self._tell([((user_id, client_id), session)])
 
-    def _tell(self, session: ClientSession, user_id: str, client_id: str) -> None:
-        claim = (user_id, client_id, session.opened_ms, session.id)
-        self._bus.publish(TOPIC, orjson.dumps(claim))
+    def _tell(self, speakers: Sequence[tuple[tuple[str, str], ClientSession]]) -> None:
+        claims = [(*client, session.opened_ms, session.id) for client, session in speakers]
+        if claims:
+            self._bus.publish(TOPIC, orjson.dumps(claims))
 
     def missed(self) -> None:
         """Claims may have been lost, ours or others'."""
         self._gap.set()
 
     def heard(self, payload: bytes) -> None:
-        """A session of another worker claims a client."""
+        """Sessions of another worker claim a client each."""
         try:
-            user_id, client_id, opened_ms, session_id = orjson.loads(payload)
-            ours = self._registry.speaker(user_id, client_id)
-            if ours is None or ours.id == session_id:  # it was handed over
-                return
-            older = (ours.opened_ms, ours.id) < (opened_ms, session_id)
-            if older or ours.opened_ms > ours.shared.wall_ms():  # or the clock was set back meanwhile
-                ours.close(close_codes.REPLACED, REPLACED)
-            else:
-                self._tell(ours, user_id, client_id)
+            for user_id, client_id, opened_ms, session_id in orjson.loads(payload):
+                self._compare((user_id, client_id), opened_ms, session_id)
         except (ValueError, TypeError) as error:
             logger.warning("no claim: %r", error)
+
+    def _compare(self, client: tuple[str, str], opened_ms: int, session_id: str) -> None:
+        """Close ours where it is older than that session, else tell of it."""
+        ours = self._registry.speaker(*client)
+        if ours is None or ours.id == session_id:  # it was handed over
+            return
+        older = (ours.opened_ms, ours.id) < (opened_ms, session_id)
+        if older or ours.opened_ms > ours.shared.wall_ms():  # or the clock was set back meanwhile
+            ours.close(close_codes.REPLACED, REPLACED)
+        else:
+            self._tell([(client, ours)])

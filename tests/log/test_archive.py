@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -188,15 +189,29 @@ async def test_a_mismatch_stops_its_partition_and_no_other() -> None:
         assert await store.heads(["event:1", "event:2"]) == {"event:1": (1, 1), "event:2": (1, 2)}
 
 
-async def test_what_is_damaged_in_the_log_stops_its_partition_and_no_other() -> None:
+async def test_what_is_damaged_in_the_log_has_its_partition_rest_and_no_other_until_it_is_purged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with archiver() as (moving, outbox, store):
         outbox.unreadable.add("event:1")
         outbox.append("event:1", record(2))  # what came before it is to be filled from the log
         outbox.append("event:2", record(1))
         await moving.step()
-        assert moving.numbers.blocked == {1}
         assert outbox.waiting == len(outbox.entries[1]) == 1
         assert await store.heads(["event:1", "event:2"]) == {"event:2": (1, 1)}
+        outbox.append("event:2", record(2))
+        await moving._turn()
+        assert outbox.taken_without == {1}
+        assert (moving.numbers.blocked, moving.numbers.waiting) == (set(), 2)
+        assert moving.numbers.trouble == "something damaged is in the way of partitions 1"
+        assert moving.lag_ms >= 1500
+        outbox.unreadable.clear()
+        outbox.add("purge", Announcement("event:1", 5, 0, "", ()))
+        monkeypatch.setattr("trio.current_time", lambda: math.inf)  # it has rested
+        await moving._turn()
+        assert outbox.waiting == 0
+        assert await store.heads(["event:1", "event:2"]) == {"event:1": (5, 0), "event:2": (1, 2)}
+        assert (moving.numbers.waiting, moving.numbers.trouble) == (2, "")
 
 
 async def test_documents_of_one_step_are_bounded_and_the_rest_comes_next(

@@ -11,9 +11,11 @@ import redis
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from gateway.bus.known_leases import KnownLeases
 from gateway.bus.own_entries import REMOVED_KEPT_S, OwnEntries
 from gateway.bus.redis_presence import RedisPresence
 from gateway.redislink import keys
+from gateway.redislink.address import Address
 from tests.proxy import tcp_proxy
 from tests.redis.leases import Leases, node
 from tests.redis.parts import client, fresh, settings
@@ -140,8 +142,9 @@ async def test_a_server_that_was_away_makes_no_node_lost_before_it_could_come_ba
 
 
 async def test_a_node_that_one_server_alone_misses_is_not_lost_until_no_other_has_it(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gateway.bus.redis_presence.LOOKS_COUNTED", 600)  # however slow the machine is
     run_fast(autojump_clock)
     names = [f"event:{number}" for number in range(20)]
     well = next(name for name in names if keys.partition_of(name, 256) % 2 == 1)
@@ -163,6 +166,24 @@ async def test_a_node_that_one_server_alone_misses_is_not_lost_until_no_other_ha
                     assert leases.lost == []
                     assert await present(b, well) == {"s1": b"one"}
                 await until(lambda: leases.lost == [a.node], within_s=600)
+
+
+async def test_a_node_that_died_is_lost_though_the_last_server_that_had_it_died_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    one, two = Address("one", 1), Address("two", 2)
+    known = KnownLeases(6.0)
+    for at in (one, two):
+        assert known.look(at, {"a", "b"}, set(), True) == {"a", "b"}
+    await trio.sleep(5)
+    assert known.look(one, {"b"}, set(), True) == set()
+    assert known.lost(set()) == set(), "the other one may have it still"
+    await trio.sleep(2)
+    assert known.look(one, {"b"}, set(), True) == set()
+    assert known.lost(set()) == {"a"}
+    assert known.lost(set()) == set(), "told once"
+    assert known.look(one, {"a", "b"}, set(), True) == {"a"}
+    assert known.look(one, {"b"}, set(), True) == known.lost({"a"}) - {"a"} == set()
 
 
 async def test_an_entry_that_is_written_again_while_its_node_is_looked_for_stays(

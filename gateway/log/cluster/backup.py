@@ -121,7 +121,11 @@ async def backup(found: Stores, target: Path) -> Contents:
 
 
 async def names_in_redis(shards: Shards) -> set[str]:
-    """Every resource that the servers hold, though partitions move meanwhile. Raises LogUnavailable."""
+    """Every resource that the servers hold, though `gateway rebalance` moves partitions meanwhile.
+
+    A Redis Cluster moves keys before it says so: what it reshards meanwhile may be missed. Raises
+    LogUnavailable.
+    """
     names: set[str] = set()
     for _ in range(ATTEMPTS_MAX):
         before = await shards.newest_table()
