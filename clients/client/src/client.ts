@@ -374,7 +374,7 @@ class GatewayClient implements Client, Peer, TabClient {
     const own = all.reduce((sum, one) => sum + one.state.replicator.flight.pending, 0);
     const pending = this.#keeper.isOwner ? Math.max(waits, own) : waits + own;
     const { state } = this.connection.snapshot;
-    const isConnected = state === "online" || state === "polling";
+    const isConnected = ["online", "polling"].includes(state);
     const isUnsaved = this.#keeper.isFailing || all.some(({ state }) => state.isUnread);
     const waiting = isConnected ? "saving" : isUnsaved ? "unsaved" : "offline";
     this.sync.update({

@@ -131,14 +131,16 @@ export class Registry {
       link.features.includes("subscribe_many") && allowed.length > 1 ? allowed.slice(0, 1_000) : [];
     for (const one of this.#attached.values()) if (!documents.includes(one)) one.wire.subscribe();
     if (!documents.length) return;
-    for (const { wire } of documents) wire.onOnline();
     const resources = documents.map(({ wire }) => wire.subscription());
     const ref = link.send("SUBSCRIBE", {
       resources,
       visible: this.context.isVisible(),
       max_changes: CHANGES_MAX,
     });
-    for (const { wire } of documents) wire.subscribeRef = ref;
+    for (const { wire } of documents) {
+      wire.onOnline();
+      wire.subscribeRef = ref;
+    }
   }
 
   onOffline(): void {
@@ -167,8 +169,12 @@ export class Registry {
 
   /** Over HTTP, as long as it `isOn`: what waits to be sent, and where it `isWhole` all. Rejects where there is no answer. */
   async poll(isOn: () => boolean, isWhole: boolean): Promise<void> {
-    const { pollAll } = await import("./documents/polling.js");
-    return pollAll(this.#attached.values(), () => this.#list(), isOn, isWhole);
+    return (await import("./documents/polling.js")).pollAll(
+      this.#attached.values(),
+      () => this.#list(),
+      isOn,
+      isWhole,
+    );
   }
 
   async end(): Promise<void> {

@@ -52,7 +52,7 @@ export interface Missing {
   epoch: number;
   state?: Json;
   changes?: Change[];
-  acks?: { seq?: number; version: number }[];
+  acks?: (Answer & { seq?: number })[];
   seq_last?: number;
 }
 

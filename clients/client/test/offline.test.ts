@@ -242,9 +242,12 @@ test("of what was pasted offline into one text only what is too long by itself i
   expect(problems).toEqual(["EDIT_REFUSED"]);
 });
 
-test("who waits for an edit that is too long hears that it is refused", async () => {
+test.each([
+  ["too long", "x".repeat(300_000)],
+  ["of more brackets than a message may have", "[".repeat(70_000)],
+])("who waits for an edit that is %s hears that it is refused", async (_, text) => {
   const { document } = await people.event("ann");
-  document.set("/description", "x".repeat(300_000));
+  document.set("/description", text);
   await expect(document.saved()).rejects.toMatchObject({ name: "EditError", code: "TOO_LARGE" });
   expect(document.snapshot.view).toEqual({ title: "Sync" });
 });

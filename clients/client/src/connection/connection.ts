@@ -319,13 +319,11 @@ export class ServerConnection {
   /** Soon, where there is something to send; else sockets may work again: they are tried before, each five minutes in
    * any case. */
   #pollLater(): void {
-    if (this.#isNudged) {
-      const isDue = this.environment.now() - this.#triedAt > POLL_BACKGROUND_MS;
-      this.#timer.set(POLL_SOON_MS, () => (isDue ? this.#attempt() : this.#poll()));
-      return;
-    }
+    const isSoon = this.#isNudged && this.environment.now() - this.#triedAt <= POLL_BACKGROUND_MS;
     const ms = this.#isInBackground() ? POLL_BACKGROUND_MS : POLL_MS;
-    this.#timer.set(this.#jittered(ms), () => this.#attempt());
+    this.#timer.set(this.#isNudged ? POLL_SOON_MS : this.#jittered(ms), () =>
+      isSoon ? this.#poll() : this.#attempt(),
+    );
   }
 
   #onPollFailed(): void {
@@ -364,7 +362,7 @@ export class ServerConnection {
   /** Something changed for the better: a back-off ends, and a connection has to show that it lives. */
   #wake(): void {
     if (this.#phase === "polling" || (this.#phase === "waiting" && !this.#isPaced)) this.#attempt();
-    else if (this.#phase === "online") this.#link?.probe();
+    else this.link?.probe();
   }
 
   #onActivity(): void {

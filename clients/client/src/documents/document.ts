@@ -156,8 +156,8 @@ export class Document<T = Json> implements SharedDocument<T> {
     return new Promise((resolve) => {
       const look = () => {
         if (!isSo(this.snapshot)) return;
-        for (const end of ends) end();
         resolve();
+        for (const end of ends) end();
       };
       const ends = [this.subscribe(look), this.context.keeper.changed.add(look)];
       look();

@@ -63,7 +63,7 @@ export class Outbox {
 
   /** It was all that waited, or a part of it. */
   sent(isAll: boolean): void {
-    this.#sentAt = [...this.#sentAt.slice(1 - PATCHES_MAX), this.#environment.now()];
+    this.#sentAt = [...this.#sentAt, this.#environment.now()].slice(-PATCHES_MAX);
     this.#isUrgent &&= !isAll;
   }
 

@@ -54,7 +54,8 @@ function asked({ version: head }: ServerError, found: WireConflict[], replicator
   const { document, buffer } = replica.toJSON();
   const { edits, submission } = refusedOf(replicator);
   const { flight } = replicator;
-  if (flight.isAsking) return "asked"; // the same edit went twice, and both were refused
+  // The same edit went twice, and both were refused: the user is asked, or has said already that it is to go.
+  if (flight.isAsking || flight.isForced) return "asked";
   const newest = Math.max(...found.map((one) => one.version ?? 0));
   if (newest <= flight.answeredUpTo) {
     replicator.withdraw(); // it is asked about with what waited

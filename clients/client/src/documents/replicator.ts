@@ -387,30 +387,49 @@ export class Replicator {
   }
 
   /** The answer to the submission `seq`. One to a resend doesn't say what was committed: `GapError`, if it isn't known. */
-  acknowledge(seq: number, { version, operations: patch, conflicts = [], duplicate }: Answer): void {
+  acknowledge(seq: number, answer: Answer): void {
+    const { version, operations: patch, conflicts, duplicate } = answer;
     const replica = this.replica as Replica;
     if (duplicate && version > replica.version) throw new GapError();
     const submitted = replica.inFlight;
     const { document } = replica;
     this.#by(null, () => replica.acknowledged(seq, version, patch));
-    if (submitted?.seq !== seq) return;
+    if (submitted?.seq === seq)
+      this.#done(
+        submitted,
+        document,
+        conflicts ? lower(document, patch ?? submitted.patch, {}, null) : [],
+        answer,
+      );
+  }
+
+  /** What was submitted became these operations on a document; what they met has no answer yet, unless it was asked about. */
+  #done(
+    submitted: Outgoing,
+    document: Json,
+    operations: Operations,
+    { version, conflicts: reported = [] }: Omit<Answer, "operations">,
+  ): void {
+    const replica = this.replica as Replica;
     const { answeredUpTo } = this.flight;
     this.#settle();
-    const unanswered = conflicts.filter((one) => (one.version ?? 0) > answeredUpTo);
-    if (!unanswered.length) return;
-    const operations = lower(document, patch ?? submitted.patch, {}, null);
-    const { buffer } = replica.toJSON();
-    const about = { ...submitted, reported: conflicts, document, version: version - 1, operations, buffer };
-    this.events.onConflicts(unanswered.map((one) => fromWire(one, version, about, replica.view)));
+    const about = { ...replica.toJSON(), ...submitted, reported, document, version: version - 1, operations };
+    this.events.onConflicts(
+      reported.flatMap((one) =>
+        (one.version ?? 0) > answeredUpTo ? fromWire(one, version, about, replica.view) : [],
+      ),
+    );
   }
 
   /** The state stands for many changes of the same history. */
-  #reload(replica: Replica, { state = null, version, acks = [], seq_last: seqLast = 0 }: Missing): void {
-    const seq = replica.inFlight?.seq ?? Infinity;
-    const isIncluded = !this.flight.isFresh && (seq <= seqLast || acks.some((ack) => ack.seq === seq));
+  #reload(replica: Replica, missing: Missing): void {
+    const { state = null, version, acks = [], seq_last: seqLast = 0 } = missing;
+    const flying = replica.inFlight;
+    const ack = acks.find((one) => one.seq === flying?.seq);
+    const isIncluded = flying && !this.flight.isFresh && (ack || flying.seq <= seqLast);
     if (isIncluded) {
       replica.included();
-      this.#settle();
+      this.#done(flying, replica.document, [], ack ?? missing);
     }
     const { document, view } = replica;
     const isFar = version - replica.version > REBASE_VERSIONS_MAX;

@@ -23,6 +23,8 @@ type Told = Missing & Change & Answer & { current_version: number; id: string; o
 export const CHANGES_MAX = 1_000;
 /** More than what an OP has around its operations. */
 const ENVELOPE_BYTES = 1_024;
+/** Of a message the server counts them before it is parsed, in texts too: 65,536 with the envelope's. */
+const BRACKETS_MAX = 65_500;
 
 export class DocumentWire {
   readonly outbox: Outbox;
@@ -237,9 +239,11 @@ export class DocumentWire {
   }
 }
 
-/** The server would close the connection for it. */
+/** The server would close the connection for it, or not even look whose it is. */
 function isTooLarge({ patch }: Outgoing, link: Sender): boolean {
   // As UTF-8: a unit is at most three bytes.
-  const { length } = JSON.stringify(patch).replace(/[^\0-\x7f]/g, "123");
-  return length + ENVELOPE_BYTES > (link.limits.message_bytes_max as number); // false, where none is told
+  const text = JSON.stringify(patch).replace(/[^\0-\x7f]/g, "123");
+  // False, where no limit is told.
+  const isLong = text.length + ENVELOPE_BYTES > (link.limits.message_bytes_max as number);
+  return isLong || text.split(/[[{]/).length > BRACKETS_MAX;
 }

@@ -133,11 +133,8 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
   onView(step: Step): void {
     this.#own = carried(this.#own, step, this.document.context.clientId());
     for (const entry of this.#entries.values()) {
-      const { cursor, presence } = entry;
-      const moved = carried(cursor, step, presence.client_id);
-      if (moved === cursor) continue;
-      entry.cursor = moved;
-      entry.shown = null;
+      const moved = carried(entry.cursor, step, entry.presence.client_id);
+      if (moved !== entry.cursor) Object.assign(entry, { cursor: moved, shown: null });
     }
     this.#show();
   }

@@ -143,11 +143,11 @@ export class Keeper {
   /** Keys that are stored; none where the store doesn't answer. */
   async keys(prefix: string): Promise<string[]> {
     try {
-      return this.isOwner && !this.#isSealed ? await twice(() => this.#store.keys(prefix)) : [];
+      if (this.isOwner && !this.#isSealed) return await twice(() => this.#store.keys(prefix));
     } catch (error) {
       this.#onUnread(prefix, error);
-      return [];
     }
+    return [];
   }
 
   #onUnread(key: string, error: unknown): void {
@@ -157,8 +157,8 @@ export class Keeper {
   }
 
   /** Save what `state` gives when its turn comes (undefined deletes). True when it is durable, false when not. */
-  save(key: string, state: () => Json | undefined): Promise<boolean> {
-    if (!this.isOwner || this.#isSealed) return Promise.resolve(false);
+  async save(key: string, state: () => Json | undefined): Promise<boolean> {
+    if (!this.isOwner || this.#isSealed) return false;
     this.#dirty.set(key, state);
     const done = this.#written(key);
     if (!this.#isWriting && !this.#reading) void this.#write();
@@ -178,9 +178,9 @@ export class Keeper {
     this.#isWriting = true;
     this.#timer.end();
     while (this.#dirty.size && this.isOwner && !this.#reading) {
-      const [states, waiting] = [this.#dirty, this.#waiting];
+      const states = this.#dirty;
+      const waiting = this.#waiting.splice(0);
       this.#dirty = new Map();
-      this.#waiting = [];
       const isStored = await this.#writeAll(states);
       for (const { tell } of waiting) tell(isStored);
       if (!isStored) break;

@@ -501,6 +501,31 @@ describe("a reader that was too slow", () => {
     expect(document.snapshot).toMatchObject({ view: { title: "Later" }, version: 2_000, pending: 0 });
   });
 
+  test("is told what the edit that the state has took the place of", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    const met = { index: 0, path: "/title", kind: "overwrote", base: "Sync", theirs: "Two", version: 39 };
+    const acks = [
+      { id: "op-0", version: 7, conflicts: [{ ...met, theirs: "Of another" }] },
+      { id: "op-1", seq: 1, version: 40, conflicts: [{ ...met, user_id: "ben" }] },
+    ];
+    tell("SYNC_RESPONSE", { current_version: 2_000, epoch: 1, state: { title: "Later" }, acks });
+    await document.saved();
+    const told = {
+      kind: "overwrote",
+      path: "/title",
+      mine: "One",
+      theirs: "Two",
+      userId: "ben",
+      version: 39,
+    };
+    expect(document.snapshot).toMatchObject({ view: { title: "Later" }, version: 2_000, conflicts: [told] });
+    document.resolve(document.snapshot.conflicts[0]?.id as string, "theirs");
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 2_000, operations: [{ path: "/title", value: "Two" }] });
+  });
+
   test("asks for the changes while it has edits of its own to carry past them", async () => {
     await start();
     document.set("/title", "One");
@@ -1433,6 +1458,30 @@ test("an edit that went twice, and was refused twice, is asked about and stays",
   );
   await settle();
   expect(op()?.payload).toMatchObject({ seq: 1, force: true });
+});
+
+test("an edit that went twice stays where the user chose it between the two refusals", async () => {
+  const conflicts = [{ index: 0, path: "/title", kind: "overwrote", base: "Sync", theirs: "B", version: 6 }];
+  const refuse = () => tell("ERROR", { code: "CONFLICT", message: "", ref: "op-1", version: 6, conflicts });
+  await start({ title: "Sync" }, { onConflict: "ask" });
+  document.set("/title", "Lunch");
+  await settle();
+  refuse();
+  document.resolve(document.snapshot.conflicts[0]?.id as string, "mine");
+  await settle();
+  refuse();
+  await settle();
+  expect(document.snapshot).toMatchObject({ view: { title: "Lunch" }, pending: 1 });
+  expect(op()?.payload).toMatchObject({ seq: 1, force: true });
+  tell("OP_BROADCAST", {
+    client_id: "b",
+    version: 6,
+    operations: [{ op: "replace", path: "/title", value: "B" }],
+  });
+  tell("OP_ACK", { id: "op-1", version: 7 });
+  await settle();
+  expect(document.snapshot).toMatchObject({ view: { title: "Lunch" }, pending: 0, conflicts: [] });
+  expect(problems).toEqual([]);
 });
 
 describe("what waits behind an edit on its way, as others write there again and again", () => {
