@@ -15,10 +15,22 @@ const title = document.querySelector("#title");
 const sync = document.querySelector("#sync");
 
 title.addEventListener("input", () => event.setText("/title", title.value));
-event.subscribe(() => {
-  const { view, canEdit, isDeleted } = event.snapshot;
+const show = (view) => {
   const text = view?.title ?? "";
   if (title.value !== text) title.value = text;
+};
+
+// What others type before the caret moves it along: without this it would jump to the end.
+event.onChange((change) => {
+  if (change.origin === "local" || document.activeElement !== title) return;
+  const { selectionStart, selectionEnd } = title;
+  const [start, end] = [selectionStart, selectionEnd].map((caret) => change.carry("/title", caret));
+  show(change.after);
+  title.setSelectionRange(start, end);
+});
+event.subscribe(() => {
+  const { view, canEdit, isDeleted } = event.snapshot;
+  show(view);
   title.disabled = !canEdit || isDeleted;
   title.placeholder = isDeleted ? "There is no such event." : "";
 });

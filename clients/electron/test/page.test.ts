@@ -39,4 +39,10 @@ it("takes no title of an event that isn't there, and takes one when it is", asyn
   title.value = "Stand-up";
   title.dispatchEvent(new Event("input"));
   await until(ben, (now) => now.view?.title === "Stand-up");
+
+  title.focus();
+  title.setSelectionRange(2, 5);
+  ben.setText("/title", "Our Stand-up today");
+  await vi.waitFor(() => expect(title.value).toBe("Our Stand-up today"), 100_000);
+  expect([title.selectionStart, title.selectionEnd]).toEqual([6, 9]);
 });

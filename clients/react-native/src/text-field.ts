@@ -51,19 +51,25 @@ export function useTextField<T = unknown>(
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new text is what is given
   useLayoutEffect(() => give(given.current, text), [text]);
 
-  useEffect(
-    () =>
-      document?.onChange((change) => {
-        if (valueAt(change.before, path) === valueAt(change.after, path)) return;
-        for (const { changes } of given.current) changes.push(change);
-        if (!seen.current || change.origin === "local") return;
-        const { start, end } = seen.current;
-        const at = through([change], path);
-        seen.current = { start: at(start), end: at(end) };
-        if (seen.current.start !== start || seen.current.end !== end) setSelection(seen.current);
-      }),
-    [document, path],
-  );
+  useEffect(() => {
+    const end = document?.onChange((change) => {
+      if (valueAt(change.before, path) === valueAt(change.after, path)) return;
+      for (const { changes } of given.current) changes.push(change);
+      if (!seen.current || change.origin === "local") return;
+      const { start, end } = seen.current;
+      const at = through([change], path);
+      seen.current = { start: at(start), end: at(end) };
+      if (seen.current.start !== start || seen.current.end !== end) setSelection(seen.current);
+    });
+    return () => {
+      end?.();
+      if (!seen.current) return;
+      // Nothing tells a field that goes, or gets another text, that it is left.
+      seen.current = null;
+      setSelection(undefined);
+      document?.presence.setCursor(null);
+    };
+  }, [document, path]);
 
   return {
     value: text,

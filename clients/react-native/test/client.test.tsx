@@ -1,5 +1,5 @@
-import type { Client } from "@collab/client";
-import { act, configure, fireEvent, render, screen } from "@testing-library/react-native";
+import type { Client, SharedDocument } from "@collab/client";
+import { act, configure, fireEvent, render, screen, waitFor } from "@testing-library/react-native";
 import { AppState, Text, TextInput } from "react-native";
 import { FakePlatform } from "../../client/test/support/fake.js";
 import {
@@ -263,6 +263,32 @@ describe("a client of an app", () => {
     expect(field.props.selection).toBeUndefined();
     await act(() => client.close());
   });
+
+  it.each([null, "/location"])(
+    "tells the others that a field is left that goes, or shows %s now",
+    async (path) => {
+      const { client } = await online();
+      const field = await titleField(client);
+      const told = () => platform.socket.last("PRESENCE_UPDATE")?.payload.cursor;
+      fireEvent(field, "selectionChange", { nativeEvent: { selection: { start: 1, end: 2 } } });
+      await waitFor(() => expect(told()).toMatchObject({ field: "title", position: 2 }));
+      screen.rerender(
+        <GatewayProvider client={client}>
+          <Screen path={path} />
+        </GatewayProvider>,
+      );
+      await waitFor(() => expect(told()).toEqual({ field: "" }));
+      const write = (version: number, operation: object) =>
+        act(() =>
+          platform.socket.tell("OP_BROADCAST", { ...byAnother(version, []), operations: [operation] }),
+        );
+      write(4, { op: "add", path: "/location", value: "Room 1" });
+      write(5, { op: "text", path: "/location", value: ["Big "] });
+      expect(screen.queryByLabelText("Title")?.props.value).toBe(path ? "Big Room 1" : undefined);
+      expect(screen.queryByLabelText("Title")?.props.selection).toBeUndefined();
+      await act(() => client.close());
+    },
+  );
 });
 
 const byAnother = (version: number, value: unknown[]) => ({
@@ -284,13 +310,17 @@ async function titleField(client: Client) {
   return await screen.findByLabelText("Title");
 }
 
-function Screen() {
+function Screen({ path = "/title" }: { path?: string | null }) {
   const { document } = useRealtimeEvent<Event>("1");
   const { state } = useSyncStatus();
   return (
     <>
       <Text>{state}</Text>
-      <TextInput accessibilityLabel="Title" {...useTextField(document, "/title")} />
+      {path && <Field document={document} path={path} />}
     </>
   );
+}
+
+function Field({ document, path }: { document: SharedDocument<Event> | null; path: string }) {
+  return <TextInput accessibilityLabel="Title" {...useTextField(document, path)} />;
 }
