@@ -55,6 +55,19 @@ test("of a day with many events the first ones are shown, and all of them in a l
   expect(await list(ann).count()).toBe(0);
 });
 
+test("the list of a day stays while others leave fewer of it, and the day has the focus then", async () => {
+  await crowd("17", 5);
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2021-02`, undefined, HERE);
+  await ann.button("+2 more on 17 February").press("Enter");
+  await list(ann).waitFor();
+  await stage.edit("17-11", 1, [{ op: "replace", path: "", value: null }]);
+  await expect.poll(() => list(ann).getByRole("listitem").count(), { timeout: 100_000 }).toBe(4);
+  await ann.page.keyboard.press("Escape");
+  await list(ann).waitFor({ state: "detached" });
+  expect(await ann.page.evaluate(() => document.activeElement?.textContent)).toMatch(/^Wednesday 17/);
+  expect(await talks(ann).count()).toBe(4);
+});
+
 test("an arrow key that leads from day to day has no hour of any event written anew", async () => {
   await crowd("17", 6);
   const ann = await stage.arrive("Ann", `${stage.address}/#/month/2021-02`, undefined, HERE);

@@ -12,6 +12,7 @@ import { apply, difference, emit, equal, lower, merge } from "@collab/client/ker
 import { fitLine, fitText } from "./characters.js";
 import { type EventDocument, isOfTime, LINE_MAX, labelOf, type SharedEvent, WHEN, writing } from "./event.js";
 import { isOfLine, keepOnly, Lines, standing } from "./lines.js";
+import { MovedOn } from "./moved-on.js";
 import { eventAt } from "./past.js";
 import { inPlainWords, TURNED } from "./words.js";
 
@@ -36,9 +37,11 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
   /** As it was looked at last. */
   #seen: Snapshot | null = null;
   readonly #lines: Lines;
+  readonly #moved: MovedOn;
 
   constructor(private readonly document: SharedEvent) {
     this.#lines = new Lines(document);
+    this.#moved = new MovedOn(document);
   }
 
   get snapshot(): Snapshot {
@@ -55,7 +58,7 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
       this.#look();
       listener();
     };
-    const ends = [this.document.subscribe(hear), this.#lines.watch()];
+    const ends = [this.document.subscribe(hear), this.#lines.watch(), this.#moved.watch()];
     this.#listeners.add(listener);
     this.#seen = null;
     this.#look();
@@ -68,11 +71,15 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
   /** Both times at once, for one alone may not fit the other; what older conflicts of theirs ask is past. */
   resolve(id: string, chosen: Resolution): void {
     this.#problems.delete(id);
-    const { conflicts, view, canEdit } = this.document.snapshot;
+    const { view, canEdit } = this.document.snapshot;
+    const conflicts = this.#told();
     const one = conflicts.find((conflict) => conflict.id === id);
     const resolution = one ? fit(one, chosen) : chosen;
     const times = timesAmong(conflicts);
-    if (times?.[0].id === id && typeof resolution === "string") this.#resolveTimes(times, resolution);
+    const asked = times?.[0].id === id ? times : one ? [one] : [];
+    const isSide = typeof resolution === "string";
+    if (isSide && view && canEdit && this.#moved.isKnown(asked)) this.#moveOn(asked, resolution, view);
+    else if (times?.[0].id === id && isSide) this.#resolveTimes(times, resolution);
     else if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one, view);
     else if (one && resolution === "mine" && canEdit && isBack(one, view)) this.#bringIn(one, view);
     else if (one && isTooLong(one, resolution))
@@ -80,13 +87,31 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
     else if (!this.#lines.resolve(id, resolution)) this.document.resolve(id, resolution);
   }
 
-  #resolveTimes(times: Times, side: Side): void {
+  /** As it is asked about: others may have moved it on. */
+  #told(): readonly Conflict[] {
+    return this.#moved.told(this.document.snapshot.conflicts);
+  }
+
+  /** Others moved it on since: what is chosen is written where it isn't there by now, as one edit. */
+  #moveOn(asked: readonly Conflict[], side: Side, view: EventDocument): void {
+    const now = view as unknown as Json;
+    const patch = this.#moved.patchFor(asked, side, now);
+    const { start_time, end_time } = apply(now, lower(now, patch)) as unknown as EventDocument;
+    if (isBefore(end_time, start_time)) {
+      this.#object((asked[0] as Conflict).id, TURNED);
+      return;
+    }
+    this.document.edit(patch);
+    const paths = asked.map(({ path }) => path);
     for (const one of this.document.snapshot.conflicts)
-      if (isOfTime(one.path) && !times.includes(one)) this.document.resolve(one.id, standing(one));
-    this.document.resolve(
-      times.map((one) => one.id),
-      side,
-    );
+      if (paths.includes(one.path)) this.document.resolve(one.id, standing(one));
+  }
+
+  #resolveTimes(times: Times, side: Side): void {
+    const ids = times.map((one) => one.id);
+    for (const one of this.document.snapshot.conflicts)
+      if (isOfTime(one.path) && !ids.includes(one.id)) this.document.resolve(one.id, standing(one));
+    this.document.resolve(ids, side);
   }
 
   /** Their end is from before the event was moved: it goes back to where they had it. */
@@ -121,12 +146,14 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
   }
 
   #look(): void {
-    const { conflicts, pending, view } = this.document.snapshot;
+    const { pending, view } = this.document.snapshot;
     this.#wait(this.document.snapshot);
+    const conflicts = this.#told();
     if (!pending) {
       this.#lines.settle();
       for (const one of this.#settled(conflicts, view)) this.document.resolve(one.id, standing(one));
       for (const known of [this.#theirs, this.#problems, this.#waited]) keepOnly(known, conflicts);
+      this.#moved.settle(conflicts);
     }
     this.#lookUp();
   }
@@ -135,8 +162,9 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
   #wait(now: Snapshot): void {
     const before = this.#seen ?? now;
     this.#seen = now;
-    for (const one of agreed(now.conflicts)) {
-      const last = lastAsked(now.conflicts, one);
+    const conflicts = this.#told();
+    for (const one of agreed(conflicts)) {
+      const last = lastAsked(conflicts, one);
       const isSame = isThere(last, now.view);
       if (isSame && now.pending) this.#waited.add(one.id);
       if (!isSame && isThere(last, before.view) && now.version > before.version) this.#waited.delete(one.id);
@@ -145,8 +173,8 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
 
   /** When the event was, as the others had it, is looked up where their end alone says too little. */
   #lookUp(): void {
-    const { conflicts, view } = this.document.snapshot;
-    for (const one of joined(conflicts)) {
+    const { view } = this.document.snapshot;
+    for (const one of joined(this.#told())) {
       const { id, version } = one;
       if (this.#theirs.has(id) || version === null || !isLeftBehind(one, view)) continue;
       this.#theirs.set(id, null);
@@ -167,7 +195,8 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
     return agreed(conflicts).filter(isStill);
   }
 
-  #questions({ conflicts, view }: Snapshot): readonly Conflict[] {
+  #questions({ view }: Snapshot): readonly Conflict[] {
+    const conflicts = this.#told();
     const settled = this.#settled(conflicts, view);
     const asked = this.#lines.joined(conflicts).filter((one) => !settled.includes(one));
     const differing = agreed(conflicts);

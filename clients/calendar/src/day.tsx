@@ -23,18 +23,27 @@ interface DayProps {
 export function Day({ day, isToday, isOutside, isTabStop, events, visit, add }: DayProps): ReactNode {
   const kind = [isOutside && "outside", isToday && "today"].filter(Boolean).join(" ");
   const name = dayText(day, { day: "numeric", month: "long" });
-  const shown = events.length > SHOWN + 1 ? SHOWN : events.length;
+  const [isOpen, setOpen] = useState(false);
+  const cell = useRef<HTMLTableCellElement>(null);
+  const isCrowded = events.length > SHOWN + 1;
+  // The list stays until it is closed, whatever others leave of the day meanwhile.
+  const shown = isCrowded || isOpen ? Math.min(SHOWN, events.length) : events.length;
   const tabIndex = isTabStop ? 0 : -1;
+  const close = () => {
+    setOpen(false);
+    if (!isCrowded) cell.current?.focus(); // the button that opened it goes
+  };
   return (
-    <td className={kind} tabIndex={tabIndex} onFocus={visit}>
+    <td ref={cell} className={kind} tabIndex={tabIndex} onFocus={visit}>
       <time dateTime={dayOf(day)} aria-current={isToday ? "date" : undefined}>
         <span className="weekday">{dayText(day, { weekday: "long" })} </span>
         {day.getDate()}
       </time>
       <Entries events={events} shown={shown} tabIndex={tabIndex} />
-      {shown < events.length && (
-        <More count={events.length - shown} name={name} day={day} events={events} tabIndex={tabIndex} />
+      {(isCrowded || isOpen) && (
+        <More count={events.length - shown} name={name} tabIndex={tabIndex} open={() => setOpen(true)} />
       )}
+      {isOpen && <All day={day} events={events} close={close} />}
       <button
         type="button"
         className="add"
@@ -77,31 +86,26 @@ function Entries({ events, shown, tabIndex }: EntriesProps): ReactNode {
 interface MoreProps {
   count: number;
   name: string;
-  day: Date;
-  events: readonly Appearance[];
   tabIndex: 0 | -1;
+  open(): void;
 }
 
-function More({ count, name, day, events, tabIndex }: MoreProps): ReactNode {
-  const [isOpen, setOpen] = useState(false);
+function More({ count, name, tabIndex, open }: MoreProps): ReactNode {
   return (
-    <>
-      <button
-        type="button"
-        className="more"
-        tabIndex={tabIndex}
-        aria-haspopup="dialog"
-        aria-label={`+${count} more on ${name}`}
-        onClick={() => setOpen(true)}
-      >
-        {`+${count} more`}
-      </button>
-      {isOpen && <All day={day} events={events} close={() => setOpen(false)} />}
-    </>
+    <button
+      type="button"
+      className="more"
+      tabIndex={tabIndex}
+      aria-haspopup="dialog"
+      aria-label={`+${count} more on ${name}`}
+      onClick={open}
+    >
+      {`+${count} more`}
+    </button>
   );
 }
 
-function All({ day, events, close }: Pick<MoreProps, "day" | "events"> & { close(): void }): ReactNode {
+function All({ day, events, close }: Pick<DayProps, "day" | "events"> & { close(): void }): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {

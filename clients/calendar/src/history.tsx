@@ -3,7 +3,7 @@
 import type { HistoryEntry } from "@collab/client";
 import { HistoryPanel } from "@collab/react";
 import { type ReactNode, useCallback, useEffect, useState } from "react";
-import { isMeant, LATEST, momentOf } from "./dates.js";
+import { isMeant, LATEST, midnightOf, momentOf } from "./dates.js";
 import type { EventDocument, SharedEvent } from "./event.js";
 import { eventAt } from "./past.js";
 import { comparedWith, describe } from "./words.js";
@@ -25,7 +25,7 @@ export function History({ document, canEdit }: HistoryProps): ReactNode {
   const query = {
     ...(userId && { userId }),
     ...(isMeant(since) && { since: new Date(`${since}T00:00`) }),
-    ...(isMeant(until) && { until: new Date(`${until}T23:59:59.999`) }),
+    ...(isMeant(until) && { until: midnightOf(new Date(`${until}T12:00`), 1) }),
   };
   return (
     <>

@@ -80,7 +80,7 @@ export class Lines {
     const now = this.#now(chain);
     const newest = newestOf(chain);
     this.#leave(value === now ? chain : chain.slice(0, -1));
-    if (value === undefined || now === undefined) this.document.resolve(newest.id, resolution);
+    if (value === undefined || !this.document.snapshot.view) this.document.resolve(newest.id, resolution);
     else if (value !== now) this.document.resolve(newest.id, { value });
     return true;
   }

@@ -112,6 +112,90 @@ test("an event that was moved again is asked about as it was moved last", async 
   expect(ann.document.snapshot).toMatchObject({ conflicts: [], view: span(21) });
 });
 
+/** Bob, who has seen when Ann wants it, moves it on, with these edits. */
+async function movedOn(his: (bob: Editor) => void) {
+  const all = await asked();
+  const { ann, bob, conflicts } = all;
+  shown(conflicts);
+  await until(bob.document, ({ view }) => view?.start_time === at(12));
+  his(bob);
+  await bob.document.saved();
+  await until(ann.document, ({ version }) => version === bob.document.snapshot.version);
+  return all;
+}
+
+const asWhole = (theirs: object) => ({ path: "/when", base: span(9), mine: span(12), theirs });
+const ofItsEnd = (theirs?: string) => ({ path: "/end_time", base: at(10), mine: at(13), theirs });
+
+for (const [what, his, theirs, asks] of [
+  ["moved back", (bob: Editor) => bob.move(15), span(15), asWhole(span(15))],
+  ["moved on", (bob: Editor) => bob.move(18), span(18), asWhole(span(18))],
+  ["made longer", (bob: Editor) => bob.document.set("/end_time", at(14)), span(12, 14), ofItsEnd(at(14))],
+  [
+    "left without an end",
+    (bob: Editor) => bob.document.remove("/end_time"),
+    { start_time: at(12), end_time: null },
+    ofItsEnd(),
+  ],
+] as const) {
+  for (const side of ["mine", "theirs"] as const) {
+    test(`an event that others ${what}, having seen mine, is asked about as it is: ${side}`, async () => {
+      const { ann, bob, conflicts } = await movedOn(his);
+      const [question, ...others] = questions(conflicts);
+      expect(question).toMatchObject(asks);
+      expect(others).toEqual([]);
+      const { version } = ann.document.snapshot;
+      conflicts.resolve(question?.id ?? "", side);
+      await ann.document.saved();
+      expect(ann.document.snapshot.version).toBe(version + Number(side === "mine"));
+      const { start_time, end_time } = side === "mine" ? span(12) : theirs;
+      await until(bob.document, ({ version }) => version === ann.document.snapshot.version);
+      for (const { document } of [ann, bob]) {
+        expect(document.snapshot.view?.start_time).toBe(start_time);
+        expect(document.snapshot.view?.end_time ?? null).toBe(end_time);
+      }
+      expect(questions(conflicts)).toEqual([]);
+    });
+  }
+}
+
+test("who moves an event after others moved it on keeps it where it is, or has theirs of then", async () => {
+  for (const [side, view] of [
+    ["mine", span(20)],
+    ["theirs", span(18)],
+  ] as const) {
+    const { ann, conflicts } = await movedOn((bob) => bob.move(18));
+    ann.move(20);
+    const [question] = questions(conflicts);
+    expect(question).toMatchObject({ theirs: span(18) });
+    conflicts.resolve(question?.id ?? "", side);
+    await ann.document.saved();
+    expect(ann.document.snapshot).toMatchObject({ view, conflicts: [] });
+  }
+});
+
+test("an end alone that doesn't fit by now is refused in plain words, and the question stays", async () => {
+  const { ann, bob, conflicts } = await together();
+  await meanwhile(
+    ann,
+    bob,
+    () => ann.document.set("/end_time", at(11)),
+    () => bob.document.set("/end_time", at(12)),
+    1,
+  );
+  shown(conflicts);
+  await until(bob.document, ({ view }) => view?.end_time === at(11));
+  bob.move(15);
+  await until(ann.document, ({ view }) => view?.start_time === at(15));
+  const [question] = questions(conflicts);
+  expect(question).toMatchObject({ path: "/end_time", mine: at(11), theirs: at(16) });
+  conflicts.resolve(question?.id ?? "", "mine");
+  expect(questions(conflicts)[0]?.problem).toMatch(/end can’t be before/);
+  conflicts.resolve(question?.id ?? "", "theirs");
+  await ann.document.saved();
+  expect(ann.document.snapshot).toMatchObject({ view: span(15), conflicts: [] });
+});
+
 test("an event that both moved to one hour in the end is no question, nor is what was asked of it before", async () => {
   const { ann, bob, conflicts } = await asked();
   shown(conflicts);
@@ -369,6 +453,16 @@ for (const [answer, title] of [
     expect(ann.document.snapshot).toMatchObject({ view: { title }, conflicts: [] });
   });
 }
+
+test("a title that is gone meanwhile comes back where mine is chosen", async () => {
+  const { ann, bob, conflicts } = await bothTyped();
+  shown(conflicts);
+  bob.document.edit([{ op: "replace", path: "", value: { ...span(9) } }]);
+  await until(ann.document, ({ view }) => view?.title === undefined);
+  conflicts.resolve(questions(conflicts)[0]?.id ?? "", "mine");
+  await ann.document.saved();
+  expect(ann.document.snapshot).toMatchObject({ view: { title: "Dinner" }, conflicts: [] });
+});
 
 test("of a title that one typed on in, mine is what one wrote last", async () => {
   const { ann, bob, conflicts } = await bothTyped();

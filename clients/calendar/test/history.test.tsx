@@ -2,8 +2,17 @@
 
 import "../../react/test/support/screen.js";
 import type { SharedDocument } from "@collab/client";
-import { act, cleanup, configure, render, renderHook, screen, waitFor } from "@testing-library/react";
-import { afterEach, expect, test } from "vitest";
+import {
+  act,
+  cleanup,
+  configure,
+  fireEvent,
+  render,
+  renderHook,
+  screen,
+  waitFor,
+} from "@testing-library/react";
+import { afterEach, expect, test, vi } from "vitest";
 import { People } from "../../client/test/support/people.js";
 import type { EventDocument } from "../src/event.js";
 import { History, useEventAt } from "../src/history.js";
@@ -14,6 +23,7 @@ configure({ asyncUtilTimeout: 100_000 });
 const people = new People();
 
 afterEach(cleanup);
+afterEach(() => vi.unstubAllEnvs());
 
 /** An event, whose answers over HTTP come when the test lets them: `held` are those that wait. */
 async function event(title: string) {
@@ -57,4 +67,19 @@ test("of typing in a title that is told as one, what it became at last is said",
   }
   render(<History document={document} canEdit />);
   await screen.findByText(/set the title to “My own Lunch”/);
+});
+
+test("a day lasts until the next one begins, and an hour that comes twice at its end is in it", async () => {
+  vi.stubEnv("TZ", "America/Santiago"); // at the end of 4 April 2026 it is 23:00 again
+  const { document, held } = await event("Lunch");
+  const asked = vi.spyOn(document, "history");
+  render(<History document={document} canEdit />);
+  fireEvent.change(screen.getByLabelText("Since"), { target: { value: "2026-04-04" } });
+  fireEvent.change(screen.getByLabelText("Until"), { target: { value: "2026-04-04" } });
+  const since = new Date("2026-04-04T03:00Z");
+  const until = new Date("2026-04-05T04:00Z");
+  await waitFor(() => expect(asked).toHaveBeenLastCalledWith(expect.objectContaining({ since, until })));
+  await act(async () => {
+    for (const go of held) go();
+  });
 });
