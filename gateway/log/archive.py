@@ -31,8 +31,8 @@ ENTRIES_A_PARTITION_MIN = 20
 DOCUMENTS_BYTES_MAX = 64 << 20
 IDLE_INTERVAL_S = 0.5
 RETRY_INTERVAL_S = 1.0
-# A partition in whose way something damaged is rests for so long: a purge mends that.
-DAMAGED_RETRY_S = 60.0
+# A partition in whose way something is rests for so long: a purge mends that, or whoever removes it.
+REST_S = 60.0
 FILL_RECORDS = 1000
 HEADS_MAX = 200_000
 
@@ -67,8 +67,8 @@ class Mark(NamedTuple):
 class PartitionOutbox(Protocol):
     """The log's side. Methods raise LogUnavailable where nothing of the log answers.
 
-    `damaged` are the partitions whose oldest entry isn't what was written. `trouble` is why part of the log
-    didn't answer last, for people, "" where all did.
+    `damaged` are the partitions whose oldest entry, when it was looked at last, wasn't what was written.
+    `trouble` is why part of the log didn't answer last, for people, "" where all did.
     """
 
     damaged: set[int]
@@ -77,7 +77,7 @@ class PartitionOutbox(Protocol):
     async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[ArchiveEntry]]:
         """The oldest entries, at most `count`, of each partition that this worker holds or now gets.
 
-        Partitions of `without` aren't asked for; one that doesn't answer isn't held.
+        Those of `without` aren't looked at: what is held of them stays held. One that doesn't answer isn't.
         """
         ...
 
@@ -127,6 +127,16 @@ class Transfer:
         self.snapshots.append(saved)
         self.documents_bytes += len(saved.snapshot.document)
 
+    def without_erased(self) -> Transfer:
+        """The same, without what its purges erase: that may be what the archive can't take."""
+        begun = {purge.resource: purge.epoch for purge in self.purges}
+        changes, epochs = (
+            [item for item in items if item.epoch >= begun.get(item.resource, item.epoch)]
+            for items in (self.changes, self.epochs)
+        )
+        snapshots = [item for item in self.snapshots if item.epoch >= begun.get(item.resource, item.epoch)]
+        return Transfer(changes, snapshots, epochs, self.purges, self.documents_bytes)
+
 
 class Store(Protocol):
     """The archive's side."""
@@ -148,7 +158,8 @@ class Store(Protocol):
 class ArchiveNumbers:
     """What an archiver counts; `trouble` is why it waits, for people, "" while it doesn't.
 
-    `store_away`: the last step failed for the archive couldn't be reached.
+    `store_away`: the last step failed for the archive couldn't be reached. `blocked` are the partitions that
+    stand still, for the archive holds other changes or their oldest entry is damaged.
     """
 
     changes: int = 0
@@ -160,6 +171,13 @@ class ArchiveNumbers:
     blocked: set[int] = field(default_factory=set)
 
 
+class _Rest(NamedTuple):
+    """A partition isn't looked at before `until_s` of Trio's clock; so many entries wait there, at least."""
+
+    until_s: float
+    waiting: int
+
+
 class Archiver:
     """Moves the entries of the partitions that this worker gets hold of. `run` serves until cancelled."""
 
@@ -168,7 +186,7 @@ class Archiver:
         self._store = store
         self._heads: dict[str, tuple[int, int]] = {}
         self._busy = ENTRIES_A_STEP
-        self._damaged: dict[int, tuple[float, int]] = {}  # until when they rest, and what waits there
+        self._resting: dict[int, _Rest] = {}
         self._lag = Lag(wall_ms)
         self._outage = Outage(logger, "the archive waits")
         self.numbers = ArchiveNumbers()
@@ -192,21 +210,25 @@ class Archiver:
         """Move what waits now; the number of entries. Raises LogUnavailable."""
         count = max(ENTRIES_A_PARTITION_MIN, ENTRIES_A_STEP // self._busy)
         now_s = trio.current_time()
-        self._damaged = {number: rest for number, rest in self._damaged.items() if rest[0] > now_s}
-        asked = await self._outbox.take(count, self.numbers.blocked | self._damaged.keys())
-        for number in self._outbox.damaged - self.numbers.blocked:
+        self._resting = {number: rest for number, rest in self._resting.items() if rest.until_s > now_s}
+        asked = await self._outbox.take(count, self._resting.keys())
+        for number in self._outbox.damaged:
             self._block(number, "its oldest entry is damaged")
         taken = {number: entries for number, entries in asked.items() if entries}
         self._busy = max(1, len(taken))
         self._measure(taken)
-        if not taken:
-            return 0
+        if taken:
+            await self._move_each(taken)
+        self.numbers.blocked &= self._resting.keys()  # the others went on, here or with another worker
+        return sum(map(len, taken.values()))
+
+    async def _move_each(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
+        """Move these partitions, at once where nothing is in the way of any."""
         try:
             await self._move(taken)
         except (ArchiveMismatch, LogDamaged):
             for partition, entries in taken.items():
                 await self._move_alone(partition, entries)
-        return sum(map(len, taken.values()))
 
     async def _turn(self) -> float:
         """One step; how long to wait before the next one, in seconds."""
@@ -219,16 +241,24 @@ class Archiver:
             logger.exception("bug in the archiver")
             return self._failed(repr(error))
         self._went_well(self._trouble)
-        return 0 if moved >= ENTRIES_A_STEP // 2 and not self.numbers.trouble else IDLE_INTERVAL_S
+        return 0 if moved >= ENTRIES_A_STEP // 2 and not self._outbox.trouble else IDLE_INTERVAL_S
 
     @property
     def _trouble(self) -> str:
-        """Why a part of the log isn't archived now: damage, or what can't be reached; "" where all is."""
+        """Why a part of the log isn't archived now: what is in the way, or away; "" where all is."""
         if self._damaged:
+            return f"something damaged is in the way of partitions {_listed(self._damaged)}"
+        if self.numbers.blocked:
             return (
-                f"something damaged is in the way of partitions {', '.join(map(str, sorted(self._damaged)))}"
+                f"partitions {_listed(self.numbers.blocked)} stand still, for it holds other changes of "
+                "theirs, or their oldest entry is damaged: the log says which"
             )
         return self._outbox.trouble
+
+    @property
+    def _damaged(self) -> Collection[int]:
+        """The partitions that rest for changes that are to be filled in are damaged."""
+        return self._resting.keys() - self.numbers.blocked
 
     def _went_well(self, trouble: str) -> None:
         """Note a step that moved all that it could; `trouble` is why it couldn't reach the rest."""
@@ -253,31 +283,39 @@ class Archiver:
             logger.info("the archive's leases run out by themselves: %s", error)
 
     def _measure(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
-        oldest = [entries[0].stamp_ms for entries in taken.values()]
+        blocked = self.numbers.blocked  # which are told by themselves
+        oldest = [entries[0].stamp_ms for number, entries in taken.items() if number not in blocked]
         if self._outbox.trouble or self._damaged:  # as old as what waits there
             oldest.append(self._lag.stays())
         self._lag.since(min(oldest, default=None))
-        resting = sum(waiting for _, waiting in self._damaged.values())
+        resting = sum(self._resting[number].waiting for number in self._damaged)
         self.numbers.waiting = sum(map(len, taken.values())) + resting
 
     async def _move_alone(self, partition: int, entries: Sequence[ArchiveEntry]) -> None:
-        """Move one partition; it stops, with an alarm, where the archive holds other changes. It rests where
-        the log has damaged ones."""
+        """Move one partition. It rests where the log has damaged changes; and with an alarm where the archive
+        holds others."""
         try:
             await self._move({partition: entries})
         except LogDamaged as error:
             logger.error("partition %d isn't archived for now: %s", partition, error)
-            self._damaged[partition] = trio.current_time() + DAMAGED_RETRY_S, len(entries)
+            self.numbers.blocked.discard(partition)
+            self._rest(partition, len(entries))
         except ArchiveMismatch as error:
             self._block(partition, str(error))
 
+    def _rest(self, partition: int, waiting: int) -> None:
+        self._resting[partition] = _Rest(trio.current_time() + REST_S, waiting)
+
     def _block(self, partition: int, reason: str) -> None:
+        self._rest(partition, 0)
+        if partition in self.numbers.blocked:
+            return
         self.numbers.blocked.add(partition)
-        logger.critical("partition %d is no longer archived nor trimmed: %s", partition, reason)
+        logger.critical("partition %d isn't archived nor trimmed: %s", partition, reason)
 
     async def _move(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         transfer, added = await self._transfer(taken)
-        await self._store.store(transfer)
+        await self._store.store(transfer.without_erased() if transfer.purges else transfer)
         self.numbers.changes += sum(len(change.records) for change in transfer.changes)
         await self._outbox.done({number: self._mark(entries) for number, entries in added.items()})
 
@@ -380,6 +418,10 @@ class Archiver:
             self._heads.clear()
         self._heads.update(reached)
         return reached
+
+
+def _listed(partitions: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(partitions)))
 
 
 def _is_beyond(news: Announcement, head: tuple[int, int]) -> bool:

@@ -116,8 +116,8 @@ class HubResources(Reading):
         self, identity: Identity, resource: Resource, payload: Mapping[str, Any], edit_id: str | None = None
     ) -> AcknowledgedEdit:
         """Commit an edit as a client's OP."""
+        self._refuse_killed()
         with self._refusals_counted():
-            self._refuse_killed()
             message = single.message_of(payload, edit_id)
             room = await self._hub.open(str(resource))
         with room.kept():
@@ -153,16 +153,16 @@ class HubResources(Reading):
         signed: Signed | None = None,
     ) -> Written:
         """Replace the whole document; raises Refusal as the port says."""
+        self._refuse_killed()
         with self._refusals_counted():
-            self._refuse_killed()
             room = await self._hub.open(str(resource))
             with room.kept():
                 return await self._replace(room, identity, document, expected, signed)
 
     async def delete(self, identity: Identity, resource: Resource, expected: Expected | None) -> Written:
         """Set the root to null."""
+        self._refuse_killed()
         with self._refusals_counted():
-            self._refuse_killed()
             room = await self._hub.open(str(resource))
             with room.kept():
                 if room.document is None and not room.busy:  # as far as this worker knows
@@ -206,7 +206,10 @@ class HubResources(Reading):
             raise
 
     def _refuse_killed(self) -> None:
-        """Refuse to write while everything is switched off; raises Refusal UNAVAILABLE."""
+        """Refuse to write while everything is switched off; raises Refusal UNAVAILABLE.
+
+        That counts as no failed edit: who switched it off would be alarmed, and kept from switching it on.
+        """
         if self._sessions.features.killed:
             text = (
                 "Collaboration is switched off for everybody (kill switch); reading goes on. Try again later."

@@ -142,7 +142,8 @@ class Counters:
     operations_refused: Counts = keyed(
         "gateway_operations_refused",
         "code",
-        "Edits that were refused, wherever and over whatever (OP, UNDO, REDO, HTTP), by error code",
+        "Edits that were refused, wherever and over whatever (OP, UNDO, REDO, HTTP), by error code; not what "
+        "the kill switch refuses",
         ERROR_CODES,
     )
     resends: int = count("gateway_resends", "Submissions recognised by their seq and answered as duplicates")

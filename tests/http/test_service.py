@@ -968,6 +968,7 @@ async def test_the_kill_switch_leaves_reading_over_http(tmp_path, transport):
         ):
             assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
             assert int(answer.headers["retry-after"]) > 0
+        assert not node.node.metrics.operations_refused, "nobody is to be alarmed that edits fail"
 
 
 async def test_every_answer_says_what_a_browser_must_not_do_with_it(tmp_path, transport):

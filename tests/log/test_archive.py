@@ -187,6 +187,47 @@ async def test_a_mismatch_stops_its_partition_and_no_other() -> None:
         assert outbox.taken_without == {1}
         assert outbox.waiting == len(outbox.entries[1]) == 2
         assert await store.heads(["event:1", "event:2"]) == {"event:1": (1, 1), "event:2": (1, 2)}
+        assert (moving.lag_ms, moving.numbers.waiting) == (1500, 1), "of those that can be moved"
+
+
+async def test_a_partition_that_stands_still_goes_on_when_what_is_in_the_way_was_removed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.log.archive.REST_S", 0)
+    async with archiver() as (moving, outbox, store):
+        outbox.append("event:1", record(1), nonce="mine")
+        await moving.step()
+        outbox.append("event:1", record(1, value="other"), nonce="theirs")
+        for _ in range(3):
+            await moving._turn()
+            assert moving.numbers.blocked == {1}
+            assert moving.numbers.trouble.startswith("partitions 1 stand still, for it holds other changes")
+        assert moving.lag_ms == 0
+        assert caplog.text.count("partition 1 isn't archived nor trimmed") == 1
+        await store.run(lambda connection: connection.execute("DELETE FROM gateway.change"), "none")
+        await moving._turn()
+        assert (moving.numbers.blocked, moving.numbers.trouble, outbox.waiting) == (set(), "", 0)
+        assert await store.read("event:1", 0, 9) == [record(1, value="other")]
+
+
+async def test_a_purge_erases_what_the_archive_could_not_take_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.log.archive.REST_S", 0)
+    async with archiver() as (moving, outbox, store):
+        outbox.append("event:1", record(1), nonce="mine")
+        await moving.step()
+        outbox.append("event:1", record(1, value="other"), nonce="theirs")
+        outbox.append("event:5", record(1))
+        outbox.documents["event:1", 1, 1] = b"{}"
+        outbox.add("snapshot", Announcement("event:1", 1, 1, "", ()))
+        await moving.step()
+        assert moving.numbers.blocked == {1}
+        outbox.add("purge", Announcement("event:1", 8, 0, "", ()))
+        outbox.append("event:1", record(1, value="new"), epoch=8)
+        await moving.step()
+        assert (moving.numbers.blocked, outbox.waiting) == (set(), 0)
+        assert await store.read("event:1", 0, 9) == [record(1, value="new")]
+        assert await store.snapshot("event:1", 9) == Snapshot(0, b"null")
+        assert await store.read("event:5", 0, 9) == [record(1)]
 
 
 async def test_what_is_damaged_in_the_log_has_its_partition_rest_and_no_other_until_it_is_purged(

@@ -72,6 +72,8 @@ HEALTHY: dict[str, str] = {
     f"gateway_authoriser_failing{{{NODE}}}": flat(0),
     f'websocket_connections_closed_total{{{NODE}, code="1000"}}': growing(500),
     f'websocket_connections_closed_total{{{NODE}, code="1005"}}': growing(500),
+    f'websocket_connections_closed_total{{{NODE}, code="4403"}}': growing(500),
+    f'websocket_connections_closed_total{{{NODE}, code="4503"}}': growing(500),
     f'websocket_connections_closed_total{{{NODE}, code="1006"}}': growing(5),
     f'gateway_conflicts_total{{{NODE}, kind="overwrote"}}': growing(5),
     f"gateway_changes_lost_total{{{NODE}}}": flat(0),

@@ -68,8 +68,9 @@ class RedisOutbox:
 
     async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[ArchiveEntry]]:
         leases = await self._lease(without)
+        self.damaged = set()
         # Read as it is, past the functions: Lua would make objects of every entry.
-        held = list(self._held)
+        held = [number for number in self._held if number not in without]
         replies = await self._each(Call(number, pack(_outbox_range(number, count))) for number in held)
         self.trouble = _trouble([*leases, *replies])
         taken: dict[int, Sequence[ArchiveEntry]] = {}
@@ -97,8 +98,6 @@ class RedisOutbox:
     async def _lease(self, without: Collection[int]) -> Sequence[Reply]:
         """Ask for some partitions that this worker doesn't hold, and for those whose lease grows old; the
         answers."""
-        for number in without:
-            self._held.pop(number, None)
         now_s = trio.current_time()
         lease_s = self._redis.archive_lease_s
         ageing = [number for number, since_s in self._held.items() if now_s > since_s + lease_s / RENEWALS]
