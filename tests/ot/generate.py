@@ -10,7 +10,7 @@ from typing import Any
 from gateway import ot
 from gateway.errors import PatchError
 
-KEYS = ("a", "b", "c", "0", "1", "x/y", "m~n")
+KEYS = ("a", "b", "c", "0", "1", "-1", "-5", "x/y", "m~n")
 WORDS = ("", "ab", "hello", "日本語", "a😀b", "e\u0301")
 
 

@@ -203,7 +203,7 @@ class GatewayClient implements Client, Peer, TabClient {
   /** Is the store another user's? Then it is left alone, by this client as one without tabs, and so is the server. */
   #isOthers(owner: string | null): boolean {
     const userId = this.options.userId ?? this.meta.userId;
-    if (owner === null || userId === null || owner === userId) return false;
+    if (!owner || !userId || owner === userId) return false;
     const message = `Store and token are of two users, ${owner} and ${userId}: use a store for each.`;
     this.tell({ code: "STORE_OTHER_USER", message });
     this.#tabs?.close();

@@ -230,7 +230,7 @@ export class ServerConnection {
   #onAuthenticated(payload: Payload): void {
     if (this.#phase === "online") return; // a renewed token
     const { reconnect, user_id: userId = null, variant = null } = payload as Admission;
-    if (reconnect && 0 < reconnect.min_ms && reconnect.min_ms <= reconnect.max_ms) this.#bounds = reconnect;
+    if (reconnect && reconnect.min_ms > 0 && reconnect.min_ms <= reconnect.max_ms) this.#bounds = reconnect;
     this.#unopened = 0;
     this.#tokensRefused = 0;
     this.#isPolling = false;

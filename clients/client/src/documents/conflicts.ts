@@ -137,7 +137,7 @@ function placeOf(found: WireConflict, submitted: Submitted) {
 function endOf(found: WireConflict, { patch, operations, reported }: Submitted): number | undefined {
   const { index, kind, path } = found;
   const dropped = reported.filter((one) => one.kind === "dropped").map((one) => one.index);
-  const kept = [...patch.keys()].filter((at) => !dropped.includes(at));
+  const kept = patch.flatMap((_, at) => (dropped.includes(at) ? [] : at));
   if (kept.length === operations.length) return kept.filter((at) => at <= index).length;
   if (kind === "dropped" || !path.startsWith(`${patch[index]?.path}/`)) return undefined;
   // Of a new array several came: the removal of an item is known by its place.

@@ -145,7 +145,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     const { replicator, saved, status, denial } = this.state;
     const { settled, pending } = replicator.flight;
     const refusal = status === "closed" ? this.#closed() : denial;
-    if (refusal && this.snapshot.pending) throw refusal;
+    if (this.snapshot.pending && refusal) throw refusal;
     await saved.wait(settled + pending, settled);
     // The tab that has the queue has everything acknowledged.
     if (this.state.leading) await saved.wait(EVERYTHING, this.snapshot.pending ? 0 : EVERYTHING);

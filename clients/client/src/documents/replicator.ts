@@ -114,7 +114,7 @@ export class Replicator {
     const { epoch, flight } = this;
     const replica = this.replica.toJSON();
     const seen = replica.inFlight && this.#seen?.document !== replica.document && this.#seen;
-    return { replica, clientId: this.#clientId(), epoch, ...(seen && { seen }), ...flight.save() };
+    return { ...flight.save(), replica, clientId: this.#clientId(), epoch, ...(seen && { seen }) };
   }
 
   /** Nothing is known of the document: edits start from nothing, and from no history. */
@@ -191,8 +191,14 @@ export class Replicator {
   /** Is there something that `next` would give? */
   get isDue(): boolean {
     const { replica, flight } = this;
-    if (!replica || replica.isSettled || this.#author !== undefined) return false;
-    return !flight.isAsking && !flight.isHeld && !(replica.inFlight && flight.isSent);
+    return (
+      !!replica &&
+      !replica.isSettled &&
+      this.#author === undefined &&
+      !flight.isAsking &&
+      !flight.isHeld &&
+      !(replica.inFlight && flight.isSent)
+    );
   }
 
   /** Was something sent that may be at the server, without an answer yet? */

@@ -195,7 +195,7 @@ export class DocumentWire {
     if (typeof verdict === "number") this.outbox.block(verdict);
     else if (isGone) this.state.onRefused(error, verdict);
     else if (verdict === "subscribe" || verdict === "reload") this.#subscribeAgain(verdict === "reload");
-    const isNow = verdict === "again" || isGone;
+    const isNow = isGone || verdict === "again";
     if (isNow) this.outbox.request(false);
     void this.state.store();
     return isNow;

@@ -49,10 +49,15 @@ export const samePath = (path: Path, other: Path): boolean =>
 
 export const isGap = (place: Path): boolean => typeof place.at(-1) === "number";
 
-/** The index that `path` has in the array in which `at` has one, at its end; -1 where it isn't in that array. */
+/**
+ * The index that `path` has in the array in which `at` has one, at its end. Undefined where it isn't in that array: then
+ * each comparison is false, unlike one of a number with a name that is a number too.
+ */
 function indexIn(path: Path, at: Path): number {
   const depth = at.length - 1;
-  return isGap(at) && path.length > depth && shares(path, at, depth) ? (path[depth] as number) : -1;
+  return isGap(at) && path.length > depth && shares(path, at, depth)
+    ? (path[depth] as number)
+    : (undefined as never);
 }
 
 function shifted(path: Path, depth: number, by: number): Path {
@@ -66,8 +71,8 @@ export function afterInsert(path: Path, at: Path, stays: boolean): Path {
   const index = indexIn(path, at);
   const depth = at.length - 1;
   const gap = at[depth] as number;
-  if (index < 0 || index < gap || (index === gap && stays && path.length === at.length)) return path;
-  return shifted(path, depth, 1);
+  if (index === gap && stays && path.length === at.length) return path;
+  return index >= gap ? shifted(path, depth, 1) : path;
 }
 
 /** `path`, which isn't inside what goes, after the removal of the node `removed`. */

@@ -15,6 +15,8 @@ const SURROGATE = /[\ud800-\udfff]/;
 // Long texts known to be flat, the latest last. Edits of one text follow each other: what one left needs no
 // search.
 const flat: string[] = [];
+/** The last one that isn't: each component of a delta asks. */
+let uneven: string;
 const FLAT_MAX = 4;
 const LONG_MIN = 100;
 
@@ -24,10 +26,12 @@ function remember(text: string): void {
 
 /** Is every code point of the text one unit? */
 export function isFlat(text: string): boolean {
-  if (flat.includes(text)) return true;
-  if (SURROGATE.test(text)) return false;
-  remember(text);
-  return true;
+  if (text === uneven) return false;
+  if (!flat.includes(text)) {
+    if (SURROGATE.test(text)) uneven = text;
+    else remember(text);
+  }
+  return text !== uneven;
 }
 
 /** The unit at which the code point `count` after the one at `unit` starts; past the end where it has fewer. */
