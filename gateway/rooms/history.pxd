@@ -6,6 +6,10 @@ from gateway.ports.values cimport Record
 from gateway.rooms.window cimport Entry, Kept, Window, entries_of
 
 
+cpdef tuple measured(object document)
+cpdef tuple grown(tuple size, object growth, object after, object bytes_max)
+
+
 @cython.final
 cdef class History:
     cdef readonly object epoch
@@ -16,8 +20,7 @@ cdef class History:
     cdef readonly object timestamp_ms
     cdef readonly object changed_ms
     cdef readonly bint pristine
-    cdef readonly object bytes_bound
-    cdef object _measured_beyond
+    cdef public tuple size
     cdef dict _clients
     cdef Py_ssize_t _seq_kept
 
@@ -26,7 +29,6 @@ cdef class History:
     cpdef list entries_for(self, object records)
     @cython.locals(record=Record, memory=dict)
     cpdef advance(self, Entry entry)
-    cpdef bint grow(self, object growth, object after, object bytes_max) except -1
     cpdef bint covers(self, object version) except -1
     cpdef list since(self, object version)
     cpdef list operations_since(self, object version)

@@ -24,18 +24,36 @@ CLIENTS_MAX = 4096
 ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
 
 
+def measured(document: Any) -> tuple[int, int]:
+    """The size of a document as JSON, in bytes, and up to where growth is added to that."""
+    size = 0 if document is None else len(orjson.dumps(document))
+    return size, 2 * size + UNMEASURED_BYTES
+
+
+def grown(size: tuple[int, int], growth: int, after: Any, bytes_max: int) -> tuple[int, int]:
+    """An upper bound of the size of a document that grew, by so much at the most, to what it is `after`; and
+    up to where growth is added to that.
+
+    It is measured where the bound may be far off, or is near the limit.
+    """
+    bound = size[0] + growth
+    if bound > size[1] or bound > bytes_max:
+        return measured(after)
+    return bound, size[1]
+
+
 class History:
     """One resource's history up to the head, `version` of `epoch`. Version 0 and no document: never written.
 
     `timestamp_ms` is the newest that anything of the resource was stamped with, `changed_ms` the head's; 0
-    where it isn't known. `bytes_bound` is an upper bound of the document's size. Of each client that is
+    where it isn't known. `size` bounds the document's size, as `grown` has it. Of each client that is
     known here the last `seq_kept` submissions are remembered; `pristine`: nothing was written before this was
     loaded, and nobody was forgotten since, so no client is unknown.
     """
 
     __slots__ = (
-        "_clients", "_measured_beyond", "_seq_kept", "bytes_bound", "changed_ms", "document", "epoch",
-        "pristine", "snapshot_version", "timestamp_ms", "version", "window",
+        "_clients", "_seq_kept", "changed_ms", "document", "epoch", "pristine", "size", "snapshot_version",
+        "timestamp_ms", "version", "window",
     )  # fmt: skip
 
     def __init__(
@@ -48,8 +66,7 @@ class History:
         self.snapshot_version = version
         self.timestamp_ms = self.changed_ms = changed_ms
         self.pristine = version == 0
-        self.bytes_bound = 0 if document is None else len(orjson.dumps(document))
-        self._measured_beyond = 2 * self.bytes_bound + UNMEASURED_BYTES
+        self.size = measured(document)
         self._clients: dict[tuple[str, str], ClientMemory] = {}
         self._seq_kept = seq_kept
 
@@ -96,17 +113,6 @@ class History:
         return all(
             kept.body == record.body for kept, record in zip(self.since(before), records, strict=False)
         )
-
-    def grow(self, growth: int, after: Any, bytes_max: int) -> bool:
-        """Whether a document that grows by so much stays within a bound.
-
-        Growth is added up, and the document measured where that may be far off, or near the limit.
-        """
-        self.bytes_bound += growth
-        if self.bytes_bound > self._measured_beyond or self.bytes_bound > bytes_max:
-            self.bytes_bound = len(orjson.dumps(after))
-            self._measured_beyond = 2 * self.bytes_bound + UNMEASURED_BYTES
-        return self.bytes_bound <= bytes_max
 
     # -------------------------------------------------------------------------------- what came before
 

@@ -7,7 +7,7 @@ cimport gateway.wire.messages as messages
 from gateway.rooms.admit cimport admit
 from gateway.rooms.audience cimport Audience
 from gateway.rooms.conflicts cimport Met, found_conflicts, met_by
-from gateway.rooms.history cimport History
+from gateway.rooms.history cimport History, grown, measured
 from gateway.rooms.roster cimport Roster
 from gateway.rooms.submission cimport Staged, Submission, differs_in_effect, record_of
 from gateway.rooms.context cimport RoomContext
@@ -33,6 +33,7 @@ cdef class Room:
     cdef bint _asked
     cdef list _staged
     cdef dict _on_the_way
+    cdef tuple _size
     cdef long long _work
     cdef double _began_s
     cdef dict _name
@@ -63,7 +64,7 @@ cdef class Room:
                          object budget)
     @cython.locals(shared=RoomContext)
     cdef object _bytes_max(self)
-    cdef _check_growth(self, object document, object operations, object after, object budget)
+    cdef tuple _grown(self, object document, object operations, object after, object budget)
     cpdef bint knows(self, Submission submission) except -1
     cdef bint _answered_before(self, Submission submission) except -1
     cpdef _refuse(self, Submission submission, object refusal)

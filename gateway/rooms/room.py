@@ -43,7 +43,7 @@ from gateway.rooms.broadcast import acknowledged
 from gateway.rooms.conflicts import NOTHING_FOUND, Met, found_conflicts, met_by
 from gateway.rooms.context import RoomContext
 from gateway.rooms.cursors import carry
-from gateway.rooms.history import History
+from gateway.rooms.history import History, grown, measured
 from gateway.rooms.roster import Presence, Roster
 from gateway.rooms.submission import Staged, Submission, differs_in_effect, record_of
 from gateway.rooms.window import Entry, Kept, spare
@@ -92,8 +92,8 @@ class Room:
     """
 
     __slots__ = (
-        "_asked", "_began_s", "_name", "_on_the_way", "_pending", "_shared", "_staged", "_work", "audience",
-        "history", "id", "idle_since_s", "inflight", "pending_bytes", "resource", "roster", "type",
+        "_asked", "_began_s", "_name", "_on_the_way", "_pending", "_shared", "_size", "_staged", "_work",
+        "audience", "history", "id", "idle_since_s", "inflight", "pending_bytes", "resource", "roster", "type",
         "unsanitised",
     )  # fmt: skip
 
@@ -112,6 +112,7 @@ class Room:
         self._asked = False  # to be prepared, and wasn't yet
         self._staged: list[Staged] = []
         self._on_the_way: dict[tuple[str, str, int], int] = {}  # user, client and seq -> how many are taken
+        self._size = history.size  # with what is staged
         self._work = 0  # of the batch that is being staged
         self._began_s = 0.0  # when that began, where it may become several edits
         share = None if shared.share is None else partial(shared.share, resource)
@@ -236,6 +237,7 @@ class Room:
         document, version = history.document, history.version
         stamp_ms = self.stamp_ms()
         seqs: set[tuple[str, str, int]] = set()
+        self._size = history.size
         self._work = 0
         self._began_s = self._shared.now_s() if len(self._pending) > 1 else 0.0
         for _ in range(min(len(self._pending), BATCH_CHANGES_MAX)):
@@ -290,7 +292,7 @@ class Room:
             logger.exception("bug %s while staging an edit of %s", reference, self.resource)
             self._refuse(submission, Refusal("INTERNAL", f"A bug in the gateway, logged as {reference}."))
         finally:
-            units = budget.spent + CHECK_UNITS_PER_BYTE * self.history.bytes_bound
+            units = budget.spent + CHECK_UNITS_PER_BYTE * self._size[0]
             self._work += units
             if units > TOLD_UNITS or submission.size > SMALL_BYTES:
                 submission.author.worked(units)
@@ -312,11 +314,12 @@ class Room:
             self._find_conflicts(submission, met, is_left_out, document, version - 1, budget)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.", path="")
-        self._check_growth(document, operations, after, budget)
+        size = self._grown(document, operations, after, budget)
         patch = ot.emit(document, operations, False, budget)
         record = record_of(submission, version, patch, stamp_ms)
         entry = Entry(record, submission.op_id, patch, operations, document, after)
         submission.differs = differs_in_effect(submission, entry, budget)
+        self._size = size
         return entry
 
     def _admitted(self, document: Any, rebased: ot.Operations, budget: ot.Budget) -> Any:
@@ -396,12 +399,17 @@ class Room:
         shared = self._shared
         return shared.limits.document_bytes_max if self.type in shared.rules.types else UNBOUNDED_BYTES
 
-    def _check_growth(self, document: Any, operations: ot.Operations, after: Any, budget: ot.Budget) -> None:
+    def _grown(
+        self, document: Any, operations: ot.Operations, after: Any, budget: ot.Budget
+    ) -> tuple[int, int]:
+        """The size after an edit; raises Refusal, unless a document that is too large gets no larger."""
         bytes_max = self._bytes_max()
         growth = ot.growth(document, operations, self._shared.patch_limits, budget)
-        if not self.history.grow(growth, after, bytes_max):
+        size = grown(self._size, growth, after, bytes_max)
+        if size[0] > bytes_max and size[0] > measured(document)[0]:
             text = f"The document would exceed {bytes_max} bytes; remove something first."
             raise Refusal("TOO_LARGE", text)
+        return size
 
     # ------------------------------------------------------------------------- resends and refusals
 
@@ -549,6 +557,7 @@ class Room:
             self._release(item.submission)
             for kind in item.submission.kinds:
                 self._shared.counters.conflicts[kind] += 1
+        self.history.size = self._size
         self._shared.counters.operations_committed += len(staged)
         self._tell([item.entry for item in staged], [item.submission for item in staged])
         for item in staged:
@@ -569,7 +578,7 @@ class Room:
             for entry in entries:
                 self.history.advance(entry)
                 # A change adds at most what its JSON holds.
-                self.history.grow(len(entry.record.body), entry.after, bytes_max)
+                self.history.size = grown(self.history.size, len(entry.record.body), entry.after, bytes_max)
             self._shared.counters.changes_received += len(entries)
             self._tell(entries, [])
             self._observe_latency(entries, arrived_ms)

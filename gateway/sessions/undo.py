@@ -93,6 +93,8 @@ async def _found(hub: Hub, room: Room, key: ClientKey, redo: bool) -> Undo | Non
     limits = hub.config.limits
     work = _Work(limits.edit_work_max)
     changes = await hub.log.own_changes(key, limits.undo_versions_max)
+    if changes and changes[0].version > room.version:  # committed elsewhere: it is the one to take back
+        await hub.catch_up.now(room)
     oldest = room.version - limits.rebase_versions_max
     stacks = _stacks(changes[::-1])
     steps = [step for step in (stacks.redo if redo else stacks.undo) if step.root > oldest]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.rooms.history import CLIENTS_MAX, UNMEASURED_BYTES, History
+from gateway.rooms.history import CLIENTS_MAX, UNMEASURED_BYTES, History, grown, measured
 from tests.rooms.parts import CREATE, EVENT, START_MS, record, titled
 
 
@@ -19,7 +19,7 @@ def history(*titles: str) -> History:
 
 def test_what_was_never_written_is_version_0_without_a_document():
     made = History(START_MS, 0, None)
-    assert (made.version, made.document, made.pristine, made.bytes_bound) == (0, None, True, 0)
+    assert (made.version, made.document, made.pristine, made.size[0]) == (0, None, True, 0)
 
 
 def test_it_goes_on_by_the_change_after_the_head():
@@ -129,18 +129,16 @@ def test_the_last_submissions_of_a_client_are_kept_and_older_ones_are_known_to_b
 
 
 def test_growth_is_added_up_and_measured_near_the_bound():
-    made = history()
-    size = made.bytes_bound
-    assert made.grow(10, EVENT, 1000)
-    assert made.bytes_bound == size + 10
-    assert made.grow(5000, EVENT, 1000), "measured: the document itself is small"
-    assert made.bytes_bound < 100
-    assert not made.grow(5000, {"title": "x" * 2000}, 1000)
+    size = history().size
+    assert grown(size, 10, EVENT, 1000) == (size[0] + 10, size[1])
+    assert grown(size, 5000, EVENT, 1000) == measured(EVENT), "the document itself is small"
+    assert measured(EVENT)[0] < 100
+    assert grown(size, 5000, {"title": "x" * 2000}, 1000)[0] > 2000
 
 
 def test_a_small_document_that_is_changed_often_stays_small() -> None:
     """Its size is what checking it costs an editor: growth that was written over is none."""
-    made = History(1, 1, {"title": ""})
+    size = measured({"title": ""})
     for number in range(1000):
-        assert made.grow(2000, {"title": f"{number}" + "x" * 2000}, 1 << 20)
-        assert made.bytes_bound < 3 * UNMEASURED_BYTES
+        size = grown(size, 2000, {"title": f"{number}" + "x" * 2000}, 1 << 20)
+        assert size[0] < 3 * UNMEASURED_BYTES

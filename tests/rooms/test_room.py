@@ -7,9 +7,9 @@ import gc
 import orjson
 import pytest
 
-from gateway.errors import LogDamaged, Refusal
+from gateway.errors import LogDamaged, LogUnavailable, Refusal
 from gateway.ports import Absent, Committed, Duplicates, Failed, Forked, Reserved, Stale, failed
-from gateway.ports.values import Ack
+from gateway.ports.values import Ack, Record
 from gateway.rooms.history import History
 from gateway.rooms.room import BATCH_CHANGES_MAX, Next
 from gateway.runtime import speedups
@@ -213,6 +213,37 @@ def test_a_document_that_grows_too_large_is_refused():
     table.edit(ann, titled("x" * 190))
     table.edit(ann, titled("short"))
     assert len(table.prepared().records) == 1
+    assert [refusal.code for refusal in ann.refusals] == ["TOO_LARGE"]
+
+
+def made(title: str) -> list[Record]:
+    return [record(1, [{"op": "add", "path": "", "value": {"title": title}}])]
+
+
+@pytest.mark.parametrize(
+    "outcome", [Stale([record(2, titled("x" * 301), by="carl")]), failed(LogUnavailable("away", "none"))]
+)
+def test_an_edit_that_is_not_committed_makes_no_room_for_others(outcome):
+    table = Table(CONFIG.with_(limits={"document_bytes_max": 400}), made("x" * 300))
+    ann, bob = Author("ann"), Author("bob")
+    # So much is written over that the document has to be measured: it is short then.
+    table.edit(ann, [*titled("y" * 200), *titled("short")], expected=1)
+    table.prepared()
+    table.room.settle(outcome)
+    assert table.room.prepare() is None
+    assert len(ann.refusals) == 1
+    table.edit(bob, [{"op": "add", "path": "/location", "value": "z" * 150}])
+    assert table.room.prepare() is None
+    assert [refusal.code for refusal in bob.refusals] == ["TOO_LARGE"]
+
+
+def test_a_document_that_is_too_large_may_get_smaller():
+    table = Table(CONFIG.with_(limits={"document_bytes_max": 200}), made("x" * 400))
+    ann = Author("ann")
+    table.edit(ann, titled("x" * 300))
+    table.edit(ann, titled("y" * 300))
+    table.edit(ann, titled("z" * 301))
+    assert len(table.prepared().records) == 2
     assert [refusal.code for refusal in ann.refusals] == ["TOO_LARGE"]
 
 

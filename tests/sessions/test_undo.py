@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import Refusal
-from gateway.ports import OwnChange
+from gateway.ports import Batch, Committed, OwnChange
 from gateway.sessions.undo import _stacks, find_undo
-from tests.rooms.parts import titled
+from tests.rooms.parts import record, titled
 from tests.sessions.parts import CONFIG, desk_with
 
 
@@ -42,6 +42,18 @@ async def test_what_was_taken_back_is_found_with_what_others_wrote_since(autojum
         with pytest.raises(Refusal) as caught:
             await find_undo(found.hub, found.room(), "ann", "ann-client", True)
         assert caught.value.code == "NOTHING_TO_UNDO"
+
+
+async def test_a_change_that_was_committed_elsewhere_is_the_first_to_be_taken_back(autojump_clock):
+    """By another worker, of which this one hasn't heard."""
+    async with desk_with("ann") as (found, ann):
+        await ann.edit(titled("here")[0], 1)
+        room, change = found.room(), record(3, titled("elsewhere"), by="ann")
+        [outcome] = await found.hub.log.append([Batch(room.resource, room.epoch, 2, "elsewhere", [change])])
+        assert isinstance(outcome, Committed)
+        assert room.version == 2
+        undo = await find_undo(found.hub, room, "ann", "ann-client", False)
+        assert (undo.base, undo.undoes) == (3, 3)
 
 
 async def test_a_change_of_which_others_left_nothing_is_passed_over(autojump_clock):
