@@ -47,7 +47,7 @@ def backup_command(file: Path, replace: bool, keep: int | None, config: Config) 
     gateway backup /backups/monday.sqlite3 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
     if keep is None:
-        _back_up(config, file, replace)
+        _tell(_back_up(config, file, replace), file)
     else:
         _back_up_by_the_clock(config, file, replace, keep)
 
@@ -59,11 +59,12 @@ def _back_up_by_the_clock(config: Config, folder: Path, replace: bool, keep: int
     target = backup_series.file_of(folder, begun_ms)
     with suppress(GatewayError):  # what is wrong is told below
         _note(config, begun_ms, only_first=True)
-    _back_up(config, target, replace)
+    contents = _back_up(config, target, replace)
     try:
         backup_series.thin(target, keep)
     finally:
         _note_made(config, begun_ms, target)
+    _tell(contents, target)  # last: nobody may be there to read it, and what is said to a full disk fails
 
 
 def _note_made(config: Config, begun_ms: int, target: Path) -> None:
@@ -88,10 +89,13 @@ def _note(config: Config, begun_ms: int, only_first: bool) -> None:
         backup_series.note(data_dir, begun_ms)
 
 
-def _back_up(config: Config, target: Path, replace: bool) -> None:
-    """Write it, and say what is in it."""
+def _back_up(config: Config, target: Path, replace: bool) -> Contents:
     _refuse(target, replace)
-    contents = _written(config, target)
+    return _written(config, target)
+
+
+def _tell(contents: Contents, target: Path) -> None:
+    """Say what is in it."""
     click.echo(f"{_told(contents)} in {target}")
     if contents.gaps:
         of = counted(contents.gaps, "resource")

@@ -20,6 +20,9 @@ def disconnect_command(users: tuple[str, ...], port: AdminPort) -> None:
     \b
     gateway disconnect ann
     """
-    for user in users:
-        named = port.ask("POST", "/v1/disconnect", {"user_id": user})["user_id"]
-        click.echo(f"{named}: the connections until now are being closed")
+    asked: list[str] = []
+    try:
+        asked.extend(port.ask("POST", "/v1/disconnect", {"user_id": user})["user_id"] for user in users)
+    finally:  # last: whoever reads it may be gone
+        for named in asked:
+            click.echo(f"{named}: the connections until now are being closed")

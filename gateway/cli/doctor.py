@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 
 import click
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from gateway.cli.machine import Finding, findings
 from gateway.cli.options import of_cluster
+from gateway.cli.streams import is_terminal
 from gateway.config import Config
 
 MARKS = {"ok": "[green]ok[/]", "hint": "[yellow]hint[/]", "bad": "[red]bad[/]"}
@@ -37,7 +37,7 @@ def doctor_command(context: click.Context, as_json: bool, config: Config) -> Non
     found = list(findings(config))
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in found], indent=2))
-    elif sys.stdout.isatty():
+    elif is_terminal():
         Console().print(_table(found))
     else:
         click.echo("\n".join(_lines(found)))

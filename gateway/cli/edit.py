@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ import trio
 from gateway import ot
 from gateway.cli.client import submit
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
+from gateway.cli.streams import typed
 from gateway.errors import PatchError, Refusal
 from gateway.ports.resources import Resource
 from gateway.wire.integers import shortened
@@ -46,7 +46,7 @@ def edit_command(
     gateway edit event:42 '{"op": "add", "path": "/description", "value": "Bring cake."}'
     gateway edit event:42 '{"op": "text", "path": "/description", "value": [10, " and tea"]}'
     """
-    operations = _operations(sys.stdin.read() if patch == "-" else patch)
+    operations = _operations(typed() if patch == "-" else patch)
     where = reach.access(settings.load(), resource, "editor")
 
     async def edit() -> None:

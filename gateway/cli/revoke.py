@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ import click
 
 from gateway.cli.operate import AdminPort, looking_or_operating, understanding
 from gateway.cli.options import name_of, token_of
+from gateway.cli.streams import typed
 from gateway.cli.token import duration_s
 
 PATH = "/v1/revocations"
@@ -107,7 +107,7 @@ def _granted(grant: str | None) -> dict[str, Any]:
 
 
 def _read(token: str) -> str:
-    return token_of(sys.stdin.read()) if token == "-" else token
+    return token_of(typed()) if token == "-" else token
 
 
 def _lines(found: Mapping[str, Any]) -> list[str]:

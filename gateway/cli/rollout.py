@@ -7,6 +7,7 @@ import math
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import urlencode
 
@@ -98,7 +99,8 @@ class Rollout:
         self._triggers.check()
         before = self._stands_at = self._flags().percentage
         for percentage in steps:
-            click.echo(f"{percentage:g} % of the users, for {self._hold_s:g} s")
+            with suppress(OSError):  # whoever reads it may be gone: it is watched, and set back, all the same
+                click.echo(f"{percentage:g} % of the users, for {self._hold_s:g} s")
             reason = self._taken(percentage)
             if reason:
                 self._set_back(before, reason)

@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from gateway.admission import create_secret, secret_path
 from gateway.cli.options import Settings, reachable, redis_option, settings
+from gateway.cli.streams import is_terminal
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, first_of
 from gateway.log.sqlite.log import DATABASE, WATERMARK
@@ -254,7 +255,7 @@ def _announce(node: Node | Supervisor, addresses: Addresses) -> None:
     if faces.demo_wanted(node.config):
         page = f"http{secure}://{_authority(addresses.websocket[0])}/"
         logger.info("the demo calendar: open %s in two tabs", page)
-    if sys.stdout is not None and sys.stdout.isatty():
+    if is_terminal():
         directions = _directions(node.config, websocket, admin)
         Console(highlight=False, soft_wrap=True).print(directions)
 

@@ -124,6 +124,7 @@ def trace_command(what: str, for_s: int, port: AdminPort) -> None:
         pass
     finally:
         port.ask("DELETE", "/v1/trace")
+    _tell_fresh(port, last)  # what came since it was looked at last
 
 
 def _tell_fresh(port: AdminPort, last: dict[str, int]) -> None:

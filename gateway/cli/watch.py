@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 
 import click
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from gateway.cli.client import SUBMIT_TIMEOUT_S, GatewayAccess, View, follow
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
+from gateway.cli.streams import is_terminal
 from gateway.errors import Unreachable
 from gateway.ports.resources import Resource
 
@@ -48,7 +48,7 @@ def watch_command(
     where = reach.access(settings.load(), resource, "viewer")
     view = View(resource)
     try:
-        if as_json or not sys.stdout.isatty():
+        if as_json or not is_terminal():
             trio.run(_watch, where, view, not invisible, once, _print)
             return
         with Live(_picture(view, "connecting"), console=Console(), auto_refresh=False) as live:
@@ -93,7 +93,6 @@ def _print(view: View, status: str) -> None:
         "people": [person.name for person in view.people.values()],
     }
     click.echo(json.dumps(line, ensure_ascii=False))
-    sys.stdout.flush()
 
 
 def _picture(view: View, status: str) -> Panel:

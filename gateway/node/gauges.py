@@ -70,7 +70,7 @@ class Gauges:
         for first in range(0, len(rooms), ROOMS_AT_ONCE):
             part = rooms[first : first + ROOMS_AT_ONCE]
             readers = max(readers, *(room.subscriber_count for room in part))
-            document_bytes = max(document_bytes, *(room.history.bytes_bound for room in part))
+            document_bytes = max(document_bytes, *(room.history.size[0] for room in part))
             pending_bytes = max(pending_bytes, *(room.pending_bytes for room in part))
             await slices.pause()
         counters = self._counters

@@ -93,8 +93,8 @@ class Room:
 
     __slots__ = (
         "_asked", "_began_s", "_name", "_on_the_way", "_pending", "_shared", "_size", "_staged", "_work",
-        "audience", "history", "id", "idle_since_s", "inflight", "pending_bytes", "resource", "roster", "type",
-        "unsanitised",
+        "audience", "history", "id", "idle_since_s", "inflight", "pending_bytes", "resource", "roster",
+        "type", "unsanitised",
     )  # fmt: skip
 
     def __init__(self, resource: str, shared: RoomContext, history: History) -> None:

@@ -27,7 +27,7 @@ from gateway.log.sqlite.check import check
 from gateway.log.sqlite.log import DATABASE, LOCK, WATERMARK, SqliteLog
 from gateway.redislink.keys import BACKUP_KEY
 from gateway.runtime.clock import unix_ms
-from tests.cli.commands import Server, done, gateway, running, served
+from tests.cli.commands import Server, arguments, done, environment, gateway, running, served
 from tests.clients.wire import wire
 from tests.contracts.log_contract import record
 from tests.log.damaged import LETTER, become_format_1, changed, filled_log
@@ -451,6 +451,23 @@ async def test_of_backups_by_the_clock_the_newest_stay_and_nothing_else_is_touch
     assert named(backups) == sorted([old[3], killed[2], *others, newest])
     await done("restore", str(backups / newest), "--data", str(tmp_path / "restored"))
     assert check(tmp_path / "restored" / DATABASE).changes == 3
+
+
+async def test_a_backup_by_the_clock_of_which_nobody_can_be_told_thins_the_others_and_is_noted(
+    tmp_path: Path,
+) -> None:
+    data, backups = await before_a_backup(tmp_path)
+    old = "gateway-20260101T030000Z.sqlite3"
+    (backups / old).touch()
+    with open("/dev/full", "wb") as full:  # noqa: ASYNC230
+        words = arguments("backup", str(backups), "--keep", "1", "--data", str(data))
+        found = await trio.run_process(
+            words, stdout=full, capture_stderr=True, check=False, env=environment()
+        )
+    assert (found.returncode, found.stderr) == (2, b"gateway: No space left on device\n")
+    [made] = named(backups)
+    assert made != old
+    assert backup_series.age_s(data) < 3600
 
 
 @pytest.mark.parametrize("keep", [1, 2, 4, 5])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,33 @@ async def test_certificates_that_one_may_not_read_are_told_in_a_line(tmp_path: P
 async def test_an_output_that_takes_nothing_is_told_in_a_line() -> None:
     found = await plain("config", out="/dev/full")
     assert (found.status, found.err) == (2, "gateway: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("edit event:1 <&-", "standard input is closed"),
+        ("edit event:1 --token x.y.z", "what comes over standard input isn't UTF-8"),
+        ("revoke --jwt - --admin http://127.0.0.1:9", "what comes over standard input isn't UTF-8"),
+        ("watch event:1 --token x.y.z --url ws://127.0.0.1:9/realtime --once >&-", "127.0.0.1:9"),
+        ("watch event:1 --token x.y.z --url ws://127.0.0.1:9/realtime --once --json >&-", "127.0.0.1:9"),
+        ("doctor --data /dev/null/x >&-", ""),
+    ],
+)
+async def test_streams_that_are_closed_or_hold_no_text_are_no_traceback(command: str, said: str) -> None:
+    words = shlex.join(arguments()) + f" {command}"
+    with trio.fail_after(COMMAND_TIMEOUT_S):
+        found = await trio.run_process(
+            ["sh", "-c", words],
+            stdin=b'{"op": "add", "path": "/title", "value": "M\xfcller"}',
+            capture_stderr=True,
+            check=False,
+            env=environment(LC_ALL="C.UTF-8"),
+        )
+    told = found.stderr.decode()
+    assert "Traceback" not in told
+    assert said in told
+    assert found.returncode in (1, 2, 3)
 
 
 @pytest.mark.parametrize(

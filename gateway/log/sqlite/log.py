@@ -221,7 +221,8 @@ class SqliteLog:
         self._closed = True
         with suppress(sqlite3.Error):  # the next start will
             self._writer.place()
-        self._writer.note_newest()
+        with suppress(OSError):  # an older one is there
+            self._writer.note_newest()
         self._readers.close()
         self._writer.close()
         self._lock.release()

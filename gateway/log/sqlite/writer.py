@@ -5,6 +5,7 @@ What each append asks is remembered (`remembered.py`): this process is the only 
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
 import time
@@ -34,6 +35,7 @@ from gateway.log.sqlite.watermark import Watermark
 from gateway.ports import Batch, Committed, Duplicates, Failed, Forked, Outcome, Snapshot, Stale, failed
 from gateway.ports.retention import NAMED_SOON_S, Excess
 from gateway.runtime.clock import unix_ms
+from gateway.runtime.outage import Outage
 
 PROBE_BYTES = 256 << 10
 # Who isn't remembered is looked for in the tail, each apart; where that is more, it gets its places before.
@@ -56,6 +58,8 @@ INSERT INTO resource (name, epoch) VALUES (?, ?) ON CONFLICT DO UPDATE SET epoch
 _NONCE = """
 SELECT nonce FROM change WHERE id = (SELECT id FROM place WHERE resource = ? AND version = ?)
 """
+logger = logging.getLogger(__name__)
+
 _SAVE_SNAPSHOT = """
 INSERT INTO snapshot (resource, version, document, checksum, kept_ms) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET document = excluded.document, checksum = excluded.checksum,
@@ -85,6 +89,7 @@ class Writer(Reader):
         super().__init__(connection)
         self._watermark = watermark
         self._memory = Remembered(connection)
+        self._unnoted = Outage(logger, "what is newest can't be noted beside the log, which goes on")
         self._tail = 0 if sqlite_places.complete(connection) else TAIL_MAX  # changes without places
         self._cut_due_s = 0.0  # when the write-ahead log is next cut; a crash may have left something there
         self.trouble = ""  # why the newest append couldn't be written
@@ -202,6 +207,15 @@ class Writer(Reader):
         self._forget()
         return epoch
 
+    def _note(self, number: int) -> None:
+        """Bring the id of what is committed beside the database; where that fails an older one is there."""
+        try:
+            self._watermark.set(number)
+        except OSError as error:
+            self._unnoted.lasts(str(error))
+        else:
+            self._unnoted.over()
+
     def note_newest(self) -> None:
         """Bring what is beside the database up to date with it."""
         self._watermark.set(self.newest_id(), named=True)
@@ -260,7 +274,7 @@ class Writer(Reader):
         assert done.lastrowid is not None
         self._tail += done.rowcount
         self._memory.added(batches, numbers)
-        self._watermark.set(done.lastrowid)
+        self._note(done.lastrowid)
 
     def _create(self, batch: Batch) -> int:
         """Make the row of a resource that was never written."""

@@ -200,11 +200,11 @@ async def test_a_log_that_was_closed_has_all_places(tmp_path: Path) -> None:
 async def test_what_fails_after_a_commit_leaves_no_version_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Say, no descriptor was left for what is beside the database."""
+    """Whatever that may be."""
     async with opened(tmp_path) as log:
         last = await edited(log, await log.open(ROOM), 3)
         with monkeypatch.context() as patched:
-            patched.setattr(log._writer, "_watermark", Broken())
+            patched.setattr(log._writer, "_note", Broken().set)
             with pytest.raises(OSError, match="descriptors"):
                 await log.append([batch(last, record(4))])
         [stale] = await log.append([batch(last, record(4, value="other"))])
@@ -214,11 +214,26 @@ async def test_what_fails_after_a_commit_leaves_no_version_twice(
     assert not check(tmp_path / DATABASE).damaged
 
 
+async def test_a_change_is_committed_though_it_cannot_be_noted_beside_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path) as log:
+        last = await edited(log, await log.open(ROOM), 3)
+        monkeypatch.setattr(log._writer, "_watermark", Broken())
+        await edited(log, last, 6)
+        assert await versions(log) == list(range(1, 10))
+    assert caplog.text.count("what is newest can't be noted beside the log, which goes on: out of") == 1
+    assert placed(tmp_path) == (9, 9)
+
+
 class Broken:
     """A watermark that can't be set."""
 
-    def set(self, number: int) -> None:
+    def set(self, number: int, named: bool = False) -> None:
         raise OSError("out of descriptors")
+
+    def close(self) -> None:
+        pass
 
 
 async def test_a_start_that_cannot_write_reads_what_has_no_place(
