@@ -37,8 +37,10 @@ RETRY_PAUSE_S = 1.0
 LOOK_AGAIN_S = 1.0
 # A purge waits for so long until calendars don't show its event any more.
 HIDE_MAX_S = 1.0
-# So many events are brought up to date by one change.
+# So many events are brought up to date, or taken out, by one change.
 TOGETHER_MAX = 100
+# An event that an index refuses by another code would be refused again.
+AGAIN = ("UNAVAILABLE", "CONFLICT", "VERSION_TOO_OLD")
 # Of a history so many changes are looked at at once.
 PAGE = 64
 # Where so many in a row can't be read, what follows isn't looked for.
@@ -285,7 +287,7 @@ class Children:
                     continue
                 why = refusal.__cause__ or refusal.message
                 logger.warning("the index of calendar %s isn't up to date: %s", calendar, why)
-                if refusal.code in ("UNAVAILABLE", "CONFLICT", "VERSION_TOO_OLD"):
+                if due.purged or refusal.code in AGAIN:  # what was purged is never left there
                     later.try_again(due)
                     await trio.sleep(RETRY_PAUSE_S)
         del self._due[calendar]
@@ -320,12 +322,15 @@ class Children:
         due.purged, due.kept = set(), None
 
     async def _take_out(self, index: Room, names: Collection[str]) -> None:
-        """Remove the items of events, whatever they are by now; raises Refusal."""
-        patch = [
-            {"op": "remove", "path": ot.pointer((name,))} for name in names if name in (index.document or {})
-        ]
-        if patch:
-            await self._commit(index, patch)
+        """Remove the items of events, whatever they are by now, in portions; raises Refusal."""
+        known = index.document or {}
+        shown = [name for name in names if name in known]
+        with index.kept():
+            for first in range(0, len(shown), TOGETHER_MAX):
+                items, portion = index.document or {}, shown[first : first + TOGETHER_MAX]
+                patch = [{"op": "remove", "path": ot.pointer((name,))} for name in portion if name in items]
+                if patch:
+                    await self._commit(index, patch)
 
     async def _write(self, calendar: str, events: Sequence[Room]) -> None:
         for first in range(0, len(events), TOGETHER_MAX):

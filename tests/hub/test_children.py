@@ -392,7 +392,8 @@ async def test_an_event_whose_purge_fails_is_shown_again_unless_it_went(autojump
         assert list(await items_of(worker)) == (["1"] if outcome == "none" else [])
 
 
-async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(autojump_clock):
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "TOO_LARGE", "INTERNAL"])
+async def test_a_purge_that_the_index_refuses_reaches_it_later(autojump_clock, code):
     async with workers(1) as [worker]:
         await create(worker, "1", STANDUP | {"title": "Secret"})
         kept = await create(worker, "2")
@@ -403,7 +404,7 @@ async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(a
         async def refused(resource):
             calls.append(resource)
             if len(calls) == 1:
-                raise Refusal("UNAVAILABLE", "away")
+                raise Refusal(code, "refused")
             return await purge(resource)
 
         children._purge = refused
@@ -411,6 +412,42 @@ async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(a
         await trio.sleep(2)
         assert await items_of(worker) == {"2": summary_of(STANDUP, kept.epoch, 1)}
         assert calls == ["children:work"] * 2 and b"Secret" not in await history_of(worker)
+
+
+async def test_what_the_index_refuses_for_good_is_not_tried_again(autojump_clock, caplog):
+    async with workers(1) as [worker]:
+        opened = worker.hub.children._open
+
+        async def refused(resource):
+            raise Refusal("INTERNAL", "refused")
+
+        worker.hub.children._open = refused
+        await create(worker, "1")
+        await trio.sleep(5)
+        assert caplog.text.count("isn't up to date") == 1
+        worker.hub.children._open = opened
+        await create(worker, "2")
+        assert list(await items_of(worker)) == ["2"]
+
+
+async def test_more_events_are_purged_while_their_index_is_away_than_a_patch_has_operations(autojump_clock):
+    number = DEFAULT_LIMITS.patch_operations_max + 1
+    async with workers(1) as [worker]:
+        for ident in range(number):
+            room = await worker.hub.open(f"event:{ident}")
+            worker.submit(room, Author("ann"), [{"op": "add", "path": "", "value": STANDUP}])
+        await worker.hub.idle()
+        await create(worker, "kept")
+        assert len(await items_of(worker)) == number + 1
+        worker.hub.children._open, opened = hang, worker.hub.children._open
+        async with trio.open_nursery() as nursery:
+            for ident in range(number):
+                nursery.start_soon(worker.hub.purge, f"event:{ident}")
+        worker.hub.children._open = opened
+        await trio.sleep(5)
+        assert list(await items_of(worker)) == ["kept"]
+        [record] = await worker.log.read("children:work", 0, 100)
+        assert record.body.count(b"Standup") == 1
 
 
 async def test_an_index_that_is_closed_while_it_is_purged_is_written_where_it_is_open_again(
