@@ -8,7 +8,7 @@ credentials; a server that this node's settings don't name is reached with those
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -33,10 +33,9 @@ class Table(NamedTuple):
     def addresses(self) -> frozenset[Address]:
         return frozenset(self.owners)
 
-    def with_owner(self, partition: int, address: Address) -> Table:
-        """A copy in which one partition is elsewhere, as a MOVED reply tells."""
-        owners = list(self.owners)
-        owners[partition] = address
+    def with_owners(self, moved: Mapping[int, Address]) -> Table:
+        """A copy in which these partitions are elsewhere, as MOVED replies tell."""
+        owners = (moved.get(partition, address) for partition, address in enumerate(self.owners))
         return Table(self.version, tuple(owners))
 
 

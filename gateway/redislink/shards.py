@@ -473,15 +473,15 @@ class Shards:
 
     async def _prepare(self, pending: Sequence[tuple[Call, Reply]]) -> None:
         """Do what the replies ask for before the calls are sent again."""
+        told = [(call, str(reply)) for call, reply in pending if _is_moved(reply)]
+        moved = {call.partition: self._told_address(call, message) for call, message in told}
+        if (table := self.table.with_owners(moved)) != self.table:
+            self._apply(table)  # at once: whoever follows the table looks at all that it has there
         for call, reply in pending:
             retry = judge(reply)
             if retry is Retry.RELOAD:
                 await self._reload(self.server(call.partition))
             elif retry is Retry.REROUTE:
-                if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("MOVED "):
-                    address = self._told_address(call, str(reply))
-                    if self.table.owners[call.partition] != address:
-                        self._apply(self.table.with_owner(call.partition, address))
                 self.refresh()
 
     async def _reload(self, server: Server) -> None:
@@ -495,6 +495,10 @@ class Shards:
                 server.loads += 1
             except LogUnavailable as error:
                 logger.warning("Redis functions: %s", error)
+
+
+def _is_moved(reply: Reply) -> bool:
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("MOVED ")
 
 
 def _told(reply: Reply) -> str:

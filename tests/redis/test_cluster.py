@@ -12,6 +12,7 @@ from gateway.log.redis.log import RedisLog
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of, tag
 from gateway.redislink.link import pack
+from gateway.redislink.routing import Table
 from gateway.redislink.shards import Call
 from tests.contracts.bus_contract import Inbox
 from tests.redis.parts import fresh, running
@@ -87,10 +88,25 @@ async def test_a_call_that_the_wrong_master_gets_is_answered_by_the_right_one() 
     async with running(fresh("any", cluster=True)) as shards:
         right = shards.table.owners[partition]
         wrong = next(address for address in shards.table.owners if address != right)
-        shards._apply(shards.table.with_owner(partition, wrong))
+        shards._apply(shards.table.with_owners({partition: wrong}))
         call = Call(partition, pack(("SET", f"{tag(partition)}:moved", "there")))
         assert await shards.call(call) == b"OK"
         assert shards.table.owners[partition] == right
+
+
+async def test_all_that_one_reply_says_has_moved_makes_one_new_table() -> None:
+    """Whoever follows the table looks at all that it has there, each time."""
+    async with running(fresh("any", cluster=True)) as shards:
+        right = shards.table
+        wrong, other = sorted(right.addresses, key=lambda address: address.name)[:2]
+        moved = [partition for partition, address in enumerate(right.owners) if address == other]
+        shards._apply(right.with_owners(dict.fromkeys(moved, wrong)))
+        tables: list[Table] = []
+        shards.on_table.append(lambda: tables.append(shards.table))
+        calls = [Call(partition, pack(("SET", f"{tag(partition)}:moved", "there"))) for partition in moved]
+        assert await shards.calls(calls) == [b"OK"] * len(moved)
+        assert len(moved) > 50
+        assert [table.owners for table in tables] == [right.owners]
 
 
 async def test_slots_move_under_load_without_loss_and_the_bus_follows() -> None:
