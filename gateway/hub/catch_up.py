@@ -141,12 +141,13 @@ class CatchUp:
         """The log says that its history isn't the room's: take the log's, and bring subscribers there.
 
         Where that can't be had now, what the room has pending is refused: appended, it would come back.
+        Then raises Refusal UNAVAILABLE.
         """
         try:
             await self.now(room)
         except LogUnavailable as error:
-            counted(self._counters, error)
             room.refuse_pending(partial(unavailable, error))
+            raise counted_unavailable(self._counters, error) from error
 
     async def now(self, room: Room) -> None:
         """Bring a room to the log's head; raises LogUnavailable.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import trio
 
-from gateway.errors import LogUnavailable, retry_after_ms
+from gateway.errors import LogUnavailable, Refusal, retry_after_ms
 from gateway.hub.catch_up import CatchUp
 from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane, Lanes
@@ -148,7 +149,8 @@ class Committer:
         slices = Slices(self._now_s)
         while staged.settle(outcomes, slices):
             if staged.to_reopen is not None:
-                await self._catch_up.reopen(staged.to_reopen)
+                with suppress(Refusal):  # those who wait there are told
+                    await self._catch_up.reopen(staged.to_reopen)
             await slices.pause()
         _observe(self._counters.step_seconds["fan_out"], slices.worked_s, staged.changes)
 

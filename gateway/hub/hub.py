@@ -273,7 +273,7 @@ class Hub:
     async def purge(self, resource: str) -> Room:
         """Erase a resource, be it damaged; its room goes on, empty, in a new epoch.
 
-        Raises Refusal UNAVAILABLE.
+        Raises Refusal UNAVAILABLE; also where it is erased but can't be opened again yet.
         """
         document = None
         try:
@@ -291,13 +291,13 @@ class Hub:
                 await self.log.purge(resource)
             except LogUnavailable as error:
                 raise counted_unavailable(self.counters, error, error.outcome) from error
-        damage.forget(resource)
-        try:
-            with is_done():
-                room = await self.open(resource)
-                await self.catch_up.reopen(room)
-        finally:
-            self.children.purged(resource, calendars)  # once the room has nothing more to put there
+            damage.forget(resource)
+            try:
+                with is_done():
+                    room = await self.open(resource)
+                    await self.catch_up.reopen(room)
+            finally:
+                self.children.purged(resource, calendars)  # once the room has nothing more to put there
         return room
 
     async def _calendars_of(self, resource: str, document: Any, found: set[str], after: int = 0) -> int:

@@ -392,6 +392,31 @@ async def test_an_event_whose_purge_fails_is_shown_again_unless_it_went(autojump
         assert list(await items_of(worker)) == (["1"] if outcome == "none" else [])
 
 
+async def test_a_purged_event_that_cannot_be_opened_again_yet_does_not_come_back(autojump_clock):
+    """Its room has the old title until then, and that waits for the index."""
+    async with workers(1) as [worker]:
+        room = await create(worker, "1")
+        await trio.sleep(0.1)
+        children, purge = worker.hub.children, worker.log.purge
+
+        async def away_after(resource):
+            await purge(resource)
+            worker.log.failing["event:1"] = LogUnavailable("away", "none")
+
+        worker.log.purge = away_after
+        children._open, opened = hang, children._open
+        await edit(worker, room, "/title", "Secret")
+        with pytest.raises(Refusal, match="can't be done now"):
+            await worker.hub.purge("event:1")
+        children._open, worker.log.purge = opened, purge
+        await trio.sleep(5)
+        worker.log.failing.clear()
+        await trio.sleep(5)
+        assert (room.version, room.document) == (0, None)
+        assert await items_of(worker) == {}
+        assert b"Secret" not in await history_of(worker)
+
+
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "TOO_LARGE", "INTERNAL"])
 async def test_a_purge_that_the_index_refuses_reaches_it_later(autojump_clock, code):
     async with workers(1) as [worker]:

@@ -282,3 +282,20 @@ async def test_a_purged_resource_goes_on_empty_in_a_new_epoch(autojump_clock):
         assert room.epoch > epoch
         [(kind, payload)] = reader.take()
         assert (kind, payload["state"]) == ("SYNC_RESPONSE", None)
+
+
+async def test_a_purged_resource_that_cannot_be_opened_again_is_not_told_as_if_it_was(autojump_clock):
+    async with one_room() as (worker, room):
+        reader, epoch = Reader(), room.epoch
+        room.add(reader, True)
+        worker.log.failing[RESOURCE] = LogUnavailable("away", "none")
+        with pytest.raises(Refusal) as refused:
+            await worker.hub.purge(RESOURCE)
+        assert (refused.value.code, refused.value.details["outcome"]) == ("UNAVAILABLE", "unknown")
+        assert room.epoch == epoch
+        worker.log.failing.clear()
+        await trio.sleep(2)
+        assert (room.version, room.document) == (0, None)
+        assert room.epoch > epoch
+        [(kind, payload)] = reader.take()
+        assert (kind, payload["state"]) == ("SYNC_RESPONSE", None)

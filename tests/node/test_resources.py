@@ -5,17 +5,19 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 
-from gateway.errors import Refusal
+from gateway.errors import LogUnavailable, Refusal
 from gateway.http.port import ANY_DOCUMENT, Signed, Written
 from gateway.node.naming import Naming
 from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
 from gateway.ports.resources import Resource
+from gateway.rooms.room import Room
 from gateway.rooms.waiter import Waiter
 from tests.rooms.parts import START_MS
 from tests.sessions.parts import Desk, Office, desk, overloaded
@@ -160,6 +162,23 @@ async def test_a_purge_that_is_done_is_not_said_to_be_none_where_what_follows_fa
             await writing.resources.purge(ADMIN, EVENT)
         assert refused.value.details["outcome"] == "unknown"
         assert found.room().version == 0
+
+
+async def test_of_a_purge_whose_room_has_the_old_history_yet_nothing_is_noted(autojump_clock: Any) -> None:
+    noted: list[Room] = []
+    summariser: Any = SimpleNamespace(note=noted.append)
+    async with desk() as found:
+        resources = HubResources(found.hub, found.endpoint.context, summariser)
+        failing = found.worker.log.failing
+        failing[str(EVENT)] = LogUnavailable("away", "none")
+        with pytest.raises(Refusal) as refused:
+            await resources.purge(ADMIN, EVENT)
+        assert (refused.value.code, refused.value.details["outcome"]) == ("UNAVAILABLE", "unknown")
+        assert (noted, found.counters.operations_refused) == ([], {"UNAVAILABLE": 1})
+        failing.clear()
+        written = await resources.purge(ADMIN, EVENT)
+        assert noted == [found.room()]
+        assert (written.version, written.epoch) == (0, found.room().epoch)
 
 
 async def test_in_an_overload_a_put_is_refused_but_not_one_that_is_on_its_way_and_sent_again(
