@@ -142,8 +142,7 @@ class Counters:
     operations_refused: Counts = keyed(
         "gateway_operations_refused",
         "code",
-        "Edits that were refused, wherever and over whatever (OP, UNDO, REDO, HTTP), by error code; not what "
-        "the kill switch refuses",
+        "Edits that were refused (OP, UNDO, REDO, HTTP), by error code; the kill switch's don't count",
         ERROR_CODES,
     )
     resends: int = count("gateway_resends", "Submissions recognised by their seq and answered as duplicates")
