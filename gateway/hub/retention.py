@@ -1,8 +1,9 @@
 """Takes old history away, by type: changes beyond an age or a number, never a version that has a name.
 
 A resource's oldest change that stays follows a snapshot, so every later version can be rebuilt; named
-versions get snapshots of their own. Clients that ask for what went are told VERSION_TOO_OLD. What was
-submitted lately is recognised though its change went, so that nobody's edit is made twice.
+versions get snapshots of their own before, one after the other, and once. Clients that ask for what went are
+told VERSION_TOO_OLD. What was submitted lately is recognised though its change went, so that nobody's edit is
+made twice.
 """
 
 from __future__ import annotations
@@ -148,17 +149,23 @@ class Retention:
             logger.warning("old history of %s stays a while: %s", name, error)
 
     async def _retain(self, excess: Excess) -> int:
-        named = {item.version for item in await self._names.of(excess.name) if item.version <= excess.upto}
-        snapshots = []
-        for version in sorted({*named, excess.upto}):
-            try:
-                document = await replay.document_at(self._log, excess.name, version)
-            except LogTrimmed:
-                if version == excess.upto:
-                    raise
-                continue  # it was named when it was gone
-            snapshots.append(Snapshot(version, orjson.dumps(document)))
-        return await self._keeper.retain(excess, snapshots, self._submitted_since_ms())
+        named = {item.version for item in await self._names.of(excess.name) if item.version < excess.upto}
+        stored = await self._keeper.stored(excess.name, named)
+        for version in sorted(named):
+            if version not in stored:
+                await self._store(excess, version)
+            elif not stored[version]:  # while its changes are there: it may be damaged
+                await self._log.snapshot(excess.name, version)
+        document = orjson.dumps(await replay.document_at(self._log, excess.name, excess.upto))
+        return await self._keeper.retain(excess, document, named, self._submitted_since_ms())
+
+    async def _store(self, excess: Excess, version: int) -> None:
+        """Store the document of a named version whose changes are about to go."""
+        try:
+            document = await replay.document_at(self._log, excess.name, version)
+        except LogTrimmed:
+            return  # it was named when it was gone
+        await self._keeper.keep(excess.name, excess.epoch, Snapshot(version, orjson.dumps(document)))
 
 
 def _is_damage(error: GatewayError) -> bool:

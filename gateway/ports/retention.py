@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.ports.log import Snapshot
@@ -49,16 +49,22 @@ class HistoryKeeper(Protocol):
         """At most `limit` resources that have more than they keep, by name, behind the name `after`."""
         ...
 
-    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
-        """Take a resource's changes up to `upto` away, and snapshots before it but these; how many changes.
+    async def stored(self, resource: str, versions: Collection[int]) -> Mapping[int, bool]:
+        """Those of these versions whose documents are stored here: for each, whether its change went."""
+        ...
 
-        One of these is at `upto`. `OpLog.recent` goes on telling what was submitted at or after `since_ms`.
+    async def retain(self, excess: Excess, document: bytes, named: Collection[int], since_ms: int) -> int:
+        """Take a resource's changes up to `upto` away, and snapshots before it but those of `named`, which
+        are stored by now; how many changes.
+
+        `document` is the one at `upto`. `OpLog.recent` goes on telling what was submitted at or after
+        `since_ms`.
         """
         ...
 
     async def keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
-        """Keep the document of a version that is being named, be its history gone by now or soon; where
-        that isn't stored here yet, there is nothing to do.
+        """Keep the document of a version that has a name or is being given one, be its history gone by now
+        or soon; where that isn't stored here yet, there is nothing to do.
 
         For NAMED_SOON_S nothing takes it; by then its name is known to who takes history away.
         """

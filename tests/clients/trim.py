@@ -12,15 +12,14 @@ import trio
 
 from gateway.hub.replay import document_at
 from gateway.log.sqlite.log import SqliteLog
-from gateway.ports import Snapshot
 from gateway.ports.retention import Excess
 
 
 async def main(directory: str, resource: str, upto: int) -> None:
     log = SqliteLog(directory)
     epoch = (await log.open(resource)).epoch
-    snapshot = Snapshot(upto, orjson.dumps(await document_at(log, resource, upto)))
-    assert await log.retain(Excess(resource, epoch, upto), [snapshot], 0) > 0
+    document = orjson.dumps(await document_at(log, resource, upto))
+    assert await log.retain(Excess(resource, epoch, upto), document, [], 0) > 0
     await log.aclose()
 
 

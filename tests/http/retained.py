@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from gateway.cli.client import GatewayLink
-from gateway.hub import retention
+from gateway.hub import replay, retention
 from gateway.hub.names import NamedVersion, NamedVersions
 from gateway.hub.retention import DAY_MS, Policy
-from gateway.ports import Record
+from gateway.ports import OpLog, Record, Snapshot
 from tests.http.node import Served
 from tests.waiting import PATIENCE_S, until_equal
 
@@ -141,3 +141,55 @@ async def gone_with_its_last_name(node: Served, kept: Policy) -> None:
     for version in range(6, 11):
         found = (await node.client.get(EVENT, params={"version": version})).json()
         assert found["document"] == {"title": f"title {version}"}, found
+
+
+async def named_are_stored_once(node: Served, kept: Policy) -> None:
+    """Versions 1 to 5 have names, and two have their documents stored: each other one is rebuilt once, and
+    stored before the next one is. When more goes, none is rebuilt or stored again."""
+    keeper = type(node.node._backend.keeper)
+    rebuilt, stored, read, keep = list[int](), list[int](), replay.document_at, keeper.keep
+
+    async def counted_read(log: OpLog, resource: str, version: int) -> Any:
+        assert len(rebuilt) == len(stored), "so one is held at a time"
+        rebuilt.append(version)
+        return await read(log, resource, version)
+
+    async def counted_keep(self: Any, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        stored.append(snapshot.version)
+        await keep(self, resource, epoch, snapshot)
+
+    async def unkept(*_: Any) -> None:
+        pass
+
+    async def name(*versions: int) -> None:
+        for version in versions:
+            given = await node.client.put(f"{EVENT}/versions/V{version}", json={"version": version})
+            assert given.is_success, given.text
+
+    look = looking(node, kept, node.node.hub.wall_ms)
+    with pytest.MonkeyPatch.context() as patch:
+        await name(1, 4)
+        patch.setattr(keeper, "keep", unkept)
+        await name(2, 3, 5)
+        patch.setattr(keeper, "keep", counted_keep)
+        patch.setattr(replay, "document_at", counted_read)
+        await look.look()
+        assert (look.changes, rebuilt, stored) == (6, [2, 3, 5, 6], [2, 3, 5])
+        rebuilt.clear()
+        stored.clear()
+        await written(node, EVENT, 1, after=10)
+        await looked_until(look, 7)
+        assert (rebuilt, stored) == ([7], [])
+    for version in range(1, 6):
+        named = (await node.client.get(EVENT, params={"named": f"V{version}"})).json()
+        assert named["document"] == {"title": f"title {version}"}, named
+
+
+async def looked_until(look: retention.Retention, changes: int) -> None:
+    """Look until so many changes went: the archive gets what is written a moment later."""
+
+    async def gone() -> int:
+        await look.look()
+        return look.changes
+
+    await until_equal(gone, changes, every_s=0.05)

@@ -15,7 +15,7 @@ from gateway.errors import ConfigError, LogUnavailable
 from gateway.hub import retention
 from gateway.hub.names import NamedVersion, NamedVersions
 from gateway.hub.retention import Policy
-from gateway.log.archive import Archiver, Transfer
+from gateway.log.archive import Archiver, SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader
 from gateway.log.cluster.backup import backup, fill, stores
 from gateway.log.postgres import retention as postgres_retention
@@ -32,6 +32,7 @@ from tests.http.retained import (
     gone_with_its_last_name,
     known_again,
     looking,
+    named_are_stored_once,
     named_while_history_goes,
     submitted,
     taken_unseen,
@@ -118,7 +119,10 @@ async def test_what_broke_off_before_or_after_the_archive_is_done_by_the_next_lo
             assert (await two.client.put(EVENT, json={"title": "on"})).json()["version"] == 11
 
 
-@pytest.mark.parametrize("story", [named_while_history_goes, gone_with_its_last_name])
+STORIES = [named_while_history_goes, gone_with_its_last_name, named_are_stored_once]
+
+
+@pytest.mark.parametrize("story", STORIES)
 async def test_a_version_of_a_cluster_stays_for_its_names(tmp_path, story):
     with servers(limits=LIMITS) as where:
         async with served(tmp_path, "portable", **where) as node:
@@ -276,11 +280,9 @@ async def test_the_archive_knows_submissions_whose_changes_went():
 
         assert await known() == [*range(1, 41)]
         assert await known(after=38) == [39, 40]
-        at = [Snapshot(30, b"{}")]
-        assert await postgres_retention.retain(archive, Excess(name, 1, 30), at, 0) == 30
+        assert await postgres_retention.retain(archive, Excess(name, 1, 30), b"{}", [], 0) == 30
         assert await known() == [1, *range(15, 41)]
-        at = [Snapshot(39, b"{}")]
-        assert await postgres_retention.retain(archive, Excess(name, 1, 39), at, 3600) == 9
+        assert await postgres_retention.retain(archive, Excess(name, 1, 39), b"{}", [], 3600) == 9
         assert await known() == [1, *range(19, 31), *range(36, 41)]
         assert [one.version for one in await archive.submissions(name, 0, 0, 3)] == [38, 39, 40]
         assert await known(3800) == [38, 39, 40]
@@ -316,12 +318,17 @@ async def test_the_archive_tells_what_is_in_excess_and_takes_it_away(monkeypatch
         assert await excess(100, 10) == []
         assert await excess(500, None, "event:1") == [Excess(name, 1, 4) for name in three[1:]]
         # Of another epoch nothing goes, and the newest change never does.
-        at = [Snapshot(2, b"2"), Snapshot(4, b"4")]
-        assert await postgres_retention.retain(archive, Excess("event:1", 2, 4), at, 0) == 0
-        assert await postgres_retention.retain(archive, Excess("event:1", 1, 10), at, 0) == 0
-        assert await postgres_retention.retain(archive, Excess("event:1", 1, 4), at, 0) == 4
+        at = [Snapshot(2, b"2"), Snapshot(3, b"3")]
+        await archive.store(Transfer(snapshots=[SavedSnapshot("event:1", 1, one) for one in at]))
+        assert await postgres_retention.stored(archive, "event:1", [2, 4]) == {2: False}
+        assert await postgres_retention.retain(archive, Excess("event:1", 2, 4), b"4", [2], 0) == 0
+        assert await postgres_retention.retain(archive, Excess("event:1", 1, 10), b"10", [2], 0) == 0
+        assert [await archive.snapshot("event:1", version) for version in (2, 4)] == at
+        assert await postgres_retention.retain(archive, Excess("event:1", 1, 4), b"4", [2], 0) == 4
         assert await excess(500, None) == [Excess(name, 1, 4) for name in three[1:]]
-        assert [await archive.snapshot("event:1", version) for version in (3, 4)] == at
+        kept = [at[0], Snapshot(4, b"4")]
+        assert [await archive.snapshot("event:1", version) for version in (3, 4)] == kept
+        assert await postgres_retention.stored(archive, "event:1", [2, 3, 4]) == {2: True, 4: True}
         assert [record.version for record in await archive.read("event:1", 4, 2)] == [5, 6]
         opening = await archive.open("event:1")
         assert opening is not None

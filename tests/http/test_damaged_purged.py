@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from gateway.log.sqlite.log import DATABASE, SqliteLog
-from gateway.ports import Batch, Committed, Record, Snapshot
+from gateway.ports import Batch, Committed, Record
 from gateway.ports.retention import Excess
 from tests.http.node import Served, served
 from tests.http.searching import until_found
@@ -86,8 +86,8 @@ async def test_calendars_are_found_around_what_is_damaged_and_what_went(tmp_path
         assert await log.append([Batch(name, epoch, 0, "n", records)]) == [Committed()]
         await look(name, None, found)
         assert found == {"lost", "home"}
-        at = [Snapshot(gone, b'{"calendar_id":"work"}')]
-        assert await log.retain(Excess(name, epoch, gone), at, 0) == gone
+        document = b'{"calendar_id":"work"}'
+        assert await log.retain(Excess(name, epoch, gone), document, [], 0) == gone
         with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
             assert database.execute(CHANGE.format("checksum = 1", gone + 1, name)).rowcount == 1
         found.clear()

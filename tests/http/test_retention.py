@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, LogUnavailable
 from gateway.hub import retention
 from gateway.hub.retention import DAY_MS, Policy
 from gateway.log.backup_file import BackupReader, readable
@@ -27,6 +27,7 @@ from tests.http.retained import (
     gone_with_its_last_name,
     known_again,
     looking,
+    named_are_stored_once,
     named_while_history_goes,
     submitted,
     taken_unseen,
@@ -125,8 +126,8 @@ async def test_the_oldest_page_is_what_is_kept_though_history_goes_while_it_is_r
             if left:
                 upto = left.pop(0)
                 epoch = (await log.open("event:42")).epoch
-                at_upto = Snapshot(upto, b'{"title":"title %d"}' % upto)
-                assert await log.retain(Excess("event:42", epoch, upto), [at_upto], 0) > 0
+                document = b'{"title":"title %d"}' % upto
+                assert await log.retain(Excess("event:42", epoch, upto), document, [], 0) > 0
             return found
 
         monkeypatch.setattr(HubResources, "oldest", oldest_before_it_goes)
@@ -157,11 +158,16 @@ async def test_what_is_in_excess_by_age_and_by_number(tmp_path):
         "event:2"
     ]
     # Of another epoch nothing goes, and the newest change never does.
-    at = [Snapshot(2, b"2"), Snapshot(4, b"4")]
-    assert await log.retain(Excess("event:1", epoch + 1, 4), at, 0) == 0
-    assert await log.retain(Excess("event:1", epoch, 10), at, 0) == 0
-    assert await log.retain(Excess("event:1", epoch, 4), at, 0) == 4
-    assert [await log.snapshot("event:1", version) for version in (3, 4)] == at
+    at = [Snapshot(2, b"2"), Snapshot(3, b"3")]
+    for snapshot in at:
+        await log.save_snapshot("event:1", epoch, snapshot)
+    assert await log.stored("event:1", [2, 4]) == {2: False}
+    assert await log.retain(Excess("event:1", epoch + 1, 4), b"4", [2], 0) == 0
+    assert await log.retain(Excess("event:1", epoch, 10), b"10", [2], 0) == 0
+    assert [await log.snapshot("event:1", version) for version in (2, 4)] == at
+    assert await log.retain(Excess("event:1", epoch, 4), b"4", [2], 0) == 4
+    assert [await log.snapshot("event:1", version) for version in (3, 4)] == [at[0], Snapshot(4, b"4")]
+    assert await log.stored("event:1", [2, 3, 4]) == {2: True, 4: True}
     assert await excess(500, None) == [Excess("event:2", epoch, 4)]
     await log.aclose()
 
@@ -253,13 +259,13 @@ async def test_what_is_known_of_submissions_whose_changes_went(tmp_path):
     newest = list(range(40, 24, -1))
     assert await known() == [newest, [1], []]
     for upto in (30, 39):
-        assert await log.retain(Excess(name, epoch, upto), [Snapshot(upto, b"{}")], 0) > 0
+        assert await log.retain(Excess(name, epoch, upto), b"{}", [], 0) > 0
         assert await known() == [newest, [1], []]
     assert await known(3800) == [[40, 39, 38], [], []]
     await log.forget(3000)
     assert await known() == [list(range(40, 29, -1)), [], []]
     await log.append([Batch(name, epoch, 40, "m", [submitted(41)])])
-    assert await log.retain(Excess(name, epoch, 40), [Snapshot(40, b"{}")], 4001) == 1
+    assert await log.retain(Excess(name, epoch, 40), b"{}", [], 4001) == 1
     assert (await known())[0][:2] == [41, 39]  # what was too old when it went isn't kept
     await log.purge(name)
     assert await known() == [[], [], []]
@@ -278,7 +284,7 @@ async def test_a_log_of_before_submissions_were_kept_goes_on(tmp_path):
     with readable(tmp_path / DATABASE) as path, BackupReader(path) as reader:
         assert reader.submissions("event:1") == []
     log = SqliteLog(tmp_path)
-    assert await log.retain(Excess("event:1", epoch, 1), [Snapshot(1, b"{}")], 0) == 1
+    assert await log.retain(Excess("event:1", epoch, 1), b"{}", [], 0) == 1
     [found] = await log.recent([ClientKey("event:1", "ann", "c")], 0)
     assert [item.version for item in found] == [2, 1]
     await log.aclose()
@@ -296,6 +302,66 @@ async def test_a_name_that_is_given_while_history_goes_keeps_its_version(tmp_pat
     async with served(tmp_path, "portable", search={"enabled": False}) as node:
         await written(node, EVENT, 10)
         await named_while_history_goes(node, Policy({}, {"event": "4"}, ["event"]))
+
+
+async def test_documents_of_named_versions_are_stored_one_by_one_and_once(tmp_path):
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await written(node, EVENT, 10)
+        await named_are_stored_once(node, Policy({}, {"event": "4"}, ["event"]))
+
+
+async def test_what_broke_off_between_named_versions_is_done_by_the_next_look(tmp_path, monkeypatch):
+    """Of three named versions one is stored when the log goes away: nothing went, and nothing is lost."""
+    left, keep = [1], SqliteLog.keep
+
+    async def breaking(log: SqliteLog, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        if not left:
+            raise LogUnavailable("it went away", "unknown")
+        left.pop()
+        await keep(log, resource, epoch, snapshot)
+
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await written(node, EVENT, 10)
+        for version in (2, 3, 5):
+            await node.client.put(f"{EVENT}/versions/V{version}", json={"version": version})
+        with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+            assert database.execute("DELETE FROM snapshot").rowcount >= 3
+        monkeypatch.setattr(SqliteLog, "keep", breaking)
+        look = looking(node, Policy({}, {"event": "4"}, ["event"]), node.node.hub.wall_ms)
+        await look.look()
+        assert look.changes == 0
+        assert len((await node.client.get(f"{EVENT}/history")).json()["changes"]) == 10
+        left.extend([1, 1])
+        await look.look()
+        assert (look.changes, left) == (6, [])
+        for version in (2, 3, 5):
+            named = (await node.client.get(EVENT, params={"named": f"V{version}"})).json()
+            assert named["document"] == {"title": f"title {version}"}, named
+
+
+async def test_history_stays_while_the_document_of_a_named_version_is_damaged(tmp_path, caplog):
+    """Its changes can make it again. Once they went, it keeps no other history."""
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await written(node, EVENT, 10)
+        await node.client.put(f"{EVENT}/versions/Draft", json={"version": 3})
+        look = looking(node, Policy({}, {"event": "4"}, ["event"]), node.node.hub.wall_ms)
+
+        def damage(by: int) -> None:
+            with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+                change = "UPDATE snapshot SET checksum = checksum + ? WHERE version = 3"
+                assert database.execute(change, (by,)).rowcount == 1
+
+        damage(1)
+        await look.look()
+        assert look.changes == 0
+        assert "event:42 stays a while" in caplog.text
+        damage(-1)
+        await look.look()
+        assert look.changes == 6
+        damage(1)
+        await written(node, EVENT, 1, after=10)
+        await look.look()
+        assert look.changes == 7
 
 
 async def test_a_clock_that_goes_back_takes_nothing_away(tmp_path):
@@ -325,7 +391,7 @@ async def test_a_purge_while_history_goes_leaves_nothing_of_it(tmp_path, monkeyp
         [excess] = await log.excess(RetentionRule("event", None, 4), "", 10)
         await node.purge(EVENT)
         await written(node, EVENT, 8)
-        assert await log.retain(excess, [Snapshot(6, b'{"title":"of before"}')], 0) == 0
+        assert await log.retain(excess, b'{"title":"of before"}', [], 0) == 0
         history = (await node.client.get(f"{EVENT}/history")).json()
         versions = [change["version"] for change in history["changes"]]
         assert len(versions) == 8

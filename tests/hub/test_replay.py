@@ -62,7 +62,7 @@ class Cutting(SqliteLog):
             upto, self.cut_at = self.cut_at, 0
             document = orjson.dumps(await replay.document_at(self, resource, upto))
             excess = Excess(resource, (await self.open(resource)).epoch, upto)
-            assert await self.retain(excess, [Snapshot(upto, document)], 0)
+            assert await self.retain(excess, document, [], 0)
         return found
 
 

@@ -5,7 +5,7 @@ So whatever breaks in between, the archive still tells what is in excess, and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gateway.log.postgres import retention as postgres_retention
 from gateway.log.postgres.archive import PostgresArchive
@@ -32,13 +32,16 @@ class ClusterHistory:
         """See the port."""
         return await postgres_retention.excess_of(self._archive, kept, after, limit)
 
-    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
+    async def stored(self, resource: str, versions: Collection[int]) -> Mapping[int, bool]:
+        """See the port."""
+        return await postgres_retention.stored(self._archive, resource, versions)
+
+    async def retain(self, excess: Excess, document: bytes, named: Collection[int], since_ms: int) -> int:
         """See the port."""
         if self._indexing is not None:
             await self._indexing.erase([Erasure(*excess)])
-        [at_upto] = [snapshot for snapshot in snapshots if snapshot.version == excess.upto]
-        await self._log.forget_history(excess.name, excess.epoch, at_upto)
-        return await postgres_retention.retain(self._archive, excess, snapshots, since_ms)
+        await self._log.forget_history(excess.name, excess.epoch, Snapshot(excess.upto, document))
+        return await postgres_retention.retain(self._archive, excess, document, named, since_ms)
 
     async def keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
         """See the port."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 from zlib import crc32
@@ -52,6 +52,13 @@ ORDER BY l.name COLLATE "C"
 _LOCK = b"""
 SELECT id, epoch, (SELECT max(version) FROM gateway.change WHERE resource = s.id AND NOT superseded)
 FROM gateway.resource AS s WHERE name = %s FOR NO KEY UPDATE
+"""
+_STORED = b"""
+SELECT s.version, s.version < (
+    SELECT min(version) FROM gateway.change WHERE resource = r.id AND NOT superseded
+)
+FROM gateway.resource AS r JOIN gateway.snapshot AS s ON s.resource = r.id
+WHERE r.name = %s AND s.version = ANY(%s::bigint[])
 """
 _ADD_SNAPSHOT = b"""
 INSERT INTO gateway.snapshot (resource, version, epoch, document, checksum)
@@ -140,8 +147,15 @@ def _looked(values: Mapping[str, object], connection: Connection[Any]) -> list[A
     return connection.execute(_EXCESS, values).fetchall()
 
 
+async def stored(archive: PostgresArchive, resource: str, versions: Collection[int]) -> Mapping[int, bool]:
+    """The port's `stored`."""
+    asked = (clean(resource), list(versions))
+    rows = await archive.run(lambda one: one.execute(_STORED, asked).fetchall(), "none")
+    return {version: bool(went) for version, went in rows}
+
+
 async def retain(
-    archive: PostgresArchive, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int
+    archive: PostgresArchive, excess: Excess, document: bytes, named: Collection[int], since_ms: int
 ) -> int:
     """The port's `retain`."""
 
@@ -151,11 +165,9 @@ async def retain(
             if row is None or row[1] != excess.epoch or row[2] is None or excess.upto >= row[2]:
                 return 0  # it was purged meanwhile
             number = row[0]
-            for version, document in snapshots:
-                values = (number, version, excess.epoch, document.decode(), crc32(document))
-                connection.execute(_ADD_SNAPSHOT, values)
-            versions = [version for version, _ in snapshots]
-            connection.execute(_DROP_SNAPSHOTS, (number, excess.upto, versions))
+            values = (number, excess.upto, excess.epoch, document.decode(), crc32(document))
+            connection.execute(_ADD_SNAPSHOT, values)
+            connection.execute(_DROP_SNAPSHOTS, (number, excess.upto, list(named)))
             going = {"resource": number, "upto": excess.upto, "since": since_ms}
             connection.execute(_KEEP_SUBMISSIONS, going)
             connection.execute(_KEEP_THE_NEWEST, going)

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -193,9 +193,13 @@ class SqliteLog:
         await self._write(self._writer.place)
         return await self._readers.run(lambda reader: reader.excess(kept, after, limit))
 
-    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
+    async def stored(self, resource: str, versions: Collection[int]) -> Mapping[int, bool]:
         """See the port `HistoryKeeper`."""
-        return await self._write(lambda: self._writer.retain(excess, snapshots, since_ms, unix_ms()))
+        return await self._readers.run(lambda reader: reader.stored(resource, versions))
+
+    async def retain(self, excess: Excess, document: bytes, named: Collection[int], since_ms: int) -> int:
+        """See the port `HistoryKeeper`."""
+        return await self._write(lambda: self._writer.retain(excess, document, named, since_ms, unix_ms()))
 
     async def keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
         """See the port `HistoryKeeper`."""

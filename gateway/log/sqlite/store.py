@@ -13,7 +13,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -56,6 +56,10 @@ FROM (
 _SNAPSHOT = """
 SELECT version, document, checksum FROM snapshot
 WHERE resource = ? AND version <= ? ORDER BY version DESC LIMIT 1
+"""
+_STORED = """
+SELECT version, version < (SELECT min(version) FROM place AS p WHERE p.resource = snapshot.resource)
+FROM snapshot WHERE resource = ? AND version IN (SELECT value FROM json_each(?))
 """
 _CLIENT = ("r.id", "k.value->>1", "k.value->>2")
 _SUBMITTED = "c.seq, c.version, c.digest, c.timestamp"
@@ -323,6 +327,12 @@ class Reader:
         given = {**rule, "after": after, "most": limit}
         rows = self.connection.execute(_EXCESS, given).fetchall()
         return [Excess(found, epoch, upto) for name, epoch, upto in rows if (found := name_of(name))]
+
+    def stored(self, resource: str, versions: Collection[int]) -> Mapping[int, bool]:
+        """The port's `stored`."""
+        with transaction(self.connection):
+            asked = (self.head(resource).number, orjson.dumps(list(versions)).decode())
+            return {version: bool(went) for version, went in self.connection.execute(_STORED, asked)}
 
     def snapshot(self, resource: str, version: int) -> Snapshot:
         with transaction(self.connection):

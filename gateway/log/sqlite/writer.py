@@ -9,7 +9,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from zlib import crc32
 
@@ -175,19 +175,20 @@ class Writer(Reader):
         self.connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY_TIMEOUT_S:.0f}")
         self._cut_due_s = time.monotonic() + CUT_PAUSE_S if busy else math.inf
 
-    def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int, now_ms: int) -> int:
+    def retain(
+        self, excess: Excess, document: bytes, named: Collection[int], since_ms: int, now_ms: int
+    ) -> int:
         """The port's `retain`."""
         self.place()
         with transaction(self.connection, "IMMEDIATE"):
             number, epoch, head = self.head(excess.name)
             if epoch != excess.epoch or excess.upto >= head:
                 return 0  # it was purged meanwhile
-            for snapshot in snapshots:
-                self.save_snapshot(excess.name, epoch, snapshot)
+            self.save_snapshot(excess.name, epoch, Snapshot(excess.upto, document))
             submissions.keep(self.connection, number, excess.upto, since_ms)
             count = sqlite_places.erase(self.connection, number, excess.upto)
             authors.forget(self.connection, number, excess.upto)
-            kept = orjson.dumps([snapshot.version for snapshot in snapshots]).decode()
+            kept = orjson.dumps(list(named)).decode()
             kept_since_ms = now_ms - 1000 * NAMED_SOON_S
             self.connection.execute(_RETAIN_SNAPSHOTS, (number, excess.upto, kept, kept_since_ms))
             self.connection.execute(_FORGET_GONE, (excess.name,))

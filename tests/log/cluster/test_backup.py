@@ -56,7 +56,8 @@ async def add(archive: PostgresArchive, versions: range, snapshot: int) -> None:
 
 async def go(archive: PostgresArchive, upto: int) -> None:
     """Old changes go, as a rule of retention has it."""
-    assert await postgres_retention.retain(archive, Excess(ROOM, EPOCH, upto), [document(upto)], 0)
+    at_upto = document(upto).document
+    assert await postgres_retention.retain(archive, Excess(ROOM, EPOCH, upto), at_upto, [], 0)
 
 
 def document(version: int) -> Snapshot:

@@ -18,7 +18,7 @@ from gateway.log.sqlite import store as sqlite_store
 from gateway.log.sqlite import writer
 from gateway.log.sqlite.authors import BLOCK
 from gateway.log.sqlite.log import DATABASE, SqliteLog
-from gateway.ports import Batch, ClientKey, Committed, Duplicates, Failed, Outcome, Record, Snapshot, Stale
+from gateway.ports import Batch, ClientKey, Committed, Duplicates, Failed, Outcome, Record, Stale
 from gateway.ports.retention import Excess, RetentionRule
 from tests.contracts.log_contract import ROOM, batch, committed, filled, nonce, record
 from tests.doubles.log import MemoryLog
@@ -172,9 +172,9 @@ async def test_retention_forgets_authors_with_their_changes(tmp_path: Path) -> N
         everybody = [("ann", 0), ("bob", 0), ("cat", 0), ("ann", 1), ("ann", 2), ("dan", 2)]
         assert authors() == everybody
         for upto, left in ((1, ["ann", "cat"]), (21, ["ann", "cat"]), (22, ["ann"]), (BLOCK, [])):
-            assert await log.retain(Excess(ROOM, epoch, upto), [Snapshot(upto, b"{}")], 0) > 0
+            assert await log.retain(Excess(ROOM, epoch, upto), b"{}", [], 0) > 0
             assert authors() == [*((user, 0) for user in left), *everybody[3:]]
-        assert await log.retain(Excess(ROOM, epoch, len(users) - 1), [Snapshot(9, b"{}")], 0) > 0
+        assert await log.retain(Excess(ROOM, epoch, len(users) - 1), b"{}", [], 0) > 0
         assert authors() == [("dan", 2)]
         await log.purge(ROOM)
         assert authors() == []

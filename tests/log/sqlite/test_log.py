@@ -354,7 +354,7 @@ async def test_what_retention_took_of_a_resource_is_told_by_one_row(tmp_path: Pa
         epoch = await log.purge(ROOM)
         await committed(log, batch(await log.open(ROOM), *(record(n) for n in range(1, 7))))
         for upto in (2, 4, 5):
-            assert await log.retain(Excess(ROOM, epoch, upto), [Snapshot(upto, b"{}")], 0)
+            assert await log.retain(Excess(ROOM, epoch, upto), b"{}", [], 0)
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         assert connection.execute("SELECT epoch, upto FROM gone").fetchall() == [(epoch, 0), (epoch, 5)]
 
