@@ -203,6 +203,7 @@ async def _obey(
 ) -> None:
     """SIGHUP reloads. Of the others the first drains; the second ends the process, as an unhandled one would
     have. Before the node has started there is nothing to drain, nor to reload."""
+    told_to_end = False
     async for number in signals:
         if not started.is_set():
             if number != signal.SIGHUP:
@@ -212,8 +213,9 @@ async def _obey(
         if number == signal.SIGHUP:
             _reload(node, reload)
             continue
-        if node.draining:
+        if told_to_end:
             os._exit(128 + number)
+        told_to_end = True  # a node that an operator drains over HTTP was told by no signal yet
         grace_s = node.config.timeouts.drain_grace_s
         name = signal.Signals(number).name
         logger.info("%s: draining for at most %g s; a second signal ends at once", name, grace_s)

@@ -16,19 +16,23 @@ from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import Closed, Message, Wire, wire
 from tests.proxy import tcp_proxy
 from tests.servers import redis_server
+from tests.supervisor.lingering import LINGERS, lingering
 from tests.supervisor.node import WORKERS
 from tests.waiting import PATIENCE_S
 
 
 @asynccontextmanager
-async def node(data: Path, several: bool) -> AsyncIterator[Server]:
+async def node(data: Path, several: bool, *words: str) -> AsyncIterator[Server]:
     with redis_server() as redis:
-        words = (*WORKERS, "--redis", redis.url) if several else ()
-        async with served(data, *words) as server:
+        shared = (*WORKERS, "--redis", redis.url) if several else ()
+        async with served(data, *shared, *words) as server:
             yield server
 
 
-@pytest.mark.parametrize("several", [False, True], ids=["one worker", "two workers"])
+one_or_several = pytest.mark.parametrize("several", [False, True], ids=["one worker", "two workers"])
+
+
+@one_or_several
 async def test_drain_sends_clients_elsewhere_and_ends_the_node(tmp_path: Path, several: bool) -> None:
     async with node(tmp_path, several) as server:
         async with wire(server.url, server.token()) as opened:
@@ -43,6 +47,32 @@ async def test_drain_sends_clients_elsewhere_and_ends_the_node(tmp_path: Path, s
             assert await opened.closed() == 1001
             assert opened.of_type("GOAWAY")[0]["reconnect_after_ms"] >= 100
         assert await server.command.ended() == 0
+
+
+@one_or_several
+async def test_the_first_signal_after_a_drain_was_asked_for_ends_in_order(
+    tmp_path: Path, several: bool
+) -> None:
+    async with node(tmp_path, several, *LINGERS) as server, lingering(server) as client:
+        await server.said("drain")
+        await client.sent_away()
+        server.command.process.send_signal(signal.SIGTERM)
+        await server.command.log.told("SIGTERM: draining")
+        assert await client.leave() == 1001
+        assert await server.command.ended() == 0
+
+
+@one_or_several
+async def test_the_second_signal_after_a_drain_was_asked_for_ends_at_once(
+    tmp_path: Path, several: bool
+) -> None:
+    async with node(tmp_path, several, *LINGERS) as server, lingering(server) as client:
+        await server.said("drain")
+        await client.sent_away()
+        server.command.process.send_signal(signal.SIGTERM)
+        await server.command.log.told("SIGTERM: draining")
+        server.command.process.send_signal(signal.SIGTERM)
+        assert await server.command.ended() == 128 + signal.SIGTERM
 
 
 async def _write(opened: Wire, name: str, documents: Sequence[str]) -> None:
