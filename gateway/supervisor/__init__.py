@@ -59,6 +59,7 @@ class Supervisor:
         self._reload = reload
         self._slots: list[Child] = []
         self._locks = [trio.Lock() for _ in range(config.server.workers)]
+        self._watches = [trio.CancelScope() for _ in range(config.server.workers)]
         self._running: dict[Child, None] = {}
         self._retired = Counters()
         self._drain_asked = trio.Event()
@@ -149,11 +150,12 @@ class Supervisor:
             self._retired.merge(_without_gauges(child))
 
     async def _keep(self, number: int) -> None:
-        """Replace the worker of a slot whenever it ends unasked."""
+        """Replace the worker of a slot whenever it ends unasked; a roll ends the watch of the old one."""
         delay_s = BACKOFF_MIN_S
         while True:
             child, began_s = self._slots[number], trio.current_time()
-            await child.ended.wait()
+            with trio.CancelScope() as self._watches[number]:
+                await child.ended.wait()
             if trio.current_time() - began_s > STEADY_S:
                 delay_s = BACKOFF_MIN_S
             while self._slots[number] is child:
@@ -207,6 +209,7 @@ class Supervisor:
         async with self._locks[number]:
             old = self._slots[number]
             self._slots[number] = await self._start(number, fresh)
+            self._watches[number].cancel()  # the new one may end before the old one
             self.config = fresh  # a worker starts by it
         old.drain()
         await self._until_ended([old])

@@ -26,6 +26,7 @@ from tests.cli.commands import START_TIMEOUT_S, gateway
 from tests.clients.wire import Wire, wire
 from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
+from tests.supervisor.lingering import LINGERS, lingering
 from tests.supervisor.node import SPREAD, kill, metrics, node, on, restarted, workers
 from tests.waiting import PATIENCE_S, unawaited, until
 
@@ -279,6 +280,30 @@ async def test_settings_that_only_the_first_worker_took_are_in_the_audit(tmp_pat
             found = (await client.get(f"{server.admin}/v1/audit?act=reload", headers=operator)).json()
     changed = [record["details"]["changed"] for record in found["records"]]
     assert changed == [[], ["limits.subscriptions_max"]]
+
+
+async def test_a_new_worker_that_dies_while_the_old_one_drains_is_replaced_meanwhile(tmp_path):
+    async with node(tmp_path, *LINGERS) as server, lingering(server) as client:
+        told = server.command.log.told
+        number = client.worker.removeprefix("n1.")
+        ready = f"worker {number} is ready: pid "
+
+        def pids() -> list[int]:
+            lines = server.command.log.lines
+            return [int(line.rpartition(" ")[2]) for line in lines if ready in line]
+
+        await told(ready)
+        server.command.process.send_signal(signal.SIGHUP)
+        await client.sent_away()
+        await told(ready, times=2)
+        old, new = pids()
+        os.kill(new, signal.SIGKILL)
+        await told(ready, times=3)
+        assert old in [process.pid for process in workers(server)]
+        await told(f"worker {number} ended with status -9")
+        assert await client.leave() == 1001
+        await told("all workers are new")
+        assert await server.stop() == 0
 
 
 async def test_settings_by_which_no_worker_starts_are_not_those_of_a_later_one(tmp_path):
