@@ -8,6 +8,7 @@ GatewayError
 ├── AuthoriserError       who decides by resource has no usable answer
 ├── ClientError           the command line's client was refused for good
 ├── Unreachable           the command line's client has no connection or no answer, for now
+│   └── NobodyListens     its connection is refused: no process has that port
 └── LogError
     ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
     │   ├── LogTrimmed    versions this old aren't kept any more
@@ -167,6 +168,10 @@ class Unreachable(GatewayError):
     def __init__(self, message: str, wait_s: float | None = None) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+
+
+class NobodyListens(Unreachable):
+    """A connection is refused: no process has that port."""
 
 
 def first_of(error: BaseException, alone: bool = False) -> BaseException:

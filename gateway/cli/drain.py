@@ -7,13 +7,15 @@ import time
 import click
 
 from gateway.cli.operate import AdminPort, operating, understanding
-from gateway.errors import ClientError, Unreachable
+from gateway.errors import NobodyListens, Unreachable
 
 LOOK_INTERVAL_S = 0.2
+# Beyond the grace: for a node to close what it keeps.
+END_MARGIN_S = 60.0
 
 
 @click.command("drain", short_help="End a running gateway in order.")
-@click.option("--wait", is_flag=True, help="Return when it has ended.")
+@click.option("--wait", is_flag=True, help="Return when it has ended, and its data are free.")
 @operating
 def drain_command(wait: bool, port: AdminPort) -> None:
     """Have a running gateway send its clients elsewhere, commit what is on its way, and end, as SIGTERM does.
@@ -28,10 +30,23 @@ def drain_command(wait: bool, port: AdminPort) -> None:
         found = port.ask("POST", "/v1/drain")
         said = f"{found['node']} drains, for at most {found['grace_s']:g} s"
     click.echo(said)
-    while wait:
+    if wait:
+        _until_ended(port, found["grace_s"])
+        click.echo("it has ended")
+
+
+def _until_ended(port: AdminPort, grace_s: float) -> None:
+    """Return when nobody listens there any more: a node gives its port back last.
+
+    Until then it may not answer, or a proxy for it; raises Unreachable where that lasts.
+    """
+    over_s = time.monotonic() + grace_s + END_MARGIN_S
+    while True:
         try:
             port.ask("GET", "/healthz")
-        except (Unreachable, ClientError):
-            click.echo("it has ended")
+        except NobodyListens:
             return
+        except Unreachable:
+            if time.monotonic() > over_s:
+                raise
         time.sleep(LOOK_INTERVAL_S)

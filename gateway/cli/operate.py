@@ -25,7 +25,7 @@ from gateway.cli.options import (
     signed_with,
     token_of,
 )
-from gateway.errors import ClientError, Unreachable
+from gateway.errors import ClientError, NobodyListens, Unreachable
 
 TIMEOUT_S = 30.0
 TOKEN_TTL_S = 300
@@ -89,7 +89,8 @@ class AdminPort(NamedTuple):
                 page = answer["next"]
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer's JSON; raises ClientError for a refusal, Unreachable where there is none for now.
+        """The answer's JSON; raises ClientError for a refusal, Unreachable where there is none for now,
+        of which NobodyListens where the connection is refused.
 
         Also ClientError where it is no gateway's: at once, or where a member that it lacks is looked at. Who
         reads its members does so `understanding` that they may have another form.
@@ -117,7 +118,8 @@ class AdminPort(NamedTuple):
             raise ClientError(told, problem) from None
         except UNREADABLE as error:
             reason = getattr(error, "reason", error)
-            raise Unreachable(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None
+            kind = NobodyListens if isinstance(reason, ConnectionRefusedError) else Unreachable
+            raise kind(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None
 
 
 def _told(base: str, answer: object) -> Answered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import chain
@@ -69,6 +70,34 @@ async def test_another_port_than_the_admin_port_is_told_as_such(tmp_path):
             assert done.status == 1
             assert f"{service} answered: " in done.err
             assert "Is that the admin port? --admin URL names it." in done.err
+
+
+async def test_a_drain_is_over_when_nobody_listens_and_not_when_there_is_no_good_answer(tmp_path):
+    create_secret(tmp_path / "jwt-secret")
+    accepted = '202 Accepted\r\n\r\n{"node": "n1", "grace_s": 1}'
+    left = deque([accepted, "503 Service Unavailable\r\n\r\n", "429 Too Many Requests\r\n\r\n", ""])
+    accepting = trio.CancelScope()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(f"HTTP/1.1 {left.popleft()}".encode())
+        if not left:
+            accepting.cancel()
+
+    async def serve(*, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
+        with accepting:
+            await trio.serve_tcp(
+                answer, 0, host="127.0.0.1", handler_nursery=nursery, task_status=task_status
+            )
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(serve)
+        admin = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        done = await gateway("drain", "--wait", "--admin", admin, "--data", str(tmp_path))
+        accepting.cancel()
+    assert (done.status, done.out) == (0, "n1 drains, for at most 1 s\nit has ended\n"), done
+    assert not left
 
 
 async def test_the_console_is_opened_by_the_token_that_is_shown(tmp_path):

@@ -9,16 +9,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import trio
 
+from gateway.log.sqlite.log import DirectoryLock
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import Closed, Message, Wire, wire
 from tests.proxy import tcp_proxy
 from tests.servers import redis_server
 from tests.supervisor.lingering import LINGERS, lingering
 from tests.supervisor.node import WORKERS
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 
 @asynccontextmanager
@@ -73,6 +75,16 @@ async def test_the_second_signal_after_a_drain_was_asked_for_ends_at_once(
         await server.command.log.told("SIGTERM: draining")
         server.command.process.send_signal(signal.SIGTERM)
         assert await server.command.ended() == 128 + signal.SIGTERM
+
+
+async def test_who_waited_for_the_end_finds_the_data_free(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        children = psutil.Process(server.command.process.pid).children
+        [index] = await until(children, "the process that indexes for searches")
+        index.suspend()  # the node waits for its end, and then kills it
+        await server.said("drain", "--wait")
+        DirectoryLock(tmp_path).release()
+        assert await server.command.ended() == 0
 
 
 async def _write(opened: Wire, name: str, documents: Sequence[str]) -> None:
