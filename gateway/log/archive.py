@@ -114,7 +114,8 @@ class SavedSnapshot(NamedTuple):
 class Transfer:
     """What is stored in one transaction; lists are in the order of the log, resource by resource.
 
-    `documents_bytes` is the size of its snapshots.
+    `documents_bytes` is the size of its snapshots. `gaps` are resources, each with the first and the last
+    version that nobody has any more.
     """
 
     changes: list[Announcement] = field(default_factory=list)
@@ -122,6 +123,7 @@ class Transfer:
     epochs: list[Announcement] = field(default_factory=list)
     purges: list[Announcement] = field(default_factory=list)
     documents_bytes: int = 0
+    gaps: list[tuple[str, int, int]] = field(default_factory=list)
 
     def add_snapshot(self, saved: SavedSnapshot) -> None:
         self.snapshots.append(saved)
@@ -135,7 +137,7 @@ class Transfer:
             for items in (self.changes, self.epochs)
         )
         snapshots = [item for item in self.snapshots if item.epoch >= begun.get(item.resource, item.epoch)]
-        return Transfer(changes, snapshots, epochs, self.purges, self.documents_bytes)
+        return Transfer(changes, snapshots, epochs, self.purges, self.documents_bytes, self.gaps)
 
 
 class Store(Protocol):
@@ -317,7 +319,13 @@ class Archiver:
         transfer, added = await self._transfer(taken)
         await self._store.store(transfer.without_erased() if transfer.purges else transfer)
         self.numbers.changes += sum(len(change.records) for change in transfer.changes)
+        self._tell_gaps(transfer.gaps)
         await self._outbox.done({number: self._mark(entries) for number, entries in added.items()})
+
+    def _tell_gaps(self, gaps: Sequence[tuple[str, int, int]]) -> None:
+        self.numbers.gaps += len(gaps)
+        for gap in gaps:
+            logger.error("%s: the archive lacks versions %d to %d, and the log no longer has them", *gap)
 
     def _mark(self, entries: Sequence[ArchiveEntry]) -> Mark:
         return Mark(entries[-1].id, sum(entry.size for entry in entries), self._note(entries))
@@ -388,17 +396,13 @@ class Archiver:
                 after = await self._pass_gap(transfer, news, after)
 
     async def _pass_gap(self, transfer: Transfer, news: Announcement, after: int) -> int:
-        """Tell what nobody has any more, and add the document at its end; the version of that."""
+        """Note what nobody has any more, and add the document at its end; the version of that."""
         kept = await self._outbox.kept(news.resource)
         end = news.base
         if kept is not None and after < kept.snapshot.version <= news.base:
             transfer.add_snapshot(kept)
             end = kept.snapshot.version
-        self.numbers.gaps += 1
-        logger.error(
-            "%s: the archive lacks versions %d to %d, and the log no longer has them",
-            *(news.resource, after + 1, end),
-        )
+        transfer.gaps.append((news.resource, after + 1, end))
         return end
 
     async def _learn_heads(self, taken: Collection[Sequence[ArchiveEntry]]) -> None:

@@ -210,6 +210,23 @@ async def test_a_partition_that_stands_still_goes_on_when_what_is_in_the_way_was
         assert await store.read("event:1", 0, 9) == [record(1, value="other")]
 
 
+async def test_a_gap_before_what_stands_still_is_told_once_when_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.log.archive.REST_S", 0)
+    async with archiver() as (moving, outbox, store):
+        outbox.append("event:1", record(1), nonce="mine")
+        await moving.step()
+        outbox.append("event:5", record(6))  # nobody has what came before
+        outbox.append("event:1", record(1, value="other"), nonce="theirs")
+        for _ in range(3):
+            await moving.step()
+        assert (moving.numbers.blocked, moving.numbers.gaps) == ({1}, 0)
+        await store.run(lambda connection: connection.execute("DELETE FROM gateway.change"), "none")
+        await moving.step()
+        assert (moving.numbers.blocked, moving.numbers.gaps, outbox.waiting) == (set(), 1, 0)
+
+
 async def test_a_purge_erases_what_the_archive_could_not_take_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.log.archive.REST_S", 0)
     async with archiver() as (moving, outbox, store):

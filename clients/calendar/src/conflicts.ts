@@ -58,7 +58,7 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
       this.#look();
       listener();
     };
-    const ends = [this.document.subscribe(hear), this.#lines.watch(), this.#moved.watch()];
+    const ends = [this.#moved.watch(), this.document.subscribe(hear), this.#lines.watch()];
     this.#listeners.add(listener);
     this.#seen = null;
     this.#look();
@@ -78,9 +78,9 @@ export class Conflicts implements Pick<SharedEvent, "snapshot" | "subscribe" | "
     const times = timesAmong(conflicts);
     const asked = times?.[0].id === id ? times : one ? [one] : [];
     const isSide = typeof resolution === "string";
-    if (isSide && view && canEdit && this.#moved.isKnown(asked)) this.#moveOn(asked, resolution, view);
+    if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one, view);
+    else if (isSide && view && canEdit && this.#moved.isKnown(asked)) this.#moveOn(asked, resolution, view);
     else if (times?.[0].id === id && isSide) this.#resolveTimes(times, resolution);
-    else if (one && resolution === "theirs" && canEdit && isLeftBehind(one, view)) this.#moveBack(one, view);
     else if (one && resolution === "mine" && canEdit && isBack(one, view)) this.#bringIn(one, view);
     else if (one && isTooLong(one, resolution))
       this.#object(id, `At most ${LINE_MAX} characters fit into ${labelOf(one.path)}.`);

@@ -174,6 +174,51 @@ test("who moves an event after others moved it on keeps it where it is, or has t
   }
 });
 
+test("an own edit that is refused, and leaves the view, answers no question", async () => {
+  const { ann, bob, conflicts } = await together();
+  await meanwhile(
+    ann,
+    bob,
+    () => ann.document.set("/start_time", at(8)),
+    () => bob.document.set("/start_time", at(7)),
+    1,
+  );
+  shown(conflicts);
+  await until(bob.document, ({ view }) => view?.start_time === at(8));
+  await goOffline(ann.client);
+  ann.document.set("/start_time", "2026-11-30T09:45:00Z");
+  bob.document.set("/end_time", "2026-11-30T09:30:00Z");
+  await bob.document.saved();
+  ann.client.connect();
+  await until(ann.document, ({ pending, view }) => !pending && view?.end_time === "2026-11-30T09:30:00Z");
+  expect(ann.document.snapshot.view?.start_time).toBe(at(8));
+  expect(questions(conflicts)).toMatchObject([{ path: "/start_time", mine: at(8), theirs: at(7) }]);
+});
+
+test("their end that others moved on, and that an event was moved past, goes back with their start", async () => {
+  const { ann, bob, conflicts } = await together();
+  await meanwhile(
+    ann,
+    bob,
+    () => ann.document.set("/end_time", at(11)),
+    () => bob.document.set("/end_time", at(12)),
+    1,
+  );
+  shown(conflicts);
+  await until(bob.document, ({ view }) => view?.end_time === at(11));
+  bob.document.set("/end_time", "2026-11-30T10:30:00Z");
+  await until(ann.document, ({ view }) => view?.end_time === "2026-11-30T10:30:00Z");
+  ann.move(15);
+  const [question] = (await until(conflicts, isWhole)).conflicts;
+  expect(question).toMatchObject({ theirs: { start_time: at(9), end_time: "2026-11-30T10:30:00Z" } });
+  conflicts.resolve(question?.id ?? "", "theirs");
+  await ann.document.saved();
+  expect(ann.document.snapshot).toMatchObject({
+    view: { start_time: at(9), end_time: "2026-11-30T10:30:00Z" },
+    conflicts: [],
+  });
+});
+
 test("an end alone that doesn't fit by now is refused in plain words, and the question stays", async () => {
   const { ann, bob, conflicts } = await together();
   await meanwhile(

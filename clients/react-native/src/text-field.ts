@@ -51,25 +51,44 @@ export function useTextField<T = unknown>(
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new text is what is given
   useLayoutEffect(() => give(given.current, text), [text]);
 
-  useEffect(() => {
-    const end = document?.onChange((change) => {
-      if (valueAt(change.before, path) === valueAt(change.after, path)) return;
-      for (const { changes } of given.current) changes.push(change);
-      if (!seen.current || change.origin === "local") return;
-      const { start, end } = seen.current;
-      const at = through([change], path);
-      seen.current = { start: at(start), end: at(end) };
-      if (seen.current.start !== start || seen.current.end !== end) setSelection(seen.current);
+  useEffect(
+    () =>
+      document?.onChange((change) => {
+        if (valueAt(change.before, path) === valueAt(change.after, path)) return;
+        for (const { changes } of given.current) changes.push(change);
+        if (!seen.current || change.origin === "local") return;
+        const { start, end } = seen.current;
+        const at = through([change], path);
+        seen.current = { start: at(start), end: at(end) };
+        if (seen.current.start !== start || seen.current.end !== end) setSelection(seen.current);
+      }),
+    [document, path],
+  );
+
+  const tellCursor = ({ start: anchor, end: position }: Selection) =>
+    document?.presence.setCursor({
+      field: path.slice(1),
+      position,
+      ...(anchor !== position && { anchor }),
     });
-    return () => {
-      end?.();
-      if (!seen.current) return;
-      // Nothing tells a field that goes, or gets another text, that it is left.
-      seen.current = null;
-      setSelection(undefined);
-      document?.presence.setCursor(null);
-    };
-  }, [document, path]);
+
+  // Nothing tells a field that goes, or gets another text, that it is left.
+  const leave = () => {
+    if (!seen.current) return;
+    seen.current = null;
+    setSelection(undefined);
+    document?.presence.setCursor(null);
+  };
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each document is left by the render that had it
+  useEffect(() => leave, [document]);
+  const last = useRef({ path, text });
+  useEffect(() => {
+    const before = last.current;
+    last.current = { path, text };
+    if (before.path === path) return;
+    if (before.text !== text) leave();
+    else if (seen.current) tellCursor(seen.current); // an item before it came or went
+  });
 
   return {
     value: text,
@@ -87,14 +106,9 @@ export function useTextField<T = unknown>(
       setSelection(seen.current);
     },
     onSelectionChange({ nativeEvent: { selection: now } }) {
-      const { start: anchor, end: position } = now;
       seen.current = now;
       setSelection(undefined);
-      document?.presence.setCursor({
-        field: path.slice(1),
-        position,
-        ...(anchor !== position && { anchor }),
-      });
+      tellCursor(now);
     },
     onBlur() {
       seen.current = null;

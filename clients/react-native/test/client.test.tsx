@@ -289,6 +289,27 @@ describe("a client of an app", () => {
       await act(() => client.close());
     },
   );
+
+  it("tells the others where a field is whose text has another path by now", async () => {
+    const { client } = await online();
+    const write = (version: number, operation: object) =>
+      act(() => platform.socket.tell("OP_BROADCAST", { ...byAnother(version, []), operations: [operation] }));
+    render(
+      <GatewayProvider client={client}>
+        <Tea />
+      </GatewayProvider>,
+    );
+    await screen.findByLabelText("Title");
+    write(4, { op: "add", path: "/items", value: ["Tea", "Milk"] });
+    fireEvent(screen.getByLabelText("Title"), "selectionChange", {
+      nativeEvent: { selection: { start: 1, end: 1 } },
+    });
+    write(5, { op: "add", path: "/items/0", value: "Bread" });
+    const told = () => platform.socket.last("PRESENCE_UPDATE")?.payload.cursor;
+    await waitFor(() => expect(told()).toMatchObject({ field: "items/1" }));
+    expect(screen.getByLabelText("Title").props.value).toBe("Tea");
+    await act(() => client.close());
+  });
 });
 
 const byAnother = (version: number, value: unknown[]) => ({
@@ -319,6 +340,13 @@ function Screen({ path = "/title" }: { path?: string | null }) {
       {path && <Field document={document} path={path} />}
     </>
   );
+}
+
+/** The item that is tea, wherever it stands. */
+function Tea() {
+  const { document, view } = useRealtimeEvent<Event & { items?: string[] }>("1");
+  const at = view?.items?.findIndex((item) => item.endsWith("Tea")) ?? 0;
+  return <Field document={document as SharedDocument<Event> | null} path={`/items/${at}`} />;
 }
 
 function Field({ document, path }: { document: SharedDocument<Event> | null; path: string }) {

@@ -73,7 +73,6 @@ class Watermark:
         flush(self._path.parent)
 
     def _name(self, number: int) -> None:
-        self._named_s = time.monotonic()
         wanted = self._path.with_name(f"{self._path.name}.{number}")
         others = [path for _, path in self._names() if path != wanted]
         if others:
@@ -82,6 +81,7 @@ class Watermark:
             wanted.touch(0o600)
         for path in others:
             path.unlink(missing_ok=True)
+        self._named_s = time.monotonic()
 
     def _names(self) -> Iterator[tuple[int, Path]]:
         for path in self._path.parent.glob(f"{self._path.name}.*"):

@@ -85,15 +85,17 @@ export const carriedConflict = (conflict: Unresolved, before: Json, operations: 
 /** What the server reported about. */
 interface Submitted {
   readonly patch: Patch;
-  /** The document that `operations`, which the patch became, stand on, and its version. */
+  /** The document that `operations`, which the patch became, stand on, and its version; null: what it became isn't known. */
   readonly document: Json;
   readonly version: number;
-  readonly operations: Operations;
+  readonly operations: Operations | null;
   /** All that was told of it. */
   readonly reported: readonly WireConflict[];
   /** What waits, on top of them. */
   readonly buffer: readonly Operations[];
 }
+
+type Explained = Submitted & { readonly operations: Operations };
 
 /** `view` is what the author sees now. */
 export function fromWire(found: WireConflict, version: number, submitted: Submitted, view: Json): Unresolved {
@@ -123,7 +125,9 @@ export function fromWire(found: WireConflict, version: number, submitted: Submit
 function placeOf(found: WireConflict, submitted: Submitted) {
   const { patch, document, operations, buffer } = submitted;
   const path = pathOf(document, found.path);
-  const end = endOf(found, submitted);
+  // In a document of which only the newest state is known: items may be anywhere.
+  if (!operations) return carried(path, path.some(isIndex) ? "lost" : "node", buffer as Operations[]);
+  const end = endOf(found, submitted as Explained);
   const isDropped = found.kind === "dropped";
   const isMoved = end === undefined && path.some(isIndex) && operations.some(isShifting);
   const isLost = isMoved || (isDropped && isGone(found, path, patch[found.index]));
@@ -134,7 +138,7 @@ function placeOf(found: WireConflict, submitted: Submitted) {
 }
 
 /** So many operations came of the patch up to the one that is told of; undefined where nobody can say. */
-function endOf(found: WireConflict, { patch, operations, reported }: Submitted): number | undefined {
+function endOf(found: WireConflict, { patch, operations, reported }: Explained): number | undefined {
   const { index, kind, path } = found;
   const dropped = reported.filter((one) => one.kind === "dropped").map((one) => one.index);
   const kept = patch.flatMap((_, at) => (dropped.includes(at) ? [] : at));

@@ -72,7 +72,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     if (status === "closed") throw this.#closed();
     if (status === "forbidden" || role === "viewer")
       throw new EditError("FORBIDDEN", `The token grants no edits of ${key}.`);
-    if (!replicator.replica) throw new EditError("NOT_READY", `${key} isn't loaded: await ready() first.`);
+    if (!replicator.replica) throw new EditError("NOT_READY", `${key} isn't loaded: await ready().`);
   }
 
   #closed(): EditError {

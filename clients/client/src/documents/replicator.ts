@@ -409,11 +409,14 @@ export class Replicator {
       );
   }
 
-  /** What was submitted became these operations on a document; what they met has no answer yet, unless it was asked about. */
+  /**
+   * What was submitted became these operations on a document, if that is known; what they met has no answer yet, unless it
+   * was asked about.
+   */
   #done(
     submitted: Outgoing,
     document: Json,
-    operations: Operations,
+    operations: Operations | null,
     { version, conflicts: reported = [] }: Omit<Answer, "operations">,
   ): void {
     const replica = this.replica as Replica;
@@ -435,7 +438,7 @@ export class Replicator {
     const isIncluded = flying && !this.flight.isFresh && (ack || flying.seq <= seqLast);
     if (isIncluded) {
       replica.included();
-      this.#done(flying, replica.document, [], ack ?? missing);
+      this.#done(flying, replica.document, null, ack ?? missing);
     }
     const { document, view } = replica;
     const isFar = version - replica.version > REBASE_VERSIONS_MAX;

@@ -339,7 +339,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.#asked = saved.onConflict;
       upon?.();
     } catch (cause) {
-      this.#setAside(saved, cause, "STORE_CORRUPT", "It doesn't fit together");
+      this.#setAside(saved, cause, "STORE_CORRUPT", "It can't be read");
       return;
     }
     this.remember();

@@ -526,6 +526,21 @@ describe("a reader that was too slow", () => {
     expect(op()?.payload).toMatchObject({ version: 2_000, operations: [{ path: "/title", value: "Two" }] });
   });
 
+  test("isn't told a place in an array of which nobody knows where it is by now", async () => {
+    await start({ items: [{ t: "A" }, { t: "B" }, { t: "C" }] } as never);
+    document.set("/items/1/t", "Mine");
+    await settle();
+    const met = { index: 0, path: "/items/2/t", kind: "overwrote", base: "B", theirs: "Two", version: 39 };
+    const acks = [{ id: "op-1", seq: 1, version: 40, conflicts: [met] }];
+    const state = { items: [{ t: "X" }, { t: "A" }, { t: "Mine" }, { t: "C" }] };
+    tell("SYNC_RESPONSE", { current_version: 2_000, epoch: 1, state, acks });
+    await document.saved();
+    expect(document.snapshot).toMatchObject({ view: state, conflicts: [{ theirs: "Two" }] });
+    document.resolve(document.snapshot.conflicts[0]?.id as string, "theirs");
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: state, conflicts: [{ problem: expect.any(String) }] });
+  });
+
   test("asks for the changes while it has edits of its own to carry past them", async () => {
     await start();
     document.set("/title", "One");
