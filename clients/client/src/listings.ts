@@ -58,11 +58,13 @@ export class Listings {
   onMessage({ type, payload }: Message): void {
     const listing = this.#all.get(String(payload.resource_id));
     if (!listing) return;
+    const isAnswer = payload.ref === "children";
     if (type === "CHILDREN_FAILED") this.#onFailed(listing, String(payload.message));
-    else if (type !== "ERROR") {
+    else if (type.startsWith("CHILD")) {
       listing.onMessage(type, payload).catch((error) => this.#onUnlisted(listing, error));
-    } else if (FINAL.includes(String(payload.code))) listing.onForbidden();
-    else this.#subscribeLater(listing, pauseOf(payload.retry_after_ms, RETRY_MS));
+    } else if (type !== "ERROR" || !(isAnswer || payload.resource_type === "calendar")) return;
+    else if (FINAL.includes(String(payload.code))) listing.onForbidden();
+    else if (isAnswer) this.#subscribeLater(listing, pauseOf(payload.retry_after_ms, RETRY_MS));
   }
 
   /** For good, or in the tab that leads. */

@@ -151,7 +151,8 @@ export class Registry {
   onMessage(message: Message): void {
     const { type, payload } = message;
     const key = resourceOf(payload);
-    if (type.startsWith("CHILD") || (type === "ERROR" && payload.ref === "children")) {
+    // What names nothing that takes part may be of a calendar that isn't granted any more.
+    if (type.startsWith("CHILD") || payload.ref === "children" || (key && !this.#attached.has(key))) {
       this.#listings?.onMessage(message);
     } else if (key !== null) this.#attached.get(key)?.wire.onMessage(message);
     else if (type === "ERROR") this.#onError(message);

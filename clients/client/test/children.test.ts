@@ -119,6 +119,21 @@ test("a calendar that isn't granted shows nothing, and isn't asked for again", a
   expect(subscriptions()).toHaveLength(1);
 });
 
+test("a calendar that isn't granted any more shows nothing, and what is told of others changes nothing", async () => {
+  const calendar = await opened();
+  platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")] });
+  const gone = { ref: null, code: "FORBIDDEN", message: "no" };
+  for (const other of ["event", "note"])
+    platform.socket.tell("OP_BROADCAST", { ...NAME, resource_type: other, version: 1, operations: [] });
+  platform.socket.tell("ERROR", { ...NAME, resource: "event", resource_type: "event", ...gone });
+  platform.socket.tell("ERROR", { ...NAME, ref: null, code: "RATE_LIMITED", message: "no" });
+  expect(calendar.snapshot).toMatchObject({ status: "ready", items: [{ id: "1" }], isLive: true });
+  platform.socket.tell("ERROR", { ...NAME, ...gone });
+  expect(calendar.snapshot).toMatchObject({ status: "forbidden", items: [] });
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(subscriptions()).toHaveLength(1);
+});
+
 test("what is told while the rest of a long calendar is on its way is newer than that", async () => {
   const calendar = await opened();
   const titles = () => calendar.snapshot.items.map(({ title }) => title);

@@ -121,6 +121,7 @@ export class TabRoom {
   }
 
   end(): void {
+    if (this.#placed) this.document.presence.setCursor(null); // the next tab that leads tells it
     this.abandon();
     this.document.close();
   }
@@ -235,7 +236,9 @@ export class TabRoom {
   /** The user is where the last tab that said so has them. */
   #place(tab: string, payload: Payload): void {
     const { presence, state } = this.document;
-    const cursor = payload.cursor as unknown as ToldCursor | undefined;
+    const told = payload.cursor as unknown as ToldCursor | undefined;
+    // Who left one tab for another is there by now.
+    const cursor = told?.field || tab === this.#placed ? told : undefined;
     if (cursor) this.#placed = cursor.field ? tab : null;
     if (cursor) presence.setCursor(toUnitsOf(this.#inView(cursor), state.view));
     if (typeof payload.is_typing === "boolean") presence.setTyping(payload.is_typing);

@@ -1,7 +1,7 @@
 /** Whose the changes are that a leading tab tells, where the server tells of none. */
 
 import type { Json, Patch } from "@collab/client";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { DocumentContext } from "../../src/documents/context.js";
 import { Document } from "../../src/documents/document.js";
 import type { SavedReplicator } from "../../src/documents/replicator.js";
@@ -48,7 +48,7 @@ async function led(value: Json = { title: "Sync", location: "" }, bens = replace
   };
   const entitle = (seen: number) => edit(seen, replaced("/title", "Lunch"));
   const asked = () => state.conflicts.map(({ path, userId, timestamp }) => ({ path, userId, timestamp }));
-  return { document, state, replicator: state.replicator, told, edit, entitle, asked };
+  return { room, document, state, replicator: state.replicator, told, edit, entitle, asked };
 }
 
 const replaced = (path: string, value: Json): Patch => [{ op: "replace", path, value }];
@@ -277,4 +277,31 @@ test.each([
   choose(answer);
   expect(replicator.next()?.patch).toEqual(patch);
   expect(state.conflicts).toEqual([]);
+});
+
+/** Where this user is, as the next connection hears it; a tab says each of these. */
+async function placed(...said: (readonly [tab: string, field: string])[]) {
+  const { room, document, state } = await led();
+  for (const [tab] of said) await room.onSay(tab, "SUBSCRIBE", "1", {});
+  for (const [tab, field] of said) {
+    const cursor = { field, ...(field && { position: 0, version: 2 }) };
+    await room.onSay(tab, "PRESENCE_UPDATE", "2", { cursor });
+  }
+  const told = () => {
+    const send = vi.spyOn(state, "send");
+    document.presence.resume();
+    return send.mock.calls.map(([, payload]) => payload.cursor);
+  };
+  return { room, told };
+}
+
+test("a caret of a tab that followed isn't that of the one that led", async () => {
+  const { room, told } = await placed(["one", "title"]);
+  room.end();
+  expect(told()).toEqual([]);
+});
+
+test("who leaves a tab for another is in that one, whichever tells first", async () => {
+  const { told } = await placed(["one", "title"], ["two", "location"], ["one", ""]);
+  expect(told()).toMatchObject([{ field: "location" }]);
 });
