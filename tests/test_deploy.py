@@ -113,11 +113,11 @@ def test_the_triggers_of_a_rollback_are_those_of_the_rfc():
     assert triggers["RolloutConnections"].endswith("< 0.95")
 
 
-def test_an_ordinary_close_is_no_lost_connection():
+def test_neither_an_ordinary_close_nor_one_that_asks_for_polling_or_later_is_a_lost_connection():
     [rule] = [rule for rule in RULES if rule["alert"] == "ConnectionDropRate"]
     [selector] = selectors(parsed(rule["expr"]))
     [matcher] = selector.matchers.matchers
-    assert set(matcher.value.split("|")) == {"1000", "1001", "1005"}
+    assert set(matcher.value.split("|")) == {"1000", "1001", "1005", "4403", "4503"}
 
 
 def test_rules_have_names_of_their_own():
