@@ -72,12 +72,13 @@ def fit_usl(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """(sigma, kappa) from (workers, throughput) with at least three numbers of workers; raises FitError."""
     if len({workers for workers, _ in points}) < 3:
         raise FitError("the Universal Scalability Law needs runs with at least three numbers of workers")
-    one = [throughput / workers for workers, throughput in points if workers == min(w for w, _ in points)]
-    base = sum(one) / len(one)
-    rows = [(n - 1, n * (n - 1)) for n, _ in points]
-    wanted = [n * base / throughput - 1 for n, throughput in points]
-    sigma, kappa = nonnegative_fit(np.array(rows, float), np.array(wanted))
-    return float(sigma), float(kappa)
+    # The throughput of one worker is fitted too: nobody may have measured it.
+    rows = [(1, n - 1, n * (n - 1)) for n, _ in points]
+    wanted = [n / throughput for n, throughput in points]
+    one, contention, coherency = nonnegative_fit(np.array(rows, float), np.array(wanted))
+    if not one:
+        raise FitError("the Universal Scalability Law doesn't fit these runs: add one of a single worker")
+    return float(contention / one), float(coherency / one)
 
 
 @dataclass(frozen=True, slots=True)

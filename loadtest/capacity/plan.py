@@ -409,16 +409,18 @@ def check(model: CostModel, points: list[dict[str, Any]]) -> list[dict[str, Any]
     for point in points:
         if not point["settled"] or point["cpu_cores"] is None:
             continue
-        memory = model.memory_bytes(point["connections"], point["operations_per_s"], point.get("workers", 1))
+        workers = point.get("workers", 1)
+        each = {**point, **{term: point[term] / workers for term in CPU_TERMS}}
+        memory = model.memory_bytes(point["connections"], point["operations_per_s"], workers)
         rows.append(
             {
                 "stage": point["stage"],
                 "operations_per_s": point["operations_per_s"],
                 "deliveries_per_s": point["deliveries_per_s"],
                 "connections": point["connections"],
-                "cpu_cores": _compared(model.cpu_used(point), point["cpu_cores"]),
+                "cpu_cores": _compared(model.cpu_used(each).scaled(workers), point["cpu_cores"]),
                 "pss_bytes": {"predicted": memory.value, "measured": point["pss_bytes"]},
-                "p95_ms": _compared(model.p95_ms(point), point["p95_ms"]),
+                "p95_ms": _compared(model.p95_ms(each), point["p95_ms"]),
             }
         )
     return rows

@@ -62,6 +62,8 @@ def _machines(data: Mapping[str, Any], name: str) -> tuple[Machine, ...]:
         for size in ("memory_gib", "cores", "network_mbit_s"):
             if not _is_amount(value := getattr(machine, size)) or not value:
                 raise ValueError(f"[[{name}]] {size} must be a number above 0, not {value!r}")
+        if not isinstance(machine.cores, int):
+            raise ValueError(f"[[{name}]] cores must be a whole number, not {machine.cores!r}")
     return found
 
 
@@ -88,6 +90,10 @@ def load_prices(name: str) -> Prices:
             if key in data
         }
         _amounts("", plain, "storage_gb", "transfer_gb", "database", "stated_connections")
+        stated = plain.get("stated", {})
+        if not isinstance(stated, dict):
+            raise ValueError(f"stated must be a table of dollars by part, not {stated!r}")
+        _amounts("[stated] ", stated, *stated)
         return Prices(nodes=_machines(data, "nodes"), redis=_machines(data, "redis"), **plain)
     except FileNotFoundError:
         names = ", ".join(sorted(one.stem for one in SHIPPED.glob("*.toml")))

@@ -28,6 +28,10 @@ DETAILED = 6
 WARM_S = 2.0
 EVENT_AT_S = 6.0
 OVERLOADED = 0.98
+# Of a worker with so many times its load nothing is to be learned but that: its queue would fill the memory.
+HOPELESS = 10.0
+# Of fewer edits in half a second the p95 is about the slowest.
+TELLING = 40
 REDIS_APPENDS_PER_S = 80_000.0
 REDIS_FAILOVER_S = 6.5  # drills: 6 to 7 s
 
@@ -238,6 +242,8 @@ def simulate(cluster: Cluster, costs: Costs, kind: str, seed: int) -> Outcome:
     if event.left < 1:
         return Outcome(np.inf, np.inf, None, (), True)
     after = _Loads.of(cluster, costs, event.left)
+    if max(before.utilisation(costs), after.utilisation(costs)) > HOPELESS:
+        return Outcome(np.inf, after.utilisation(costs), None, (), True)
     workers = [
         _worker(rng, cluster, costs, (before, after), event) for _ in range(min(DETAILED, cluster.workers))
     ]
@@ -246,7 +252,7 @@ def simulate(cluster: Cluster, costs: Costs, kind: str, seed: int) -> Outcome:
     back_s = max((float(one[-1]) for one in moved if len(one)), default=EVENT_AT_S)
     series = _series(starts, latencies, cluster.horizon_s)
     # Judged from the event on, or in steady state from when the queues have filled.
-    judged = latencies[starts >= (WARM_S if kind in ("steady", "hot") else EVENT_AT_S)]
+    judged = latencies[starts >= (WARM_S if kind == "steady" else EVENT_AT_S)]
     utilisation = after.utilisation(costs)
     if kind == "hot":
         utilisation += cluster.hot_operations_per_s * costs.delivery * cluster.hot_readers / after.workers
@@ -254,7 +260,7 @@ def simulate(cluster: Cluster, costs: Costs, kind: str, seed: int) -> Outcome:
     return Outcome(
         float(np.percentile(judged, 95)) if len(judged) else costs.floor_ms,  # of no edit: nothing is crowded
         utilisation,
-        _recovered(series, back_s, cluster),
+        _recovered(_series(starts, latencies, cluster.horizon_s, TELLING), back_s, cluster),
         series,
         max(utilisation, redis_utilisation) > OVERLOADED,
     )
@@ -288,21 +294,26 @@ def _waits(jobs: _Jobs, done: Array, at: Array) -> Array:
     return found
 
 
-def _series(starts: Array, latencies: Array, horizon_s: float) -> tuple[tuple[float, float], ...]:
+def _series(
+    starts: Array, latencies: Array, horizon_s: float, least: int = 1
+) -> tuple[tuple[float, float], ...]:
+    """The p95 of each half second that has so many edits at least."""
     bins = np.floor(starts * 2).astype(int)
     points = []
     for number in range(int(WARM_S * 2), int(horizon_s * 2)):
         part = latencies[bins == number]
-        if len(part):
+        if len(part) >= least:
             points.append(((number + 1) / 2, float(np.percentile(part, 95))))
     return tuple(points)
 
 
 def _recovered(series: tuple[tuple[float, float], ...], back_s: float, cluster: Cluster) -> float | None:
-    """From the event until everybody is back and the p95 stays within twice what it was."""
+    """From the event until everybody is back and the p95, where it tells, stays within twice what it was."""
     usual = [p95 for at_s, p95 in series if at_s <= EVENT_AT_S]
-    if not usual or back_s >= cluster.horizon_s:
+    if back_s >= cluster.horizon_s:
         return None
+    if not usual:
+        return back_s - EVENT_AT_S
     limit = 2 * float(np.median(usual))
     late = [at_s for at_s, p95 in series if at_s > EVENT_AT_S and p95 > limit]
     until = max([back_s, *late])

@@ -162,6 +162,16 @@ def test_a_prediction_beyond_the_calibration_holds_for_a_linear_server() -> None
     assert row["pss_bytes"]["predicted"] == pytest.approx(larger["pss_bytes"], rel=0.01)
 
 
+def test_of_several_workers_each_bears_its_share() -> None:
+    model = exact()
+    one = point(1000, 3000, 5)
+    (alone,) = check(model, [one])
+    four = {**one, "workers": 4} | {term: 4 * one[term] for term in CPU_TERMS}
+    (row,) = check(model, [four])
+    assert row["cpu_cores"]["predicted"] == pytest.approx(4 * alone["cpu_cores"]["predicted"])
+    assert row["p95_ms"]["predicted"] == pytest.approx(alone["p95_ms"]["predicted"])
+
+
 def test_latency_rises_with_load_and_is_unknown_beyond_it() -> None:
     model = exact()
     assert model.p95_ms(point(1000, 500, 1)) is not None
@@ -249,6 +259,8 @@ def test_the_universal_scalability_law_is_found_again() -> None:
     assert (sigma, kappa) == (pytest.approx(0.05), pytest.approx(0.001))
     with pytest.raises(FitError):
         fit_usl(points[:2])
+    sigma, kappa = fit_usl(points[1:])  # nobody measured a worker alone
+    assert (sigma, kappa) == (pytest.approx(0.05), pytest.approx(0.001))
 
 
 def test_an_estimate_contains_its_value() -> None:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from loadtest.capacity.calibrate import calibrate, runs
 from loadtest.capacity.model import fit
-from loadtest.capacity.prices import PriceError, bill, load_prices
+from loadtest.capacity.prices import SHIPPED, PriceError, bill, load_prices
 from loadtest.cli.main import main
 from loadtest.options import RunError
 from loadtest.scenario import Scenario
@@ -109,6 +109,30 @@ def test_a_storm_that_takes_more_cpu_than_there_is_lasts_longer():
     slow = simulate(SMALL, replace(COSTS, connect=2500e-6), "storm", 1)
     assert quick.recovered_s is not None
     assert slow.recovered_s is None or slow.recovered_s > quick.recovered_s
+
+
+@pytest.mark.parametrize("operations_per_user_s", [0.0, 0.01])
+@pytest.mark.parametrize("seed", range(8))
+def test_of_few_edits_it_counts_that_everybody_is_back(operations_per_user_s, seed):
+    few = replace(SMALL, connections=1000, operations_per_user_s=operations_per_user_s)
+    found = simulate(few, COSTS, "node", seed)
+    back_s = few.detect_s + few.reconnect_s
+    assert found.recovered_s is not None
+    assert 0.5 * back_s < found.recovered_s < 1.6 * back_s
+
+
+def test_a_cluster_that_is_far_too_small_is_not_simulated_job_by_job():
+    found = simulate(replace(SMALL, connections=1e8), COSTS, "storm", 1)
+    assert (found.p95_ms, found.recovered_s, found.overloaded, found.series) == (np.inf, None, True, ())
+    assert found.utilisation > 10
+
+
+def test_a_hot_document_is_judged_from_when_it_is_hot():
+    """It was two seconds in nine that it wasn't."""
+    hot = replace(SMALL, connections=100_000, nodes=10, hot_readers=100_000, hot_operations_per_s=2.6)
+    found = simulate(hot, COSTS, "hot", 1)
+    during = [p95 for at_s, p95 in found.series if at_s > EVENT_AT_S]
+    assert found.p95_ms == pytest.approx(float(np.median(during)), rel=0.25)
 
 
 def test_a_hot_document_takes_every_worker():
@@ -294,6 +318,18 @@ def test_a_price_list_that_is_none_says_why(tmp_path: Path):
         broken.write_text(f"name = 'x'\nredis = []\n[[nodes]]\n{machine}")
         with pytest.raises(PriceError, match=r"x.toml is no price list: (got an|.*month must be|missing)"):
             load_prices(str(broken))
+    whole = (SHIPPED / "rfc002.toml").read_text()
+    for old, new, why in (
+        ("cores = 2", "cores = 2.0", r"\[\[nodes\]\] cores must be a whole number, not 2.0"),
+        ("[stated]", '[stated]\nmore = "450"', r"\[stated\] more must be a number from 0 on, not '450'"),
+    ):
+        assert old in whole
+        broken.write_text(whole.replace(old, new, 1))
+        with pytest.raises(PriceError, match=why):
+            load_prices(str(broken))
+    broken.write_text("stated = 3250\n" + whole.replace("[stated]", "[unused]"))
+    with pytest.raises(PriceError, match="stated must be a table of dollars by part, not 3250"):
+        load_prices(str(broken))
     for size in ("memory_gib", "cores", "network_mbit_s"):
         machine = {"memory_gib": 4, "cores": 2, "network_mbit_s": 750, size: 0}
         sizes = "\n".join(f"{name} = {value}" for name, value in machine.items())
