@@ -281,7 +281,7 @@ test.each([
 
 /** Where this user is, as the next connection hears it; a tab says each of these. */
 async function placed(...said: (readonly [tab: string, field: string])[]) {
-  const { room, document, state } = await led();
+  const { room, state } = await led();
   for (const [tab] of said) await room.onSay(tab, "SUBSCRIBE", "1", {});
   for (const [tab, field] of said) {
     const cursor = { field, ...(field && { position: 0, version: 2 }) };
@@ -289,7 +289,7 @@ async function placed(...said: (readonly [tab: string, field: string])[]) {
   }
   const told = () => {
     const send = vi.spyOn(state, "send");
-    document.presence.resume();
+    state.presence.resume();
     return send.mock.calls.map(([, payload]) => payload.cursor);
   };
   return { room, told };
