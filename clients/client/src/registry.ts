@@ -124,12 +124,13 @@ export class Registry {
     this.#list().catch(() => {}); // which was told when they were opened
   }
 
-  /** Where the server takes it, all documents in one message: it takes none of them where one is refused. */
+  /** What isn't live, where the server takes it in one message: that takes none of them where one is refused. */
   #subscribe(link: Sender): void {
-    const allowed = [...this.#attached.values()].filter(({ state }) => !state.denial);
+    const due = [...this.#attached.values()].filter(({ state }) => !state.isLive);
+    const allowed = due.filter(({ state }) => !state.denial);
     const documents =
-      link.features.includes("subscribe_many") && allowed.length > 1 ? allowed.slice(0, 1_000) : [];
-    for (const one of this.#attached.values()) if (!documents.includes(one)) one.wire.subscribe();
+      allowed.length > 1 && link.features.includes("subscribe_many") ? allowed.slice(0, 1_000) : [];
+    for (const one of due) if (!documents.includes(one)) one.wire.subscribe();
     if (!documents.length) return;
     const resources = documents.map(({ wire }) => wire.subscription());
     const ref = link.send("SUBSCRIBE", {

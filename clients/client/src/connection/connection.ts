@@ -27,6 +27,7 @@ import { Link } from "./link.js";
 
 /** What uses the connection. */
 export interface Peer {
+  /** A new connection, or a renewed token on it. */
   onOnline(link: Link): void;
   onOffline(): void;
   onMessage(message: Message): void;
@@ -227,9 +228,14 @@ export class ServerConnection {
     return this.#onlineSince < Infinity ? `${url}${url.includes("?") ? "&" : "?"}resume=1` : url;
   }
 
+  /** The first token of a connection, or a renewed one, which may grant more. */
   #onAuthenticated(payload: Payload): void {
-    if (this.#phase === "online") return; // a renewed token
-    const { reconnect, user_id: userId = null, variant = null } = payload as Admission;
+    if (this.#phase !== "online") this.#onAdmitted(payload);
+    this.peer.onOnline(this.#link as Link);
+  }
+
+  #onAdmitted(admission: Admission): void {
+    const { reconnect, user_id: userId = null, variant = null } = admission;
     if (reconnect && reconnect.min_ms > 0 && reconnect.min_ms <= reconnect.max_ms) this.#bounds = reconnect;
     this.#unopened = 0;
     this.#tokensRefused = 0;
@@ -238,7 +244,6 @@ export class ServerConnection {
     this.#onlineSince = this.environment.now();
     this.#enter("online", "online", null);
     this.state.update({ userId, variant });
-    this.peer.onOnline(this.#link as Link);
   }
 
   #onMessage(message: Message): void {

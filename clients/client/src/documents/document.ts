@@ -218,8 +218,11 @@ export class Document<T = Json> implements SharedDocument<T> {
       this.edit(resolving(this.#unresolved(ids), valueFor, state.view, state.replicator.strategies), isOwn);
     } catch (cause) {
       if (!(cause instanceof EditError || cause instanceof PatchError)) throw cause;
-      const problem = `${cause.message} Choose the other side, or edit the document.`;
-      this.#turn(ids, (one) => ({ ...one, problem }));
+      const { message } = cause;
+      this.#turn(ids, (one) => ({
+        ...one,
+        problem: `${message} Choose the other side, or edit the document.`,
+      }));
       return;
     }
     const { settled, pending } = state.replicator.flight;
@@ -238,8 +241,7 @@ export class Document<T = Json> implements SharedDocument<T> {
       this.#turn([id], (one) => ({ ...one, theirs: valueAt(document as Json, told.path) ?? null }));
       this.resolve(ids, "theirs", isOwn);
     } catch {
-      const problem = "This can't be read now: try later.";
-      this.#turn([id], (one) => ({ ...one, problem }));
+      this.#turn([id], (one) => ({ ...one, problem: "This can't be read now: try later." }));
     }
   }
 

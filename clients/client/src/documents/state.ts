@@ -324,7 +324,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.#edits++;
     void this.#write();
     this.refresh();
-    context.onProblem({ code, message: `${why}. What was stored of ${key} was set aside.`, type, id, cause });
+    context.onProblem({ code, message: `${why}. What was stored as ${key} was set aside.`, type, id, cause });
   }
 
   /** Go on with a record, and with what is done `upon` it; one that doesn't fit together is set aside. */

@@ -71,7 +71,7 @@ export class DocumentWire {
   }
 
   unsubscribe(): void {
-    if (this.state.isLive || this.subscribeRef !== null) this.state.send("UNSUBSCRIBE", {});
+    if (this.state.isLive || this.subscribeRef) this.state.send("UNSUBSCRIBE", {});
   }
 
   #subscribeAgain(needsState: boolean): void {
@@ -121,8 +121,10 @@ export class DocumentWire {
     if (type === "SUBSCRIBE_ACK") this.#onSubscribed(told, payload.role as Role);
     else if (type === "SYNC_RESPONSE") this.#onState({ ...told, version: told.current_version });
     else if (type === "ERROR") this.#onError(payload.ref as string | null, payload as unknown as ServerError);
-    else if (type === "ROLE_CHANGED") this.#onRole(payload.role as Role | null);
-    else if (!state.isLive) {
+    else if (type === "ROLE_CHANGED") {
+      state.role = payload.role as Role | null;
+      if (!state.role) state.forbid({ code: "FORBIDDEN", message: "The token grants it no more." });
+    } else if (!state.isLive) {
       // of a subscription before: the answer to the new one has it all
     } else if (type.startsWith("PRESENCE_")) state.presence.onMessage(type, payload);
     else if (type === "OP_BROADCAST") {
@@ -165,11 +167,6 @@ export class DocumentWire {
     const isAsked = isPending && (!missing.acks || missing.version - replica.version <= CHANGES_MAX);
     if (isAsked) this.#subscribeAgain(false);
     else this.resume(missing);
-  }
-
-  #onRole(role: Role | null): void {
-    this.state.role = role;
-    if (role === null) this.state.forbid({ code: "FORBIDDEN", message: "The token grants it no more." });
   }
 
   #onError(ref: string | null, error: ServerError): void {

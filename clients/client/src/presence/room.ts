@@ -87,9 +87,9 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
 
   // -------------------------------------------------------------------------------------------- others
 
-  /** A new connection: tell it where this user is. */
+  /** A new subscription: tell it where this user is, also that it is nowhere any more. */
   resume(): void {
-    if (this.#own.field || this.#isTyping) this.#tell();
+    if (this.#toldAt > -Infinity) this.#tell();
   }
 
   /** No connection: nobody is known to be here. */

@@ -122,7 +122,7 @@ export class Keeper {
     if (!this.isOwner) return undefined;
     try {
       const read = (await twice(() => this.#store.read(key))) ?? undefined;
-      if (!isBusy?.()) return read;
+      if (!isBusy?.()) return this.isOwner ? read : undefined;
       this.#busy.set(key, isBusy);
     } catch (error) {
       this.#onUnread(key, error);

@@ -268,6 +268,24 @@ describe("tokens", () => {
     expect(platform.sockets).toHaveLength(1);
   });
 
+  test("once it is renewed, what it didn't grant is asked for again, and nothing else", async () => {
+    await online();
+    for (const id of ["1", "2"]) client.open("event", id);
+    await settle();
+    const name = { resource: "event", resource_type: "event" };
+    const told = { ...name, resource_id: "1", version: 0, epoch: 1, role: "editor", state: null };
+    platform.socket.tell("SUBSCRIBE_ACK", told);
+    const ref = platform.socket.last("SUBSCRIBE")?.id;
+    const message = "The token grants no role for event:2.";
+    platform.socket.tell("ERROR", { ...name, resource_id: "2", ref, code: "FORBIDDEN", message });
+    platform.socket.tell("AUTH_EXPIRING");
+    await settle();
+    platform.socket.sent.length = 0;
+    platform.socket.tell("AUTH_ACK", { user_id: "ann" });
+    const asked = platform.socket.sent.map(({ type, payload }) => [type, payload.resource_id]);
+    expect(asked).toEqual([["SUBSCRIBE", "2"]]);
+  });
+
   test("where none can be had it backs off and asks again", async () => {
     let isThere = false;
     await start({ getToken: () => (isThere ? "t" : Promise.reject(new Error("the network is down"))) });

@@ -91,6 +91,25 @@ test("a role that a new token takes away is told", async () => {
   await until(document, (now) => now.status === "forbidden");
 });
 
+test("what a renewed token grants besides is opened, and listed, on the same connection", async () => {
+  const calendar = people.newId();
+  const { document: ann } = await people.event("ann", { calendar_id: calendar });
+  let grants: Record<string, string> = { "event:another": "viewer" };
+  const { sent, environment } = traced();
+  const getToken = () => people.gateway.token("eve", { grants, ttlS: 4 });
+  const client: Client = people.client("eve", { getToken, environment });
+  const document = client.open<Event>("event", ann.id);
+  const listed = client.calendar(calendar);
+  await until(document, (now) => now.status === "forbidden");
+  await until(listed, (now) => now.status === "forbidden");
+  grants = { "event:*": "viewer", "calendar:*": "viewer" };
+  await until(document, (now) => now.isLive);
+  await until(listed, (now) => now.items.length === 1);
+  expect(document.snapshot).toMatchObject({ status: "ready", role: "viewer" });
+  expect(sent.filter((type) => type === "AUTH").length).toBeGreaterThan(1);
+  expect(client.connection.snapshot.state).toBe("online");
+});
+
 test("a client whose name is taken is denied, and another name lets it go on with its edits", async () => {
   const { document: ann } = await people.event("ann");
   const [one, two] = ["ben", "ben"].map((user) =>

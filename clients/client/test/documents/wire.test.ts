@@ -208,6 +208,26 @@ describe("an edit that is made by whoever hears of a change", () => {
 });
 
 describe("presence", () => {
+  test("is told as gone where the cursor went while a subscription was on its way", async () => {
+    await start();
+    document.presence.setCursor({ field: "title", position: 1 });
+    await settle();
+    const later = [{ op: "replace", path: "/title", value: "Later" }];
+    tell("OP_BROADCAST", { client_id: "b", user_id: "ben", version: 8, operations: later });
+    expect(document.snapshot.isLive).toBe(false);
+    document.presence.setCursor(null);
+    await vi.advanceTimersByTimeAsync(1_000);
+    tell("SUBSCRIBE_ACK", {
+      resource: "event",
+      version: 8,
+      epoch: 1,
+      role: "editor",
+      state: { title: "Later" },
+    });
+    await settle();
+    expect(platform.socket.last("PRESENCE_UPDATE")?.payload).toMatchObject({ cursor: { field: "" } });
+  });
+
   test.each([
     [false, []],
     [true, []],

@@ -120,6 +120,20 @@ test("what can't be read isn't written over by what was made while it was read",
   trouble.isOn = false;
 });
 
+test("what is read for a tab that has lost the store meanwhile is nothing to it", async () => {
+  const { isReached, goOn, pass } = gate();
+  const values = new Map<string, Json>([["doc", "record"]]);
+  const inner = memoryStore(values);
+  const store: Store = { ...inner, read: (key) => pass().then(() => inner.read(key)) };
+  const keeper = new Keeper(store, { setTimeout, clearTimeout } as never, () => {});
+  await keeper.own(async () => {});
+  const reading = keeper.load("doc");
+  await isReached;
+  await keeper.disown();
+  goOn();
+  expect(await reading).toBe(undefined);
+});
+
 test("what is stored counts as such though another record can't be read meanwhile", async () => {
   const values = new Map<string, Json>();
   const { store } = troubled(values);

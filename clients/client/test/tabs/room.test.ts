@@ -298,7 +298,7 @@ async function placed(...said: (readonly [tab: string, field: string])[]) {
 test("a caret of a tab that followed isn't that of the one that led", async () => {
   const { room, told } = await placed(["one", "title"]);
   room.end();
-  expect(told()).toEqual([]);
+  expect(told()).toEqual([{ field: "" }]);
 });
 
 test("who leaves a tab for another is in that one, whichever tells first", async () => {
