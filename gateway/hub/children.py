@@ -32,7 +32,8 @@ from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
 
-RETRY_PAUSE_S = 1.0
+# Between tries; twice as long each time where an index refuses for good.
+RETRY_MIN_S, RETRY_MAX_S = 1.0, 16.0
 # By then who purged an index has put there what stays.
 LOOK_AGAIN_S = 1.0
 # A purge waits for so long until calendars don't show its event any more.
@@ -275,12 +276,14 @@ class Children:
 
     async def _index(self, calendar: str) -> None:
         """Bring the index of a calendar up to date with what is due, several events by one change."""
+        pause_s = RETRY_MIN_S
         while due := self._due[calendar]:
             later = self._due[calendar] = Due()
             try:
                 await self._erase(calendar, due)
                 await self._write(calendar, list(due.events.values()))
                 self._damaged.discard(calendar)
+                pause_s = RETRY_MIN_S
             except Refusal as refusal:
                 if isinstance(refusal.__cause__, LogDamaged):
                     self._pass_over(calendar, refusal.__cause__)
@@ -289,7 +292,8 @@ class Children:
                 logger.warning("the index of calendar %s isn't up to date: %s", calendar, why)
                 if due.purged or refusal.code in AGAIN:  # what was purged is never left there
                     later.try_again(due)
-                    await trio.sleep(RETRY_PAUSE_S)
+                    await trio.sleep(pause_s)
+                    pause_s = RETRY_MIN_S if refusal.code in AGAIN else min(2 * pause_s, RETRY_MAX_S)
         del self._due[calendar]
         if not self._due:
             self._nothing_due.set()

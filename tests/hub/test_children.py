@@ -7,7 +7,7 @@ import trio
 
 from gateway.errors import LogDamaged, LogUnavailable, Refusal
 from gateway.hub.child_items import parent_of, summary_of
-from gateway.hub.children import HIDE_MAX_S
+from gateway.hub.children import HIDE_MAX_S, RETRY_MAX_S
 from gateway.hub.doubts import AT_ONCE_MAX
 from gateway.ot import DEFAULT_LIMITS
 from tests.hub.parts import cluster, workers
@@ -453,6 +453,25 @@ async def test_what_the_index_refuses_for_good_is_not_tried_again(autojump_clock
         worker.hub.children._open = opened
         await create(worker, "2")
         assert list(await items_of(worker)) == ["2"]
+
+
+async def test_an_index_that_refuses_a_purge_for_good_is_tried_less_and_less_often(autojump_clock, caplog):
+    async with workers(1) as [worker]:
+        await create(worker, "1", STANDUP | {"title": "Secret"})
+        await create(worker, "2")
+        await trio.sleep(0.1)
+        children = worker.hub.children
+
+        async def refused(resource):
+            raise Refusal("INTERNAL", "refused")
+
+        children._purge, purge = refused, children._purge
+        await worker.hub.purge("event:1")
+        await trio.sleep(600)
+        assert 20 < caplog.text.count("isn't up to date") < 50
+        children._purge = purge
+        await trio.sleep(RETRY_MAX_S)
+        assert list(await items_of(worker)) == ["2"] and b"Secret" not in await history_of(worker)
 
 
 async def test_more_events_are_purged_while_their_index_is_away_than_a_patch_has_operations(autojump_clock):
