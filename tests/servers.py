@@ -269,17 +269,25 @@ class RedisCluster:
     def move_slot(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Move a slot with its keys one by one, as `redis-cli --cluster reshard` does."""
         self.begin_move(slot, source, target)
-        target_id = self._call(target, "CLUSTER", "MYID")
-        while keys := self._call(source, "CLUSTER", "GETKEYSINSLOT", slot, 1):
-            self._call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
-        for item in (target, source):
-            self._call(item, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+        self.move_keys(slot, source, target)
+        self.end_move(slot, source, target)
 
     def begin_move(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """From now on the source sends whoever asks for a key that it hasn't to the target."""
         source_id, target_id = (self._call(item, "CLUSTER", "MYID") for item in (source, target))
         self._call(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
         self._call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+
+    def move_keys(self, slot: int, source: RedisServer, target: RedisServer) -> None:
+        """Of a slot whose move has begun."""
+        while keys := self._call(source, "CLUSTER", "GETKEYSINSLOT", slot, 1):
+            self._call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+
+    def end_move(self, slot: int, source: RedisServer, target: RedisServer) -> None:
+        """From now on the target has the slot."""
+        target_id = self._call(target, "CLUSTER", "MYID")
+        for item in (target, source):
+            self._call(item, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
     def healthy(self) -> bool:
         """Every server sees every slot served, and every replica is in step."""

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import redis
+from redis.crc import key_slot
 
 from gateway.bus.redis import RedisBus
 from gateway.config import Config
+from gateway.redislink.keys import partition_of, tag
 from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import Inbox
 from tests.proxy import Proxy
-from tests.servers import shared_redis, shared_redis_cluster
+from tests.servers import RedisCluster, RedisServer, shared_redis, shared_redis_cluster
 from tests.waiting import unawaited
 
 
@@ -67,3 +69,13 @@ async def listening(shards: Shards, inbox: Inbox) -> AsyncIterator[RedisBus]:
         bus.attach(inbox)
         await nursery.start(bus.run)
         yield bus
+
+
+def slot_of(resource: str) -> int:
+    return key_slot(tag(partition_of(resource, 256)).encode())
+
+
+def owner(cluster: RedisCluster, resource: str) -> RedisServer:
+    """The master that holds the resource when the cluster has just been formed."""
+    step = -(-16384 // 3)
+    return cluster.masters[slot_of(resource) // step]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import trio
-from redis.crc import key_slot
 
 from gateway.bus.redis import RedisBus
 from gateway.config import Config
@@ -15,22 +14,12 @@ from gateway.redislink.link import pack
 from gateway.redislink.routing import Table
 from gateway.redislink.shards import Call
 from tests.contracts.bus_contract import Inbox
-from tests.redis.parts import fresh, running
+from tests.redis.parts import fresh, owner, running, slot_of
 from tests.redis.writers import busy, judge
 from tests.servers import RedisCluster, RedisServer, redis_cluster
 from tests.waiting import PATIENCE_S, unawaited, until
 
 RESOURCES = [f"event:{n}" for n in range(6)]
-
-
-def slot_of(resource: str) -> int:
-    return key_slot(tag(partition_of(resource, 256)).encode())
-
-
-def owner(cluster: RedisCluster, resource: str) -> RedisServer:
-    """The master that holds the resource when the cluster has just been formed."""
-    step = -(-16384 // 3)
-    return cluster.masters[slot_of(resource) // step]
 
 
 def settings(cluster: RedisCluster, **values: object) -> Config:

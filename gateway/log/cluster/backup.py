@@ -7,7 +7,7 @@ before it began is in it. Restoring fills the archive (or, without one, Redis) w
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -28,6 +28,7 @@ from gateway.log.search.queue import begin_anew
 from gateway.ports import NOTHING, Opening, Record, Snapshot
 from gateway.ports.log import GATEWAY_USER_ID
 from gateway.redislink import keys
+from gateway.redislink.address import Address
 from gateway.redislink.keys import LEFT
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
@@ -41,6 +42,9 @@ READ_AT_ONCE = 1000
 # Of one resource, whose changes went.
 SUBMISSIONS_MAX = 1_000_000
 ATTEMPTS_MAX = 10
+ATTEMPT_PAUSE_S = 1.0
+# From this field on `CLUSTER NODES` tells a server's slots; `[93->-ID]` is one that goes elsewhere.
+SLOTS = 8
 _TABLES = ", ".join(
     f"gateway.{table}"
     for table in ("change", "snapshot", "submission", "resource", "summary", "summary_due", "search_due")
@@ -121,18 +125,34 @@ async def backup(found: Stores, target: Path) -> Contents:
 
 
 async def names_in_redis(shards: Shards) -> set[str]:
-    """Every resource that the servers hold, though `gateway rebalance` moves partitions meanwhile.
-
-    A Redis Cluster moves keys before it says so: what it reshards meanwhile may be missed. Raises
-    LogUnavailable.
-    """
+    """Every resource that the servers hold, though partitions are moved meanwhile. Raises LogUnavailable."""
     names: set[str] = set()
     for _ in range(ATTEMPTS_MAX):
-        before = await shards.newest_table()
+        before = await _standing(shards)
         names |= await _scanned(shards)
-        if (await shards.newest_table()).owners == before.owners:
+        if before is not None and await _standing(shards) == before:
             return names
-    raise LogUnavailable("partitions go on moving: run it again when `gateway rebalance` has ended", "none")
+        await trio.sleep(ATTEMPT_PAUSE_S)
+    raise LogUnavailable(
+        "partitions go on moving: run it again when `gateway rebalance`, or the cluster's reshard, has ended",
+        "none",
+    )
+
+
+async def _standing(shards: Shards) -> tuple[Sequence[Address], Sequence[Sequence[bytes]]] | None:
+    """Who has the partitions, and in a Redis Cluster which slots each server says that it has.
+
+    It says so first, the others hear of it later. None: keys are on their way from one to another. Raises
+    LogUnavailable.
+    """
+    owners = (await shards.newest_table()).owners
+    slots = []
+    for partition in shards.first_partitions().values() if shards.cluster else ():
+        nodes = await shards.call(Call(partition, pack(("CLUSTER", "NODES"))))
+        fields = next(line for line in nodes.splitlines() if b"myself" in line).split()
+        slots.append(fields[SLOTS:])
+    is_moving = any(b"->-" in slot for told in slots for slot in told)
+    return None if is_moving else (owners, slots)
 
 
 async def _scanned(shards: Shards) -> set[str]:

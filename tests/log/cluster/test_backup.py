@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from gateway.config import Config
 from gateway.errors import LogDamaged, LogUnavailable
 from gateway.hub import replay
 from gateway.log.archive import SavedSnapshot, Transfer
@@ -31,8 +32,8 @@ from gateway.redislink.shards import Call, Shards
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import ROOM, append, batch, record
 from tests.log.sqlite.parts import opened
-from tests.redis.parts import fresh, settings
-from tests.servers import redis_server, shared_postgres
+from tests.redis.parts import fresh, owner, settings, slot_of
+from tests.servers import redis_cluster, redis_server, shared_postgres
 
 EPOCH = 1
 
@@ -153,7 +154,44 @@ async def test_what_moves_to_a_server_that_was_looked_through_is_in_the_backup(
         assert {head.name for head in reader.heads()} == set(names)
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["the slot too", "and the slot stays on its way"])
+async def test_what_a_reshard_moves_to_a_server_that_was_looked_through_is_in_the_backup(
+    ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_backup, "ATTEMPT_PAUSE_S", 0.01)
+    with redis_cluster() as cluster:
+        names = [f"event:{number}" for number in range(20)]
+        async with stores(Config().with_(redis={"cluster_url": cluster.url})) as found:
+            for name in names:
+                await append(found.log, batch(await found.log.open(name), record(1), resource=name))
+            masters = {server.port: server for server in cluster.masters}
+            first, *_, last = (masters[address.port] for address in found.shards.first_partitions())
+            slots = {slot_of(name) for name in names if owner(cluster, name) is last}
+            assert slots
+            call, scans = Shards.call, []
+
+            async def moving(shards: Shards, asked: Call, timeout_s: float | None = None) -> Any:
+                if b"SCAN" in asked.packed:
+                    scans.append(asked.partition)
+                if len(scans) == 2 and slots:  # the first server has been looked through
+                    while slots:
+                        slot = slots.pop()
+                        cluster.begin_move(slot, last, first)
+                        cluster.move_keys(slot, last, first)
+                        if ends or slots:
+                            cluster.end_move(slot, last, first)
+                return await call(shards, asked, timeout_s)
+
+            monkeypatch.setattr(Shards, "call", moving)
+            if ends:
+                assert await cluster_backup.names_in_redis(found.shards) == set(names)
+            else:
+                with pytest.raises(LogUnavailable, match="the cluster's reshard, has ended"):
+                    await cluster_backup.names_in_redis(found.shards)
+
+
 async def test_partitions_that_never_rest_are_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_backup, "ATTEMPT_PAUSE_S", 0.01)
     async with stores(fresh("any")) as found:
         versions = count(1)
 
@@ -162,7 +200,7 @@ async def test_partitions_that_never_rest_are_told_with_the_way_out(monkeypatch:
             return Table(version, shards.table.owners[:version])
 
         monkeypatch.setattr(Shards, "newest_table", elsewhere)
-        with pytest.raises(LogUnavailable, match="when `gateway rebalance` has ended"):
+        with pytest.raises(LogUnavailable, match="when `gateway rebalance`, or"):
             await cluster_backup.names_in_redis(found.shards)
 
 
