@@ -108,9 +108,11 @@ def test_it_scales_on_the_pods_of_its_own_release():
     assert {selector.name for selector in asked} == {"gateway_connections_left"}
     for selector in asked:
         labels = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
-        assert labels.keys() == {"namespace", "service"}
+        assert labels.keys() == {"namespace", "pod"}
         assert labels["namespace"] == NAMESPACE
-        assert labels["service"] in {item["metadata"]["name"] for item in found if item["kind"] == "Service"}
+        deployed = of_kind(found, "Deployment")["metadata"]["name"]
+        assert re.fullmatch(labels["pod"], f"{deployed}-6d4cf56db6-x7k2p"), "as Kubernetes names its pods"
+        assert not re.fullmatch(labels["pod"], f"{deployed}-eu-6d4cf56db6-x7k2p"), "another release's"
 
 
 def test_a_prometheus_that_knows_nothing_takes_no_pods_away():
@@ -274,6 +276,15 @@ def test_a_pod_that_waits_for_its_servers_ends_by_itself_before_kubernetes_ends_
 def test_values_that_are_wrong_are_refused(wrong):
     with pytest.raises(HelmError):
         rendered(wrong)
+
+
+def test_compose_gives_each_node_a_place_for_its_data_that_its_user_can_write_to():
+    """Docker makes a file system at each place that is named, and refuses what is no absolute path."""
+    [user] = re.findall(r"^USER (\d+):\d+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    for name in ("node1", "node2", "migrate"):
+        places = dict(place.partition(":")[::2] for place in services[name]["tmpfs"])
+        assert places == {"/tmp": "", "/data": f"mode=0700,uid={user},gid={user}"}
 
 
 async def test_compose_gives_settings_that_the_gateway_takes(tmp_path):
