@@ -3,7 +3,8 @@
 The load harness edits, 50 more clients edit beside it, and a backup is taken. Then the gateway is stopped,
 the backup is put in the place of the data, and the gateway starts again; the clients, who saw more than the
 backup holds, come back by themselves. Exit status 0 if all of them agree, nothing is missing that was
-acknowledged before the backup, and the load was what it was to be.
+acknowledged before the backup, in their documents edit by edit and in the load's by its number, and the load
+was what it was to be.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 import trio
 
 from gateway import ot
@@ -33,6 +35,9 @@ from tests.supervisor.crowd import Author, Crowd
 NO_RATES = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
 PAUSE_S = 0.3
 AUTHORS_A_DOCUMENT = 2
+# The documents of the clients, of which each edit is judged.
+KEPT = "kept-"
+ANSWER_TIMEOUT_S = 30.0
 BACK_WITHIN_S = 60.0
 # Less of the wanted load than this isn't that load.
 ACHIEVED_MIN = 0.95
@@ -42,7 +47,11 @@ SHAPES = ("embedded", "cluster")
 
 @dataclass
 class Found:
-    """What became of it. `committed` is what the node had committed when the backup began."""
+    """What became of it. `committed` is what the node had committed when the backup began.
+
+    `behind` tells of the load's documents that were at a later version then than they are after the restore;
+    `compared` counts those that were looked at.
+    """
 
     operations_per_s: float = 0.0
     committed: int = 0
@@ -51,6 +60,8 @@ class Found:
     restore_s: float = 0.0
     resynced: int = 0
     acknowledged: int = 0
+    compared: int = 0
+    behind: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     diverged: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -58,7 +69,8 @@ class Found:
     @property
     def ok(self) -> bool:
         """Whether it went as it must."""
-        return self.backed_up >= self.committed and not (self.missing or self.diverged or self.reasons)
+        is_whole = self.compared > 0 and self.backed_up >= self.committed
+        return is_whole and not (self.behind or self.missing or self.diverged or self.reasons)
 
 
 class Drill:
@@ -72,6 +84,7 @@ class Drill:
         self._words = ["--port", str(free_port()), *servers, *NO_RATES]
         self._before: dict[str, list[str]] = {}
         self._epochs: dict[str, Any] = {}
+        self._versions: dict[str, int] = {}
 
     async def run(self, load: scenarios.Scenario, at_s: float, clients: int) -> Found:
         """Play it."""
@@ -87,7 +100,8 @@ class Drill:
             began_s = trio.current_time()
             await done("restore", str(self.file), *self._where, "--replace")
             self.found.restore_s = trio.current_time() - began_s
-            async with served(self.data, *self._words):
+            async with served(self.data, *self._words) as node:
+                await self._compare(node)
                 with trio.fail_after(BACK_WITHIN_S):
                     await self._all_resynced(crowd)
                     await crowd.everyone_moves_on()
@@ -101,7 +115,7 @@ class Drill:
         documents = range(-(-clients // AUTHORS_A_DOCUMENT))
         names = [(n, d) for n in range(AUTHORS_A_DOCUMENT) for d in documents][:clients]
         authors = [
-            Author(node.url, bearer.strip(), f"event:kept-{d}", f"d{d}a{n}", PAUSE_S) for n, d in names
+            Author(node.url, bearer.strip(), f"event:{KEPT}{d}", f"d{d}a{n}", PAUSE_S) for n, d in names
         ]
         return Crowd(authors)
 
@@ -121,6 +135,7 @@ class Drill:
         for author in crowd.authors:  # who has an edit on its way has one that isn't acknowledged
             last = len(author.written) - (not author.editor.settled)
             self._before[author.editor.client_id] = author.written[:last]
+        self._versions = await listed(node)
         metrics = await trio.to_thread.run_sync(scrape, node.admin)
         self.found.committed = int(_summed(metrics, COMMITTED))
         began_s = trio.current_time()
@@ -129,6 +144,13 @@ class Drill:
         changes = re.search(r"([\d,]+) changes", told)
         assert changes is not None, told
         self.found.backed_up = int(changes[1].replace(",", ""))
+
+    async def _compare(self, node: Server) -> None:
+        """What was listed before the backup with what there is."""
+        async with _asking(node) as client:
+            restored = {ident: await _version_of(client, ident) for ident in self._versions}
+        self.found.compared = len(restored)
+        self.found.behind = behind(self._versions, restored)
 
     async def _all_resynced(self, crowd: Crowd) -> None:
         """Until everyone has heard of the new life."""
@@ -146,6 +168,41 @@ class Drill:
             before = self._before[editor.client_id]
             self.found.acknowledged += len(before)
             self.found.missing += sorted(set(before) - set(known["tags"]))
+
+
+def _asking(node: Server) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"{node.http}/v1/resources", headers=node.bearer(), timeout=ANSWER_TIMEOUT_S
+    )
+
+
+async def listed(node: Server) -> dict[str, int]:
+    """The versions of the load's documents, as the node lists them."""
+    found: dict[str, int] = {}
+    after: str | None = ""
+    async with _asking(node) as client:
+        while after is not None:
+            answer = await client.get("/event", params={"after": after} if after else {})
+            page = answer.raise_for_status().json()
+            found.update({item["resource_id"]: item["version"] for item in page["items"]})
+            after = page["next"]
+    return {ident: version for ident, version in found.items() if not ident.startswith(KEPT)}
+
+
+async def _version_of(client: httpx.AsyncClient, ident: str) -> int:
+    """0: there is no such document."""
+    answer = await client.get(f"/event/{ident}")
+    version: int = answer.raise_for_status().json()["version"]
+    return version
+
+
+def behind(before: Mapping[str, int], restored: Mapping[str, int]) -> list[str]:
+    """The documents that lost what they had, in words."""
+    return [
+        f"{ident} is at version {restored[ident]}, and was at {version} before the backup"
+        for ident, version in before.items()
+        if restored[ident] < version
+    ]
 
 
 def faults(report: Mapping[str, Any]) -> list[str]:
@@ -195,9 +252,10 @@ def main(shapes: tuple[str, ...], rate: float, seconds: float, clients: int) -> 
             f"{found.backup_s:.1f} s ({found.committed:,} were committed before it); restored in "
             f"{found.restore_s:.1f} s; {found.resynced} of {clients} clients came back; of "
             f"{found.acknowledged:,} edits that they knew acknowledged before the backup "
-            f"{len(found.missing)} are missing; {len(found.diverged)} clients diverged"
+            f"{len(found.missing)} are missing; {len(found.diverged)} clients diverged; of {found.compared} "
+            f"documents of the load {len(found.behind)} lost edits"
         )
-        for reason in found.reasons:
+        for reason in (*found.behind, *found.reasons):
             click.echo(f"  {reason}")
     sys.exit(0 if ok else 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ async def test_clients_of_the_old_life_agree_after_a_restore(shape: str) -> None
     found = await restore.drill(shape, restore.load_of(100, 6), 3.0, 6)
     assert found.ok, found
     assert (found.resynced, found.acknowledged > 0, found.committed > 0) == (6, True, True)
+    assert found.compared > 0
+
+
+def test_a_document_that_is_older_after_a_restore_lost_edits() -> None:
+    before = {"load-1": 7, "load-2": 7, "load-3": 7}
+    lost = restore.behind(before, {"load-1": 7, "load-2": 6, "load-3": 9})
+    assert lost == ["load-2 is at version 6, and was at 7 before the backup"]
+    found = restore.Found(compared=3, behind=lost)
+    assert not found.ok and replace(found, behind=[]).ok
+    assert not restore.Found().ok, "nothing was looked at"
 
 
 BROKEN = [{"name": "takeover", "at_s": 4.0, "until_s": 4.5}]
