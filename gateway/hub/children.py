@@ -126,10 +126,14 @@ class Children:
             history = room.history
             self._look(room, {parent_of(kept.before) for kept in history.since(history.start)})
 
-    def look(self, room: Room) -> None:
-        """An append of a room was answered: its event may have another summary, or parent."""
+    def look(self, room: Room, before: Any) -> None:
+        """An append of a room was answered: its event may have another summary, or parent.
+
+        `before` is the document that the append was made on: other workers may have moved the event since
+        this one looked. Who takes an event out of a calendar looks at that one, so those between are theirs.
+        """
         if room.type == CHILD:
-            self._look(room, {self.parents.get(room)})
+            self._look(room, {self.parents.get(room), parent_of(before)})
 
     def _look(self, room: Room, known: set[str | None]) -> None:
         parent = parent_of(room.document)

@@ -15,5 +15,8 @@ cdef class Settled:
     cdef public object note
 
     @cython.locals(history=History)
-    cpdef done(self, Room room)
-    cdef bint _may_have_moved(self, Room room) except -1
+    cpdef done(self, Room room, object batch)
+    cdef bint _may_have_moved(self, Room room, object before) except -1
+
+
+cdef bint _names_parent(object document) except -1

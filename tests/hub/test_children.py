@@ -107,7 +107,7 @@ async def test_two_workers_that_create_events_at_once_lose_none(autojump_clock):
 async def test_what_a_crash_left_out_is_made_up_for_when_the_event_is_opened(autojump_clock):
     async with cluster() as found:
         one = await found.worker()
-        one.hub.children.look = lambda room: None  # it crashed before
+        one.hub.children.look = lambda room, before: None  # it crashed before
         await create(one, "1")
         two = await found.worker()
         assert await items_of(two) is None
@@ -126,7 +126,7 @@ async def test_what_a_crash_left_in_is_taken_out_when_the_event_is_opened(autoju
         one = await found.worker()
         room = await create(one, "1")
         await trio.sleep(0.1)
-        one.hub.children.look = lambda room: None  # it crashed before
+        one.hub.children.look = lambda room, before: None  # it crashed before
         if fate == "deleted":
             await remove(one, room)
         else:
@@ -145,6 +145,36 @@ async def test_what_a_crash_left_in_is_taken_out_when_the_event_is_opened(autoju
                 "twice moved": {"home": [], "club": ["1"]},
             }[fate]
         )
+
+
+@pytest.mark.parametrize("how", ["told", "read", "read as a state"])
+@pytest.mark.parametrize("fate", ["moved", "moved back", "taken out", "deleted"])
+@pytest.mark.parametrize("before", ["work", None], ids=["from a calendar", "from none"])
+async def test_an_event_leaves_the_calendar_that_another_worker_put_it_in(autojump_clock, before, fate, how):
+    limits = {"rebase_versions_max": 1} if how == "read as a state" else {}
+    async with workers(2, CONFIG.with_(limits=limits)) as [one, two]:
+        here = await create(one, "1", STANDUP | {"calendar_id": before} if before else EVENT)
+        await trio.sleep(0.1)
+        there = await two.hub.open("event:1")
+        if how != "told":
+            deafen(one, "event:1")
+        for calendar in ("club", "home"):
+            await edit(two, there, "/calendar_id", calendar)
+            await trio.sleep(0.1)
+        assert [await items_of(two, calendar) for calendar in ("club", "work")] == [{}, before and {}]
+        assert list(await items_of(two, "home")) == ["1"]
+        if how != "told":
+            await one.hub.catch_up.now(here)
+        assert here.version == there.version == 3
+        if fate == "deleted":
+            await remove(one, here)
+        elif fate == "taken out":
+            await one.commit(here, Author("ann"), [{"op": "remove", "path": "/calendar_id"}])
+        else:
+            await edit(one, here, "/calendar_id", "work" if fate == "moved back" else "town")
+        assert await items_of(one, "home") == {} == await items_of(one, "club")
+        assert list(await items_of(one, "work") or {}) == ["1"] * (fate == "moved back")
+        assert list(await items_of(one, "town") or {}) == ["1"] * (fate == "moved")
 
 
 async def test_indexes_that_are_late_are_waited_for(autojump_clock):
@@ -172,7 +202,7 @@ async def test_an_older_version_never_takes_the_place_of_a_newer_one(autojump_cl
         await trio.sleep(0.1)
         assert late.version == 1
         await two.hub.catch_up.now(await two.hub.open("children:work"))
-        two.hub.children.look(late)
+        two.hub.children.look(late, late.document)
         assert (await items_of(one))["1"]["title"] == "Retro"
 
 
@@ -878,7 +908,7 @@ async def test_what_is_on_its_way_into_an_index_while_that_is_compared_does_not_
         await one.hub.purge("event:2")
         await trio.sleep(0.1)
         go = index_appends_wait(two)
-        two.hub.children.look(event)
+        two.hub.children.look(event, event.document)
         await trio.sleep(5)
         go.set()
         await trio.sleep(5)

@@ -70,7 +70,7 @@ def parts(now_s: Callable[[], float]) -> tuple[Any, ...]:
 async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojump_clock):
     work = Work()
     background = Background()
-    committer = Committer(*parts(trio.current_time), lambda room: None, background, cpu_s=work.cpu_s)
+    committer = Committer(*parts(trio.current_time), lambda room, batch: None, background, cpu_s=work.cpu_s)
     heavy = [Room("x" * (n + 1), work, HEAVY_S) for n in range(5)]
     light = Room("light", work, 0.0001)
 
@@ -96,7 +96,7 @@ async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojum
 async def test_time_that_another_process_took_is_nobodys_work(autojump_clock):
     interrupted = Work()
     background = Background()
-    committer = Committer(*parts(interrupted.now_s), lambda room: None, background, cpu_s=lambda: 0.0)
+    committer = Committer(*parts(interrupted.now_s), lambda room, batch: None, background, cpu_s=lambda: 0.0)
     room = Room("light", interrupted, HEAVY_S)  # by the clock on the wall
     async with unawaited() as nursery:
         await nursery.start(background.run)
