@@ -240,6 +240,20 @@ class SearchContract:
                     (found.timestamp for found in whole), reverse=True
                 )
 
+    async def test_who_edits_between_two_pages_takes_nothing_else_from_them(self) -> None:
+        async with self.index() as index:
+            made = [(change(number, "lunch"), document(number, "lunch")) for number in range(4)]
+            await index.store([entry._replace(timestamp=7000) for both in made for entry in both])
+            await self.seen(index)
+            shown, after = set(), None
+            while page := await search(index, "lunch", limit=1, after=after):
+                shown |= {(found.kind, found.id) for found in page}
+                after = page[-1].place
+                if page[-1].kind == "document":  # the one that the page ends with moves to its new time
+                    await index.store([document(int(page[-1].id), "lunch", 2, timestamp=8000)])
+                    await self.seen(index)
+            assert shown == {(kind, str(number)) for kind in ("change", "document") for number in range(4)}
+
     async def test_what_is_erased_is_gone_and_stays_gone(self) -> None:
         async with self.index() as index:
             old = [change(1, "secret", version) for version in range(1, 4)] + [document(1, "secret", 3)]

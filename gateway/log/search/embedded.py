@@ -514,11 +514,14 @@ def _first_number(stamp_ms: int) -> int:
 
 
 def _number_of(connection: sqlite3.Connection, wanted: Wanted) -> int:
-    """Where a page goes on; behind its moment, if that entry has moved on meanwhile."""
+    """Where a page goes on; if that entry has gone meanwhile, with all that its moment still has.
+
+    So some come twice, and none is passed over. It ends, for each time the moment has an entry less.
+    """
     assert wanted.after is not None
     statement = "SELECT number FROM entry WHERE ident = ? AND timestamp = ?"
     row = connection.execute(statement, (wanted.after.ident, wanted.after.timestamp)).fetchone()
-    return _first_number(wanted.after.timestamp) if row is None else int(row[0])
+    return _first_number(wanted.after.timestamp + 1) if row is None else int(row[0])
 
 
 def _match(connection: sqlite3.Connection, terms: Sequence[str]) -> tuple[str | None, list[str]]:
