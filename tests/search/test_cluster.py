@@ -21,6 +21,7 @@ from gateway.log.cluster.backup import clear, stores
 from gateway.log.postgres.archive import PostgresArchive, migrate
 from gateway.log.search import cluster as search_cluster
 from gateway.log.search.cluster import ClusterIndexing, index_of, reindexed
+from gateway.log.search.indexer import Taken
 from gateway.log.search.opensearch import FORMAT_VERSION, Answer, OpenSearchIndex
 from gateway.log.search.queue import Generation, SearchQueue, generations
 from gateway.log.search.rest import HttpRest
@@ -130,6 +131,24 @@ async def test_what_is_archived_is_found_once_whoever_indexes_it():
         assert len(await made.found("lunch", 90)) == 90  # two changes and a document each
         assert await made.found("first", 30)
         assert made.indexing.lag_s < 60
+
+
+async def test_of_many_large_changes_each_step_takes_a_few_and_all_are_found(monkeypatch):
+    monkeypatch.setattr("gateway.log.search.queue.BYTES_A_STEP", 10_000)
+    steps: list[Taken] = []
+
+    class Noted(SearchQueue):
+        async def take(self, count: int) -> Taken:
+            steps.append(await super().take(count))
+            return steps[-1]
+
+    monkeypatch.setattr(search_cluster, "SearchQueue", Noted)
+    async with cluster(workers=2) as made:
+        for number in range(12):
+            await made.archived(f"event:{number}", *(f"lunch {'x' * 3000} {n}" for n in range(9)))
+        assert len(await made.found("lunch", 120)) == 120  # nine changes and a document each
+    assert all(sum(len(change.body) for change in step.changes[:-1]) < 10_000 for step in steps)
+    assert sum(len(step.changes) > 1 for step in steps) > 1
 
 
 async def test_a_purge_takes_all_of_it_and_what_comes_late_stays_out():

@@ -25,10 +25,12 @@ from gateway.log.search.follower import (
     build,
     follow,
 )
-from gateway.log.search.indexer import Indexer, LoggedDocument
+from gateway.log.search.indexer import Indexer, LoggedDocument, Taken
 from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
+from gateway.runtime import timeslice
+from tests.search.steps import steps_of_ours
 from tests.waiting import unawaited
 
 NAME = "event:1"
@@ -106,6 +108,51 @@ async def test_a_kept_document_that_is_damaged_is_made_from_the_log(tmp_path: Pa
     assert found is not None and (found.version, found.document) == (7, {"title": "title 7"})
     with closing(sqlite3.connect(tmp_path / INDEX)) as connection:
         assert connection.execute("SELECT document FROM kept").fetchall() == [(b'{"title":"title 7"}',)]
+    await log.aclose()
+
+
+async def test_a_step_ends_at_its_bytes_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.log.search.follower.BYTES_A_STEP", 1000)
+    log = SqliteLog(tmp_path)
+    edits = Edits(log, (await log.open(NAME)).epoch)
+    await edits.append(50)
+    steps: list[Taken] = []
+
+    class Noted(LogSource):
+        async def take(self, count: int) -> Taken:
+            steps.append(await super().take(count))
+            return steps[-1]
+
+    index = SqliteSearch(tmp_path / INDEX)
+    source = Noted(tmp_path, index)
+    indexer = Indexer(source, index)
+    while await indexer.step():
+        pass
+    assert [change.version for step in steps for change in step.changes] == list(range(1, 51))
+    assert all(sum(len(change.body) for change in step.changes[:-1]) < 1000 for step in steps)
+    assert len(await index.find(Wanted(EVERYTHING, ["title"], 100))) == 51
+    await source.release()
+    await index.aclose()
+    await log.aclose()
+
+
+async def test_others_run_between_the_changes_of_a_resource(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(timeslice, "SLICE_S", 0.0)
+    log = SqliteLog(tmp_path)
+    edits = Edits(log, (await log.open(NAME)).epoch)
+    index = SqliteSearch(tmp_path / INDEX)
+    source = LogSource(tmp_path, index)
+    indexer = Indexer(source, index)
+    await edits.append(1)
+    await indexer.step()
+    await edits.append(100)
+    with steps_of_ours() as steps:
+        await indexer.step()
+    assert steps.count > 200  # they are read, and made on the document that it remembers
+    await source.release()
+    await index.aclose()
     await log.aclose()
 
 

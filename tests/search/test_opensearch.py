@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import trio
 
 from gateway.config import SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
@@ -20,6 +19,7 @@ from gateway.search.texts import PIECE_LENGTH_MAX
 from tests.search.contract import change, ids
 from tests.search.server import shared_search_server
 from tests.search.server_contract import NUMBERS, ServerContract, opened
+from tests.search.steps import steps_of_ours
 
 
 class TestOpenSearch(ServerContract):
@@ -181,29 +181,15 @@ def test_a_wrong_url_says_the_way_out(url):
         HttpRest(SearchSettings(url=url))
 
 
-class Steps(trio.abc.Instrument):
-    """Counts the steps of a task."""
-
-    def __init__(self, task: trio.lowlevel.Task) -> None:
-        self.count = 0
-        self._task = task
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += task is self._task
-
-
 async def test_others_run_while_a_long_text_is_stored_and_shown(monkeypatch):
     monkeypatch.setattr(timeslice, "SLICE_S", 0.0)
     monkeypatch.setattr(timeslice, "TURN_S", 0.0)
     text = "会" * 100_000 + " lunch"
     async with opened() as index:
-        steps = Steps(trio.lowlevel.current_task())
-        trio.lowlevel.add_instrument(steps)
-        await index.store([change(1, text)])
-        stored = steps.count
+        with steps_of_ours() as storing:
+            await index.store([change(1, text)])
         await index.refresh()
-        shown = steps.count
-        assert await ids(index, "lunch") == ["1"]
-        trio.lowlevel.remove_instrument(steps)
-    assert stored > len(text) / PIECE_LENGTH_MAX
-    assert steps.count - shown > len(text) / PIECE_LENGTH_MAX
+        with steps_of_ours() as showing:
+            assert await ids(index, "lunch") == ["1"]
+    assert storing.count > len(text) / PIECE_LENGTH_MAX
+    assert showing.count > len(text) / PIECE_LENGTH_MAX

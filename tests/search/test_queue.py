@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import orjson
 import psycopg
 import trio
 
@@ -15,7 +16,9 @@ from gateway.log.search.queue import Generation, SearchQueue, added, generations
 from gateway.ports import Record
 from gateway.ports.search import Erasure
 from gateway.ports.summaries import Summary
+from gateway.runtime import timeslice
 from gateway.wire.announcement import Announcement
+from tests.search.steps import steps_of_ours
 from tests.servers import shared_postgres
 from tests.waiting import until
 
@@ -30,9 +33,10 @@ AND relation = 'gateway.search_due'::regclass AND database = (
 HOLD = "SELECT FROM gateway.search_due WHERE name = %s FOR UPDATE"
 
 
-def changes(version: int) -> Transfer:
-    """A change of each resource."""
-    body = b'{"version":%d,"operations":[]}' % version
+def changes(version: int, text: str = "") -> Transfer:
+    """A change of each resource, the document to this text."""
+    operations = [{"op": "add", "path": "", "value": text}] if text else []
+    body = orjson.dumps({"version": version, "operations": operations})
     record = Record(version, body, "ann", "tab", None, "digest", 1, None)
     return Transfer(changes=[Announcement(name, 1, version - 1, f"{version}", [record]) for name in NAMES])
 
@@ -170,3 +174,43 @@ async def test_what_is_written_all_the_time_lags_by_what_came_since_it_was_taken
         await queue.done(taken, {})
         assert 0 < await queue.lag_s() < 1800
         assert len((await queue.take(100)).changes) == len(NAMES)
+
+
+async def test_a_step_ends_at_its_bytes_and_what_it_has_no_room_for_is_left_to_others(monkeypatch):
+    """The oldest resources have a change in it each, before any has two."""
+    monkeypatch.setattr("gateway.log.search.queue.BYTES_A_STEP", 3000)
+    monkeypatch.setattr("gateway.log.search.queue.ROWS_AT_ONCE", 2)
+    async with indexed() as (_, archive):
+        for version in range(2, 5):
+            await archive.store(changes(version, "x" * 1000))
+        queue, other = SearchQueue(archive, 1), SearchQueue(archive, 1)
+        taken = await queue.take(100)
+        assert [change.version for change in taken.changes] == [1] * 5 + [2] * 3
+        await queue.done(taken, {})
+        seen = [*taken.changes]
+        taken, others = await queue.take(100), await other.take(100)
+        assert [change.version for change in taken.changes] == [3, 3, 3]
+        assert [change.version for change in others.changes] == [2, 2, 3]
+        await other.done(others, {})
+        seen += others.changes
+        while taken.token:
+            await queue.done(taken, {})
+            seen += taken.changes
+            taken = await queue.take(100)
+            assert len(taken.changes) <= 3
+        assert sorted((change.name, change.version) for change in seen) == sorted(
+            (name, version) for name in NAMES for version in range(1, 5)
+        )
+        assert await queue.lag_s() == 0
+
+
+async def test_others_run_while_a_document_is_made_of_many_changes(monkeypatch):
+    monkeypatch.setattr(timeslice, "SLICE_S", 0.0)
+    async with indexed() as (_, archive):
+        for version in range(2, 40):
+            await archive.store(changes(version, f"text {version}"))
+        with steps_of_ours() as steps:
+            found = await SearchQueue(archive, 1).document(NAMES[0])
+        assert found is not None
+        assert (found.version, found.document) == (39, "text 39")
+        assert steps.count > 38

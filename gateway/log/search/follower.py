@@ -14,7 +14,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,15 @@ from gateway.log.database_files import discard, discard_writes
 from gateway.log.lag import Lag
 from gateway.log.search.embedded import FORMAT_VERSION, INDEX, SqliteSearch, format_of
 from gateway.log.search.indexer import (
+    BYTES_A_STEP,
     Indexer,
     IndexNumbers,
     LoggedChange,
     LoggedDocument,
     OtherHistory,
     Taken,
+    applied,
     index_waits,
-    replayed,
 )
 from gateway.log.sqlite.log import DATABASE
 from gateway.log.sqlite.readers import LogReaders
@@ -65,6 +67,7 @@ _CHANGES = """
 SELECT c.id, r.name, r.epoch, c.version, c.user_id, c.timestamp, c.body, c.checksum
 FROM change AS c JOIN resource AS r ON r.id = c.resource WHERE c.id > ? ORDER BY c.id LIMIT ?
 """
+_BODY = 6  # its place in a row of these
 
 
 class LogSource:
@@ -111,11 +114,23 @@ def _taken(reader: Reader, place: tuple[int, int, int], count: int) -> Taken:
         went = reader.connection.execute(_GONE, (gone,)).fetchall()
         # Numbers of changes that went are given again.
         newest = min([newest, *(row[4] for row in went)])
-        rows = reader.connection.execute(_CHANGES, (newest, count)).fetchall()
+        with contextlib.closing(reader.connection.execute(_CHANGES, (newest, count))) as cursor:
+            rows, are_all = _bounded(cursor)
     erasures = [Erasure(found, epoch, upto) for _, name, epoch, upto, _ in went if (found := name_of(name))]
     changes = [change for row in rows if (change := _change(*row[1:]))]
     token = now_standing, rows[-1][0] if rows else newest, went[-1][0] if went else gone
-    return Taken(erasures, changes, token, len(rows) == count)
+    return Taken(erasures, changes, token, len(rows) == count or not are_all)
+
+
+def _bounded(found: Iterable[Any]) -> tuple[list[Any], bool]:
+    """Rows of changes, until those have BYTES_A_STEP; whether it looked at all."""
+    rows, size = [], 0
+    for row in found:
+        rows.append(row)
+        size += len(row[_BODY])
+        if size >= BYTES_A_STEP:
+            return rows, False
+    return rows, True
 
 
 def _change(
@@ -156,11 +171,12 @@ def _newest(reader: Reader, name: str, kept: LoggedDocument | None) -> LoggedDoc
             after = reader.read(name, kept.version, version - kept.version) if version > kept.version else ()
             if not after:
                 return kept
-            document = replayed(kept.document, (one.body for one in after))
+            document = reduce(applied, (one.body for one in after), kept.document)
             last = after[-1]
             return LoggedDocument(epoch, last.version, document, last.user_id, last.timestamp)
     opening = reader.open(name)
-    document = replayed(orjson.loads(opening.snapshot.document), (one.body for one in opening.records))
+    bodies = (one.body for one in opening.records)
+    document = reduce(applied, bodies, orjson.loads(opening.snapshot.document))
     version = opening.version
     if version == 0:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -28,8 +28,9 @@ from gateway.search.texts import text_of, text_of_patch
 
 logger = logging.getLogger(__name__)
 
-# Changes that are stored at once.
+# Changes that are stored at once, and their bytes, but for the last change: it bounds memory.
 CHANGES_A_STEP = 1000
+BYTES_A_STEP = 8 << 20
 IDLE_INTERVAL_S = 0.2
 RETRY_INTERVAL_S = 1.0
 # Documents that are remembered, by number and by the characters of their texts; versions of others.
@@ -81,7 +82,7 @@ class IndexSource(Protocol):
     """The log's side. Methods raise LogUnavailable."""
 
     async def take(self, count: int) -> Taken:
-        """What waits, about `count` changes. Raises OtherHistory."""
+        """What waits: about `count` changes, until they have BYTES_A_STEP. Raises OtherHistory."""
         ...
 
     async def document(self, name: str) -> LoggedDocument | None:
@@ -211,19 +212,22 @@ class Indexer:
         slices = Slices(trio.current_time)
         shown = [change for change in changes if change.name.partition(":")[0] not in HIDDEN]
         for name, group in groupby(sorted(shown, key=lambda change: change.name), lambda item: item.name):
-            entries += await self._of_resource(name, list(group), made)
+            entries += await self._of_resource(name, list(group), made, slices)
             await slices.pause()
         return entries
 
     async def _of_resource(
-        self, name: str, changes: Sequence[LoggedChange], made: dict[str, LoggedDocument]
+        self, name: str, changes: Sequence[LoggedChange], made: dict[str, LoggedDocument], slices: Slices
     ) -> list[IndexEntry]:
         """The same for one resource. What is damaged stays out: it would keep all others out too."""
         entries: list[IndexEntry] = []
+        logged: list[tuple[LoggedChange, ot.Patch]] = []
         try:
-            logged = [(change, orjson.loads(change.body)["operations"]) for change in changes]
-            entries += [_change(change, patch) for change, patch in logged]
-            document = await self._document(name, logged)
+            for change in changes:
+                logged.append((change, orjson.loads(change.body)["operations"]))
+                entries.append(_change(*logged[-1]))
+                await slices.pause()
+            document = await self._document(name, logged, slices)
         except (LogDamaged, PatchError, orjson.JSONDecodeError) as error:
             logger.error("a part of %s stays out of the index of searches: %s", name, error)
             self._forget(name)
@@ -235,7 +239,7 @@ class Indexer:
         return entries
 
     async def _document(
-        self, name: str, logged: Sequence[tuple[LoggedChange, ot.Patch]]
+        self, name: str, logged: Sequence[tuple[LoggedChange, ot.Patch]], slices: Slices
     ) -> LoggedDocument | None:
         """The document after these changes, or a later one; None where the index has it."""
         first, last = logged[0][0], logged[-1][0]
@@ -246,6 +250,7 @@ class Indexer:
             document = known.document
             for _, patch in logged:
                 document = ot.apply_patch(document, patch, ot.UNLIMITED)
+                await slices.pause()
             made = LoggedDocument(last.epoch, last.version, document, last.user_id, last.timestamp)
         else:
             found = await self._source.document(name)
@@ -272,11 +277,9 @@ class Indexer:
         self._indexed.pop(name, None)
 
 
-def replayed(document: Any, bodies: Iterable[bytes]) -> Any:
-    """A document after these changes (JSON), which were made on it one after the other."""
-    for body in bodies:
-        document = ot.apply_patch(document, orjson.loads(body)["operations"], ot.UNLIMITED)
-    return document
+def applied(document: Any, body: bytes) -> Any:
+    """A document after a change (JSON) that was made on it."""
+    return ot.apply_patch(document, orjson.loads(body)["operations"], ot.UNLIMITED)
 
 
 def _change(change: LoggedChange, patch: ot.Patch) -> IndexEntry:

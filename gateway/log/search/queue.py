@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
+import trio
 from psycopg import Connection
 
 from gateway.log.postgres.archive import PostgresArchive
-from gateway.log.search.indexer import LoggedChange, LoggedDocument, Taken, replayed
+from gateway.log.search.indexer import BYTES_A_STEP, LoggedChange, LoggedDocument, Taken, applied
 from gateway.ports.search import Erasure
+from gateway.runtime.timeslice import Slices
 
 # Resources that are taken on at once, and changes of each at least.
 RESOURCES_A_STEP = 200
 CHANGES_A_RESOURCE_MIN = 10
+# Changes that are fetched at once: of those that a step has no room for, at most so many are measured.
+ROWS_AT_ONCE = 50
 # A worker that took something on and hasn't indexed it after so long has crashed, or stalls.
 CLAIM_S = 60
 GENERATION_LOCK = 0x73656172  # an arbitrary number: who makes, fills or switches generations holds it
@@ -22,24 +27,35 @@ GENERATION_LOCK = 0x73656172  # an arbitrary number: who makes, fills or switche
 _DUE = "(d.epoch, d.version) <> (d.done_epoch, d.done_version)"
 # Who claims it may put some of it into the index, and fail then: a later epoch erases that.
 _CLAIM = f"""
-UPDATE gateway.search_due SET claimed_until = clock_timestamp() + interval '{CLAIM_S} s',
-    done_epoch = CASE done_epoch WHEN 0 THEN epoch ELSE done_epoch END
-WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM gateway.search_due AS d
-    WHERE generation = %(generation)s AND {_DUE}
-      AND (claimed_until IS NULL OR claimed_until < clock_timestamp() OR name = ANY(%(held)s))
-    ORDER BY since LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)) RETURNING name, epoch, version, done_epoch, done_version
+WITH claimed AS (
+    UPDATE gateway.search_due SET claimed_until = clock_timestamp() + interval '{CLAIM_S} s',
+        done_epoch = CASE done_epoch WHEN 0 THEN epoch ELSE done_epoch END
+    WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM gateway.search_due AS d
+        WHERE generation = %(generation)s AND {_DUE}
+          AND (claimed_until IS NULL OR claimed_until < clock_timestamp() OR name = ANY(%(held)s))
+        ORDER BY since LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )) RETURNING name, epoch, version, done_epoch, done_version, since
+)
+SELECT name, epoch, version, done_epoch, done_version FROM claimed ORDER BY since
 """
 # In the present epoch's name, whatever the one that it was made in: an index has one history of a resource.
+# The first change of each comes first, then the second, so that no large resource holds up the others. What
+# comes after so many bytes has no body; by a cursor it is measured only as far as it is fetched.
 _CHANGES = """
-SELECT n.name, c.version, c.user_id, c.timestamp, c.body::text
-FROM json_to_recordset(%(given)s::json) AS n(name text, after bigint)
-JOIN gateway.resource AS r ON r.name = n.name
-CROSS JOIN LATERAL (
-    SELECT version, user_id, timestamp, body FROM gateway.change
-    WHERE resource = r.id AND version > n.after AND NOT superseded ORDER BY version LIMIT %(limit)s
-) AS c
+SELECT name, version, user_id, timestamp, CASE WHEN coalesce(before, 0) < %(bytes)s THEN body::text END
+FROM (
+    SELECT n.name, n.place, c.*, sum(octet_length(c.body::text)) OVER before AS before
+    FROM json_to_recordset(%(given)s::json) AS n(name text, after bigint, place integer)
+    JOIN gateway.resource AS r ON r.name = n.name
+    CROSS JOIN LATERAL (
+        SELECT *, row_number() OVER (ORDER BY version) AS turn FROM (
+            SELECT version, user_id, timestamp, body FROM gateway.change
+            WHERE resource = r.id AND version > n.after AND NOT superseded ORDER BY version LIMIT %(limit)s
+        ) AS first
+    ) AS c
+    WINDOW before AS (ORDER BY c.turn, n.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+) AS waiting ORDER BY turn, place
 """
 # Rows are held in the order of names, as the archive does: neither waits for the other then.
 _HELD = """
@@ -119,36 +135,41 @@ class SearchQueue:
 
     async def take(self, count: int) -> Taken:
         """See the port."""
-
-        def take(connection: Connection[Any]) -> tuple[list[Claimed], list[Any]]:
-            with connection.transaction():
-                # What this one holds still it failed to index.
-                held = sorted(self._held)
-                asked = {"generation": self._generation, "limit": RESOURCES_A_STEP, "held": held}
-                claimed = [Claimed(*row) for row in connection.execute(_CLAIM.encode(), asked)]
-                given = [{"name": one.name, "after": one.after} for one in claimed]
-                most = max(CHANGES_A_RESOURCE_MIN, count // max(1, len(claimed)))
-                values = {"given": orjson.dumps(given).decode(), "limit": most}
-                return claimed, connection.execute(_CHANGES.encode(), values).fetchall() if claimed else []
-
-        claimed, rows = await self._archive.run(take, "none")
+        claimed, changes = await self._archive.run(partial(self._take, count), "none")
         self._held = {one.name for one in claimed}
-        epochs = {one.name: one.epoch for one in claimed}
-        changes = [
-            LoggedChange(name, epochs[name], version, user, stamp, body.encode())
-            for name, version, user, stamp, body in rows
-        ]
         erasures = [Erasure(one.name, one.epoch) for one in claimed if 0 < one.done_epoch < one.epoch]
         fresh = [one.name for one in claimed if one.after == 0]
         return Taken(erasures, changes, claimed, bool(claimed), fresh)
+
+    def _take(self, count: int, connection: Connection[Any]) -> tuple[list[Claimed], list[LoggedChange]]:
+        """Claim resources, and give back those for whose changes the step has no room."""
+        with connection.transaction():
+            # What this one holds still it failed to index.
+            held = sorted(self._held)
+            asked = {"generation": self._generation, "limit": RESOURCES_A_STEP, "held": held}
+            claimed = [Claimed(*row) for row in connection.execute(_CLAIM.encode(), asked)]
+            changes, are_all = _next_changes(connection, claimed, count) if claimed else ([], True)
+            if are_all:
+                return claimed, changes
+            taken = {change.name for change in changes}
+            left = {one.name for one in claimed if one.version > one.after} - taken
+            self._give_back(sorted(left), connection)
+            return [one for one in claimed if one.name not in left], changes
+
+    def _give_back(self, names: Sequence[str], connection: Connection[Any]) -> None:
+        """Let others take these."""
+        connection.execute(_RELEASE.encode(), {"generation": self._generation, "names": names})
 
     async def document(self, name: str) -> LoggedDocument | None:
         """See the port."""
         opening = await self._archive.open(name)
         if opening is None:
             return None
-        bodies = (record.body for record in opening.records)
-        document = replayed(orjson.loads(opening.snapshot.document), bodies)
+        document = orjson.loads(opening.snapshot.document)
+        slices = Slices(trio.current_time)
+        for record in opening.records:
+            document = applied(document, record.body)
+            await slices.pause()
         version = opening.version
         newest = opening.records[-1:] or await self._archive.read(name, version - 1, 1) if version else []
         if not newest:
@@ -186,10 +207,7 @@ class SearchQueue:
         """See the port."""
         held, self._held = sorted(self._held), set()
         if held:
-            values = {"generation": self._generation, "names": held}
-            await self._archive.run(
-                lambda connection: connection.execute(_RELEASE.encode(), values).rowcount, "none"
-            )
+            await self._archive.run(partial(self._give_back, held), "none")
 
     async def lag_s(self) -> float:
         """The age of what is due for longest; 0: nothing is."""
@@ -197,6 +215,24 @@ class SearchQueue:
             lambda connection: connection.execute(_OLDEST.encode(), (self._generation,)).fetchall(), "none"
         )
         return max(0.0, float(rows[0][0] or 0))
+
+
+def _next_changes(
+    connection: Connection[Any], claimed: Sequence[Claimed], count: int
+) -> tuple[list[LoggedChange], bool]:
+    """About `count` changes of these, in BYTES_A_STEP; whether those left no other out."""
+    epochs = {one.name: one.epoch for one in claimed}
+    given = [{"name": one.name, "after": one.after, "place": place} for place, one in enumerate(claimed)]
+    most = max(CHANGES_A_RESOURCE_MIN, count // max(1, len(claimed)))
+    values = {"given": orjson.dumps(given).decode(), "limit": most, "bytes": BYTES_A_STEP}
+    changes: list[LoggedChange] = []
+    with connection.cursor("changes") as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        for name, version, user_id, timestamp, body in cursor.execute(_CHANGES.encode(), values):
+            if body is None:
+                return changes, False
+            changes.append(LoggedChange(name, epochs[name], version, user_id, timestamp, body.encode()))
+    return changes, True
 
 
 # -------------------------------------------------------------------------------------- generations
