@@ -21,7 +21,7 @@ from gateway.history.blame import Blame, Line
 from gateway.history.difference import PastChange
 from gateway.history.restore import CannotRestore, restoring
 from gateway.http.history import document_after, erased, pointer
-from gateway.http.names import version_named
+from gateway.http.names import revision_named
 from gateway.http.port import AcknowledgedEdit, Expected, Revision, Signed
 from gateway.http.preconditions import etag, unconditional
 from gateway.http.problems import Problem
@@ -137,15 +137,16 @@ class AuthorshipRoutes:
         done = await self._resent(target, edit, wanted)
         if done is not None:
             return json_response(done.payload, headers=etag(done.payload["version"], done.epoch))
-        version = wanted.get("version")
-        if version is None:
-            version = await version_named(resources, target, wanted["named"])
-        head, patch = await self._restoring(target, head, version, wanted.get("path", ""))
+        if "named" in wanted:
+            old = await revision_named(resources, target, wanted["named"])
+        else:
+            old = await resources.read(target.resource, wanted["version"])
+        head, patch = await self._restoring(target, head, old, wanted.get("path", ""))
         if not patch:
             fields = {**target.named_in_edit, "version": head.version}
             return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
         edit |= {**target.named_in_edit, "version": head.version, "operations": patch}
-        noted = {"from": version, "path": wanted.get("path", "")}
+        noted = {"from": old.version, "path": wanted.get("path", "")}
         async with doubts_noted(self._context, target.identity, "restore", target.name, **noted):
             done = await self._submitted(target, head, edit, wanted)
         made = done.payload["version"]
@@ -154,11 +155,10 @@ class AuthorshipRoutes:
         return json_response(done.payload, headers=etag(made, done.epoch))
 
     async def _restoring(
-        self, target: Target, head: Revision, version: int, path: str
+        self, target: Target, head: Revision, old: Revision, path: str
     ) -> tuple[Revision, list[dict[str, Any]]]:
         """The head, and what brings an older version back on it: nothing where the log's own is alike."""
         resources = self._resources
-        old = await resources.read(target.resource, version)
         if old.version > head.version:  # this worker has caught up
             known, head = head, await resources.read(target.resource, None)
             if head.epoch != known.epoch:

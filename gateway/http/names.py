@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.http.port import Resources
+from gateway.http.port import Resources, Revision
 from gateway.http.preconditions import unconditional
 from gateway.http.problems import Problem
 from gateway.http.requests import (
@@ -23,6 +23,7 @@ from gateway.http.requests import (
     still_granted,
     target_of,
 )
+from gateway.hub.names import NamedVersion
 from gateway.wire.version_names import LENGTH_MAX, RULE, is_version_name
 
 BODY_BYTES_MAX = 1024
@@ -50,7 +51,7 @@ class NameRoutes:
         known_parameters(request, ())
         self._resources.charge_read(target.identity.user_id)
         found = await self._resources.named_versions(target.resource)
-        return json_response({**target.named, "versions": [item._asdict() for item in found]})
+        return json_response({**target.named, "versions": [item.told for item in found]})
 
     async def named(self, request: Request) -> Response:
         """Give a name, or take it away."""
@@ -77,12 +78,22 @@ class NameRoutes:
             raise Problem(400, 'The body is an object such as {"version": 17}.')
         with refusals_noted(self._context, request, target):
             found = await self._resources.name_version(target.identity, target.resource, name, version)
-        return json_response({**target.named, **found._asdict()})
+        return json_response({**target.named, **found.told})
 
 
-async def version_named(resources: Resources, target: Target, name: str) -> int:
-    """The version that has a name; raises Problem."""
+async def revision_named(resources: Resources, target: Target, name: str) -> Revision:
+    """The resource at the version that has a name; raises Problem."""
     for item in await resources.named_versions(target.resource):
         if item.name == name:
-            return item.version
+            revision = await resources.read(target.resource, item.version)
+            if await item.is_of(revision.document):
+                return revision
+            raise _not_what_was_named(target, item)
     raise Problem(404, f"No version of {target.name} has the name {name[:LENGTH_MAX]!r}.")
+
+
+def _not_what_was_named(target: Target, item: NamedVersion) -> Problem:
+    """The answer where changes were lost, and the number of what was named is another document's since."""
+    what = f"Version {item.version} of {target.name} isn't what was named {item.name!r}"
+    way = "Give the name to the version that is, or take it away."
+    return Problem(404, f"{what}: changes were lost, and others have their numbers. {way}")

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from gateway.errors import LogTrimmed
 from gateway.http.history import Page, page_of
-from gateway.http.names import version_named
+from gateway.http.names import revision_named
 from gateway.http.port import Revision, Written
 from gateway.http.preconditions import etag, expected_of, is_known, require_match, unconditional
 from gateway.http.problems import Problem
@@ -120,7 +120,7 @@ class ResourceRoutes:
             raise Problem(400, "Send one of version, at and named.")
         name = request.query_params.get("named")
         if name is not None:
-            version = await version_named(self._resources, target, name)
+            return await revision_named(self._resources, target, name)
         if at_ms is not None:
             version = await self._resources.version_at(target.resource, at_ms)
         return await self._resources.read(target.resource, version)

@@ -3,16 +3,24 @@
 The names of a resource are a hidden resource of the log itself, `names:TYPE:ID`: an object with an item for
 each name, written by ordinary changes. So they are ordered, kept, backed up and told to every node as all
 changes are.
+
+They may outlive what they were given to: where a Redis server lost its newest changes, and the names lie on
+another one, others may have made a version of the same number since. So a name knows its document, by digest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import blake2b
 from typing import Any, NamedTuple
+
+import orjson
+import trio
 
 from gateway import ot
 from gateway.errors import Refusal
 from gateway.hub.index_rules import NAMES
+from gateway.ports import Snapshot
 from gateway.rooms.room import Room
 from gateway.rooms.waiter import commit
 
@@ -21,12 +29,27 @@ TRIES = 5
 
 
 class NamedVersion(NamedTuple):
-    """A name of a version, who gave it and when (Unix ms)."""
+    """A name of a version, who gave it and when (Unix ms).
+
+    `digest` is of the document that was named; None where the name is older than digests are.
+    """
 
     name: str
     version: int
     user_id: str
     timestamp: int
+    digest: str | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What callers are told of it."""
+        fields = self._asdict()
+        del fields["digest"]
+        return fields
+
+    async def is_of(self, document: bytes) -> bool:
+        """Whether this document was named, as far as that is known."""
+        return self.digest is None or self.digest == await digest_of(document)
 
 
 class NamedVersions:
@@ -53,10 +76,12 @@ class NamedVersions:
         item = (room.document or {}).get(name)
         return None if item is None else int(item["version"])
 
-    async def give(self, resource: str, name: str, version: int, user_id: str) -> NamedVersion:
+    async def give(self, resource: str, name: str, found: Snapshot, user_id: str) -> NamedVersion:
         """Give a version a name; one that another version had becomes this one's."""
-        stamp_ms = self._wall_ms()
-        item = {"version": version, "user_id": user_id, "timestamp": stamp_ms}
+        digest = await digest_of(found.document)
+        given = NamedVersion(name, found.version, user_id, self._wall_ms(), digest)
+        item = given._asdict()
+        del item["name"]
 
         def patch(document: Any) -> ot.Patch:
             found = document or {}
@@ -67,7 +92,7 @@ class NamedVersions:
             return [*first, {"op": "add", "path": ot.pointer((name,)), "value": item}]
 
         await self._write(resource, user_id, patch)
-        return NamedVersion(name, version, user_id, stamp_ms)
+        return given
 
     async def drop(self, resource: str, name: str, user_id: str) -> bool:
         """Take a name away; whether there was one."""
@@ -92,6 +117,14 @@ class NamedVersions:
             else:
                 return True
         raise AssertionError("the last try returns or raises")
+
+
+async def digest_of(document: bytes) -> str:
+    """What tells a document (JSON) from others; the order of its members doesn't."""
+    parsed = orjson.loads(document)
+    await trio.lowlevel.checkpoint()  # a megabyte is milliseconds of each
+    ordered = orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS)
+    return blake2b(ordered, digest_size=12).hexdigest()
 
 
 def hidden(resource: str) -> str:

@@ -30,11 +30,14 @@ class Naming:
         self, resource: str, found: Revision, name: str, user_id: str, granted: Granted
     ) -> NamedVersion:
         """Give a version that was read a name; refuses VERSION_TOO_OLD where it was purged meanwhile."""
-        await self._keep(resource, found)  # old history may be on its way out without this name
+        snapshot = Snapshot(found.version, found.document)
+        # Old history may be on its way out without this name.
+        await self._keep(resource, found.epoch, snapshot)
         before = await self.names.version_of(resource, name)
         await granted()
-        named = await self.names.give(resource, name, found.version, user_id)
-        await self._keep(resource, found)  # it may have come into the archive only now, and be on its way out
+        named = await self.names.give(resource, name, snapshot, user_id)
+        # It may have come into the archive only now, and be on its way out.
+        await self._keep(resource, found.epoch, snapshot)
         room = await self._hub.open(resource)
         if room.epoch != found.epoch:
             await self.names.drop(resource, name, user_id)
@@ -63,9 +66,9 @@ class Naming:
         if has_names:
             await self._hub.purge(hidden(resource))
 
-    async def _keep(self, resource: str, found: Revision) -> None:
-        if self._keeper is not None and found.version:
-            await self._keeper.keep(resource, found.epoch, Snapshot(found.version, found.document))
+    async def _keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        if self._keeper is not None and snapshot.version:
+            await self._keeper.keep(resource, epoch, snapshot)
 
     async def _let_go(self, room: Room, version: int | None) -> None:
         """A version had a name: where that was its last one and its history went, it is gone too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -9,9 +10,14 @@ import pytest
 
 from gateway.hub import replay
 from gateway.hub.hub import Hub
+from gateway.hub.index_rules import NAMES
 from gateway.hub.names import NamedVersions
 from gateway.node.resources import HubResources
+from gateway.redislink.keys import partition_of
+from gateway.rooms.waiter import commit
 from tests.http.node import Served, served
+from tests.redis.parts import save, started_on
+from tests.servers import redis_server
 
 EVENT = "/v1/resources/event/42"
 VERSIONS = f"{EVENT}/versions"
@@ -140,3 +146,61 @@ async def test_a_name_that_is_given_during_a_purge_goes_with_it(tmp_path, monkey
         await purged_and_written_anew(node)
         assert (await node.client.get(f"{EVENT}/versions")).json()["versions"] == []
         assert (await node.client.get(EVENT, params={"named": "Late"})).status_code == 404
+
+
+def apart() -> str:
+    """An event of which the first of two servers has the history, and the second the names."""
+    return next(
+        f"event:{number}"
+        for number in count()
+        if partition_of(f"event:{number}", 256) % 2 < partition_of(f"names:event:{number}", 256) % 2
+    )
+
+
+async def test_a_name_is_of_no_other_document_that_got_its_number_after_changes_were_lost(tmp_path):
+    """Its history's server comes back without the version that was named, and others make it anew."""
+    event = f"/v1/resources/{apart().replace(':', '/')}"
+
+    async def titled(node: Served, *titles: str) -> None:
+        for title in titles:
+            assert (await node.client.put(event, json={"title": title, "description": ""})).is_success
+
+    async def read(node: Served, name: str) -> Any:
+        return (await node.client.get(event, params={"named": name})).json()
+
+    with redis_server() as history, redis_server() as names:
+        where: dict[str, Any] = {"redis": {"urls": [history.url, names.url]}, "search": {"enabled": False}}
+        async with served(tmp_path, "portable", **where) as node:
+            await titled(node, "One")
+            assert (await node.client.put(f"{event}/versions/Begun", json={"version": 1})).is_success
+            save(history, tmp_path / "older.rdb")
+            await titled(node, "Two", "Three")
+            for name, version in (("Second", 2), ("As agreed", 3)):
+                given = await node.client.put(f"{event}/versions/{name}", json={"version": version})
+                assert given.is_success
+        started_on(history, tmp_path / "older.rdb")
+        async with served(tmp_path, "portable", **where) as node:
+            await titled(node, "Two", "Other")
+            assert (await read(node, "Begun"))["document"]["title"] == "One"
+            assert (await read(node, "Second"))["document"]["title"] == "Two", "made anew, and alike"
+            told = await read(node, "As agreed")
+            assert (told["status"], "code" in told) == (404, False), told
+            assert told["detail"].startswith("Version 3 of ") and "changes were lost" in told["detail"]
+            restored = await node.client.post(f"{event}/restore", json={"named": "As agreed"})
+            assert (restored.status_code, restored.json()["detail"]) == (404, told["detail"])
+            assert (await node.client.get(event)).json()["version"] == 3
+            assert (await node.client.put(f"{event}/versions/As agreed", json={"version": 3})).is_success
+            assert (await read(node, "As agreed"))["document"]["title"] == "Other"
+
+
+async def test_a_name_that_does_not_know_its_document_is_of_its_version(tmp_path):
+    """As they were given once: there is nothing to compare."""
+    async with served(tmp_path, "portable") as node:
+        await node.client.put(EVENT, json={"title": "One"})
+        hub = node.node.hub
+        room = await hub.open("names:event:42")
+        item = {"version": 1, "user_id": "ann", "timestamp": 1}
+        await commit(room, "ann", NAMES, [{"op": "add", "path": "", "value": {"Old": item}}], hub.now_s())
+        [listed] = (await node.client.get(VERSIONS)).json()["versions"]
+        assert listed == {"name": "Old", **item}
+        assert (await node.client.get(EVENT, params={"named": "Old"})).json()["document"] == {"title": "One"}

@@ -1,9 +1,11 @@
-"""What the tests of the Redis adapters share: running shards, waiting."""
+"""What the tests of the Redis adapters share: running shards, what servers hold, waiting."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -59,6 +61,20 @@ def flush(*ports: int) -> None:
     for port in ports:
         with redis.Redis("127.0.0.1", port) as client:
             client.flushall()
+
+
+def save(server: RedisServer, to: Path) -> None:
+    """What it has now, as a copy of its file."""
+    with redis.Redis("127.0.0.1", server.port) as client:
+        client.save()
+    shutil.copy(server.directory / "dump.rdb", to)
+
+
+def started_on(server: RedisServer, copy: Path) -> None:
+    """Ended, and started on an older file."""
+    server.kill()
+    shutil.copy(copy, server.directory / "dump.rdb")
+    server.start()
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-import redis
 import trio
 
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import Refused, Wire, wire
 from tests.operations import replace
+from tests.redis.parts import save, started_on
 from tests.scraped import until_scraped
-from tests.servers import RedisServer, redis_server, shared_postgres
+from tests.servers import redis_server, shared_postgres
 from tests.waiting import PATIENCE_S
 
 OLD = ("Monday", "Tuesday", "Wednesday")
@@ -32,20 +31,6 @@ class Head(NamedTuple):
     version: int
     epoch: int
     title: str
-
-
-def save(server: RedisServer, to: Path) -> None:
-    """What it has now, as a copy of its file."""
-    with redis.Redis("127.0.0.1", server.port) as client:
-        client.save()
-    shutil.copy(server.directory / "dump.rdb", to)
-
-
-def started_on(server: RedisServer, copy: Path) -> None:
-    """Ended, and started on an older file."""
-    server.kill()
-    shutil.copy(copy, server.directory / "dump.rdb")
-    server.start()
 
 
 @asynccontextmanager
