@@ -47,8 +47,9 @@ export class Listings {
       link.send("SUBSCRIBE", { resource: "calendar", resource_id: listing.id, children: true }, "children");
   }
 
+  /** A long calendar that is live waits for the next connection: it would be short until the rest of it is listed. */
   onOnline(link: Sender): void {
-    for (const listing of this.all) this.#subscribe(link, listing);
+    for (const listing of this.all) if (!listing.isLongAndLive) this.#subscribe(link, listing);
   }
 
   onOffline(): void {
@@ -93,6 +94,7 @@ type Items = Map<string, Summary | null>;
 
 export class Listing {
   #items: Items = new Map();
+  #isLong = false;
   /** Times in a row that the rest of it could not be listed. */
   failures = 0;
 
@@ -103,6 +105,10 @@ export class Listing {
 
   get id(): string {
     return this.calendar.id;
+  }
+
+  get isLongAndLive(): boolean {
+    return this.#isLong && this.calendar.snapshot.isLive;
   }
 
   /** Rejects where the rest of a long calendar can't be listed. */
@@ -117,6 +123,7 @@ export class Listing {
   async #onChildren({ items, next, is_live: isLive = true }: Payload): Promise<void> {
     const told = itemsOf((items as Payload[]).map(summaryOf));
     this.#items = told;
+    this.#isLong = !!next;
     this.#show(isLive === true);
     if (!next) return;
     const rest = await this.#fetch(String(next));

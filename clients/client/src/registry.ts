@@ -127,9 +127,8 @@ export class Registry {
   /** What isn't live, where the server takes it in one message: that takes none of them where one is refused. */
   #subscribe(link: Sender): void {
     const due = [...this.#attached.values()].filter(({ state }) => !state.isLive);
-    const allowed = due.filter(({ state }) => !state.denial);
-    const documents =
-      allowed.length > 1 && link.features.includes("subscribe_many") ? allowed.slice(0, 1_000) : [];
+    const allowed = due.filter(({ state }) => !state.denial).slice(0, 1_000);
+    const documents = allowed.length > 1 && link.features.includes("subscribe_many") ? allowed : [];
     for (const one of due) if (!documents.includes(one)) one.wire.subscribe();
     if (!documents.length) return;
     const resources = documents.map(({ wire }) => wire.subscription());

@@ -62,6 +62,25 @@ test("where the rest of a long calendar can't be listed, it is asked for again, 
   expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1", "2"]);
 });
 
+test.each([
+  [null, 2],
+  ["~1", 1],
+])(
+  "once the token is renewed a live calendar is asked for again, but for a long one",
+  async (next, asked) => {
+    platform.answer = () => ({ status: 200, body: { items: [item("2")], next: null } });
+    const calendar = await opened();
+    platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next });
+    await vi.advanceTimersByTimeAsync(0);
+    const shown = calendar.snapshot;
+    expect(shown).toMatchObject({ isLive: true });
+    platform.socket.tell("AUTH_ACK", { user_id: "ann", limits: {}, features: ["children"] });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(subscriptions()).toHaveLength(asked);
+    expect(calendar.snapshot).toBe(shown);
+  },
+);
+
 test.each(["", "team a", "x".repeat(129)])(
   "a calendar with the id %j, which is none, is told so",
   async (id) => {

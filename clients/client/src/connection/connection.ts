@@ -285,7 +285,7 @@ export class ServerConnection {
   }
 
   #jittered(ms: number): number {
-    return Math.round(ms * (1 + this.environment.random() / 4));
+    return ms * (1 + this.environment.random() / 4);
   }
 
   #onTokenRefused(): void {
@@ -311,14 +311,11 @@ export class ServerConnection {
     if (isWhole) this.#wholeAt = now;
     this.#isInRound = true;
     this.#isNudged = false;
-    const isAnswered = await this.peer.poll(isOn, isWhole).then(
-      () => true,
-      () => false,
-    );
+    const failed = await this.peer.poll(isOn, isWhole).catch(() => true);
     if (!isOn()) return;
     this.#isInRound = false;
-    if (isAnswered) this.#pollLater();
-    else this.#onPollFailed();
+    if (failed) this.#onPollFailed();
+    else this.#pollLater();
   }
 
   /** Soon, where there is something to send; else sockets may work again: they are tried before, each five minutes in

@@ -89,12 +89,13 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
 
   /** A new subscription: tell it where this user is, also that it is nowhere any more. */
   resume(): void {
-    if (this.#toldAt > -Infinity) this.#tell();
+    if (this.#toldAt > -Infinity || this.#isTyping || this.#own.field) this.#tell();
   }
 
-  /** No connection: nobody is known to be here. */
+  /** No connection: nobody is known to be here, and nobody was told where this user is. */
   leave(): void {
     this.#entries.clear();
+    this.#toldAt = -Infinity;
     this.#count = 0;
     this.#show();
   }

@@ -267,6 +267,15 @@ describe("presence", () => {
     expect(platform.socket.last("PRESENCE_UPDATE")?.payload).toMatchObject({ cursor: { field: "title" } });
   });
 
+  test("says nothing on a new connection of a cursor that went before", async () => {
+    await start();
+    document.presence.setCursor({ field: "title", position: 1 });
+    document.presence.setCursor(null);
+    await vi.advanceTimersByTimeAsync(1_000);
+    await reconnect({ version: 5, changes: [] });
+    expect(platform.socket.last("PRESENCE_UPDATE")).toBeUndefined();
+  });
+
   test("says again and again that somebody types, and once that they don't", async () => {
     await start({ description: "" });
     const told = () =>
