@@ -204,6 +204,37 @@ async def test_a_step_ends_at_its_bytes_and_what_it_has_no_room_for_is_left_to_o
         assert await queue.lag_s() == 0
 
 
+async def test_of_what_is_large_no_resource_waits_for_all_of_another(monkeypatch):
+    """A step has room for two changes: who had none in the one before comes first."""
+    monkeypatch.setattr("gateway.log.search.queue.BYTES_A_STEP", 1500)
+    monkeypatch.setattr("gateway.log.search.queue.ROWS_AT_ONCE", 2)
+    async with indexed() as (_, archive):
+        for version in range(2, 6):
+            await archive.store(changes(version, "x" * 1000))
+        queue = SearchQueue(archive, 1)
+        newest: dict[str, int] = {}
+        for _ in range(4):
+            taken = await queue.take(100)
+            newest |= {change.name: change.version for change in taken.changes}
+            await queue.done(taken, {})
+        assert sorted(newest) == sorted(NAMES)
+        assert min(newest.values()) == 2
+
+
+async def test_what_has_to_go_goes_though_the_step_has_no_room_for_what_came_in_its_place(monkeypatch):
+    async with indexed() as (_, archive):
+        queue = SearchQueue(archive, 1)
+        await queue.done(await queue.take(100), {})
+        await archive.store(changes(2))
+        await archive.store(Transfer(purges=[Announcement(name, 2, 0, "p", ()) for name in NAMES[:2]]))
+        again = [Announcement(name, 2, 0, "a", changes(1).changes[0].records) for name in NAMES[:2]]
+        await archive.store(Transfer(changes=again))
+        monkeypatch.setattr("gateway.log.search.queue.BYTES_A_STEP", 1)
+        taken = await queue.take(100)
+        assert len(taken.changes) == 1
+        assert sorted(taken.erasures) == sorted(Erasure(name, 2) for name in NAMES[:2])
+
+
 async def test_others_run_while_a_document_is_made_of_many_changes(monkeypatch):
     monkeypatch.setattr(timeslice, "SLICE_S", 0.0)
     async with indexed() as (_, archive):

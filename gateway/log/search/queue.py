@@ -132,29 +132,44 @@ class SearchQueue:
         self._archive = archive
         self._generation = generation
         self._held: set[str] = set()
+        self._served: dict[str, int] = {}  # what is due was taken in part, in this step last
+        self._steps = 0
 
     async def take(self, count: int) -> Taken:
         """See the port."""
-        claimed, changes = await self._archive.run(partial(self._take, count), "none")
+        due, changes, left = await self._archive.run(partial(self._take, count), "none")
+        claimed = [one for one in due if one.name not in left]
         self._held = {one.name for one in claimed}
-        erasures = [Erasure(one.name, one.epoch) for one in claimed if 0 < one.done_epoch < one.epoch]
+        # What has to go goes at once, also of what there is no room for.
+        erasures = [Erasure(one.name, one.epoch) for one in due if 0 < one.done_epoch < one.epoch]
         fresh = [one.name for one in claimed if one.after == 0]
         return Taken(erasures, changes, claimed, bool(claimed), fresh)
 
-    def _take(self, count: int, connection: Connection[Any]) -> tuple[list[Claimed], list[LoggedChange]]:
-        """Claim resources, and give back those for whose changes the step has no room."""
+    def _take(
+        self, count: int, connection: Connection[Any]
+    ) -> tuple[list[Claimed], list[LoggedChange], set[str]]:
+        """Claim resources; the names of those that are given back: the step has no room for their changes."""
         with connection.transaction():
             # What this one holds still it failed to index.
             held = sorted(self._held)
             asked = {"generation": self._generation, "limit": RESOURCES_A_STEP, "held": held}
-            claimed = [Claimed(*row) for row in connection.execute(_CLAIM.encode(), asked)]
-            changes, are_all = _next_changes(connection, claimed, count) if claimed else ([], True)
+            rows = connection.execute(_CLAIM.encode(), asked)
+            due = sorted((Claimed(*row) for row in rows), key=lambda one: self._served.get(one.name, 0))
+            changes, are_all = _next_changes(connection, due, count) if due else ([], True)
+            newest = {change.name: change.version for change in changes}
+            left = {one.name for one in due if one.version > one.after} - newest.keys()
             if are_all:
-                return claimed, changes
-            taken = {change.name for change in changes}
-            left = {one.name for one in claimed if one.version > one.after} - taken
+                left = set()
             self._give_back(sorted(left), connection)
-            return [one for one in claimed if one.name not in left], changes
+        self._note_served(due, newest)
+        return due, changes, left
+
+    def _note_served(self, due: Sequence[Claimed], newest: Mapping[str, int]) -> None:
+        """In which step what is still due was served last: what waits for longer comes before it."""
+        self._steps += 1
+        served = {one.name: self._served.get(one.name, 0) for one in due}
+        served |= dict.fromkeys(newest, self._steps)
+        self._served = {one.name: served[one.name] for one in due if newest.get(one.name) != one.version}
 
     def _give_back(self, names: Sequence[str], connection: Connection[Any]) -> None:
         """Let others take these."""
