@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import count
 
 import pytest
-import trio
 
 from gateway.log.redis import log as log_module
 from gateway.log.redis.log import RedisLog
@@ -15,29 +12,10 @@ from gateway.ports import Stale
 from gateway.runtime.timeslice import SLICE_S, Slices
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.redis.parts import fresh, running
+from tests.steps import steps_of_ours
 
 # More than a few round trips take steps.
 CHANGES = 100
-
-
-class Steps(trio.abc.Instrument):
-    """How many steps a task takes."""
-
-    def __init__(self, task: trio.lowlevel.Task) -> None:
-        self.taken = 0
-        self._task = task
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.taken += task is self._task
-
-
-@asynccontextmanager
-async def steps() -> AsyncIterator[Steps]:
-    """Those that the task takes meanwhile."""
-    counted = Steps(trio.lowlevel.current_task())
-    trio.lowlevel.add_instrument(counted)
-    yield counted
-    trio.lowlevel.remove_instrument(counted)
 
 
 @pytest.fixture
@@ -56,10 +34,10 @@ async def test_openings_and_refused_appends_are_unpacked_in_slices() -> None:
         await committed(log, late._replace(nonce="of another"))
         for base in range(1, CHANGES):
             await committed(log, late._replace(base=base, nonce=f"n{base}", records=[record(base + 1)]))
-        async with steps() as opening:
+        with steps_of_ours() as opening:
             assert len((await log.open(ROOM)).records) == CHANGES
-        assert opening.taken >= CHANGES
-        async with steps() as appending:
+        assert opening.count >= CHANGES
+        with steps_of_ours() as appending:
             [stale] = await log.append([late])
         assert isinstance(stale, Stale) and len(stale.records) == CHANGES
-        assert appending.taken >= CHANGES
+        assert appending.count >= CHANGES

@@ -30,7 +30,7 @@ from gateway.log.sqlite.log import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record
 from gateway.ports.search import EVERYTHING, Wanted
 from gateway.runtime import timeslice
-from tests.search.steps import steps_of_ours
+from tests.steps import steps_of_ours
 from tests.waiting import unawaited
 
 NAME = "event:1"

@@ -19,7 +19,7 @@ from gateway.search.texts import PIECE_LENGTH_MAX
 from tests.search.contract import change, ids
 from tests.search.server import shared_search_server
 from tests.search.server_contract import NUMBERS, ServerContract, opened
-from tests.search.steps import steps_of_ours
+from tests.steps import steps_of_ours
 
 
 class TestOpenSearch(ServerContract):

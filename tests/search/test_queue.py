@@ -18,8 +18,8 @@ from gateway.ports.search import Erasure
 from gateway.ports.summaries import Summary
 from gateway.runtime import timeslice
 from gateway.wire.announcement import Announcement
-from tests.search.steps import steps_of_ours
 from tests.servers import shared_postgres
+from tests.steps import steps_of_ours
 from tests.waiting import until
 
 ENGLISH = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"

@@ -157,10 +157,9 @@ class SearchQueue:
             due = sorted((Claimed(*row) for row in rows), key=lambda one: self._served.get(one.name, 0))
             changes, are_all = _next_changes(connection, due, count) if due else ([], True)
             newest = {change.name: change.version for change in changes}
-            left = {one.name for one in due if one.version > one.after} - newest.keys()
-            if are_all:
-                left = set()
-            self._give_back(sorted(left), connection)
+            left = set() if are_all else {one.name for one in due if one.version > one.after} - newest.keys()
+            if left:
+                self._give_back(sorted(left), connection)
         self._note_served(due, newest)
         return due, changes, left
 
