@@ -15,16 +15,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import LogDamaged, LogTrimmed, Refusal
-from gateway.hub.child_items import CHILD, Items, changes, differences, parent_of, parents_in
+from gateway.errors import LogDamaged, Refusal
+from gateway.hub.child_items import CHILD, Items, changes, differences, parent_of
 from gateway.hub.doubts import AT_ONCE_MAX, Doubts
 from gateway.hub.index_rules import INDEX
-from gateway.ports import Record
-from gateway.ports.log import GATEWAY_USER_ID, OpLog
+from gateway.ports.log import GATEWAY_USER_ID
 from gateway.rooms.room import Room
 from gateway.rooms.waiter import commit
 from gateway.runtime.background import Background
@@ -42,10 +40,6 @@ HIDE_MAX_S = 1.0
 TOGETHER_MAX = 100
 # An event that an index refuses by another code would be refused again.
 AGAIN = ("UNAVAILABLE", "CONFLICT", "VERSION_TOO_OLD")
-# Of a history so many changes are looked at at once.
-PAGE = 64
-# Where so many in a row can't be read, what follows isn't looked for.
-DAMAGED_MAX = 1000
 
 Tell = Callable[[Items, Items], None]
 """Takes the items that came or changed, and those that went."""
@@ -100,14 +94,12 @@ class Children:
         open_room: Callable[[str], Awaitable[Room]],
         purge_room: Callable[[str], Awaitable[Room]],
         at_head: Callable[[str], Awaitable[Room | None]],
-        log: OpLog,
         now_s: Callable[[], float],
         background: Background,
     ) -> None:
         self._open = open_room
         self._purge = purge_room
         self._at_head = at_head
-        self._log = log
         self._now_s = now_s
         self._background = background
         self.parents: dict[Room, str | None] = {}  # as they were last looked at
@@ -146,52 +138,6 @@ class Children:
     async def written(self) -> None:
         """Wait until no index is late."""
         await self._nothing_due.wait()
-
-    async def calendars_of(self, resource: str, document: Any, found: set[str], after: int = 0) -> int:
-        """Have the calendars `found` that an event was ever in, as far as its history is kept and readable.
-
-        That is looked through after a version; returns the one that it was looked through to. Raises
-        LogUnavailable.
-        """
-        if not resource.startswith(f"{CHILD}:"):
-            return after
-        current = parent_of(document)
-        found.update(() if current is None else (current,))
-        slices = Slices(self._now_s)
-        while records := await self._page(resource, after, found):
-            for record in records:
-                found.update(parents_in(record.body))
-                if slices.over:
-                    await slices.pause()
-            after = records[-1].version
-        return after
-
-    async def _page(self, resource: str, after: int, found: set[str]) -> Sequence[Record]:
-        """The next changes after a version that are kept and can be read; none: there are no more of them.
-
-        Of those that aren't kept, what the document after them names is found. Raises LogUnavailable.
-        """
-        damaged = 0
-        while damaged <= DAMAGED_MAX:
-            try:
-                return await self._log.read(resource, after, 1 if damaged else PAGE)
-            except LogTrimmed as trimmed:
-                if trimmed.version <= after:
-                    break
-                after = trimmed.version
-                found.update(await self._parents_at(resource, after))
-            except LogDamaged:
-                after += damaged > 0  # the first time it is one of a page
-                damaged += 1
-        return ()
-
-    async def _parents_at(self, resource: str, version: int) -> Collection[str]:
-        """The calendar that the newest document at or below a version is in, if it can be read."""
-        try:
-            parent = parent_of(orjson.loads((await self._log.snapshot(resource, version)).document))
-        except LogDamaged:
-            return ()
-        return () if parent is None else (parent,)
 
     @asynccontextmanager
     async def purging(self, resource: str, calendars: Collection[str]) -> AsyncIterator[None]:

@@ -25,6 +25,7 @@ from gateway.hub.index_rules import IndexRules
 from gateway.hub.listener import Listener
 from gateway.hub.log_errors import counted, counted_unavailable, is_done
 from gateway.hub.overload import Overload
+from gateway.hub.past_calendars import PastCalendars
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
 from gateway.hub.settled import Settled
@@ -100,16 +101,10 @@ class Hub:
         if leases is not None:
             self._remote_presence = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
         self.catch_up = CatchUp(
-            config,
-            log,
-            self.rules,
-            counters,
-            rooms=self._rooms,
-            patch_limits=self.patch_limits,
-            wall_ms=wall_ms,
-            background=self._background,
+            config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms, self._background
         )
-        self.children = Children(self.open, self.purge, self.at_head, log, now_s, self._background)
+        self.children = Children(self.open, self.purge, self.at_head, now_s, self._background)
+        self.past_calendars = PastCalendars(log, now_s)
         self.catch_up.on_other_history = self.children.began_anew
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
@@ -124,10 +119,10 @@ class Hub:
             self.catch_up,
             sanitising,
             self.overload,
-            after=self.settled.done,
-            background=self._background,
-            tracer=tracer,
-            cpu_s=cpu_s,
+            self.settled.done,
+            self._background,
+            tracer,
+            cpu_s,
         )
         self._context = self._made_context(make_group, tracer)
         self._tidying = Tidying(
@@ -302,7 +297,7 @@ class Hub:
 
     async def _calendars_of(self, resource: str, document: Any, found: set[str], after: int = 0) -> int:
         try:
-            return await self.children.calendars_of(resource, document, found, after)
+            return await self.past_calendars.find(resource, document, found, after)
         except LogUnavailable as error:
             raise counted_unavailable(self.counters, error) from error
 

@@ -72,7 +72,7 @@ async def test_calendars_are_found_around_what_is_damaged_and_what_went(tmp_path
     name, last, gone = "event:42", 1520, 1500
     async with served(tmp_path, "portable", search={"enabled": False}) as node:
         log, found = node.node.hub.log, set[str]()
-        look = node.node.hub.children.calendars_of
+        look = node.node.hub.past_calendars.find
         assert isinstance(log, SqliteLog)
         epoch = (await log.open(name)).epoch
         body = (
