@@ -19,9 +19,10 @@ import trio
 
 from gateway import ot
 from gateway.errors import LogDamaged, Refusal
-from gateway.hub.child_items import CHILD, Items, changes, differences, parent_of
+from gateway.hub.child_items import CHILD, Items, changes, differences, parent_of, parents_in
 from gateway.hub.doubts import AT_ONCE_MAX, Doubts
 from gateway.hub.index_rules import INDEX
+from gateway.ports import Record
 from gateway.ports.log import GATEWAY_USER_ID
 from gateway.rooms.room import Room
 from gateway.rooms.waiter import commit
@@ -126,6 +127,14 @@ class Children:
         """
         if room.type == CHILD:
             self._look(room, {self.parents.get(room), parent_of(before)})
+
+    def doubt(self, room: Room, before: Any, records: Sequence[Record]) -> None:
+        """Nobody knows if an append of an event is stored: its calendars are looked at once the log tells."""
+        calendars = {self.parents.get(room), parent_of(before)}
+        for record in records:
+            calendars.update(parents_in(record.body))
+        for calendar in calendars - {None}:
+            self._doubts.add(str(calendar), (room.id,))
 
     def _look(self, room: Room, known: set[str | None]) -> None:
         parent = parent_of(room.document)

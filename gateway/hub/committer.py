@@ -38,7 +38,7 @@ def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
 
 
 class Committer:
-    """Brings rooms' batches to the log and its answers back. `after` is called for each batch answered.
+    """Brings rooms' batches to the log and its answers back. `after`: see `RoundContext`.
 
     `lanes` take the rooms that have something to append; they are served in the background.
 
@@ -53,7 +53,7 @@ class Committer:
         catch_up: CatchUp,
         sanitising: Sanitising,
         overload: Overload,
-        after: Callable[[Room, Batch], None],
+        after: Callable[[Room, Batch, bool], None],
         background: Background,
         tracer: Tracer | None = None,
         cpu_s: Callable[[], float] | None = None,

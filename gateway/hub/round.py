@@ -26,8 +26,8 @@ GATHERED_MS = int(1000 * INTERVAL_MAX_S)
 class RoundContext:
     """What all rounds share. `cpu_s` is what the loop's thread used.
 
-    `after` is called for each batch answered, `sanitise` for each that waits for HTML to be cleaned, and
-    `far_behind` for each that the log's answer tells much of.
+    `after` is called for each batch answered, and told whether it may be stored or not; `sanitise` for each
+    that waits for HTML to be cleaned, and `far_behind` for each that the log's answer tells much of.
     """
 
     __slots__ = (
@@ -43,7 +43,7 @@ class RoundContext:
         overload: Overload,
         changes_max: int,
         cpu_s: Callable[[], float],
-        after: Callable[[Room, Batch], None],
+        after: Callable[[Room, Batch, bool], None],
         sanitise: Callable[[Room], None],
         far_behind: Callable[[Round, Room, Batch, Stale], None],
         tracer: Tracer | None,
@@ -146,7 +146,7 @@ class Round:
         elif isinstance(outcome, Reserved):
             self._lane.reserved(room, outcome.seconds)
         context.catch_up.landed(room)
-        context.after(room, batch)
+        context.after(room, batch, following is CATCH_UP)
         if following is REOPEN:
             self.to_reopen = room
         elif following is CATCH_UP:

@@ -15,7 +15,7 @@ cdef class Settled:
     cdef public object note
 
     @cython.locals(history=History)
-    cpdef done(self, Room room, object batch)
+    cpdef done(self, Room room, object batch, bint in_doubt)
     cdef bint _may_have_moved(self, Room room, object before) except -1
 
 

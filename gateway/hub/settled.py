@@ -27,15 +27,17 @@ class Settled:
         self._save_snapshot = save_snapshot
         self.note: Callable[[Room], None] | None = None
 
-    def done(self, room: Room, batch: Batch) -> None:
-        """An append of the room, the batch, was answered."""
+    def done(self, room: Room, batch: Batch, in_doubt: bool) -> None:
+        """An append of the room, the batch, was answered; in doubt: it may be stored or not."""
         history = room.history
         before = history.document_at(batch.base) if history.covers(batch.base) else None
         if self.note is not None:
             self.note(room)
         if room.resource in self._listener.held:
             self._listener.release(room)
-        if room.type == CHILD and self._may_have_moved(room, before):
+        if room.type == CHILD and in_doubt:
+            self._children.doubt(room, before, batch.records)
+        elif room.type == CHILD and self._may_have_moved(room, before):
             self._children.look(room, before)
         limits = self._config.limits
         room.trim(limits.window_versions_max, limits.window_bytes_max)

@@ -177,6 +177,31 @@ async def test_an_event_leaves_the_calendar_that_another_worker_put_it_in(autoju
         assert list(await items_of(one, "town") or {}) == ["1"] * (fate == "moved")
 
 
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("hears", [True, False])
+async def test_an_event_whose_move_is_in_doubt_is_in_the_calendar_that_the_log_says(
+    autojump_clock, hears, stored
+):
+    async with workers(1) as [worker]:
+        room = await create(worker, "1")
+        await trio.sleep(0.1)
+        append = worker.log.append
+        if not hears:
+            deafen(worker, "event:1")
+
+        async def lost(batches):
+            if stored:
+                await append(batches)
+            worker.log.append = append
+            raise LogUnavailable("lost", "unknown")
+
+        worker.log.append = lost
+        await edit(worker, room, "/calendar_id", "home")
+        await trio.sleep(5)
+        places = [list(await items_of(worker, calendar) or {}) for calendar in ("work", "home")]
+        assert (room.version, places) == ((2, [[], ["1"]]) if stored else (1, [["1"], []]))
+
+
 async def test_indexes_that_are_late_are_waited_for(autojump_clock):
     async with workers(1) as [worker]:
         room = await create(worker, "1")
