@@ -258,9 +258,12 @@ def _publish_secret(path: Path, aside: Path) -> bool:
 
 
 class _Stamp(NamedTuple):
-    """What tells one content of a file from another; `problem`: why it can't even be looked at."""
+    """What tells one state of a file from another; `problem`: why it can't even be looked at.
 
-    modified_ns: int
+    Its status changes with its content, and where it may be read only now.
+    """
+
+    changed_ns: int
     size: int
     inode: int
     problem: str = ""
@@ -274,7 +277,7 @@ def _stamp(path: Path) -> _Stamp | None:
         return None
     except OSError as error:
         return _Stamp(0, -1, 0, str(error))
-    return _Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
+    return _Stamp(status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 def _read_bytes(path: Path, what: str) -> bytes:

@@ -108,14 +108,14 @@ class RenewedCertificate:
     def __init__(self, server: ServerSettings, counters: Counters) -> None:
         self._server = server
         self._counters = counters
-        self._modified_ns = self._stamp()  # before it is read, so that no change is overlooked
+        self._seen = self._stamp()  # before it is read, so that no change is overlooked
         self._context = self._load()
 
     def context(self) -> ssl.SSLContext | None:
         """For the next connection; None without TLS. Files that can't be used leave the last one."""
         stamp = self._stamp()
-        if self._context is not None and stamp != self._modified_ns:
-            self._modified_ns = stamp
+        if self._context is not None and stamp != self._seen:
+            self._seen = stamp
             try:
                 self._context = self._load()
                 logger.info("the certificate %s was loaded again", self._server.tls_cert)
@@ -135,14 +135,15 @@ class RenewedCertificate:
             self._counters.certificate_ends_s = certificate_ends_s(Path(self._server.tls_cert))
         return context
 
-    def _stamp(self) -> tuple[int, ...]:
+    def _stamp(self) -> tuple[tuple[int, int], ...]:
+        """What tells one state of the files from another, also where they may be read only now."""
         if not self._server.tls_cert:
             return ()
         try:
             paths = (self._server.tls_cert, self._server.tls_key)
-            return tuple(os.stat(path).st_mtime_ns for path in paths)
+            return tuple((status.st_ino, status.st_ctime_ns) for status in map(os.stat, paths))
         except OSError:
-            return (0,)
+            return ((0, 0),)
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | None:

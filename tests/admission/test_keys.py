@@ -291,6 +291,18 @@ def test_a_file_that_is_written_in_place_is_empty_for_a_moment_only(tmp_path: Pa
     assert not authenticator.problems
 
 
+def test_a_secret_of_the_same_time_and_size_is_another_one(tmp_path: Path) -> None:
+    """So is a file that may be read only now: no time of its content tells of that."""
+    config = config_for(tmp_path)
+    authenticator = TokenVerifier(config)
+    path = Path(config.auth.secret_file)
+    known = path.stat()
+    path.write_bytes(SECRET[::-1])
+    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+    assert not accepts(authenticator, token(), NOW_S + 1)
+    assert accepts(authenticator, token(SECRET[::-1]), NOW_S + 1)
+
+
 def test_a_key_that_left_the_set_is_not_trusted(tmp_path: Path) -> None:
     keys = [public_jwk("ES256", "old", "old"), public_jwk("ES256", "new", "new")]
     config = config_for(tmp_path, keys, secret=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -118,6 +119,22 @@ async def test_the_end_that_is_told_is_that_of_the_certificate_in_use(
         new_cert.replace(cert)
         await trio.sleep(60)
         assert counters.certificate_ends_s == new_s
+
+
+def test_a_certificate_of_the_same_time_is_another_one(tmp_path: Path) -> None:
+    """So are files that may be read only now, as after `chown`: no time of their content tells of that."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    counters = Counters()
+    files, others = self_signed(old), self_signed(new, hours=90 * 24)
+    renewed = RenewedCertificate(with_tls(*files).server, counters)
+    for known, other in zip(files, others, strict=True):
+        seen = known.stat()
+        known.write_bytes(other.read_bytes())
+        os.utime(known, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    renewed.context()
+    assert counters.certificate_ends_s == ends_s(new / files[0].name)
 
 
 def test_files_that_are_no_certificate_are_a_configuration_error(tmp_path: Path) -> None:
