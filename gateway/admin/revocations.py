@@ -135,7 +135,7 @@ def wanted(body: Any, now_s: float, asked_by: str) -> Revocation:
     expires_at, reason = body.get("expires_at"), body.get("reason", "")
     if expires_at is not None and not (_is_time(expires_at) and expires_at > now_s):
         raise Problem(400, f"expires_at must be Unix seconds still to come; it is {int(now_s)} now.")
-    if reason and not _is_text(reason, REASON_LENGTH_MAX):
+    if reason != "" and not _is_text(reason, REASON_LENGTH_MAX):
         raise Problem(400, f"reason must be a text of at most {REASON_LENGTH_MAX} characters.")
     named = [name for name in ("token", "token_id", "user_id") if name in body]
     of_grant = "grant" in body

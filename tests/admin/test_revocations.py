@@ -125,3 +125,9 @@ async def test_a_newer_answer_counts_though_an_older_one_came_meanwhile() -> Non
 def test_what_is_no_jti_is_none_to_revoke(value: object) -> None:
     with pytest.raises(Problem, match="at most 256"):
         wanted({"token_id": value}, NOW_S, "ops")
+
+
+@pytest.mark.parametrize("value", ["x" * 201, "a\nb", 7, 0, False, None, [], {}])
+def test_what_is_no_text_is_no_reason(value: object) -> None:
+    with pytest.raises(Problem, match="at most 200"):
+        wanted({"user_id": "bob", "reason": value}, NOW_S, "ops")
