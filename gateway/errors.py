@@ -124,6 +124,13 @@ class LogDamaged(LogUnavailable):
         super().__init__(f"{what} isn't what was written; `gateway doctor` finds all that is damaged", "none")
 
 
+class LogEnds(LogUnavailable):
+    """The log ends before a version that there is said to be: it lost changes."""
+
+    def __init__(self, resource: str, version: int) -> None:
+        super().__init__(f"the log doesn't have all of {resource} up to version {version}", "none")
+
+
 class ArchiveAway(LogUnavailable):
     """The archive behind the log can't be reached; what the log itself holds may be."""
 

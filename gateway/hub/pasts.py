@@ -15,7 +15,7 @@ import orjson
 import trio
 
 from gateway.config import LimitsSettings
-from gateway.errors import LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import LogEnds, LogTrimmed, Refusal
 from gateway.hub import replay
 from gateway.ports import OpLog, Snapshot
 from gateway.rooms.history import History
@@ -56,8 +56,7 @@ class Pasts:
                 async with self._building:
                     past = await self._built(room, version)
                 if room.history is history and past.end < upto:
-                    text = f"the log doesn't have all of {room.resource} up to version {room.version}"
-                    raise LogUnavailable(text, "none")
+                    raise LogEnds(room.resource, room.version)
             if past.history is not room.history:
                 continue
             self._kept[room] = past  # also where the window moved on: it is read on from there

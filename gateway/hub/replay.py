@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 import trio
 
-from gateway.errors import LogTrimmed, PatchError
+from gateway.errors import LogEnds, LogTrimmed, PatchError
 from gateway.ports import Opening, OpLog, Record, Snapshot
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, entry_of
@@ -122,18 +122,23 @@ async def from_snapshot(
 
 
 async def _document_from(log: OpLog, resource: str, version: int, snapshot: Snapshot) -> Any:
-    document = orjson.loads(snapshot.document)
+    document, reached = orjson.loads(snapshot.document), snapshot.version
     slices = Slices(trio.current_time, turns())
-    async with aclosing(records_after(log, resource, snapshot.version, version)) as records:
+    async with aclosing(records_after(log, resource, reached, version)) as records:
         async for record in records:
-            document = replayed(resource, document, record).after
+            document, reached = replayed(resource, document, record).after, record.version
             await slices.pause()
+    if reached < version:
+        raise LogEnds(resource, version)
     return document
 
 
 async def entries_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncGenerator[Entry, None]:
-    """The changes `after + 1 ... upto` with the documents that they were made on."""
-    document = await document_at(log, resource, after)
+    """The changes `after + 1 ... upto`, as far as the log has them, with the documents before them."""
+    try:
+        document = await document_at(log, resource, after)
+    except LogEnds:
+        return
     slices = Slices(trio.current_time, turns())
     async with aclosing(records_after(log, resource, after, upto)) as records:
         async for record in records:

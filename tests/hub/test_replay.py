@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.errors import LogTrimmed
+from gateway.errors import LogEnds, LogTrimmed
 from gateway.hub import replay
 from gateway.log.sqlite.log import SqliteLog
 from gateway.ports import Batch, Snapshot
@@ -49,6 +49,13 @@ async def test_any_version_can_be_had_again():
     assert (await replay.document_at(made, RESOURCE, 3))["title"] == "b"
     await made.save_snapshot(RESOURCE, START_MS, Snapshot(3, orjson.dumps(EVENT | {"title": "b"})))
     assert (await replay.document_at(made, RESOURCE, 4))["title"] == "c"
+
+
+async def test_a_version_that_the_log_lost_is_no_older_one():
+    made = log(*"abcd")
+    with pytest.raises(LogEnds, match=f"all of {RESOURCE} up to version 6"):
+        await replay.document_at(made, RESOURCE, 6)
+    assert [entry async for entry in replay.entries_after(made, RESOURCE, 6, 7)] == []
 
 
 class Cutting(SqliteLog):
