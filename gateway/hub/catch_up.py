@@ -98,10 +98,24 @@ async def _continues(log: OpLog, room: Room) -> bool | None:
     return not _contradict(records, room) if room.history.covers(newest - 1) else None
 
 
+async def _missing(log: OpLog, room: Room, upto: int) -> Sequence[Record]:
+    """The changes after a room's newest, and that one before them, where it is kept and can be read."""
+    newest = room.version
+    try:
+        return await _read(log, room, max(0, newest - 1), upto)
+    except (LogTrimmed, LogDamaged):
+        return await _read(log, room, newest, upto)
+
+
+async def _read(log: OpLog, room: Room, after: int, upto: int) -> Sequence[Record]:
+    return [record async for record in replay.records_after(log, room.resource, after, upto)]
+
+
 class CatchUp:
     """See the module. `rooms` are the open ones; `background` does what is to be done soon.
 
-    `on_other_history` is called for a room that took another history.
+    `on_changes` is called for a room that took changes from the log, with the document before them, and
+    `on_other_history` for one that took another history.
     """
 
     def __init__(
@@ -123,6 +137,7 @@ class CatchUp:
         self._wall_ms = wall_ms
         self._recovery = Recovery(log, rules, counters)
         self.pasts = Pasts(log, counters, config.limits, self.now)
+        self.on_changes: Callable[[Room, Any], None] = lambda room, before: None
         self.on_other_history: Callable[[Room], None] = lambda room: None
         self._retries = Retries(self.now, rooms, counters, background)
         self._landings: dict[Room, trio.Event] = {}
@@ -193,12 +208,13 @@ class CatchUp:
 
     async def _take(self, room: Room, records: Sequence[Record]) -> bool | None:
         """Have a room take changes, in portions; False: they don't follow what it has; None: try again."""
-        own = room.history
+        own, before = room.history, room.document
         for portion in portions(records):
             if room.appending or room.history is not own:
                 return None
             if not room.receive(portion):
                 return False
+            self.on_changes(room, before)
             await trio.lowlevel.checkpoint()
         return True
 
@@ -229,24 +245,13 @@ class CatchUp:
             return await self._take_state(room)
         own = room.history
         try:
-            records = await self._missing(room, version)
+            records = await _missing(self._log, room, version)
         except LogTrimmed:
             return await self._take_state(room)
         if room.appending or room.history is not own:
             return False
         taken = not _contradict(records, room) and await self._take(room, records)
         return await self._take_other_history(room) if taken is False else bool(taken)
-
-    async def _missing(self, room: Room, upto: int) -> Sequence[Record]:
-        """The changes after a room's newest, and that one before them, where it is kept and can be read."""
-        newest = room.version
-        try:
-            return await self._read(room, max(0, newest - 1), upto)
-        except (LogTrimmed, LogDamaged):
-            return await self._read(room, newest, upto)
-
-    async def _read(self, room: Room, after: int, upto: int) -> Sequence[Record]:
-        return [record async for record in replay.records_after(self._log, room.resource, after, upto)]
 
     async def _take_state(self, room: Room) -> bool:
         """Go over to the log's head, past changes that are too many or not kept; False: try again."""
@@ -260,7 +265,9 @@ class CatchUp:
             self._counters.states_unproven += 1
             text = "%s: took the log's state at version %d; whether that has version %d of here can't be told"
             logger.warning(text, room.resource, fresh.version, known)
+        before = room.document
         room.replace_history(fresh)
+        self.on_changes(room, before)
         return True
 
     # ----------------------------------------------------------------------------- what left the window

@@ -120,9 +120,9 @@ class Children:
             self._look(room, {parent_of(kept.before) for kept in history.since(history.start)})
 
     def look(self, room: Room, before: Any) -> None:
-        """An append of a room was answered: its event may have another summary, or parent.
+        """A room has changes of an append here, or of the log: its event may have another summary, or parent.
 
-        `before` is the document that the append was made on: other workers may have moved the event since
+        `before` is the document that they were made on: other workers may have moved the event since
         this one looked. Who takes an event out of a calendar looks at that one, so those between are theirs.
         """
         if room.type == CHILD:

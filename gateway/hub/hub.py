@@ -105,6 +105,7 @@ class Hub:
         )
         self.children = Children(self.open, self.purge, self.at_head, now_s, self._background)
         self.past_calendars = PastCalendars(log, now_s)
+        self.catch_up.on_changes = self.children.look
         self.catch_up.on_other_history = self.children.began_anew
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)

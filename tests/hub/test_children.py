@@ -202,6 +202,29 @@ async def test_an_event_whose_move_is_in_doubt_is_in_the_calendar_that_the_log_s
         assert (room.version, places) == ((2, [[], ["1"]]) if stored else (1, [["1"], []]))
 
 
+async def test_an_event_that_moves_once_nobody_waits_for_it_any_more_is_in_the_calendar_that_the_log_says(
+    autojump_clock,
+):
+    async with workers(1) as [worker]:
+        room = await create(worker, "1")
+        await trio.sleep(0.1)
+        append, late = worker.log.append, []
+        deafen(worker, "event:1")
+
+        async def lost(batches):
+            late.extend(batches)
+            worker.log.append = append
+            raise LogUnavailable("lost", "unknown")
+
+        worker.log.append = lost
+        await edit(worker, room, "/calendar_id", "home")
+        await trio.sleep(5)
+        await append(late)
+        await worker.hub.catch_up.now(room)
+        places = [list(await items_of(worker, calendar) or {}) for calendar in ("work", "home")]
+        assert (room.version, places) == (2, [[], ["1"]])
+
+
 async def test_indexes_that_are_late_are_waited_for(autojump_clock):
     async with workers(1) as [worker]:
         room = await create(worker, "1")
