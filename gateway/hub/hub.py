@@ -106,7 +106,7 @@ class Hub:
         self.children = Children(self.open, self.purge, self.at_head, now_s, self._background)
         self.past_calendars = PastCalendars(log, now_s)
         self.catch_up.on_changes = self.children.look
-        self.catch_up.on_other_history = self.children.began_anew
+        self.catch_up.on_other_history = self._began_anew
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
         self.listener = Listener(
@@ -256,6 +256,12 @@ class Hub:
     def _heard(self, room: Room, announced: Announcement) -> None:
         self._committer.heard(room, announced)
 
+    def _began_anew(self, room: Room) -> None:
+        """A room took another history, which its summary doesn't know of."""
+        if self.settled.note is not None:
+            self.settled.note(room)
+        self.children.began_anew(room)
+
     def _save_snapshot_soon(self, room: Room) -> None:
         self._background.start(self._save_snapshot, room.resource, room.epoch, room.version, room.document)
 
@@ -286,6 +292,8 @@ class Hub:
             try:
                 await self.log.purge(resource)
             except LogUnavailable as error:
+                if error.outcome == "unknown":
+                    self.catch_up.soon(resource)
                 raise counted_unavailable(self.counters, error, error.outcome) from error
             damage.forget(resource)
             try:

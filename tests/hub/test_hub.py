@@ -284,6 +284,24 @@ async def test_a_purged_resource_goes_on_empty_in_a_new_epoch(autojump_clock):
         assert (kind, payload["state"]) == ("SYNC_RESPONSE", None)
 
 
+async def test_a_purge_whose_answer_is_lost_is_in_force_here_too(autojump_clock):
+    async with one_room() as (worker, room):
+        epoch, purge, noted = room.epoch, worker.log.purge, []
+        worker.hub.settled.note = noted.append
+
+        async def unanswered(resource):
+            await purge(resource)
+            raise LogUnavailable("away", "unknown")
+
+        worker.log.purge = unanswered
+        with pytest.raises(Refusal, match="can't be done now"):
+            await worker.hub.purge(RESOURCE)
+        await trio.sleep(1)
+        assert (room.version, room.document) == (0, None)
+        assert room.epoch > epoch
+        assert noted == [room]
+
+
 async def test_a_purged_resource_that_cannot_be_opened_again_is_not_told_as_if_it_was(autojump_clock):
     async with one_room() as (worker, room):
         reader, epoch = Reader(), room.epoch
