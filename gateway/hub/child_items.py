@@ -36,6 +36,11 @@ def summary_of(document: Any, epoch: int, version: int) -> dict[str, Any]:
     return {"epoch": epoch, "version": version} | {name: _shown(shown.get(name)) for name in FIELDS}
 
 
+def is_shown_otherwise(before: Any, after: Any) -> bool:
+    """Whether two documents of an event are in other calendars, or have other summaries."""
+    return parent_of(before) != parent_of(after) or summary_of(before, 0, 0) != summary_of(after, 0, 0)
+
+
 def shown_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """What a client is shown of an item."""
     return {name: item[name] for name in ("version", *FIELDS)}

@@ -19,7 +19,15 @@ import trio
 
 from gateway import ot
 from gateway.errors import LogDamaged, Refusal
-from gateway.hub.child_items import CHILD, Items, changes, differences, parent_of, parents_in
+from gateway.hub.child_items import (
+    CHILD,
+    Items,
+    changes,
+    differences,
+    is_shown_otherwise,
+    parent_of,
+    parents_in,
+)
 from gateway.hub.doubts import AT_ONCE_MAX, Doubts
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
@@ -120,13 +128,18 @@ class Children:
             self._look(room, {parent_of(kept.before) for kept in history.since(history.start)})
 
     def look(self, room: Room, before: Any) -> None:
-        """A room has changes of an append here, or of the log: its event may have another summary, or parent.
+        """An append of a room was answered: its event may have another summary, or parent.
 
-        `before` is the document that they were made on: other workers may have moved the event since
+        `before` is the document that the append was made on: other workers may have moved the event since
         this one looked. Who takes an event out of a calendar looks at that one, so those between are theirs.
         """
         if room.type == CHILD:
             self._look(room, {self.parents.get(room), parent_of(before)})
+
+    def caught_up(self, room: Room, before: Any) -> None:
+        """A room took changes from the log: they may be of an append that nobody waited for any more."""
+        if room.type == CHILD and is_shown_otherwise(before, room.document):
+            self.look(room, before)
 
     def doubt(self, room: Room, before: Any, records: Sequence[Record]) -> None:
         """Nobody knows if an append of an event is stored: its calendars are looked at once the log tells."""

@@ -105,7 +105,7 @@ class Hub:
         )
         self.children = Children(self.open, self.purge, self.at_head, now_s, self._background)
         self.past_calendars = PastCalendars(log, now_s)
-        self.catch_up.on_changes = self.children.look
+        self.catch_up.on_changes = self._took_changes
         self.catch_up.on_other_history = self._began_anew
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
@@ -255,6 +255,11 @@ class Hub:
 
     def _heard(self, room: Room, announced: Announcement) -> None:
         self._committer.heard(room, announced)
+
+    def _took_changes(self, room: Room, before: Any) -> None:
+        """A room took changes from the log. One that is closed by now is looked at when it is opened."""
+        if self._rooms.get(room.resource) is room:
+            self.children.caught_up(room, before)
 
     def _began_anew(self, room: Room) -> None:
         """A room took another history, which its summary doesn't know of."""

@@ -225,6 +225,32 @@ async def test_an_event_that_moves_once_nobody_waits_for_it_any_more_is_in_the_c
         assert (room.version, places) == (2, [[], ["1"]])
 
 
+@pytest.mark.parametrize(
+    ("field", "is_open", "looks"),
+    [
+        ("title", True, 1),
+        ("calendar_id", True, 1),
+        ("description", True, 0),
+        ("title", False, 0),
+    ],
+)
+async def test_only_what_a_calendar_shows_of_an_open_event_is_looked_for_after_catching_up(
+    autojump_clock, field, is_open, looks
+):
+    async with workers(2) as [one, two]:
+        room = await create(one, "1")
+        known = await two.hub.open("event:1")
+        deafen(two, "event:1")
+        if not is_open:
+            await two.hub._evict(known)
+        looked, look = [], two.hub.children.look
+        two.hub.children.look = lambda *args: (looked.append(args), look(*args))
+        await edit(one, room, f"/{field}", "other")
+        await two.hub.catch_up.now(known)
+        assert (known.version, len(looked)) == (2, looks)
+        assert (known in two.hub.children.parents) is is_open
+
+
 async def test_indexes_that_are_late_are_waited_for(autojump_clock):
     async with workers(1) as [worker]:
         room = await create(worker, "1")
