@@ -202,7 +202,7 @@ class Outbox:
                 del self._topics[entry.topic]
 
     def _count_acks(self, acks: Sequence[Ack], sign: int = 1) -> None:
-        size = sign * sum(ACK_BYTES + len(ack.id) + len(ack.conflicts) for ack in acks)
+        size = sign * sum(ACK_BYTES + len(ack.id) for ack in acks)
         self.size_bytes += size
         self._counters.outbox_bytes += size
         self._answers_bytes += size

@@ -110,14 +110,6 @@ def test_a_topic_that_nobody_wants_any_more_is_forgotten() -> None:
     assert counters.resyncs == 0
 
 
-def test_the_conflicts_of_acknowledgements_count() -> None:
-    box, _ = outbox(4000)
-    for _ in range(3):
-        box.push(b"x" * 3000, topic="event:1")
-    told = [box.push(b"ack", topic="event:1", ack=Ack("one", 1, 2, b"c" * 1500)) for _ in range(4)]
-    assert told == [True, True, False, False]
-
-
 def test_what_is_pushed_in_the_place_of_a_state_leaves_at_once() -> None:
     box, counters = outbox(200)
     for number in range(3):
