@@ -208,10 +208,11 @@ class CatchUp:
 
     async def _take(self, room: Room, records: Sequence[Record]) -> bool | None:
         """Have a room take changes, in portions; False: they don't follow what it has; None: try again."""
-        own, before = room.history, room.document
+        own = room.history
         for portion in portions(records):
             if room.appending or room.history is not own:
                 return None
+            before = room.document
             if not room.receive(portion):
                 return False
             self.on_changes(room, before)

@@ -227,8 +227,8 @@ class Children:
     def _say_again(self, index: Room, event: Room) -> None:
         """Have an index brought up to date with an event. What was purged may be in its history again."""
         said = (index.document or {}).get(event.id)
-        if event.version:
-            self._index_soon(index.id).events[event.id] = event
+        if event.version:  # also where the log says that it is
+            self._look(event, {index.id})
         if not event.version or (said is not None and said.get("epoch", 0) < event.epoch):
             self.purged(event.resource, (index.id,))
 
