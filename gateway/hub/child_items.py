@@ -62,14 +62,19 @@ def changes(before: Items, after: Items) -> tuple[Items, Items]:
     return news, {name: item for name, item in before.items() if name not in after}
 
 
-def parents_in(body: bytes) -> Iterator[str]:
-    """The calendars that a change puts its event in; what was stored may be anything."""
+def parents_in(body: bytes) -> Iterator[str | None]:
+    """The calendars that a change puts its event in, None for one that only the document after it tells.
+
+    What was stored may be anything.
+    """
     operations = orjson.loads(body).get("operations")
     for operation in operations if isinstance(operations, list) else ():
-        path, value = (
-            operation.get(name) if isinstance(operation, dict) else None for name in ("path", "value")
+        op, path, value = (
+            operation.get(name) if isinstance(operation, dict) else None for name in ("op", "path", "value")
         )
         put = value if path == "" else {PARENT_FIELD: value}
+        if path == f"/{PARENT_FIELD}" and op in ("text", "move"):
+            yield None
         if path in ("", f"/{PARENT_FIELD}") and (parent := parent_of(put)) is not None:
             yield parent
 

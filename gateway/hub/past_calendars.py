@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 import orjson
 
 from gateway.errors import LogDamaged, LogTrimmed
+from gateway.hub import replay
 from gateway.hub.child_items import CHILD, parent_of, parents_in
 from gateway.ports import OpLog, Record
 from gateway.runtime.timeslice import Slices
@@ -37,12 +39,25 @@ class PastCalendars:
         found.update(() if current is None else (current,))
         slices = Slices(self._now_s)
         while records := await self._page(resource, after, found):
+            parents = set[str | None]()
             for record in records:
-                found.update(parents_in(record.body))
+                parents.update(parents_in(record.body))
                 if slices.over:
                     await slices.pause()
+            if None in parents:
+                parents |= await self._parents_within(resource, records[0].version - 1, records[-1].version)
+            found.update(parent for parent in parents if parent is not None)
             after = records[-1].version
         return after
+
+    async def _parents_within(self, resource: str, after: int, upto: int) -> set[str | None]:
+        """The calendars that an event was in between two versions, as far as its documents can be had."""
+        parents = set[str | None]()
+        with suppress(LogTrimmed, LogDamaged):
+            async with aclosing(replay.entries_after(self._log, resource, after, upto)) as entries:
+                async for entry in entries:
+                    parents.add(parent_of(entry.after))
+        return parents
 
     async def _page(self, resource: str, after: int, found: set[str]) -> Sequence[Record]:
         """The next changes after a version that are kept and can be read; none: there are no more of them.

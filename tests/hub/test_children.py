@@ -346,6 +346,30 @@ async def test_of_a_purged_event_nothing_stays_in_the_indexes_of_calendars_that_
         assert here.heard[1:] == [("changed", "2", "Retro")] == there.heard[1:]
 
 
+@pytest.mark.parametrize(
+    "put",
+    [
+        {"op": "text", "path": "/calendar_id", "value": [{"d": 4}, "home"]},
+        {"op": "move", "path": "/calendar_id", "from": "/next"},
+    ],
+    ids=["text", "move"],
+)
+async def test_of_a_purged_event_nothing_stays_where_it_was_put_by_an_edit_that_names_no_calendar(
+    autojump_clock, put
+):
+    async with workers(1) as [worker]:
+        room = await create(worker, "1", STANDUP | {"title": "Secret", "next": "home"})
+        for operation in (put, {"op": "replace", "path": "/calendar_id", "value": "work"}):
+            await trio.sleep(0.1)
+            await worker.commit(room, Author("ann"), [operation])
+        assert await items_of(worker, "home") == {}
+        await worker.hub.purge("event:1")
+        await trio.sleep(5)
+        for calendar in ("work", "home"):
+            assert await items_of(worker, calendar) == {}
+            assert b"Secret" not in await history_of(worker, calendar)
+
+
 async def test_of_a_purge_that_ends_in_a_crash_no_index_shows_anything(autojump_clock):
     async with cluster() as found:
         one = await found.worker()
