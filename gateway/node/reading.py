@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import orjson
 
-from gateway.errors import LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import LogEnds, LogTrimmed, LogUnavailable, Refusal
 from gateway.http.port import News, Revision
 from gateway.hub import replay
 from gateway.hub.catch_up import Seen
@@ -27,9 +27,17 @@ class Reading(RequestCharges):
 
     async def read(self, resource: Resource, version: int | None) -> Revision:
         """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""
+        caught_up = False
         while True:
             room = await self._hub.open(str(resource))
-            found = await self._revision(room, room.version if version is None else version)
+            try:
+                found = await self._revision(room, room.version if version is None else version)
+            except LogEnds:  # the log may have another history, of which nobody told
+                if caught_up:
+                    raise
+                await self._hub.catch_up.now(room)
+                caught_up = True
+                continue
             if room.epoch == found.epoch:
                 return found  # else it was purged meanwhile, and this is of neither history
 

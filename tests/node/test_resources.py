@@ -8,6 +8,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 import trio
 
@@ -179,6 +180,17 @@ async def test_of_a_purge_whose_room_has_the_old_history_yet_nothing_is_noted(au
         written = await resources.purge(ADMIN, EVENT)
         assert noted == [found.room()]
         assert (written.version, written.epoch) == (0, found.room().epoch)
+
+
+async def test_a_version_that_the_log_lost_is_read_once_the_room_brought_it_back(autojump_clock: Any) -> None:
+    async with desk() as found:
+        resources = HubResources(found.hub, found.endpoint.context)
+        for title in "abc":
+            await resources.put(ADMIN, EVENT, {"title": title}, None)
+        assert found.room().version == 4
+        found.worker.log.history.lose_end(str(EVENT), 1)
+        read = await resources.read(EVENT, 3)
+        assert (orjson.loads(read.document)["title"], read.epoch) == ("b", found.room().epoch)
 
 
 async def test_in_an_overload_a_put_is_refused_but_not_one_that_is_on_its_way_and_sent_again(
