@@ -1,4 +1,4 @@
-/** A month that is left open over midnight. */
+/** A month that is left open over midnight, and over a journey. */
 
 import { expect, test } from "vitest";
 import { Stage } from "./stage.js";
@@ -17,4 +17,27 @@ test("after midnight the month is the new day's, and an event that is made is on
   expect(await today.getAttribute("datetime")).toBe("2026-02-01");
   await ann.button("New event").click();
   await ann.sees("Start", "2026-02-01T01:00");
+});
+
+test("in another time zone the month's events are on the days, and at the hours, that they have there", async () => {
+  await stage.make("talk", {
+    title: "Talk",
+    start_time: "2026-01-15T20:00:00Z",
+    end_time: "2026-01-15T21:00:00Z",
+    calendar_id: "demo",
+  });
+  const ann = await stage.arrive("Ann", `${stage.address}/#/month/2026-01`);
+  const travel = await ann.context.newCDPSession(ann.page);
+  const talkOn = (day: string) =>
+    ann.page
+      .getByRole("gridcell")
+      .filter({ has: ann.page.locator(`time[datetime="${day}"]`), hasText: "Talk" });
+  for (const [timezoneId, day] of [
+    ["Europe/London", "2026-01-15"],
+    ["Asia/Tokyo", "2026-01-16"],
+  ] as const) {
+    await travel.send("Emulation.setTimezoneOverride", { timezoneId });
+    await ann.page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await talkOn(day).waitFor();
+  }
 });

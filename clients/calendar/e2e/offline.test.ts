@@ -1,5 +1,6 @@
 /** The month without a connection. */
 
+import { createServer } from "node:http";
 import type { BrowserContext } from "playwright-core";
 import { expect, test } from "vitest";
 import { Edits } from "./held.js";
@@ -121,6 +122,34 @@ test("the calendar opens while the gateway is down, in a tab of its own too, and
   await again.says("online, saved");
   const bob = await stage.arrive("Bob");
   await event(bob, "Walk").waitFor();
+});
+
+test("so it does while a proxy says that the gateway is down, and who is new is told so", async () => {
+  const ann = await stage.arrive("Ann", stage.address, undefined, { serviceWorkers: "allow" });
+  await ann.newEvent("Lunch of the team");
+  await toMonth(ann);
+  await event(ann, "Lunch of the team").waitFor();
+  await ann.page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+  await stage.gateway.kill();
+  const proxy = createServer((_, response) => response.writeHead(503).end("No server is available."));
+  await new Promise<void>((resolve) =>
+    proxy.listen(Number(new URL(stage.address).port), "127.0.0.1", resolve),
+  );
+  try {
+    await ann.page.reload();
+    await event(ann, "Lunch of the team").waitFor();
+    await note(ann).waitFor();
+    await ann.button("Sign out").click();
+    await ann.textbox("Your name").fill("Bob");
+    await ann.button("Sign in").click();
+    await ann.page.getByRole("alert").filter({ hasText: "The gateway answered 503." }).waitFor();
+    await ann.textbox("Your name").fill("Ann");
+    await ann.button("Sign in").click();
+    await event(ann, "Lunch of the team").waitFor();
+  } finally {
+    proxy.closeAllConnections();
+    proxy.close();
+  }
 });
 
 test("an event made offline in one tab is in the month of the other", async () => {

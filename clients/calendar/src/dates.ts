@@ -6,14 +6,18 @@ const DAY_MS = 1_440 * MINUTE_MS;
 /** The beginning of a day of a month (`2026-11`), or of the month so many later; day 0 is the one before the first. */
 export function dayIn(month: string, day: number, later = 0): Date {
   const [year, number] = month.split("-").map(Number) as [number, number];
-  const date = new Date(2000, 0, 1);
-  date.setFullYear(year, number - 1 + later, day); // `new Date` takes the year 50 for 1950
-  return date;
+  return beginningOf(year, number - 1 + later, day);
 }
 
 /** The beginning of a date's day, or of the day so many later. */
 export const midnightOf = (date: Date, later = 0): Date =>
-  new Date(date.getFullYear(), date.getMonth(), date.getDate() + later);
+  beginningOf(date.getFullYear(), date.getMonth(), date.getDate() + later);
+
+function beginningOf(...day: [year: number, month: number, date: number]): Date {
+  const date = new Date(2000, 0, 1);
+  date.setFullYear(...day); // `new Date` takes the year 50 for 1950
+  return date;
+}
 
 /** What a browser may say of weeks; older ones have it as a property. */
 interface WeekLocale extends Intl.Locale {

@@ -12,7 +12,8 @@ interface Span {
 function spanOf({ start_time, end_time }: Summary): Span | null {
   const from = Date.parse(start_time ?? "");
   if (Number.isNaN(from)) return null;
-  return { from: new Date(from), to: new Date(Math.max(from, Date.parse(end_time ?? "") || from)) };
+  const to = Date.parse(end_time ?? "");
+  return { from: new Date(from), to: new Date(Number.isNaN(to) ? from : Math.max(from, to)) };
 }
 
 /** Midnight, and the next one. */

@@ -11,7 +11,7 @@ import { onGridKey } from "./grid.js";
 import { HEADING, Heading } from "./heading.js";
 import { Awaited, Offline } from "./offline.js";
 import { eventAddress, isMonth, monthAddress, monthOf } from "./route.js";
-import { useToday } from "./today.js";
+import { useToday, useZone } from "./today.js";
 
 const FIRST_WEEKDAY = firstWeekday();
 
@@ -115,11 +115,13 @@ export function MonthPage({ month, events, visited, visit }: MonthPageProps): Re
 
 /** With thousands of events it takes long to say what is on which day: no key that leads from day to day waits for that. */
 function useWeeks(month: string, items: Events["items"]) {
+  const zone = useZone();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: days begin, and events are, when the zone has them
   return useMemo(() => {
     const weeks = weeksOf(month, FIRST_WEEKDAY);
     const days = weeks.flat().filter((day) => day !== null);
     return { weeks, byDay: appearances(items, days) };
-  }, [month, items]);
+  }, [month, items, zone]);
 }
 
 /** The day that the tab key leads to is seen when the page appears, and once its events are there. */

@@ -20,7 +20,7 @@ const known = (name: string) => `collab-demo-user:${name}`; // of this browser, 
 /** A network that neither answers nor refuses is taken for none. */
 const PATIENCE_MS = 20_000;
 
-/** No answer came. */
+/** No answer came, or it was a proxy's, or of a gateway that can't sign anybody in now. */
 class Unreachable extends Error {}
 
 /** Signs in at the gateway that served this page. */
@@ -28,7 +28,7 @@ export async function signIn(name: string): Promise<SignedIn> {
   const { ok, status, text } = await ask(name).catch((cause) => {
     throw new Unreachable("The gateway can’t be reached.", { cause });
   });
-  if (!ok) throw new Error(reason(text) ?? `The gateway answered ${status}.`);
+  if (!ok) throw new (status < 500 ? Error : Unreachable)(reason(text) ?? `The gateway answered ${status}.`);
   const signedIn = JSON.parse(text) as SignedIn;
   ofThisBrowser.set(known(name), signedIn.user_id);
   return signedIn;
@@ -64,7 +64,7 @@ async function idOf(name: string): Promise<string> {
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
     const id = ofThisBrowser.get(known(name));
-    if (id === null) throw new Error(NOT_KNOWN, { cause: error });
+    if (id === null) throw error.cause ? new Error(NOT_KNOWN, { cause: error }) : error;
     return id;
   }
 }

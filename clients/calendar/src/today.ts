@@ -8,6 +8,11 @@ export function useToday(): string {
   return useSyncExternalStore(onMidnight, () => dayOf(new Date()));
 }
 
+/** The time zone's name. Who travels with a page has another one when it is seen again. */
+export const useZone = (): string => useSyncExternalStore(onMidnight, zone);
+
+const zone = () => new Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 /** Calls at each midnight, and when the page is seen again: while a machine sleeps, its timers do. */
 function onMidnight(listener: () => void): () => void {
   let timer: ReturnType<typeof setTimeout>;

@@ -10,6 +10,7 @@ import {
   hourOf,
   isMeant,
   isSkipped,
+  midnightOf,
   momentsAt,
   twinOf,
   weeksOf,
@@ -54,6 +55,7 @@ test("a month of the first century is of that one, and so are those beside it", 
     "0050-01-01",
     "0050-02-01",
   ]);
+  expect(dayOf(midnightOf(dayIn("0050-01", 31), 1))).toBe("0050-02-01");
 });
 
 test("a time is meant once its year has four digits, and as long as every zone has it before the year 10000", () => {

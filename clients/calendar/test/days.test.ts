@@ -1,11 +1,13 @@
 /** Which days an event is on. */
 
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { hourOf } from "../src/dates.js";
 import { appearances } from "../src/days.js";
 
 const local = (day: number, hour = 0) => new Date(2026, 0, day, hour);
 const days = [1, 2, 3, 4, 5].map((day) => local(day));
+
+afterEach(() => void vi.unstubAllEnvs());
 
 /** The days of January that an event is on, and what is said there. */
 function shown(start: Date | null, end: Date | null) {
@@ -40,6 +42,15 @@ test("an event is on each of its days", () => {
 test("what ends at midnight isn't on the next day, and what takes no time is on its own", () => {
   expect(shown(local(2, 22), local(3))).toEqual([[2, hour(22)]]);
   expect(shown(local(2), local(2))).toEqual([[2, hour(0)]]);
+});
+
+test("an end at Unix time 0 is one", () => {
+  vi.stubEnv("TZ", "UTC");
+  const [start_time, end_time] = ["1969-12-30T10:00:00Z", "1970-01-01T00:00:00Z"];
+  const event = { type: "event", id: "1", version: 1, title: "Eve", start_time, end_time };
+  const days = [30, 31, 32].map((day) => new Date(1969, 11, day));
+  const on = appearances([event], days);
+  expect([...on.values()].map((shown) => shown.length)).toEqual([1, 1, 0]);
 });
 
 test("what takes a whole day has no hour there, also where it begins or ends with it", () => {

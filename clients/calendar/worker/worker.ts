@@ -22,13 +22,13 @@ async function keepAll(): Promise<void> {
   await self.skipWaiting();
 }
 
-/** What the gateway says now, which is kept; what it said last, where it can't be reached. */
+/** What the gateway says now, which is kept; what it said last, where it can't be reached, or a proxy says so. */
 async function answer(event: FetchEvent, path: string): Promise<Response> {
   try {
     const fresh = await fetched(event.request);
     if (fresh.ok) event.waitUntil(keep(path, fresh.clone()));
     if (fresh.status === 404) await self.registration.unregister(); // there is no calendar here any more
-    return fresh;
+    return fresh.status < 500 ? fresh : ((await caches.match(path)) ?? fresh);
   } catch {
     return (await caches.match(path)) ?? Response.error();
   }
