@@ -12,8 +12,8 @@ socket allows it, and asks for `refill` when the queue has run empty. When more 
 What is partly written is never thrown away, so frames stay whole. The largest message doesn't count against
 the limit, so that a large document can always be sent: at most `bytes_max` and one message wait.
 
-A client that asks for more than it reads is not cut off: while the outbox is `congested` with answers, the
-transport doesn't read from it.
+A client that asks for more than it reads is not cut off: while the outbox is `congested` with answers, or
+with the conflicts that kept acknowledgements tell of, the transport doesn't read from it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from gateway.runtime.metrics import Counters
 
 ACK_BYTES = 128
 """What one kept acknowledgement counts against the limit, beside its id."""
+CONFLICTS_BYTES_MAX = 4 << 20
+"""So much of the conflicts of kept acknowledgements waits, beside the limit, until no more edits are read."""
 
 
 class QueuedMessage:
@@ -56,6 +58,7 @@ class Outbox:
     __slots__ = (
         "_answers_bytes",
         "_bytes_max",
+        "_conflicts_bytes",
         "_counters",
         "_droppable_bytes",
         "_missed",
@@ -73,6 +76,7 @@ class Outbox:
         self._stale: dict[str, list[Ack]] = {}
         self._missed: dict[str, None] = {}  # topics of which presence was dropped
         self._droppable_bytes = 0
+        self._conflicts_bytes = 0  # of kept acks
         self._answers_bytes = 0  # of what only the client's own messages cause: no topic, or kept acks
         self.size_bytes = 0
 
@@ -88,7 +92,7 @@ class Outbox:
     @property
     def congested(self) -> bool:
         """So many answers wait that the client's next message should not be read yet."""
-        return self._answers_bytes * 2 > self._bytes_max
+        return self._answers_bytes * 2 > self._bytes_max or self._conflicts_bytes > CONFLICTS_BYTES_MAX
 
     def push(
         self,
@@ -203,8 +207,10 @@ class Outbox:
 
     def _count_acks(self, acks: Sequence[Ack], sign: int = 1) -> None:
         size = sign * sum(ACK_BYTES + len(ack.id) for ack in acks)
+        conflicts = sign * sum(len(ack.conflicts) for ack in acks)
         self.size_bytes += size
-        self._counters.outbox_bytes += size
+        self._counters.outbox_bytes += size + conflicts
+        self._conflicts_bytes += conflicts
         self._answers_bytes += size
 
     def _over_limit(self) -> bool:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.ports import Ack
 from gateway.runtime.metrics import Counters
-from gateway.transport.outbox import ACK_BYTES, Outbox
+from gateway.transport.outbox import ACK_BYTES, CONFLICTS_BYTES_MAX, Outbox
 
 LIMIT = 1000
 
@@ -108,6 +108,27 @@ def test_a_topic_that_nobody_wants_any_more_is_forgotten() -> None:
     assert not box.refill(lambda topic, acks: None, no_presence)
     assert box.idle
     assert counters.resyncs == 0
+
+
+def test_the_conflicts_of_kept_acknowledgements_congest_and_are_lost_by_nobody() -> None:
+    box, counters = outbox(200_000)
+    for _ in range(3):
+        box.push(b"x" * 100_000, topic="event:1")
+    acks = [Ack(f"{n}", n, 2, b"c" * (CONFLICTS_BYTES_MAX // 64)) for n in range(65)]
+    told = [(box.push(b"ack", topic="event:1", ack=ack), box.congested) for ack in acks]
+    assert told == [(True, False)] * 64 + [(True, True)]
+    assert counters.outbox_bytes > CONFLICTS_BYTES_MAX
+    drain(box)
+    kept: list[Ack] = []
+
+    def resync(topic: str, replaced: Sequence[Ack]) -> bytes:
+        kept.extend(replaced)
+        return b"state"
+
+    assert box.refill(resync, no_presence)
+    assert (kept, box.congested) == (acks, False)
+    box.discard()
+    assert counters.outbox_bytes == 0
 
 
 def test_what_is_pushed_in_the_place_of_a_state_leaves_at_once() -> None:
