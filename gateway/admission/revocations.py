@@ -6,6 +6,7 @@ a token that the user gets afterwards is accepted, and grants what it says.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
@@ -15,6 +16,8 @@ from gateway.ports import Role
 
 if TYPE_CHECKING:
     from gateway.admission.tokens import TokenIdentity
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["token", "user", "grant", "connections"]
 REVOKED = "The token was revoked; sign in again for a new one."
@@ -70,8 +73,10 @@ class Revocations:
             self._users[subject] = revocation.issued_until
         elif revocation.kind == "grant":
             self._grants.setdefault(subject, []).append(revocation)
-        else:
+        elif revocation.kind == "connections":
             self._connections[subject] = revocation.issued_until
+        else:
+            logger.warning("a revocation of a later release isn't in force here: %s", revocation.id)
 
     def __bool__(self) -> bool:
         return bool(self._tokens or self._users or self._grants)
