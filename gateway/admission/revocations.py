@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 
 from gateway.admission.grants import CappedGrants, Grants
 from gateway.errors import Refusal
@@ -63,7 +63,10 @@ class Revocations:
         self._grants: dict[str, list[Revocation]] = {}
         self._connections: dict[str, float] = {}
         for revocation in found:
-            self._add(revocation)
+            if revocation.kind in get_args(Kind):
+                self._add(revocation)
+            else:
+                logger.warning("a revocation of a later release isn't in force here: %s", revocation.id)
 
     def _add(self, revocation: Revocation) -> None:
         subject = revocation.subject
@@ -73,10 +76,8 @@ class Revocations:
             self._users[subject] = revocation.issued_until
         elif revocation.kind == "grant":
             self._grants.setdefault(subject, []).append(revocation)
-        elif revocation.kind == "connections":
-            self._connections[subject] = revocation.issued_until
         else:
-            logger.warning("a revocation of a later release isn't in force here: %s", revocation.id)
+            self._connections[subject] = revocation.issued_until
 
     def __bool__(self) -> bool:
         return bool(self._tokens or self._users or self._grants)
