@@ -116,6 +116,7 @@ class Children:
         self._nothing_due = trio.Event()
         self._nothing_due.set()
         self._doubts = Doubts(self._compared, background)
+        self._unanswered: dict[str, Collection[str]] = {}  # purges of events: the calendars that show those
         self._damaged: set[str] = set()  # calendars whose indexes are
         self._watched: dict[str, Watched] = {}
 
@@ -169,12 +170,15 @@ class Children:
         Where the event stays after all it is shown again.
         """
         name = resource.removeprefix(f"{CHILD}:")
+        self._unanswered.pop(name, None)
         try:
             await self._hide(name, calendars)
             yield
-        except BaseException:
+        except BaseException as error:
             for calendar in calendars:  # also where it isn't shown: nobody may know if it was purged
                 self._doubts.add(calendar, (name,))
+            if not (isinstance(error, Refusal) and error.details.get("outcome") == "none"):
+                self._unanswered[name] = calendars
             raise
 
     async def _hide(self, name: str, calendars: Collection[str]) -> None:
@@ -197,9 +201,15 @@ class Children:
             self._index_soon(calendar).purged.add(resource.removeprefix(f"{CHILD}:"))
 
     def began_anew(self, room: Room) -> None:
-        """A room has another history. What an index was told while another worker purged it is lost."""
+        """A room has another history. What an index was told while another worker purged it is lost.
+
+        A purge that nobody answered may have landed now, when its event was shown again.
+        """
         if room.type == INDEX:
             self._background.start(self._look_again, room)
+        elif room.type == CHILD:
+            for calendar in self._unanswered.pop(room.id, ()):
+                self._doubts.add(calendar, (room.id,))
 
     async def _look_again(self, index: Room) -> None:
         """Have an index compared with the events that are open here and say something else."""
@@ -235,6 +245,7 @@ class Children:
     def forget(self, room: Room) -> None:
         """A room is evicted."""
         self.parents.pop(room, None)
+        self._unanswered.pop(room.id, None)
 
     def _index_soon(self, calendar: str) -> Due:
         """Have an index brought up to date with what is put into the answer."""

@@ -481,6 +481,32 @@ async def test_of_a_purge_that_nobody_knows_of_nothing_stays_in_calendars_that_t
             assert b"Secret" not in await history_of(worker, calendar)
 
 
+@pytest.mark.parametrize("hears", [True, False])
+async def test_of_a_purge_that_lands_once_its_event_is_shown_again_nothing_stays(autojump_clock, hears):
+    async with workers(2) as [worker, other]:
+        room = await create(worker, "1", STANDUP | {"title": "Secret"})
+        await trio.sleep(0.1)
+        if not hears:
+            deafen(worker, "event:1")
+        purge = worker.log.purge
+
+        async def late(resource):
+            raise LogUnavailable("away", "unknown")
+
+        worker.log.purge = late
+        with pytest.raises(Refusal, match="can't be done now"):
+            await worker.hub.purge("event:1")
+        worker.log.purge = purge
+        await trio.sleep(5)
+        assert list(await items_of(worker)) == ["1"]
+        await other.log.purge("event:1")
+        if not hears:
+            await worker.hub.catch_up.now(room)
+        await trio.sleep(5)
+        assert await items_of(worker) == {}
+        assert b"Secret" not in await history_of(worker)
+
+
 async def test_an_event_that_is_taken_out_late_is_shown_again_where_its_purge_failed(autojump_clock):
     async with workers(1) as [worker]:
         await create(worker, "1")
