@@ -41,12 +41,12 @@ TRACE_S_DEFAULT = 60.0
 class LiveTrace(Protocol):
     """One client or one room, followed."""
 
-    async def start(self, user_id: str | None, resource: str | None, for_s: float) -> None:
-        """Trace this from now on, and nothing else; raises Refusal, LogUnavailable."""
+    async def start(self, user_id: str | None, resource: str | None, for_s: float) -> str:
+        """Trace this from now on, and nothing else; returns its subject. Raises Refusal, LogUnavailable."""
         ...
 
-    def stop(self) -> None:
-        """Trace nothing."""
+    def stop(self) -> str | None:
+        """Trace nothing; returns the subject of what was traced."""
         ...
 
     def told(self, after: int) -> dict[str, Any]:
@@ -108,12 +108,13 @@ class InsightRoutes:
         live = self._view.live
         if request.method == "POST":
             user_id, resource, for_s = await self._wanted(request)
-            await live.start(user_id, resource, for_s)
-            subject = resource or f"user:{user_id}"
+            subject = await live.start(user_id, resource, for_s)
             if not request.scope.get(REPEATED):
                 await note_act(self._context, operator, "trace.start", subject, for_s=for_s)
         elif request.method == "DELETE":
-            live.stop()
+            ended = live.stop()
+            if ended is not None and not request.scope.get(REPEATED):
+                await note_act(self._context, operator, "trace.stop", ended)
         after = whole_number(request, "after", least=0) or 0
         return json_response({"workers": [{"worker": self._view.worker, **live.told(after)}]})
 

@@ -30,6 +30,11 @@ class Traced(NamedTuple):
     resource: str | None
     until_s: float
 
+    @property
+    def subject(self) -> str:
+        """What names it among the acts of operators."""
+        return self.resource or f"user:{self.user_id}"
+
 
 class LiveTracer:
     """One trace at a time; `handlers` is the mapping that the sessions look their messages up in."""
@@ -43,13 +48,15 @@ class LiveTracer:
         self._number = 0
         self._watching = ExitStack()
 
-    async def start(self, user_id: str | None, resource: str | None, for_s: float) -> None:
-        """Trace this from now on, and nothing else. Raises Refusal, LogUnavailable where the room can't be
-        opened."""
+    async def start(self, user_id: str | None, resource: str | None, for_s: float) -> str:
+        """Trace this from now on, and nothing else; returns its subject.
+
+        Raises Refusal, LogUnavailable where the room can't be opened.
+        """
         room = None if resource is None else await self._hub.open(resource)
         self.stop()
         self._events.clear()
-        self._wanted = Traced(user_id, resource, self._hub.now_s() + for_s)
+        self._wanted = wanted = Traced(user_id, resource, self._hub.now_s() + for_s)
         self._plain = dict(self._handlers)
         for kind, handler in self._plain.items():
             self._handlers[kind] = self._traced(kind, handler)
@@ -59,13 +66,16 @@ class LiveTracer:
                 self._note("change", version=room.version, subscribers=room.subscriber_count)
 
             self._watching.enter_context(room.watched(changed))
+        return wanted.subject
 
-    def stop(self) -> None:
-        """Trace nothing; what was heard can be read still."""
-        if self._wanted is not None:
-            self._handlers.update(self._plain)
-            self._watching.close()
-            self._wanted = None
+    def stop(self) -> str | None:
+        """Trace nothing; what was heard can be read still. Returns the subject of what was traced."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return None
+        self._handlers.update(self._plain)
+        self._watching.close()
+        return wanted.subject
 
     def told(self, after: int) -> dict[str, Any]:
         """The events after this number, and whether there will be more."""
